@@ -1,0 +1,1 @@
+"""Knowledge about nets without running them on data."""

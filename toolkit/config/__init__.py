@@ -1,0 +1,1 @@
+"""The only place where a name becomes an object."""

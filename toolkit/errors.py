@@ -1,0 +1,108 @@
+"""Errors that speak to the person at the keyboard: where, wanted, found, what to do.
+
+A `UserError` is somebody's mistake (or their disk's), never ours: the command line prints it without a traceback
+and exits with its `exit_code`. Everything else that escapes is a defect of the toolkit and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong.
+
+    where: file, `file:line:column`, config path or part; "" when there is no better place than the message.
+    message: what was wanted and what was found, in one sentence.
+    suggestion: what to do about it; "" when the message already says so.
+    """
+
+    where: str
+    message: str
+    suggestion: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.message}" if self.where else self.message
+        return f"{text}; {self.suggestion}" if self.suggestion else text
+
+
+class UserError(Exception):
+    """One or more problems a user can mend, reported together. `exit_code` 1: the work failed."""
+
+    exit_code = 1
+
+    def __init__(self, problems: str | Problem | Iterable[Problem]) -> None:
+        if isinstance(problems, str):
+            problems = Problem("", problems)
+        self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Loader workers send exceptions through pickle; the default would call cls(message) and lose the parts.
+        return type(self), (self.problems,)
+
+
+class ConfigError(UserError):
+    """The config or the command line is wrong. `exit_code` 2."""
+
+    exit_code = 2
+
+
+class DataError(UserError):
+    """Files of a data set are missing, unreadable or contradict one another."""
+
+
+class CheckpointError(UserError):
+    """A weights or state file is missing, damaged or belongs to another model."""
+
+
+class PartsError(ConfigError):
+    """Two parts do not fit together (strides, channels, pooling indices): found when the second is constructed."""
+
+
+class ImageSizeError(UserError):
+    """An image has a size the model cannot take."""
+
+
+def did_you_mean(word: str, known: Iterable[str], *, limit: int = 3) -> str:
+    """Suggestion for a mistyped word: "did you mean 'x'?", or the known words, or "" if there are none.
+
+    >>> did_you_mean("resnt", ["resnet", "timm"])
+    "did you mean 'resnet'?"
+    >>> did_you_mean("zzz", ["resnet", "timm"])
+    "known: 'resnet', 'timm'"
+    """
+    names = sorted(known)
+    close = get_close_matches(word, names, n=limit, cutoff=0.6)
+    if not close:
+        folded = {name.lower(): name for name in names}
+        close = [folded[match] for match in get_close_matches(word.lower(), folded, n=limit, cutoff=0.6)]
+    if close:
+        return "did you mean " + " or ".join(f"'{name}'" for name in close) + "?"
+    if not names:
+        return ""
+    shown = ", ".join(f"'{name}'" for name in names[:40])
+    return f"known: {shown}" + (f" and {len(names) - 40} more" if len(names) > 40 else "")
+
+
+def near_paths(path: Path, *, limit: int = 3) -> Sequence[str]:
+    """Existing paths that look like a missing one: the deepest existing parent's entries with a similar name."""
+    path = path.absolute()
+    missing = path
+    while not missing.parent.exists() and missing.parent != missing:
+        missing = missing.parent
+    try:
+        names = [entry.name for entry in missing.parent.iterdir()]
+    except OSError:
+        return []
+    close = get_close_matches(missing.name, names, n=limit, cutoff=0.5)
+    return [str(missing.parent / name) for name in close]
+
+
+def no_such(kind: str, path: Path) -> str:
+    """The absolute path that was looked for, and near matches: `no folder /data/camvd (near: /data/camvid)`."""
+    near = near_paths(path)
+    return f"no {kind} {path.absolute()}" + (f" (near: {', '.join(near)})" if near else "")

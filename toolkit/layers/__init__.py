@@ -1,0 +1,1 @@
+"""Small modules the nets are made of."""

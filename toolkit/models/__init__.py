@@ -1,0 +1,1 @@
+"""The one composition: backbone, neck, head."""

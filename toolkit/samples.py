@@ -1,0 +1,229 @@
+"""What travels between data, model, evaluator and writers. NamedTuples of plain arrays or tensors, nothing else.
+
+Conventions, everywhere: images RGB; sizes are (height, width); boxes are xyxy in pixels, float32, x2/y2 exclusive
+(a box over a whole 640x480 image is 0, 0, 640, 480); labels run 0..K-1 without a background class; pixels that do
+not count have the label `IGNORE_INDEX`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+IGNORE_INDEX = 255
+"""Label of a pixel that counts neither in a loss nor in a metric. Label maps are uint8, so 255 classes fit."""
+
+
+class Boxes(NamedTuple):
+    """The objects of one image. N may be 0.
+
+    xyxy: (N, 4) float32 pixels. labels: (N,) int64, 0..K-1.
+    crowd: (N,) bool: a region holding many objects; never a target, a detection inside it is neither right nor wrong.
+    difficult: (N,) bool: VOC's flag; no target unless asked for, neither right nor wrong at evaluation.
+    area: (N,) float32 square pixels, as the annotation gives it (COCO sorts objects into small, medium, large by it).
+    Arrays are numpy in a `Sample` and a `Truth`, tensors in a `Batch`.
+    """
+
+    xyxy: np.ndarray
+    labels: np.ndarray
+    crowd: np.ndarray
+    difficult: np.ndarray
+    area: np.ndarray
+
+    @staticmethod
+    def of(xyxy: Sequence[Sequence[float]] | np.ndarray, labels: Sequence[int] | np.ndarray) -> Boxes:
+        """Boxes without flags; area is width times height."""
+        boxes = np.asarray(xyxy, np.float32).reshape(-1, 4)
+        count = len(boxes)
+        area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+        return Boxes(
+            boxes, np.asarray(labels, np.int64).reshape(-1), np.zeros(count, bool), np.zeros(count, bool), area
+        )
+
+    @property
+    def number(self) -> int:
+        """N. (`len` of a NamedTuple is its number of fields.)"""
+        return len(self.xyxy)
+
+    def take(self, keep: np.ndarray) -> Boxes:
+        """The objects selected by a boolean or integer index."""
+        return Boxes(*(field[keep] for field in (self.xyxy, self.labels, self.crowd, self.difficult, self.area)))
+
+
+class Sample(NamedTuple):
+    """One item of a data set, before or after augmentation.
+
+    image: (H, W, C) uint8, RGB for C = 3, gray for C = 1.
+    name: the image's path relative to the data set's root, with `/`; used in messages and for output files.
+    position: place in the data set. original_size: (height, width) as stored on disk.
+    label_map: (H, W) uint8 class ids, `IGNORE_INDEX` where nothing counts. boxes: objects.
+    image_label: class id of the whole image. image_values: (K,) float32 numbers of the whole image (regression).
+    value_map: (H, W) float32, dense regression; NaN where unknown. weight_map: (H, W) float32 loss weight of a pixel.
+    image_id: the id the annotation file uses, or `position`.
+    """
+
+    image: np.ndarray
+    name: str
+    position: int
+    original_size: tuple[int, int]
+    label_map: np.ndarray | None = None
+    boxes: Boxes | None = None
+    image_label: int | None = None
+    image_values: np.ndarray | None = None
+    value_map: np.ndarray | None = None
+    weight_map: np.ndarray | None = None
+    image_id: int = -1
+
+
+class Truth(NamedTuple):
+    """What an evaluator compares with: the annotation of one image in original pixels, before any transform."""
+
+    name: str
+    image_id: int
+    size: tuple[int, int]
+    label_map: np.ndarray | None = None
+    boxes: Boxes | None = None
+    image_label: int | None = None
+    image_values: np.ndarray | None = None
+    value_map: np.ndarray | None = None
+
+    @staticmethod
+    def of(sample: Sample) -> Truth:
+        """The truth of a sample that no transform has touched."""
+        return Truth(
+            sample.name,
+            sample.image_id if sample.image_id >= 0 else sample.position,
+            sample.original_size,
+            sample.label_map,
+            sample.boxes,
+            sample.image_label,
+            sample.image_values,
+            sample.value_map,
+        )
+
+
+class Batch(NamedTuple):
+    """N samples, padded at the right and bottom to one size. Absent annotations are None.
+
+    images: (N, C, H, W) uint8, 0 in the padding. sizes, original_sizes: (N, 2) int64 (height, width): the part of
+    `images` that is image, and the size on disk. names: N paths.
+    label_maps: (N, H, W) uint8, `IGNORE_INDEX` in the padding. boxes: N `Boxes` of tensors.
+    image_labels: (N,) int64. image_values: (N, K) float32. value_maps: (N, H, W) float32, NaN in the padding.
+    weight_maps: (N, H, W) float32, 0 in the padding. truths: N annotations in original pixels, when evaluating.
+    """
+
+    images: Tensor
+    sizes: Tensor
+    original_sizes: Tensor
+    names: tuple[str, ...]
+    label_maps: Tensor | None = None
+    boxes: tuple[Boxes, ...] | None = None
+    image_labels: Tensor | None = None
+    image_values: Tensor | None = None
+    value_maps: Tensor | None = None
+    weight_maps: Tensor | None = None
+    truths: tuple[Truth, ...] = ()
+
+    @property
+    def number(self) -> int:
+        """N. (`len` of a NamedTuple is its number of fields.)"""
+        return len(self.names)
+
+
+class LabelMap(NamedTuple):
+    """Prediction of a `pixel` head for one image, original size, on the CPU.
+
+    labels: (H, W) uint8 class ids. scores: (H, W) float32 probability of that class, or None.
+    uncertainty: (H, W) float32, class-averaged variance over Monte-Carlo samples, or None.
+    """
+
+    labels: Tensor
+    scores: Tensor | None = None
+    uncertainty: Tensor | None = None
+
+
+class Detections(NamedTuple):
+    """Prediction of a detector for one image, best first, original pixels, on the CPU.
+
+    boxes: (N, 4) float32 xyxy. scores: (N,) float32, 0..1. labels: (N,) int64, 0..K-1.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+
+
+class ImageScores(NamedTuple):
+    """Prediction of an `image` head that classifies: (K,) float32 probabilities, on the CPU."""
+
+    scores: Tensor
+
+
+class ImageValues(NamedTuple):
+    """Prediction of an `image` head that regresses: (K,) float32 numbers, on the CPU."""
+
+    values: Tensor
+
+
+class ValueMap(NamedTuple):
+    """Prediction of dense regression: (H, W) float32, original size, on the CPU."""
+
+    values: Tensor
+
+
+Prediction = LabelMap | Detections | ImageScores | ImageValues | ValueMap
+
+
+def _pad_stack(arrays: Sequence[np.ndarray], size: tuple[int, int], fill: float) -> Tensor:
+    """Arrays (H_i, W_i[, C]) into one (N, H, W[, C]) tensor of the same dtype, filled at the right and bottom."""
+    stacked = np.full((len(arrays), *size, *arrays[0].shape[2:]), fill, arrays[0].dtype)
+    for target, array in zip(stacked, arrays, strict=True):
+        target[: array.shape[0], : array.shape[1]] = array
+    return torch.from_numpy(stacked)
+
+
+def _box_tensors(boxes: Boxes) -> Boxes:
+    return Boxes(*(torch.from_numpy(np.ascontiguousarray(field)) for field in tuple(boxes)))  # type: ignore[arg-type]
+
+
+def collate(samples: Sequence[Sample], truths: Sequence[Truth] = ()) -> Batch:
+    """Samples of possibly different sizes into a `Batch`. Every sample must carry the same kinds of annotation.
+
+    Raises ValueError when the samples mix channel counts, or when only some carry an annotation.
+    """
+    size = (max(s.image.shape[0] for s in samples), max(s.image.shape[1] for s in samples))
+    if len({s.image.shape[2] for s in samples}) > 1:
+        raise ValueError(f"a batch mixes channel counts: {[(s.name, s.image.shape[2]) for s in samples]}")
+
+    def all_or_none(field: str) -> bool:
+        have = [getattr(s, field) is not None for s in samples]
+        if any(have) and not all(have):
+            lacking = [s.name for s, has in zip(samples, have, strict=True) if not has]
+            raise ValueError(f"a batch mixes samples with and without '{field}'; without: {', '.join(lacking)}")
+        return all(have)
+
+    def maps(field: str, fill: float) -> Tensor | None:
+        return _pad_stack([getattr(s, field) for s in samples], size, fill) if all_or_none(field) else None
+
+    return Batch(
+        # A transposed view: the bytes stay channels-last, which is how the decoder wrote them.
+        images=_pad_stack([s.image for s in samples], size, 0).permute(0, 3, 1, 2),
+        sizes=torch.tensor([s.image.shape[:2] for s in samples]),
+        original_sizes=torch.tensor([s.original_size for s in samples]),
+        names=tuple(s.name for s in samples),
+        label_maps=maps("label_map", IGNORE_INDEX),
+        boxes=tuple(_box_tensors(s.boxes) for s in samples if s.boxes is not None) if all_or_none("boxes") else None,
+        image_labels=torch.tensor([s.image_label for s in samples]) if all_or_none("image_label") else None,
+        image_values=(
+            torch.from_numpy(np.stack([s.image_values for s in samples if s.image_values is not None]))
+            if all_or_none("image_values")
+            else None
+        ),
+        value_maps=maps("value_map", float("nan")),
+        weight_maps=maps("weight_map", 0.0),
+        truths=tuple(truths),
+    )
