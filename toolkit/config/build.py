@@ -1,0 +1,146 @@
+"""The only place where a name becomes an object."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from toolkit.config.schema import MISSING, arguments_of
+from toolkit.config.sections import Config, PartSpec, SplitSection
+from toolkit.config.source import dotted
+from toolkit.contracts import Dataset, Evaluator, OptimizerRule, Schedule, Transform
+from toolkit.data.classes import ClassTable, class_table, default_palette
+from toolkit.errors import ConfigError, DataError, PartsError, Problem, UserError
+from toolkit.models.vision_model import VisionModel
+
+_PRETRAINED = ("weights", "pretrained")
+"""Arguments by which parts load pretrained weights. They return to their defaults when the weights come from a file."""
+
+
+def build_part(part: PartSpec, *, pretrained: bool = True, **context: Any) -> Any:
+    """The object a PartSpec describes; nested parts first. `context` fills the parameters that follow from the rest."""
+    known = arguments_of(part.cls)
+    arguments = {name: _build(value, pretrained, context) for name, value in part.arguments.items()}
+    if not pretrained:
+        arguments.update({name: known[name].default for name in _PRETRAINED if name in arguments})
+    arguments.update({name: value for name, value in context.items() if name in known and name not in arguments})
+    missing = [name for name, known_ in known.items() if known_.default is MISSING and name not in arguments]
+    if missing:
+        raise ConfigError(Problem(dotted(part.path), f"'{part.name}' needs {', '.join(missing)}, which nothing provides"))
+    try:
+        return part.cls(**arguments)
+    except UserError as error:
+        raise _located(error, part) from error
+    except (ValueError, TypeError) as error:
+        raise ConfigError(Problem(dotted(part.path), f"'{part.name}' refuses its arguments: {error}")) from error
+
+
+def _build(value: Any, pretrained: bool, context: dict[str, Any]) -> Any:
+    if isinstance(value, PartSpec):
+        return build_part(value, pretrained=pretrained, **context)
+    if isinstance(value, list):
+        return [_build(item, pretrained, context) for item in value]
+    return value
+
+
+def _located(error: UserError, part: PartSpec) -> UserError:
+    """The same problems with the place in the config in front."""
+    prefix = dotted(part.path)
+    problems = []
+    for problem in error.problems:
+        where = problem.where if problem.where.startswith(prefix) else f"{prefix}  {problem.where}".rstrip()
+        problems.append(Problem(where, problem.message, problem.suggestion))
+    kind = type(error) if type(error) in (ConfigError, DataError, PartsError) else UserError
+    located = kind(problems)
+    located.exit_code = error.exit_code
+    return located
+
+
+def classes_of(config: Config, dataset: Dataset | None = None) -> ClassTable:
+    """Names and palette of the classes: `data.classes`, else what the training data set says (it is built for that)."""
+    if config.data.classes is not None:
+        return class_table(config.data.classes)
+    dataset = dataset if dataset is not None else build_dataset(config, "train")
+    return ClassTable(tuple(dataset.classes), tuple(dataset.palette) or default_palette(len(dataset.classes)))
+
+
+def build_dataset(config: Config, split: str) -> Dataset:
+    """The data set of a split. Raises ConfigError when the config has none, DataError for what is wrong on disk."""
+    section = split_section(config, split)
+    context: dict[str, Any] = {}
+    if config.data.classes is not None:
+        context["classes"] = list(class_table(config.data.classes).names)
+    dataset: Dataset = build_part(section.dataset, **context)
+    if config.data.classes is not None and tuple(dataset.classes) != tuple(context["classes"]):
+        raise ConfigError(_class_lists_differ(f"data.{split}.dataset", dataset.classes, context["classes"]))
+    return dataset
+
+
+def _class_lists_differ(where: str, found: Sequence[str], wanted: Sequence[str]) -> Problem:
+    return Problem(
+        where,
+        f"its {len(found)} classes are not the {len(wanted)} of the model: {_names(found)} against {_names(wanted)}",
+        "make data.classes and the data agree, names and order",
+    )
+
+
+def _names(names: Sequence[str]) -> str:
+    return "[" + ", ".join(names[:30]) + (", ..." if len(names) > 30 else "") + "]"
+
+
+def check_classes(dataset: Dataset, model: VisionModel, split: str) -> None:
+    """Raises ConfigError, naming both lists, when data and model disagree about names or order of classes."""
+    if tuple(dataset.classes) != tuple(model.classes):
+        raise ConfigError(_class_lists_differ(f"data.{split}.dataset", dataset.classes, model.classes))
+
+
+def split_section(config: Config, split: str) -> SplitSection:
+    """`data.train`, `data.val` or `data.test`. Raises ConfigError when the config has none."""
+    section = getattr(config.data, split, None)
+    if section is None:
+        have = [name for name in ("train", "val", "test") if getattr(config.data, name) is not None]
+        raise ConfigError(Problem(f"data.{split}", f"the config has no such split; it has {', '.join(have)}"))
+    return section
+
+
+def build_transforms(config: Config, split: str) -> list[Transform]:
+    """The transforms of a split, in order."""
+    return [build_part(part) for part in split_section(config, split).transforms]
+
+
+def build_model(config: Config, *, pretrained: bool = True, classes: ClassTable | None = None) -> VisionModel:
+    """A VisionModel with fresh (or, as the config says, pretrained) weights. No data needed when `data.classes` stands.
+
+    Raises PartsError naming both sides when two parts do not fit.
+    """
+    table = classes or classes_of(config)
+    section = config.model
+    backbone = build_part(section.backbone, pretrained=pretrained)
+    neck = None
+    if section.neck is not None:
+        neck = build_part(section.neck, pretrained=pretrained, spec=backbone.spec)
+    spec = neck.spec if neck is not None else backbone.spec
+    head = build_part(section.head, pretrained=pretrained, spec=spec, num_classes=len(table.names))
+    return VisionModel(backbone, neck, head, table.names, table.palette, section.illegal_sizes)
+
+
+def build_evaluators(config: Config, classes: Sequence[str]) -> list[Evaluator]:
+    """Fresh evaluators, in the config's order."""
+    return [build_part(part, classes=list(classes)) for part in config.evaluate.evaluators]
+
+
+def build_optimizer_rule(config: Config) -> OptimizerRule:
+    """The rule that builds the optimizer once the parameters are known."""
+    rule: OptimizerRule = build_part(config.train.optimizer)
+    return rule
+
+
+def build_schedule(config: Config) -> Schedule | None:
+    """The learning-rate schedule; None keeps the rate constant."""
+    return build_part(config.train.schedule) if config.train.schedule is not None else None
+
+
+def with_changes(config: Config, **train: Any) -> Config:
+    """A config whose train section has other values."""
+    return dataclasses.replace(config, train=dataclasses.replace(config.train, **train))

@@ -1,0 +1,115 @@
+"""The sections of a config: what may stand in the file, with types, bounds and defaults. Nothing else defines them.
+
+A field annotated `Annotated[PartSpec, REGISTRY]` is a part: a mapping with `name` and the arguments of that part's
+constructor (or only its name). See `schema.py` for how it is checked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from toolkit.bounds import NonNegativeInt, PositiveInt
+from toolkit.contracts import (
+    BACKBONES,
+    DATASETS,
+    EVALUATORS,
+    HEADS,
+    NECKS,
+    OPTIMIZERS,
+    SCHEDULES,
+    TRANSFORMS,
+)
+from toolkit.engine.settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class PartSpec:
+    """A part as the config names it: checked, not built.
+
+    arguments hold plain values, other PartSpecs, lists of them, or section dataclasses. path: place in the config.
+    """
+
+    name: str
+    cls: type
+    arguments: dict[str, Any]
+    path: tuple[str | int, ...] = ()
+
+
+BackbonePart = Annotated[PartSpec, BACKBONES]
+NeckPart = Annotated[PartSpec, NECKS]
+HeadPart = Annotated[PartSpec, HEADS]
+DatasetPart = Annotated[PartSpec, DATASETS]
+TransformPart = Annotated[PartSpec, TRANSFORMS]
+EvaluatorPart = Annotated[PartSpec, EVALUATORS]
+OptimizerPart = Annotated[PartSpec, OPTIMIZERS]
+SchedulePart = Annotated[PartSpec, SCHEDULES]
+
+
+@dataclass(frozen=True)
+class ModelSection:
+    """backbone -> neck -> head.
+
+    illegal_sizes: what happens to an image size that the parts cannot take: "pad" (mirrored) or "refuse".
+    init_from: weights file, run folder or checkpoint to start from; tensors that do not fit are listed and left out.
+    """
+
+    backbone: BackbonePart
+    head: HeadPart
+    neck: NeckPart | None = None
+    illegal_sizes: Literal["pad", "refuse"] = "pad"
+    init_from: str | None = None
+
+
+@dataclass(frozen=True)
+class SplitSection:
+    """A data set and what is done to each of its samples, in order."""
+
+    dataset: DatasetPart
+    transforms: list[TransformPart] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class DataSection:
+    """Where samples come from.
+
+    classes: names of labels 0..K-1, or a preset's name; when absent, the training data set says. root: fills in the
+    `root` of every data set that has none. batch_size: images an optimizer step of one process, before accumulation.
+    workers: loader processes; 0 reads in the training process. The number of workers changes no result.
+    """
+
+    train: SplitSection
+    val: SplitSection | None = None
+    test: SplitSection | None = None
+    classes: list[str] | str | None = None
+    root: str | None = None
+    batch_size: PositiveInt = 4
+    workers: NonNegativeInt = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSection(TrainSettings):
+    """How the model is trained: `TrainSettings`, the optimizer and the learning-rate schedule (null: constant)."""
+
+    optimizer: OptimizerPart
+    schedule: SchedulePart | None = None
+
+
+@dataclass(frozen=True)
+class EvaluateSection:
+    """What is measured on `val` and `test`. The first evaluator's main number decides which weights are "best"."""
+
+    evaluators: list[EvaluatorPart] = field(default_factory=list)
+    batch_size: PositiveInt | None = None
+
+
+@dataclass(frozen=True)
+class Config:
+    """One experiment, complete. name: of the run folder; null takes the file's name. seed: of everything random."""
+
+    model: ModelSection
+    data: DataSection
+    train: TrainSection
+    evaluate: EvaluateSection = field(default_factory=EvaluateSection)
+    seed: NonNegativeInt = 0
+    name: str | None = None

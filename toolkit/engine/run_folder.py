@@ -1,0 +1,105 @@
+"""The folder of one run: its files, and the rule that no run overwrites another. Files appear by rename, whole or not."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from toolkit.errors import ConfigError, Problem, UserError, no_such
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
+    """Writes through a temporary file beside `path`, flushed to the disk, then renamed over it.
+
+    Raises UserError when the disk is full or the folder cannot be written; what stood at `path` is then untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise cannot_write(path, error) from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def cannot_write(path: Path, error: OSError) -> UserError:
+    """The message for a file that could not be written."""
+    reason = error.strerror or str(error)
+    remedy = "free space or choose another folder" if error.errno == 28 else "choose a folder that can be written (--run)"
+    return UserError(Problem(str(path.absolute()), f"cannot be written: {reason}", f"{remedy}; what was there is kept"))
+
+
+class RunFolder:
+    """Paths of a run's files (see the names below) and how they are written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
+        self.environment = path / "environment.json"
+        self.metrics = path / "metrics.jsonl"
+        self.log = path / "train.log"
+        self.last = path / "last.safetensors"
+        self.best = path / "best.safetensors"
+        self.state = path / "last.state"
+
+    @staticmethod
+    def fresh(path: Path, *, exact: bool) -> RunFolder:
+        """A new, empty folder. A used name gets a number, or, with `exact`, is refused.
+
+        Raises ConfigError for a used name, UserError when the folder cannot be made.
+        """
+        chosen = path if exact else next_free(path)
+        try:
+            if chosen.exists() and (not chosen.is_dir() or any(chosen.iterdir())):
+                message = "is a file" if chosen.is_file() else "is not empty, and a run never overwrites another"
+                remedy = f"continue it with --resume, or start anew with --run {next_free(chosen)}"
+                raise ConfigError(Problem(str(chosen), message, remedy))
+            chosen.mkdir(parents=True, exist_ok=True)
+            probe = chosen / ".writable"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise cannot_write(chosen, error) from error
+        return RunFolder(chosen)
+
+    @staticmethod
+    def existing(path: Path) -> RunFolder:
+        """A folder with a state to continue from: `path`, or its newest numbered sibling. Raises ConfigError."""
+        candidates = [path, *(numbered for n in range(2, 10_000) if (numbered := _numbered(path, n)).exists())]
+        for candidate in reversed(candidates):
+            if (candidate / "last.state").is_file():
+                return RunFolder(candidate)
+        if not path.exists():
+            raise ConfigError(Problem("--resume", no_such("run folder", path), "start it without --resume"))
+        raise ConfigError(Problem("--resume", f"{path} holds no last.state to continue from", "start without --resume"))
+
+    def write_text(self, path: Path, text: str) -> None:
+        """Text by rename."""
+        write_atomically(path, lambda file: file.write(text.encode()) and None)
+
+    def write_json(self, path: Path, value: Any) -> None:
+        """JSON by rename."""
+        self.write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def _numbered(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.name}-{number}")
+
+
+def next_free(path: Path) -> Path:
+    """`path` when it is free or an empty folder, else `path-2`, `path-3` ..."""
+    number = 1
+    candidate = path
+    while candidate.exists() and not (candidate.is_dir() and not any(candidate.iterdir())):
+        number += 1
+        candidate = _numbered(path, number)
+    return candidate

@@ -1,0 +1,40 @@
+"""The numbers that steer a training. The config's `train` section is these fields and the optimizer and schedule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from toolkit.bounds import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """How a model is trained. Everything counts in optimizer steps.
+
+    warmup_steps: the learning rate rises linearly from `warmup_factor` of itself. clip_norm: largest gradient norm.
+    accumulate: batches a step. precision: Fabric's names. device: "auto" takes a GPU when there is one. devices,
+    nodes: processes a machine, machines. decay_norm_and_bias: whether weight decay reaches vectors (biases, norms).
+    backbone_lr_factor: learning rate of the backbone as a factor of the others'; 0 freezes it.
+    log_every, evaluate_every, save_every: steps; null never (the end always evaluates and saves).
+    deterministic: only algorithms that repeat to the bit. channels_last: memory format of images and convolutions.
+    threads: processor threads of each process; null leaves PyTorch's choice.
+    """
+
+    steps: PositiveInt
+    warmup_steps: NonNegativeInt = 0
+    warmup_factor: Probability = 0.001
+    clip_norm: PositiveFloat | None = None
+    accumulate: PositiveInt = 1
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    devices: PositiveInt = 1
+    nodes: PositiveInt = 1
+    decay_norm_and_bias: bool = True
+    backbone_lr_factor: NonNegativeFloat = 1.0
+    log_every: PositiveInt = 20
+    evaluate_every: PositiveInt | None = None
+    save_every: PositiveInt | None = 200
+    deterministic: bool = False
+    channels_last: bool = False
+    threads: PositiveInt | None = None
