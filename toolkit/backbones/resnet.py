@@ -1,0 +1,108 @@
+"""ResNet: torchvision's modules, so that its published weights load exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from annotated_types import Interval
+from torch import Tensor, nn
+
+from toolkit.bounds import PositiveInt
+from toolkit.contracts import BACKBONES, IMAGENET_STATS, Backbone, FeaturePyramid, PixelStats, PyramidSpec
+from toolkit.errors import ConfigError, Problem
+from toolkit.layers.pretrained import load_exactly, read_weights_named
+
+
+@BACKBONES.register("resnet")
+class ResNet(Backbone):
+    """ResNet (He et al. 2015) in torchvision's "v1.5" form: the bottlenecks' stride sits in the 3x3 convolution.
+
+    Maps at strides 2 (after the stem's ReLU: 64 channels), 4, 8, 16 and 32; 64 to 512 channels for depths 18 and 34,
+    256 to 2048 for the others. Sizes are ceil(n / stride).
+
+    weights: None (random), torchvision's name ("IMAGENET1K_V1", "IMAGENET1K_V2", "DEFAULT"; downloaded once), or a
+    local .pth or .safetensors file with torchvision's tensor names.
+    in_channels: 3, or any number with random weights. 1 takes published weights too: the first kernel is summed over
+    red, green and blue.
+    frozen_stages: 0 trains all; 1 freezes the stem, 2 also the stage of stride 4, ... 5 everything. Frozen stages keep
+    their batch statistics as well, whatever `train()` says.
+    norm: "frozen_batch" never updates any batch statistics nor their scale and shift, for batches of a few images.
+    output_stride: 16 or 8 replaces the strides of the last one or two stages by dilation (depth 50 and up).
+    Raises ConfigError or CheckpointError for weights that cannot be had or do not fit.
+    """
+
+    def __init__(
+        self,
+        depth: Literal[18, 34, 50, 101, 152] = 50,
+        weights: str | None = None,
+        in_channels: PositiveInt = 3,
+        frozen_stages: Annotated[int, Interval(ge=0, le=5)] = 0,
+        norm: Literal["batch", "frozen_batch"] = "batch",
+        output_stride: Literal[8, 16, 32] = 32,
+    ) -> None:
+        super().__init__()
+        from torchvision.models import get_model
+        from torchvision.ops import FrozenBatchNorm2d
+
+        if output_stride < 32 and depth < 50:
+            message = f"resnet of depth {depth} cannot be dilated: output_stride {output_stride} needs depth 50 or more"
+            raise ConfigError(Problem("output_stride", message))
+        net = get_model(
+            f"resnet{depth}",
+            weights=None,
+            norm_layer=FrozenBatchNorm2d if norm == "frozen_batch" else nn.BatchNorm2d,
+            replace_stride_with_dilation=[False, output_stride < 16, output_stride < 32],
+        )
+        if in_channels != 3:
+            net.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
+            nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")  # as torchvision does
+            self.pixel_stats = _stats_for(in_channels)
+        # torchvision's names at the top level, so that its state dicts fit this module as they are.
+        self.conv1, self.bn1, self.relu, self.maxpool = net.conv1, net.bn1, net.relu, net.maxpool
+        self.layer1, self.layer2, self.layer3, self.layer4 = net.layer1, net.layer2, net.layer3, net.layer4
+        widths = (64, 128, 256, 512) if depth < 50 else (256, 512, 1024, 2048)
+        self.spec = PyramidSpec((64, *widths), tuple(min(stride, output_stride) for stride in (2, 4, 8, 16, 32)))
+        if weights is not None:
+            state = read_weights_named(weights, f"resnet{depth}")
+            if norm == "frozen_batch":  # which counts no batches
+                state = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
+            load_exactly(self, _for_channels(state, in_channels), weights)
+        self._frozen_stages = frozen_stages
+        for module in self._frozen():
+            module.requires_grad_(False)
+
+    def _frozen(self) -> list[nn.Module]:
+        stages = [[self.conv1, self.bn1], [self.layer1], [self.layer2], [self.layer3], [self.layer4]]
+        return [module for stage in stages[: self._frozen_stages] for module in stage]
+
+    def train(self, mode: bool = True) -> ResNet:
+        """As for any module, but frozen stages stay in evaluation mode."""
+        super().train(mode)
+        for module in self._frozen():
+            module.eval()
+        return self
+
+    def forward(self, images: Tensor) -> FeaturePyramid:
+        """Maps at strides 2, 4, 8, 16, 32."""
+        maps = [self.relu(self.bn1(self.conv1(images)))]
+        x = self.maxpool(maps[0])
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            x = stage(x)
+            maps.append(x)
+        return FeaturePyramid(tuple(maps), self.spec, (images.shape[-2], images.shape[-1]))
+
+
+def _stats_for(channels: int) -> PixelStats:
+    """ImageNet's statistics averaged over red, green and blue, the same for every channel."""
+    mean, std = sum(IMAGENET_STATS.mean) / 3, sum(IMAGENET_STATS.std) / 3
+    return PixelStats((mean,) * channels, (std,) * channels)
+
+
+def _for_channels(state: Mapping[str, Tensor], channels: int) -> dict[str, Tensor]:
+    """Published weights for gray images: what the first kernel answers to a picture whose three channels are equal."""
+    state = dict(state)
+    kernel = state.get("conv1.weight")
+    if channels == 1 and kernel is not None and kernel.ndim == 4 and kernel.shape[1] == 3:
+        state["conv1.weight"] = kernel.sum(1, keepdim=True)
+    return state

@@ -1,0 +1,77 @@
+"""The contracting path of the U-Net."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated
+
+from annotated_types import Interval
+from torch import Tensor, nn
+
+from toolkit.bounds import PositiveInt, Probability
+from toolkit.contracts import ANY_SIZE, BACKBONES, Backbone, FeaturePyramid, PixelStats, PyramidSpec, SizeRule
+from toolkit.layers.conv import ConvNormAct, Norm, Padding
+from toolkit.layers.init import he_normal_
+
+
+def _valid_geometry(depth: int) -> tuple[tuple[int, ...], SizeRule]:
+    """Border of each level, and the image sizes for which every pooling gets an even map.
+
+    Level k loses 2 cells of 2^k pixels at each edge: borders 2, 6, 14, 30, 62. The coarsest map has
+    (n - 2 * border) / stride cells, at least one: n = 16k + 12 >= 140 for five levels.
+    """
+    borders = tuple(2 ** (level + 2) - 2 for level in range(depth))
+    stride = 2 ** (depth - 1)
+    minimum = 2 * borders[-1] + stride
+    return borders, SizeRule(minimum, stride, minimum % stride)
+
+
+@BACKBONES.register("unet_encoder")
+class UNetEncoder(Backbone):
+    """U-Net's contracting path: two 3x3 convolutions a level, 2x2 maximum pooling between levels.
+
+    Ronneberger, Fischer, Brox, "U-Net: Convolutional Networks for Biomedical Image Segmentation", 2015, Fig. 1. The
+    defaults are that net: 64 to 1024 channels at strides 1 to 16, unpadded convolutions with biases and no norm.
+
+    in_channels: 1 for gray, 3 for RGB images. Pixels are taken as 0..1, as the released demo does (`im2double`).
+    width: channels of the first level; every level doubles them. depth: number of levels.
+    padding: "valid" as in 2015: images have 16k + 12 pixels a side and map i misses `spec.borders[i]` of them at each
+    edge. "same": any size; maps have ceil(n / stride) cells (odd maps are pooled with their last row and column).
+    norm: batch normalisation after each convolution; not in the paper.
+    dropout: at the end of the contracting path, that is after the second convolutions of the last two levels (the
+    skip connection of the last but one is dropped too). The paper names no number; the released net has 0.5.
+    """
+
+    def __init__(
+        self,
+        in_channels: PositiveInt = 1,
+        width: PositiveInt = 64,
+        depth: Annotated[int, Interval(ge=1, le=8)] = 5,
+        padding: Padding = "valid",
+        norm: Norm = "none",
+        dropout: Probability = 0.5,
+    ) -> None:
+        super().__init__()
+        channels = tuple(width * 2**level for level in range(depth))
+        borders, sizes = _valid_geometry(depth) if padding == "valid" else ((0,) * depth, ANY_SIZE)
+        self.spec = PyramidSpec(channels, tuple(2**level for level in range(depth)), borders=borders, sizes=sizes)
+        self.pixel_stats = PixelStats((0.0,) * in_channels, (1.0,) * in_channels)
+        self.levels = nn.ModuleList(
+            nn.Sequential(
+                ConvNormAct(before, after, padding=padding, norm=norm),
+                ConvNormAct(after, after, padding=padding, norm=norm),
+                nn.Dropout(dropout if level >= depth - 2 else 0.0),
+            )
+            for level, (before, after) in enumerate(pairwise((in_channels, *channels)))
+        )
+        # Without ceil_mode an odd map would lose its last row and column; legal "valid" sizes are never odd here.
+        self.pool = nn.MaxPool2d(2, ceil_mode=True)
+        he_normal_(self)
+
+    def forward(self, images: Tensor) -> FeaturePyramid:
+        """One map a level."""
+        x, maps = images, []
+        for index, level in enumerate(self.levels):
+            x = level(self.pool(x) if index else x)
+            maps.append(x)
+        return FeaturePyramid(tuple(maps), self.spec, (images.shape[-2], images.shape[-1]))

@@ -1,0 +1,63 @@
+"""Convolution, normalisation, activation: the unit most nets repeat."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor, nn
+
+from toolkit.bounds import PositiveInt
+
+Padding = Literal["same", "valid"]
+Norm = Literal["batch", "none"]
+Activation = Literal["relu", "none"]
+
+
+def same_padding(kernel_size: int, dilation: int = 1) -> int:
+    """Zeros at each edge that keep the size of a map at stride 1; the output has ceil(n / stride) cells.
+
+    Raises ValueError for an even kernel, which cannot be centred.
+
+    >>> same_padding(3), same_padding(3, dilation=2)
+    (1, 2)
+    """
+    if kernel_size % 2 == 0:
+        raise ValueError(f"an even kernel ({kernel_size}) has no padding that is equal at both edges")
+    return dilation * (kernel_size - 1) // 2
+
+
+class ConvNormAct(nn.Module):
+    """(N, in_channels, H, W) -> (N, out_channels, H', W'): 2-D convolution, then norm, then activation.
+
+    padding: "same" gives ceil(n / stride) cells; "valid" pads nothing and loses dilation * (kernel_size - 1) pixels.
+    norm: batch normalisation, or none. bias: None means a bias exactly when nothing normalises it away.
+    """
+
+    def __init__(
+        self,
+        in_channels: PositiveInt,
+        out_channels: PositiveInt,
+        kernel_size: PositiveInt = 3,
+        stride: PositiveInt = 1,
+        dilation: PositiveInt = 1,
+        padding: Padding = "same",
+        norm: Norm = "batch",
+        activation: Activation = "relu",
+        bias: bool | None = None,
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding=same_padding(kernel_size, dilation) if padding == "same" else 0,
+            dilation=dilation,
+            bias=norm == "none" if bias is None else bias,
+        )
+        self.norm: nn.Module = nn.BatchNorm2d(out_channels) if norm == "batch" else nn.Identity()
+        self.activation: nn.Module = nn.ReLU(inplace=True) if activation == "relu" else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The activated map."""
+        return self.activation(self.norm(self.conv(x)))
