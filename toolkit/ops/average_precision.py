@@ -1,0 +1,189 @@
+"""Average precision as COCO defines it, in vectorised numpy: the same arrays as pycocotools, many times faster.
+
+Only true positives matter for a precision-recall curve: between two of them precision falls and recall stands still.
+So the curves are built from the matched detections alone, and everything else enters as a running count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from toolkit.ops.box_pairs import group_ranks, overlapping_pairs
+from toolkit.ops.coco_matching import Matches, match
+
+COCO_IOUS = np.linspace(0.5, 0.95, 10)
+"""COCO's overlap thresholds, 0.50:0.05:0.95. Source: `setDetParams` in pycocotools' `cocoeval.py`, as the next two."""
+COCO_RECALLS = np.linspace(0.0, 1.0, 101)
+COCO_AREAS = ((0.0, 1e10), (0.0, 32.0**2), (32.0**2, 96.0**2), (96.0**2, 1e10))
+"""All, small, medium and large, in square pixels; both ends included."""
+COCO_LIMITS = (1, 10, 100)
+"""How many detections of a class count in one image, best first."""
+
+DETECTIONS_AT_ONCE = 1 << 18
+"""Classes are matched together until they have this many detections; bounds the memory (some 100 bytes each)."""
+
+
+class TruthTable(NamedTuple):
+    """All annotated boxes of a data set.
+
+    images: (G,) int64, rank of the image when images are sorted by id. labels: (G,) int64. xywh: (G, 4) float64.
+    crowd: (G,) bool: overlap is intersection / detection area, and any number of detections may match.
+    ignored: (G,) bool: neither rewarded nor punished; crowd regions always are.
+    reusable: (G,) bool: any number of detections may match. area: (G,) float64 square pixels.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    xywh: np.ndarray
+    crowd: np.ndarray
+    ignored: np.ndarray
+    reusable: np.ndarray
+    area: np.ndarray
+
+
+class DetectionTable(NamedTuple):
+    """All detections. images, labels: (D,) int64 as in `TruthTable`. xywh: (D, 4), scores: (D,) float64."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    xywh: np.ndarray
+    scores: np.ndarray
+
+
+class PrecisionRecall(NamedTuple):
+    """For T thresholds, R recall points, K classes, A area ranges and M limits; -1 where a class has no truth.
+
+    precision: (T, R, K, A, M) highest precision at that recall or beyond. recall: (T, K, A, M) reached in the end.
+    scores: (T, R, K, A, M) score of the detection that reaches the recall.
+    """
+
+    precision: np.ndarray
+    recall: np.ndarray
+    scores: np.ndarray
+
+
+def coco_precision_recall(
+    truths: TruthTable,
+    detections: DetectionTable,
+    num_classes: int,
+    ious: np.ndarray = COCO_IOUS,
+    recalls: np.ndarray = COCO_RECALLS,
+    areas: Sequence[tuple[float, float]] = COCO_AREAS,
+    limits: Sequence[int] = COCO_LIMITS,
+) -> PrecisionRecall:
+    """COCO's precision, recall and score arrays. limits must rise.
+
+    The order of truths and detections inside an image matters only between exactly equal overlaps or scores.
+    """
+    shape = (len(ious), len(recalls), num_classes, len(areas), len(limits))
+    result = PrecisionRecall(np.full(shape, -1.0), np.full(shape[:1] + shape[2:], -1.0), np.full(shape, -1.0))
+    truths, detections = _grouped(truths, detections, limits[-1])
+    bounds = np.asarray(areas, np.float64)
+    truth_ends = np.searchsorted(truths.labels, np.arange(num_classes + 1))
+    ends = np.searchsorted(detections.labels, np.arange(num_classes + 1))
+    truth_ignored = truths.ignored[:, None] | _outside(truths.area, bounds)
+    for first, last in _class_chunks(ends):
+        rows, columns = slice(ends[first], ends[last]), slice(truth_ends[first], truth_ends[last])
+        part = DetectionTable(*(field[rows] for field in detections))
+        matches = _match_part(part, TruthTable(*(field[columns] for field in truths)), truth_ignored[columns], ious)
+        outside = _outside(part.xywh[:, 2] * part.xywh[:, 3], bounds)
+        ranks = group_ranks(_groups(part))
+        for label in range(first, last):
+            counting = (~truth_ignored[truth_ends[label] : truth_ends[label + 1]]).sum(axis=0)
+            own = slice(ends[label] - ends[first], ends[label + 1] - ends[first])
+            curves = _ClassCurves(part.scores[own], ranks[own], ~outside[own], _of_class(matches, own))
+            for place, limit in enumerate(limits):
+                for area in np.flatnonzero(counting).tolist():
+                    at = (slice(None), slice(None), label, area, place)
+                    precision, recall, scores = curves.at(area, limit, int(counting[area]), recalls)
+                    result.precision[at], result.scores[at] = precision, scores
+                    result.recall[:, label, area, place] = recall
+    return result
+
+
+class _ClassCurves:
+    """The detections of one class, best first, and what became of those that overlap a truth."""
+
+    def __init__(self, scores: np.ndarray, ranks: np.ndarray, in_area: np.ndarray, matches: Matches) -> None:
+        order = np.argsort(-scores, kind="stable")
+        place = np.empty(len(order), np.int64)
+        place[order] = np.arange(len(order))
+        self.scores, self.ranks, self.in_area = scores[order], ranks[order], in_area[order]
+        candidates = place[matches.detections]
+        by_score = np.argsort(candidates)
+        self.candidates = candidates[by_score]
+        self.matched, self.ignored = matches.matched[by_score], matches.ignored[by_score]
+
+    def at(self, area: int, limit: int, truths: int, recalls: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Precision (T, R), recall (T,) and scores (T, R) over the first `limit` detections of each image."""
+        within = self.ranks < limit
+        chosen = within[self.candidates]
+        candidates = self.candidates[chosen]
+        matched, ignored = self.matched[chosen, area], self.ignored[chosen, area]
+        in_area = self.in_area[:, area]
+        # An unmatched detection counts (as false) when its own size is in the range; a matched one when its truth does.
+        usual = in_area[candidates, None]
+        correction = np.cumsum(np.where(matched, ~ignored, usual).astype(np.int64) - usual, axis=0)
+        seen = np.cumsum(in_area & within)[candidates, None] + correction
+        right = matched & ~ignored
+        number = np.cumsum(right, axis=0)
+        row, threshold = np.nonzero(right)
+        step = number[row, threshold]
+
+        # Row i: at the (i+1)-th true positive; the zeros behind the last stand for recalls that are never reached.
+        precision = np.zeros((truths + 1, right.shape[1]))
+        scores = np.zeros_like(precision)
+        precision[step - 1, threshold] = step / (seen[row, threshold] + np.spacing(1))
+        scores[step - 1, threshold] = self.scores[candidates[row]]
+        precision = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
+        index = np.searchsorted(np.arange(1, truths + 1) / truths, recalls, "left")
+        scores = scores[index]
+        if within.any():  # recall 0 is reached by the very first detection, right or wrong
+            scores[recalls <= 0] = self.scores[np.argmax(within)]
+        reached = right.sum(axis=0) / truths
+        return precision[index].T, reached, scores.T
+
+
+def _grouped(truths: TruthTable, detections: DetectionTable, limit: int) -> tuple[TruthTable, DetectionTable]:
+    """Both sorted by (class, image), detections then by falling score and cut to `limit` in each group."""
+    order = np.lexsort((truths.images, truths.labels))
+    truths = TruthTable(*(field[order] for field in truths))
+    order = np.lexsort((-detections.scores, detections.images, detections.labels))
+    order = order[group_ranks(_groups(detections)[order]) < limit]
+    return truths, DetectionTable(*(field[order] for field in detections))
+
+
+def _groups(table: TruthTable | DetectionTable) -> np.ndarray:
+    """One number a pair of class and image, in the order of (class, image)."""
+    return table.labels * (1 << 40) + table.images
+
+
+def _outside(area: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    """(N,) areas and (A, 2) ranges to (N, A) bool."""
+    return (area[:, None] < bounds[:, 0]) | (area[:, None] > bounds[:, 1])
+
+
+def _class_chunks(ends: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Runs [first, last) of classes with at most `DETECTIONS_AT_ONCE` detections, one class at least."""
+    first, classes = 0, len(ends) - 1
+    while first < classes:
+        last = int(np.searchsorted(ends, ends[first] + DETECTIONS_AT_ONCE, "right")) - 1
+        last = min(max(last, first + 1), classes)
+        yield first, last
+        first = last
+
+
+def _match_part(part: DetectionTable, truths: TruthTable, truth_ignored: np.ndarray, ious: np.ndarray) -> Matches:
+    groups = _groups(part)
+    minimum = float(np.minimum(ious, 1 - 1e-10).min())
+    pairs = overlapping_pairs(part.xywh, groups, truths.xywh, _groups(truths), truths.crowd, minimum)
+    return match(pairs, groups, truth_ignored, truths.reusable, ious)
+
+
+def _of_class(matches: Matches, own: slice) -> Matches:
+    """The matches of a run of detections, numbered from its start."""
+    low, high = np.searchsorted(matches.detections, (own.start, own.stop))
+    return Matches(matches.detections[low:high] - own.start, matches.matched[low:high], matches.ignored[low:high])
