@@ -115,7 +115,8 @@ def _download(entry: Any) -> dict[str, Tensor]:
 def load_exactly(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
     """Loads a state dict whose names and shapes must be the module's own.
 
-    Names that begin as in `CLASSIFIERS` belong to layers a backbone has not, and are left out. Counters of batch norm (`num_batches_tracked`), which old files lack, may be
+    Names that begin as in `CLASSIFIERS` belong to layers a backbone has not, and are left out. Counters of batch
+    norm (`num_batches_tracked`), which old files lack, may be
     missing; nothing else may.
 
     Args:
