@@ -1,0 +1,144 @@
+"""The head that gives every pixel a class."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from toolkit.bounds import PositiveInt, Probability
+from toolkit.contracts import HEADS, FeaturePyramid, Head, PixelLoss, PyramidSpec
+from toolkit.errors import PartsError, Problem
+from toolkit.losses.cross_entropy import CrossEntropy
+from toolkit.losses.labels import LabelError
+from toolkit.losses.weighted_sum import loss_terms
+from toolkit.ops.argmax import best_classes
+from toolkit.ops.resize import Grid, pixel_positions, resize_positions, upsample
+from toolkit.samples import IGNORE_INDEX, Batch, LabelMap, Prediction
+
+Init = Literal["default", "he", "small", "identity", "noisy_identity"]
+
+
+@HEADS.register("pixel")
+class PixelHead(Head):
+    """One convolution from a map to the logits of K classes, (N, K, h, w) at the map's stride; K from 2 to 255.
+
+    stride: which map (default: the finest). kernel_size: 1, or 3 with padding 1 (SegNet). loss: default cross-entropy.
+    dropout: element-wise, before the convolution. upsample: how cells lie in the image (`ops/resize.py`).
+    label_sampling: `full` compares logits upsampled to pixels with every label; `corner` compares each cell with the
+    label of the pixel it starts at, border + stride * i, and upsamples nothing (Yu and Koltun 2016, the official
+    dilation code). interpolate: what a prediction upsamples: `logits`, or `probabilities` (that code again, on VOC,
+    CamVid and KITTI).
+    init: of the convolution; `default` is PyTorch's, `he` N(0, sqrt(2 / fan_in)) (SegNet's `msra`), `small`
+    N(0, 0.001) (dilation's `final` layer), `identity` 1 from channel a to class b where floor(a K / channels) = b and
+    0 elsewhere (Yu and Koltun 2016, eq. 4 and 5), `noisy_identity` the same with N(0, 0.01) elsewhere (their released
+    filler). Biases start at 0 except in `default`.
+
+    A map with a border (unpadded convolutions) is compared with the labels it covers: the rest is cropped.
+    """
+
+    def __init__(
+        self,
+        spec: PyramidSpec,
+        num_classes: int,
+        stride: PositiveInt | None = None,
+        kernel_size: Literal[1, 3] = 1,
+        loss: PixelLoss | None = None,
+        dropout: Probability = 0.0,
+        upsample: Grid = "half_pixel",
+        label_sampling: Literal["full", "corner"] = "full",
+        interpolate: Literal["logits", "probabilities"] = "logits",
+        init: Init = "default",
+    ) -> None:
+        super().__init__()
+        _verify_classes(num_classes)
+        self.index = 0 if stride is None else spec.index_of(stride, "head pixel")
+        self.stride, self.border = spec.strides[self.index], spec.borders[self.index]
+        self.loss_function = CrossEntropy() if loss is None else loss
+        self.grid: Grid = upsample
+        self.label_sampling = label_sampling
+        self.interpolate = interpolate
+        self.with_scores = False
+        """Whether predictions carry the probability of the chosen class."""
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Conv2d(spec.channels[self.index], num_classes, kernel_size, padding=kernel_size // 2)
+        _initialise(self.classifier, init)
+
+    def forward(self, pyramid: FeaturePyramid) -> Tensor:
+        """Logits (N, K, h, w) at the map's stride."""
+        return self.classifier(self.dropout(pyramid.maps[self.index]))
+
+    def loss(self, pyramid: FeaturePyramid, batch: Batch) -> dict[str, Tensor]:
+        """The loss under its name, a weighted sum as its parts. Raises LabelError naming images with impossible labels.
+
+        The label maps are those of the whole images, `pyramid.image_size`; with a border its pixels are cropped here.
+        """
+        if batch.label_maps is None:
+            raise PartsError(Problem("head pixel", "needs label maps, but the data set gives none"))
+        logits = self(pyramid)
+        labels = self._covered(batch.label_maps, logits)
+        weights = None if batch.weight_maps is None else self._covered(batch.weight_maps, logits)
+        if self.label_sampling == "full":
+            logits = upsample(logits, self.stride, (labels.shape[1], labels.shape[2]), self.grid)
+        try:
+            return loss_terms(self.loss_function, logits, labels.long(), weights)
+        except LabelError as error:
+            raise error.named(batch.names) from None
+
+    @torch.no_grad()
+    def predict(self, pyramid: FeaturePyramid, batch: Batch) -> list[Prediction]:
+        """Label maps in original pixels: logits (or probabilities) are resized to them, and only then compared.
+
+        Output cell (0, 0) is taken to start at pixel (0, 0) of the image, whatever the border.
+        """
+        logits = self(pyramid)
+        sizes = zip(batch.sizes.tolist(), batch.original_sizes.tolist(), strict=True)
+        return [self._label(logits[i], (h, w), (big_h, big_w)) for i, ((h, w), (big_h, big_w)) in enumerate(sizes)]
+
+    def _label(self, logits: Tensor, size: tuple[int, int], original_size: tuple[int, int]) -> LabelMap:
+        """One image's logits (K, h, w) as labels, and scores when asked for."""
+        as_logits = self.interpolate == "logits"
+        maps = logits.float() if as_logits else logits.float().softmax(0)
+        if original_size == size:
+            rows = pixel_positions(maps.shape[1], self.stride, size[0], self.grid)
+            columns = pixel_positions(maps.shape[2], self.stride, size[1], self.grid)
+        else:
+            maps = upsample(maps[None], self.stride, size, self.grid)[0]
+            rows, columns = (resize_positions(*pair) for pair in zip(size, original_size, strict=True))
+        labels, scores = best_classes(maps, rows, columns, logits=as_logits, with_scores=self.with_scores)
+        return LabelMap(labels.cpu(), None if scores is None else scores.cpu())
+
+    def _covered(self, maps: Tensor, logits: Tensor) -> Tensor:
+        """The pixels (N, ...) of full-size maps that the logits stand for: the border cropped, then sampled."""
+        height, width = maps.shape[1] - 2 * self.border, maps.shape[2] - 2 * self.border
+        maps = maps[:, self.border : self.border + height, self.border : self.border + width]
+        if self.label_sampling == "full":
+            return maps
+        return maps[:, :: self.stride, :: self.stride][:, : logits.shape[2], : logits.shape[3]]
+
+
+def _verify_classes(num_classes: int) -> None:
+    if not 2 <= num_classes <= IGNORE_INDEX:
+        problem = f"needs 2 to {IGNORE_INDEX} classes, found {num_classes}"
+        advice = "for one class against the rest, give the rest a name too: [background, road]"
+        raise PartsError(Problem("head pixel", problem, advice if num_classes < 2 else ""))
+
+
+@torch.no_grad()
+def _initialise(convolution: nn.Conv2d, init: Init) -> None:
+    """Starting values of the classifier; see `PixelHead`."""
+    if init == "default":
+        return
+    weight, bias = convolution.weight, convolution.bias
+    if bias is not None:
+        nn.init.zeros_(bias)
+    if init == "he":
+        nn.init.kaiming_normal_(weight, nonlinearity="relu")
+        return
+    nn.init.normal_(weight, std={"small": 0.001, "identity": 0.0, "noisy_identity": 0.01}[init])
+    if init != "small":
+        classes, channels = weight.shape[:2]
+        middle = weight.shape[2] // 2
+        source = torch.arange(channels, device=weight.device)
+        weight[source * classes // channels, source, middle, middle] = 1.0

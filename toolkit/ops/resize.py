@@ -1,0 +1,88 @@
+"""Bilinear resizing of maps of numbers (logits, probabilities), and from a map's cells to the image's pixels.
+
+Two grids say where cell i of a map of stride s lies in the image:
+
+* `half_pixel`: the cell covers the pixels s*i .. s*i + s - 1 and its value stands in their middle, s*i + (s - 1) / 2.
+  `torch.nn.functional.interpolate(align_corners=False)`; what nearly every present-day net uses.
+* `corner`: its value stands at pixel s*i. The same as `align_corners=True` on a grid of (n - 1) * s + 1 pixels. Yu and
+  Koltun's dilated nets are upsampled so on VOC, CamVid and KITTI (dilation, `util.py`, `interp_map`).
+
+Pixels outside the outermost values repeat them.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Grid = Literal["half_pixel", "corner"]
+
+
+def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Maps (N, C, h, w) as (N, C, *size), bilinear, on the half-pixel grid. The same tensor when nothing changes."""
+    if tuple(maps.shape[-2:]) == tuple(size):
+        return maps
+    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+
+
+def upsample(maps: Tensor, stride: int, size: tuple[int, int], grid: Grid = "half_pixel") -> Tensor:
+    """Maps (N, C, h, w) of a stride as (N, C, *size) pixels; pixel (0, 0) is the first that cell (0, 0) covers.
+
+    The factor is exactly the stride: what reaches beyond `size` (maps of rounded-up sizes) is cut off, and what is
+    missing (rounded-down sizes) repeats the last value.
+    """
+    if stride > 1:
+        height, width = maps.shape[-2:]
+        if grid == "half_pixel":
+            maps = resize(maps, (height * stride, width * stride))
+        else:
+            corners = ((height - 1) * stride + 1, (width - 1) * stride + 1)
+            maps = F.interpolate(maps, size=corners, mode="bilinear", align_corners=True)
+    missing = (max(0, size[0] - maps.shape[-2]), max(0, size[1] - maps.shape[-1]))
+    if any(missing):
+        maps = F.pad(maps, (0, missing[1], 0, missing[0]), mode="replicate")
+    return maps[..., : size[0], : size[1]]
+
+
+def pixel_positions(cells: int, stride: int, pixels: int, grid: Grid) -> Tensor:
+    """Where, in cells, the pixels 0 .. `pixels` - 1 lie on a line of `cells` values of a stride: (pixels,) float64.
+
+    >>> pixel_positions(2, 2, 5, "half_pixel").tolist()
+    [0.0, 0.25, 0.75, 1.0, 1.0]
+    >>> pixel_positions(2, 2, 5, "corner").tolist()
+    [0.0, 0.5, 1.0, 1.0, 1.0]
+    """
+    pixel = torch.arange(pixels, dtype=torch.float64)
+    cell = pixel / stride if grid == "corner" else (pixel + 0.5) / stride - 0.5
+    return cell.clamp(0, cells - 1)
+
+
+def resize_positions(before: int, after: int) -> Tensor:
+    """Where the `after` values of a resized line lie among its `before` values, half-pixel grid: (after,) float64."""
+    return ((torch.arange(after, dtype=torch.float64) + 0.5) * (before / after) - 0.5).clamp(0, before - 1)
+
+
+def sample_rows(maps: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Maps (C, h, w) read at the crossings of fractional rows and columns: (C, len(rows), len(columns)), bilinear.
+
+    `resize` and `upsample` of any part of the result, without making the rest: rows and columns are slices of
+    `resize_positions` or `pixel_positions`.
+    """
+    return _between(_between(maps, rows, 1), columns, 2)
+
+
+def _between(maps: Tensor, positions: Tensor, dim: int) -> Tensor:
+    """Linear interpolation along one dimension at fractional positions within it."""
+    positions = positions.to(maps.device)
+    before = positions.floor()
+    first = before.long()
+    if torch.equal(before, positions):
+        whole = torch.arange(maps.shape[dim], device=maps.device)
+        return maps if torch.equal(first, whole) else maps.index_select(dim, first)
+    share = (positions - before).to(maps.dtype)
+    share = share[:, None] if dim == 1 else share
+    second = (first + 1).clamp_max(maps.shape[dim] - 1)
+    return torch.lerp(maps.index_select(dim, first), maps.index_select(dim, second), share)
