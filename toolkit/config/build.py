@@ -27,7 +27,9 @@ def build_part(part: PartSpec, *, pretrained: bool = True, **context: Any) -> An
     arguments.update({name: value for name, value in context.items() if name in known and name not in arguments})
     missing = [name for name, known_ in known.items() if known_.default is MISSING and name not in arguments]
     if missing:
-        raise ConfigError(Problem(dotted(part.path), f"'{part.name}' needs {', '.join(missing)}, which nothing provides"))
+        raise ConfigError(
+            Problem(dotted(part.path), f"'{part.name}' needs {', '.join(missing)}, which nothing provides")
+        )
     try:
         return part.cls(**arguments)
     except UserError as error:

@@ -13,7 +13,7 @@ import json
 import types
 import typing
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
@@ -37,7 +37,7 @@ class Argument(NamedTuple):
     default: Any
 
 
-@lru_cache(maxsize=None)
+@cache
 def arguments_of(cls: type) -> dict[str, Argument]:
     """Every argument of a class' constructor with its resolved annotation. Injected ones are included."""
     owner = cls if dataclasses.is_dataclass(cls) else _definer_of_init(cls)
@@ -126,7 +126,7 @@ def _bound(bound: Any) -> str:
     return " and ".join(parts)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _adapter(annotation: Any) -> TypeAdapter[Any] | None:
     try:
         return TypeAdapter(annotation)
@@ -197,7 +197,7 @@ class Checker:
     ) -> Any:
         """Given arguments, checked. Defaults stay in the signature."""
         known = {name: argument for name, argument in arguments_of(cls).items() if name not in hidden}
-        word = "parameter" if hidden or path and what[:7] != "section" else "key"
+        word = "key" if dataclasses.is_dataclass(cls) else "parameter"
         before = len(self.problems)
         for key in given:
             if key not in known:
@@ -259,7 +259,9 @@ class Checker:
 
     def _wrong(self, path: Path_, wanted: str, found: Any, annotation: Any = None) -> Any:
         plain, _ = without_none(annotation)
-        choices = [choice for choice in get_args(plain) if isinstance(choice, str)] if get_origin(plain) is Literal else []
+        choices = (
+            [choice for choice in get_args(plain) if isinstance(choice, str)] if get_origin(plain) is Literal else []
+        )
         close = did_you_mean(found, choices) if choices and isinstance(found, str) else ""
         return self._add(path, f"wanted {wanted}, found {_shown(found)}", close if close.startswith("did") else "")
 
@@ -271,12 +273,21 @@ class Checker:
 def _json_keys(value: Any) -> Any:
     """JSON has text keys only; pydantic turns them back into what the annotation wants."""
     if isinstance(value, dict):
-        return {str(key).lower() if isinstance(key, bool) else str(key): _json_keys(item) for key, item in value.items()}
+        return {
+            str(key).lower() if isinstance(key, bool) else str(key): _json_keys(item) for key, item in value.items()
+        }
     return [_json_keys(item) for item in value] if isinstance(value, list) else value
 
 
 def _shown(value: Any) -> str:
-    kinds = {str: "text", int: "a whole number", float: "a number", bool: "true/false", list: "a list", dict: "a mapping"}
+    kinds = {
+        str: "text",
+        int: "a whole number",
+        float: "a number",
+        bool: "true/false",
+        list: "a list",
+        dict: "a mapping",
+    }
     text = "null" if value is None else repr(value)
     text = text if len(text) <= 60 else text[:57] + "..."
     return f"{text} ({kinds[type(value)]})" if type(value) in kinds else text
@@ -284,11 +295,13 @@ def _shown(value: Any) -> str:
 
 def _line_of(where: str) -> tuple[int, int]:
     parts = where.split("  ")[0].rsplit(":", 2)
-    return (int(parts[1]), int(parts[2])) if len(parts) == 3 and parts[1].isdigit() and parts[2].isdigit() else (1 << 30, 0)
+    return (
+        (int(parts[1]), int(parts[2]))
+        if len(parts) == 3 and parts[1].isdigit() and parts[2].isdigit()
+        else (1 << 30, 0)
+    )
 
 
 def check(source: Source) -> Config:
     """Raises ConfigError with every problem of the file; builds nothing."""
     return Checker(source).config()
-
-

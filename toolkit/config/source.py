@@ -30,7 +30,9 @@ _Yaml.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|True|f
 _Yaml.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?(0|[1-9][0-9_]*)$"), list("-+0123456789"))
 _Yaml.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(r"^([-+]?([0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*|[0-9][0-9_]*(?=[eE]))([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan)$"),
+    re.compile(
+        r"^([-+]?([0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*|[0-9][0-9_]*(?=[eE]))([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan)$"
+    ),
     list("-+0123456789."),
 )
 
@@ -175,7 +177,7 @@ def override(source: Source, overrides: Sequence[str]) -> None:
             problems.append(Problem("command line", f"'{item}' is not of the form key=value"))
             continue
         try:
-            value = yaml.load(text, _Yaml)  # noqa: S506 - a SafeLoader
+            value = yaml.load(text, _Yaml)  # a SafeLoader
         except yaml.YAMLError:
             value = text  # a Windows path, a colon: what stands there is what was meant
         problem = _assign(source, dotted_path.split("."), value, where)

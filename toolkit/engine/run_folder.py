@@ -34,7 +34,9 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
 def cannot_write(path: Path, error: OSError) -> UserError:
     """The message for a file that could not be written."""
     reason = error.strerror or str(error)
-    remedy = "free space or choose another folder" if error.errno == 28 else "choose a folder that can be written (--run)"
+    remedy = (
+        "free space or choose another folder" if error.errno == 28 else "choose a folder that can be written (--run)"
+    )
     return UserError(Problem(str(path.absolute()), f"cannot be written: {reason}", f"{remedy}; what was there is kept"))
 
 

@@ -1,0 +1,30 @@
+"""`toolkit evaluate`."""
+
+from __future__ import annotations
+
+import click
+
+from toolkit.cli.options import json_option, print_json
+
+
+@click.command("evaluate", epilog="Example: toolkit evaluate runs/unet_shapes --split val")
+@click.argument("checkpoint", type=click.Path(), metavar="CHECKPOINT_OR_RUN")
+@click.argument("overrides", nargs=-1, metavar="[key=value ...]")
+@click.option("--split", type=click.Choice(["train", "val", "test"]), default="val", show_default=True)
+@json_option
+def command(checkpoint: str, overrides: tuple[str, ...], split: str, as_json: bool) -> None:
+    """Measure a checkpoint on a split of its data.
+
+    The checkpoint carries its config; key=value arguments change it (data.root=elsewhere).
+    """
+    from toolkit.config.jobs import run_evaluation
+    from toolkit.engine.log import table
+
+    result = run_evaluation(checkpoint, split, overrides)
+    tables = result.pop("tables")
+    if as_json:
+        print_json(result)
+        return
+    for title, header, rows in tables:
+        click.echo(table(title, header, rows) + "\n")
+    click.echo(f"{result['checkpoint']}: {result['images']} images of '{split}' in {result['seconds']:.1f} s")

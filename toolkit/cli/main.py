@@ -1,0 +1,129 @@
+"""`toolkit VERB ...`: finds the verb, and turns every error into one message and an exit code.
+
+A verb's file is imported when that verb is called, and imports the machinery inside its function: `toolkit --help`
+and a wrong option shall not wait for torch. Exit codes: 0 done, 1 the work failed, 2 usage or config, 130 stopped.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from toolkit.errors import Problem, UserError, did_you_mean
+from toolkit.version import __version__
+
+VERBS = {
+    "demo": "The whole job in about two minutes, on data it makes itself.",
+    "check": "Everything that can be known before training.",
+    "train": "Train a model, or continue a training.",
+    "evaluate": "Measure a checkpoint on a split of its data.",
+    "predict": "Run a checkpoint over pictures.",
+    "list": "What a config may name: parts, arguments, defaults.",
+    "schema": "The JSON Schema of configs, for editors.",
+}
+
+
+class _Verbs(click.Group):
+    """Imports a verb's file when the verb is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        return importlib.import_module(f"toolkit.cli.{cmd_name}").command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            ctx.fail(f"no verb '{args[0]}'; {did_you_mean(args[0], VERBS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="toolkit")
+def toolkit() -> None:
+    """Semantic segmentation and object detection on your own pictures.
+
+    Start with: toolkit demo
+    """
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command line and returns its exit code."""
+    wants_json = "--json" in arguments
+    try:
+        result = toolkit.main(args=list(arguments), prog_name="toolkit", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except click.exceptions.Abort:
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except UserError as error:
+        if os.environ.get("TOOLKIT_DEBUG"):
+            raise
+        return report(error, wants_json=wants_json)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)  # noqa: T201
+        return 130
+    except BrokenPipeError:
+        # The reader of our output went away (`toolkit list | head`); leave the descriptor quiet for the interpreter's exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if getattr(error, "exit_code", None) == 130:
+            print("stopped; saved, continue with --resume", file=sys.stderr)  # noqa: T201
+            return 130
+        known = _known(error)
+        if known is None or os.environ.get("TOOLKIT_DEBUG"):
+            raise
+        return report(known, wants_json=wants_json)
+
+
+def report(error: UserError, *, wants_json: bool) -> int:
+    """Prints every problem (as one JSON object on standard output when asked for) and returns the exit code."""
+    for problem in error.problems:
+        print(problem, file=sys.stderr)  # noqa: T201
+    if wants_json:
+        errors = [problem_json(problem) for problem in error.problems]
+        print(json.dumps({"ok": False, "errors": errors, "warnings": []}, ensure_ascii=False))  # noqa: T201
+    return error.exit_code
+
+
+def problem_json(problem: Problem) -> dict[str, str]:
+    """A problem as the JSON results spell it."""
+    return {"where": problem.where, "message": problem.message, "suggestion": problem.suggestion}
+
+
+def _known(error: Exception) -> UserError | None:
+    """Errors of other libraries that have one known cause, in plain words."""
+    text = str(error)
+    if "torchvision::nms does not exist" in text:
+        message = "torch and torchvision do not fit one another (they come from different builds)"
+        return UserError(
+            Problem("install", message, "reinstall both together: pip install --force-reinstall torch torchvision")
+        )
+    if type(error).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator: can't allocate memory" in text:
+        remedy = "lower data.batch_size (and raise train.accumulate), use smaller crops or train.precision=bf16-mixed"
+        return UserError(Problem("memory", text.splitlines()[0], remedy))
+    return None
+
+
+def main() -> None:
+    """The entry point."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    sys.exit(run(sys.argv[1:]))

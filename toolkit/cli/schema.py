@@ -1,0 +1,19 @@
+"""`toolkit schema`."""
+
+from __future__ import annotations
+
+import click
+
+from toolkit.cli.options import print_json
+
+
+@click.command("schema", epilog="Example: toolkit schema > toolkit.schema.json")
+@click.option("--json", "as_json", is_flag=True, help="The same: the schema is JSON.")
+def command(as_json: bool) -> None:
+    """The JSON Schema of configs, for editors.
+
+    Put `# yaml-language-server: $schema=toolkit.schema.json` on a config's first line for completion and checks.
+    """
+    from toolkit.config.json_schema import json_schema
+
+    print_json(json_schema())

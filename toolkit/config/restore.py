@@ -1,0 +1,63 @@
+"""From a weights file, a run folder or a state back to a model: the file carries its config, classes and statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from toolkit.config.build import build_model
+from toolkit.config.load import parse_config
+from toolkit.config.sections import Config
+from toolkit.data.classes import ClassTable
+from toolkit.errors import CheckpointError, Problem, no_such
+from toolkit.models.vision_model import VisionModel
+from toolkit.models.weights import load_into, read_weights
+
+
+class Restored(NamedTuple):
+    """model: ready to predict, in eval mode, on the CPU. config: the one it was trained with. path: of the weights."""
+
+    model: VisionModel
+    config: Config
+    path: Path
+    metadata: dict[str, Any]
+
+
+def weights_file(path: str | Path) -> Path:
+    """The weights of a run folder (best, else last) or the file itself. Raises CheckpointError."""
+    path = Path(path)
+    if path.is_dir():
+        for name in ("best.safetensors", "last.safetensors"):
+            if (path / name).is_file():
+                return path / name
+        raise CheckpointError(Problem(str(path), "holds no best.safetensors or last.safetensors: not a finished run"))
+    if not path.exists():
+        raise CheckpointError(no_such("checkpoint or run folder", path))
+    if path.suffix == ".state":
+        raise CheckpointError(Problem(str(path), "is the state of a training", f"name the run folder, {path.parent}"))
+    return path
+
+
+def restore(path: str | Path, overrides: Sequence[str] = ()) -> Restored:
+    """Model and config from a weights file or run folder; `overrides` change the stored config.
+
+    Raises CheckpointError for a missing, damaged or foreign file, ConfigError for bad overrides.
+    """
+    file = weights_file(path)
+    state, metadata = read_weights(file)
+    text = metadata.get("config")
+    if not isinstance(text, str) or not metadata.get("classes"):
+        message = "holds weights but no config: it was not written by this toolkit's training"
+        raise CheckpointError(Problem(str(file), message, "use it as model.init_from of a config"))
+    config = parse_config(text, f"{file} (config)", overrides)
+    names = tuple(str(name) for name in metadata["classes"])
+    palette = tuple((int(r), int(g), int(b)) for r, g, b in metadata.get("palette") or ())
+    model = build_model(config, pretrained=False, classes=ClassTable(names, palette))
+    load_into(model, state, where=str(file))
+    return Restored(model.eval(), config, file, metadata)
+
+
+def load_model(path: str | Path) -> VisionModel:
+    """A model ready to predict from a weights file or run folder; it knows its classes and pixel statistics."""
+    return restore(path).model

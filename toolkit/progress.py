@@ -1,0 +1,111 @@
+"""Progress for people: a bar with rate and time left on a terminal, a plain line now and then elsewhere. On stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as h:mm:ss.
+
+    >>> duration(3725)
+    '1:02:05'
+    """
+    whole = max(0, round(seconds))
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+def on_terminal() -> bool:
+    """Whether stderr is a terminal that can redraw a line."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+class Progress:
+    """Context manager: `update(done, text)` as work goes on.
+
+    total: how much there is. unit: word for the rate ("img"). every: seconds between plain lines when stderr is no
+    terminal. shown: False is silent (other processes than the first).
+    """
+
+    def __init__(self, label: str, total: int, unit: str = "it", *, every: float = 30.0, shown: bool = True) -> None:
+        self.label, self.total, self.unit, self.every, self.shown = label, total, unit, every, shown
+        self.done = 0
+        self._start = self._last = time.monotonic()
+        self._first = 0
+        self._terminal = on_terminal()
+        self._width = 0
+
+    def __enter__(self) -> Progress:
+        self._start = self._last = time.monotonic()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.clear()
+
+    def start_at(self, done: int) -> None:
+        """Work that was done before: it counts for the bar, not for the rate."""
+        self.done = self._first = done
+
+    def update(self, done: int, text: str = "") -> None:
+        """Shows `done` of `total`, redrawn at most ten times a second."""
+        self.done = done
+        now = time.monotonic()
+        if not self.shown or now - self._last < (0.1 if self._terminal else self.every):
+            return
+        self._last = now
+        if self._terminal:
+            line = self._bar() + (f"  {text}" if text else "")
+            width = os.get_terminal_size(sys.stderr.fileno()).columns - 1
+            line = line[:width]
+            sys.stderr.write("\r" + line.ljust(self._width))
+            self._width = len(line)
+        else:
+            sys.stderr.write(f"{self._line()}{'  ' + text if text else ''}\n")
+        sys.stderr.flush()
+
+    def clear(self) -> None:
+        """Takes the bar away, so that a line can be printed."""
+        if self._terminal and self._width:
+            sys.stderr.write("\r" + " " * self._width + "\r")
+            sys.stderr.flush()
+            self._width = 0
+
+    @property
+    def seconds_left(self) -> float:
+        """Expected time to the end, by the mean rate so far."""
+        made = self.done - self._first
+        return (time.monotonic() - self._start) / made * (self.total - self.done) if made else 0.0
+
+    @property
+    def rate(self) -> float:
+        """Units a second since the start."""
+        return (self.done - self._first) / max(time.monotonic() - self._start, 1e-9)
+
+    def _line(self) -> str:
+        return (
+            f"{self.label} {self.done}/{self.total}  {self.rate:.3g} {self.unit}/s  eta {duration(self.seconds_left)}"
+        )
+
+    def _bar(self) -> str:
+        cells = 20
+        full = cells * self.done // max(self.total, 1)
+        bar = "#" * full + "-" * (cells - full)
+        times = f"eta {duration(self.seconds_left)}"
+        return f"{self.label} [{bar}] {self.done}/{self.total}  {self.rate:.3g} {self.unit}/s  {times}"
+
+
+def tracked(items: Iterable[T], label: str, total: int, unit: str = "it", *, shown: bool = True) -> Iterator[T]:
+    """The items, with progress."""
+    with Progress(label, total, unit, shown=shown) as progress:
+        for number, item in enumerate(items, 1):
+            yield item
+            progress.update(number)
