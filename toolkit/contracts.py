@@ -246,6 +246,9 @@ class Transform(ABC):
 
     random: bool = False
     """Whether the result depends on the seed. Evaluation refuses random transforms."""
+    moves: bool = False
+    """Whether pixels change place otherwise than by scaling the whole image (crops, flips, padding). Evaluation refuses
+    it, because predictions are scaled back to the original picture."""
 
     @abstractmethod
     def __call__(self, sample: Sample, seed: int) -> Sample:

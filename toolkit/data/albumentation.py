@@ -1,0 +1,238 @@
+"""albumentations' operations as our transforms, each under its exact class name, with a checkable signature.
+
+albumentations only warns of an unknown argument and of a wrong type says much; here each operation becomes a class
+whose constructor has that operation's parameters with their types and defaults, so the config is checked against it
+like any other part. Three things differ from albumentations: label maps are filled with `IGNORE_INDEX` where there is
+no picture (albumentations: 0, a class), label maps are never interpolated, and every call takes its seed.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+import typing
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, ClassVar, Literal
+
+import cv2
+import numpy as np
+
+from toolkit.contracts import Transform
+from toolkit.data.box_geometry import cut_boxes
+from toolkit.errors import ConfigError, DataError, Problem
+from toolkit.samples import IGNORE_INDEX, Sample
+
+_SCALING = frozenset({"Resize", "LongestMaxSize", "SmallestMaxSize"})
+_DETERMINISTIC = _SCALING | {
+    "CenterCrop", "Crop", "Pad", "PadIfNeeded", "HorizontalFlip", "VerticalFlip", "Transpose", "InvertImg", "ToGray",
+    "ToSepia", "NoOp", "AutoContrast", "Equalize",
+}  # fmt: skip
+_UNFIT = {
+    "Normalize": "images stay uint8 until the model normalises them with its backbone's statistics",
+    "ToFloat": "images stay uint8 until the model",
+    "FromFloat": "images are uint8 already",
+    "ToTensorV2": "batches become tensors by themselves",
+    "ToTensor3D": "volumes are not supported",
+    "ToRGB": "reading decides the channels",
+    "Lambda": "it takes Python functions; write a Transform and name it 'module:Class'",
+}
+_NO_PYTHON_OBJECTS = "it takes Python objects that a config cannot hold"
+_NEAREST = Literal[0, 6]
+"""cv2.INTER_NEAREST and cv2.INTER_NEAREST_EXACT: the interpolations that invent no class."""
+
+
+class Albumentation(Transform):
+    """One albumentations operation on image, label map, value map, weight map and boxes together.
+
+    Made by `operation_class`. Raises ConfigError for arguments that the operation refuses.
+    """
+
+    operation: ClassVar[str]
+
+    def __init__(self, **arguments: Any) -> None:
+        bound = _bind(type(self), arguments)
+        self.arguments = bound
+        self.random = self.operation not in _DETERMINISTIC or bound["p"] < 1 or "random" in bound.values()
+        self.moves = _is_geometric(self.operation) and self.operation not in _SCALING
+        self._compose = _compose(self.operation, bound)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The class is made at run time, so pickle cannot import it by name.
+        return _rebuild, (self.operation, self.arguments)
+
+    def __call__(self, sample: Sample, seed: int) -> Sample:
+        """See `Transform`. Raises DataError naming the image when the operation cannot take it."""
+        targets, maps = _targets(sample)
+        self._compose.set_random_seed(seed)
+        try:
+            result = self._compose(**targets)
+        except (ValueError, TypeError, KeyError, IndexError, NotImplementedError, cv2.error) as error:
+            wanted = f"transform '{self.operation}' cannot take this {_size_text(sample)} image: {error}"
+            raise DataError(Problem(sample.name, wanted, "change its arguments, or resize first")) from error
+        image = result["image"]
+        if image.dtype != np.uint8 or image.ndim not in (2, 3):
+            message = f"transform '{self.operation}' makes {image.dtype} images; images stay uint8 until the model"
+            raise ConfigError(Problem("", message, "leave it out"))
+        image = np.ascontiguousarray(image.reshape(*image.shape[:2], -1))
+        if image.shape[2] != sample.image.shape[2]:
+            message = f"transform '{self.operation}' makes {image.shape[2]} channels of {sample.image.shape[2]}"
+            raise ConfigError(Problem("", message, "leave it out, or set the data set's 'channels'"))
+        return sample._replace(image=image, boxes=_boxes_after(sample, result), **_maps_after(result, maps))  # type: ignore[arg-type]
+
+
+def operation_names() -> list[str]:
+    """Class names of albumentations' operations that a config can use, sorted. Imports albumentations."""
+    return sorted(name for name in _operations() if name not in _UNFIT and _signature(name) is not None)
+
+
+@cache
+def operation_class(name: str) -> type[Albumentation] | None:
+    """The transform class of an albumentations operation, or None when there is none of that name.
+
+    Its constructor signature is the operation's: names, types, defaults. Raises ConfigError for an operation that
+    cannot be used here, saying why.
+    """
+    if name not in _operations():
+        return None
+    signature = _signature(name)
+    if name in _UNFIT or signature is None:
+        reason = _UNFIT.get(name, _NO_PYTHON_OBJECTS)
+        raise ConfigError(Problem("", f"albumentations' '{name}' cannot be used here: {reason}"))
+    doc = inspect.getdoc(_operations()[name]) or ""
+    cls = type(name, (Albumentation,), {"operation": name, "__doc__": doc, "__module__": __name__})
+    setattr(cls, "__signature__", signature)  # noqa: B010 - mypy knows no such attribute
+    return cls
+
+
+@cache
+def _operations() -> Mapping[str, type]:
+    # Set before the import: albumentations asks the network for its newest version otherwise.
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    import albumentations
+    from albumentations.core.transforms_interface import BasicTransform, DualTransform, ImageOnlyTransform
+
+    bases = (BasicTransform, DualTransform, ImageOnlyTransform, albumentations.Transform3D)
+    return {
+        name: value
+        for name, value in vars(albumentations).items()
+        if isinstance(value, type) and issubclass(value, BasicTransform) and value not in bases and "3D" not in name
+    }
+
+
+def _signature(name: str) -> inspect.Signature | None:
+    """The operation's signature with real types instead of text; None when a required type is no YAML value."""
+    operation = _operations()[name]
+    parameters = []
+    for parameter in list(inspect.signature(operation.__init__).parameters.values())[1:]:  # type: ignore[misc]
+        hint = _resolve(operation, parameter.annotation)
+        default = parameter.default
+        if any(word in str(hint) for word in ("Callable", "ndarray", "Any", "Path")):
+            if default is parameter.empty:
+                return None
+            continue
+        if parameter.name == "mask_interpolation":
+            hint = _NEAREST
+        elif parameter.name == "area_for_downscale":
+            hint = Literal["image"] | None
+        elif parameter.name == "fill_mask" and default == 0:
+            default = IGNORE_INDEX
+        parameters.append(parameter.replace(annotation=hint, default=default, kind=parameter.KEYWORD_ONLY))
+    return inspect.Signature(parameters)
+
+
+def _resolve(operation: type, annotation: Any) -> Any:
+    """The type behind an annotation: albumentations keeps them as text, and its metaclass hides in which module they were written."""
+    if not isinstance(annotation, str):
+        return annotation
+    for cls in operation.__mro__:
+        scope = {**vars(typing), **vars(sys.modules[cls.__module__])}
+        try:
+            return eval(annotation, scope)
+        except (NameError, AttributeError):
+            continue
+    return Any
+
+
+def _bind(cls: type[Albumentation], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        bound = inspect.signature(cls).bind(**arguments)
+    except TypeError as error:
+        raise ConfigError(Problem("", f"transform '{cls.operation}': {error}")) from None
+    bound.apply_defaults()
+    if bound.arguments.get("mask_interpolation", 0) not in (0, 6):
+        message = f"transform '{cls.operation}': mask_interpolation must be 0 or 6 (nearest): others invent classes"
+        raise ConfigError(Problem("", message))
+    return dict(bound.arguments)
+
+
+def _compose(name: str, arguments: Mapping[str, Any]) -> Any:
+    import albumentations
+
+    try:
+        operation = _operations()[name](**arguments)
+    except (ValueError, TypeError) as error:
+        lines = [line.strip() for line in str(error).splitlines() if "errors.pydantic.dev" not in line]
+        raise ConfigError(Problem("", f"transform '{name}': {' '.join(lines)}")) from None
+    return albumentations.Compose(
+        [operation],
+        bbox_params=albumentations.BboxParams("pascal_voc"),
+        additional_targets={"value_map": "mask", "weight_map": "mask", "outside": "mask"},
+    )
+
+
+def _rebuild(name: str, arguments: dict[str, Any]) -> Albumentation:
+    cls = operation_class(name)
+    if cls is None:
+        raise ConfigError(Problem("", f"this albumentations has no '{name}'"))
+    return cls(**arguments)
+
+
+def _is_geometric(name: str) -> bool:
+    from albumentations.core.transforms_interface import ImageOnlyTransform
+
+    return not issubclass(_operations()[name], ImageOnlyTransform)
+
+
+def _targets(sample: Sample) -> tuple[dict[str, Any], list[str]]:
+    """What albumentations gets, and which of the float maps are in it.
+
+    All masks share one fill value, so a mask of zeros, filled with 255, tells where the float maps have no picture.
+    """
+    targets: dict[str, Any] = {"image": sample.image}
+    if sample.label_map is not None:
+        targets["mask"] = sample.label_map
+    maps = [field for field in ("value_map", "weight_map") if getattr(sample, field) is not None]
+    for field in maps:
+        targets[field] = getattr(sample, field)
+    if maps:
+        targets["outside"] = np.zeros(sample.image.shape[:2], np.uint8)
+    if sample.boxes is not None:
+        height, width = sample.image.shape[:2]
+        inside = np.clip(sample.boxes.xyxy, 0, [width, height, width, height])
+        targets["bboxes"] = np.column_stack([inside, np.arange(sample.boxes.number)])
+    return targets, maps
+
+
+def _maps_after(result: Mapping[str, Any], maps: list[str]) -> dict[str, np.ndarray]:
+    changed = {"label_map": np.ascontiguousarray(result["mask"])} if "mask" in result else {}
+    for field in maps:
+        array = np.array(result[field], np.float32)
+        array[result["outside"] != 0] = np.nan if field == "value_map" else 0.0
+        changed[field] = array
+    return changed
+
+
+def _boxes_after(sample: Sample, result: Mapping[str, Any]) -> Any:
+    if sample.boxes is None:
+        return None
+    rows = np.asarray(result["bboxes"], np.float64).reshape(-1, 5)
+    before = sample.boxes.take(rows[:, 4].round().astype(np.int64))
+    old, new = (np.prod(np.maximum(b[:, 2:4] - b[:, :2], 0), axis=1) for b in (before.xyxy, rows))
+    grown = before._replace(area=(before.area * new / np.maximum(old, 1e-9)).astype(np.float32))
+    return cut_boxes(grown, rows[:, :4], result["image"].shape[:2])
+
+
+def _size_text(sample: Sample) -> str:
+    return f"{sample.image.shape[0]}x{sample.image.shape[1]}"

@@ -1,0 +1,46 @@
+"""Boxes of a sample through a change of its picture: scaled, moved, mirrored, cut off at the edges."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from toolkit.samples import Boxes
+
+MIN_VISIBLE = 0.1
+"""A box of which a smaller share than this lies inside the picture after a crop is dropped: what is left of the object
+says too little. albumentations' own examples use 0.1."""
+
+_MIN_SIDE = 1.0
+"""Pixels; a thinner box is a sliver of rounding."""
+
+
+def moved_boxes(boxes: Boxes, scale_y: float, scale_x: float, up: float, left: float, size: tuple[int, int]) -> Boxes:
+    """Boxes after scaling the picture and then cutting a window of `size` (height, width) whose corner is (up, left).
+
+    Clipped to the window; dropped where less than `MIN_VISIBLE` remains. `area` shrinks with the box.
+    """
+    factors = np.array([scale_x, scale_y, scale_x, scale_y], np.float64)
+    xyxy = boxes.xyxy * factors - np.array([left, up, left, up])
+    return cut_boxes(boxes._replace(area=boxes.area * np.float32(scale_x * scale_y)), xyxy, size)
+
+
+def mirrored_boxes(boxes: Boxes, width: int) -> Boxes:
+    """Boxes of the picture seen in a mirror."""
+    xyxy = boxes.xyxy.copy()
+    xyxy[:, 0], xyxy[:, 2] = width - boxes.xyxy[:, 2], width - boxes.xyxy[:, 0]
+    return boxes._replace(xyxy=xyxy)
+
+
+def cut_boxes(boxes: Boxes, xyxy: np.ndarray, size: tuple[int, int]) -> Boxes:
+    """`boxes` with new corners `xyxy`, clipped to a picture of `size` (height, width); see `moved_boxes`."""
+    height, width = size
+    clipped = np.clip(xyxy, 0, np.array([width, height, width, height]))
+    before = _areas(xyxy)
+    visible = _areas(clipped) / np.maximum(before, 1e-9)
+    sides = clipped[:, 2:] - clipped[:, :2]
+    keep = (visible >= MIN_VISIBLE) & (sides >= _MIN_SIDE).all(1)
+    return boxes._replace(xyxy=clipped.astype(np.float32), area=(boxes.area * visible).astype(np.float32)).take(keep)
+
+
+def _areas(xyxy: np.ndarray) -> np.ndarray:
+    return np.maximum(xyxy[:, 2] - xyxy[:, 0], 0) * np.maximum(xyxy[:, 3] - xyxy[:, 1], 0)

@@ -1,0 +1,39 @@
+"""A data set's own category names against the class list of the config: by name, and never in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from toolkit.errors import DataError, Problem, did_you_mean
+
+
+def match_names(
+    found: Sequence[str], wanted: Sequence[str] | None, where: str, complete: bool = True
+) -> tuple[str, ...]:
+    """The classes in label order: `wanted`, or `found` when that is None.
+
+    found: names the data set knows, without repetition. complete: whether `found` is a full table; if not (names seen in
+    annotations), a wanted class may be missing from it. Raises DataError with all differences.
+    """
+    if wanted is None:
+        return tuple(found)
+    problems = [
+        Problem(where, f"class '{name}' of the data is not in the list of classes", did_you_mean(name, wanted))
+        for name in found
+        if name not in wanted
+    ]
+    if complete:
+        problems += [
+            Problem(where, f"class '{name}' of the list is not in the data", did_you_mean(name, found))
+            for name in wanted
+            if name not in found
+        ]
+    if problems:
+        lists = f"the data has {_listed(found)}; the list has {_listed(wanted)}"
+        raise DataError([*problems, Problem(where, lists, "the two must name the same classes, in any order")])
+    return tuple(wanted)
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(f"'{name}'" for name in names[:20])
+    return f"{len(names)} classes ({shown}{', ...' if len(names) > 20 else ''})"

@@ -1,0 +1,194 @@
+"""Strict reading of images and label maps: what comes back is what the file holds, or a DataError says why not.
+
+Images. RGB uint8, whatever the file's order. A gray file read with 3 channels is repeated, a colour file read with 1
+is weighted to luma (ITU-R BT.601); palettes are expanded; alpha is dropped, not blended; CMYK is converted. The EXIF
+orientation is applied. 16-bit files are refused: scaling them down is a decision about the data.
+
+Label maps. A palette file (mode P) gives its indices, never its colours; gray files give the stored values, also at 1,
+2 and 4 bits; EXIF is not applied. A file with three channels holds colours, not labels, and is refused, as is a JPEG,
+whose compression changes values.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import NoReturn
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from toolkit.data.image_checks import Encoded, inspect_encoded
+from toolkit.errors import DataError, Problem, no_such
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
+"""Extensions (any case) by which a folder's images are told from its other files."""
+
+_EXIF_ORIENTATION = 0x0112
+_SIDEWAYS = (5, 6, 7, 8)
+_DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+
+
+def read_image(path: str | Path, channels: int = 3) -> np.ndarray:
+    """The image as (H, W, channels) uint8, RGB when channels is 3 and gray when it is 1, EXIF orientation applied.
+
+    Raises DataError when the file is missing, empty, no image, truncated, damaged or deeper than 8 bits a channel.
+    """
+    path = Path(path)
+    data = _bytes_of(path)
+    encoded = _whole(path, data)
+    if encoded is None or (encoded.kind == "jpeg" and encoded.channels == 4):  # CMYK
+        return _read_by_pillow(path, data, channels)
+    if encoded.bits > 8:
+        _refuse_depth(path, f"{encoded.bits} bits a channel")
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE)
+    if decoded is None:
+        _fail(path, f"the {encoded.kind.upper()} cannot be decoded", "open and save it again, or fetch it again")
+    if channels == 3:
+        return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB, decoded)
+    return decoded[:, :, None]
+
+
+def read_label_map(path: str | Path) -> np.ndarray:
+    """The stored values as (H, W) uint8, or uint16 when a 16-bit file holds values above 255.
+
+    Raises DataError as `read_image` does, and for a colour picture, a picture with alpha and a JPEG.
+    """
+    path = Path(path)
+    data = _bytes_of(path)
+    encoded = _whole(path, data)
+    if encoded is not None and encoded.kind == "jpeg":
+        _fail(path, "the mask is a JPEG, whose compression changes values", "make the masks PNG files")
+    image = _open(path, data)
+    if image.mode in ("RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "LA", "PA"):
+        _refuse_color_mask(path, image)
+    if image.mode in _DEEP_MODES:
+        return _deep_labels(path, image)
+    if image.mode not in ("P", "L", "1"):
+        _fail(path, f"a mask of Pillow's mode '{image.mode}' holds no class ids", "save it as an 8-bit gray PNG")
+    labels = np.asarray(image).astype(np.uint8)
+    if encoded is not None and encoded.color_type == 0 and encoded.bits in (2, 4):
+        labels //= 255 // (2**encoded.bits - 1)  # Pillow stretches 2- and 4-bit gray to 0..255; undo it
+    return labels
+
+
+def read_color_map(path: str | Path) -> np.ndarray:
+    """A colour-coded mask as (H, W, 3) uint8 RGB; palettes are expanded, gray is repeated. Raises DataError."""
+    path = Path(path)
+    data = _bytes_of(path)
+    _whole(path, data)
+    image = _open(path, data)
+    if image.mode in _DEEP_MODES:
+        _refuse_depth(path, f"Pillow's mode '{image.mode}'")
+    return np.asarray(image.convert("RGB"))
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """(height, width) as `read_image` will return it, EXIF orientation applied, from the header alone."""
+    path = Path(path)
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            sideways = image.getexif().get(_EXIF_ORIENTATION) in _SIDEWAYS
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        _bytes_of(path)  # says it better for a missing or empty file
+        raise _unreadable(path, error) from None
+    return (width, height) if sideways else (height, width)
+
+
+def exif_orientation(path: str | Path) -> int:
+    """The EXIF orientation 1..8 of a readable image; 1 when it has none."""
+    with Image.open(path) as image:
+        return int(image.getexif().get(_EXIF_ORIENTATION, 1))
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(Problem("", no_such("file", path))) from None
+    except OSError as error:
+        raise DataError(Problem(str(path), f"cannot be read: {error.strerror}")) from None
+    if not data:
+        _fail(path, "the file is empty (0 bytes)", "fetch it again, or remove it")
+    return data
+
+
+def _whole(path: Path, data: bytes) -> Encoded | None:
+    """Headers of a JPEG or PNG that is complete; None for other formats, which Pillow reads strictly."""
+    encoded = inspect_encoded(data)
+    if encoded is not None and encoded.damage:
+        _fail(path, f"the {encoded.kind.upper()} is {encoded.damage}", "fetch it again, or remove it")
+    return encoded
+
+
+def _open(path: Path, data: bytes) -> Image.Image:
+    """Opens and decodes with Pillow, which raises for a truncated file of any format."""
+    try:
+        image = Image.open(io.BytesIO(data))
+        image.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise _unreadable(path, error) from None
+    return image
+
+
+def _read_by_pillow(path: Path, data: bytes, channels: int) -> np.ndarray:
+    image = _open(path, data)
+    if image.mode in _DEEP_MODES:
+        _refuse_depth(path, f"Pillow's mode '{image.mode}'")
+    orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    pixels = np.asarray(image.convert("RGB"))
+    if channels == 1:
+        # OpenCV's weights, not Pillow's integer ones, so that one picture is the same in every format.
+        gray = pixels[:, :, 0] if image.mode in ("L", "1", "LA") else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+        pixels = gray[:, :, None]
+    return np.array(_oriented(pixels, orientation))
+
+
+def _oriented(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Turns and mirrors as the EXIF tag says (Exif 2.32, tag 274): what a viewer shows."""
+    if orientation in _SIDEWAYS:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return pixels
+
+
+def _deep_labels(path: Path, image: Image.Image) -> np.ndarray:
+    values = np.asarray(image)
+    if values.dtype.kind == "f":
+        _fail(path, "the mask holds floating-point numbers, not class ids", "save it as an 8-bit gray PNG")
+    if values.min() < 0 or values.max() > 65535:
+        _fail(path, f"the mask holds values {values.min()}..{values.max()}; class ids are 0..254")
+    return values.astype(np.uint8 if values.max() <= 255 else np.uint16)
+
+
+def _refuse_color_mask(path: Path, image: Image.Image) -> NoReturn:
+    pixels = np.asarray(image.convert("RGB")).reshape(-1, 3)
+    found = f"the mask has channels {'/'.join(image.getbands())}, wanted one channel of class ids"
+    if (pixels == pixels[:, :1]).all():
+        _fail(path, f"{found}; its channels are equal: a gray mask saved with several", "keep one channel of it")
+    colors = np.unique(pixels, axis=0)
+    shown = ", ".join(str([int(v) for v in color]) for color in colors[:6])
+    _fail(
+        path,
+        f"{found}: this is a colour mask with {len(colors)} colours ({shown}{' ...' if len(colors) > 6 else ''})",
+        "read it with data set 'image_masks' and colors: {class name: [r, g, b], ...}, or convert it to class ids",
+    )
+
+
+def _refuse_depth(path: Path, found: str) -> NoReturn:
+    _fail(path, f"wanted 8 bits a channel, found {found}", "convert it to 8 bits with a range that suits the data")
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    if isinstance(error, UnidentifiedImageError):
+        return DataError(Problem(str(path), "is no image of a known format", "remove it, or convert it to PNG or JPEG"))
+    return DataError(Problem(str(path), f"cannot be decoded ({error})", "fetch it again, or remove it"))
+
+
+def _fail(path: Path, message: str, suggestion: str = "") -> NoReturn:
+    raise DataError(Problem(str(path), message, suggestion))
