@@ -36,6 +36,8 @@ _UNFIT = {
     "ToTensorV2": "batches become tensors by themselves",
     "ToTensor3D": "volumes are not supported",
     "ToRGB": "reading decides the channels",
+    "CubicSymmetry": "it turns volumes",
+    "RandomCropNearBBox": "it needs a box from elsewhere",
     "Lambda": "it takes Python functions; write a Transform and name it 'module:Class'",
 }
 _NO_PYTHON_OBJECTS = "it takes Python objects that a config cannot hold"
@@ -55,7 +57,8 @@ class Albumentation(Transform):
         bound = _bind(type(self), arguments)
         self.arguments = bound
         self.random = self.operation not in _DETERMINISTIC or bound["p"] < 1 or "random" in bound.values()
-        self.moves = _is_geometric(self.operation) and self.operation not in _SCALING
+        self.geometric = _is_geometric(self.operation)
+        self.moves = self.geometric and self.operation not in _SCALING
         self._compose = _compose(self.operation, bound)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -64,7 +67,7 @@ class Albumentation(Transform):
 
     def __call__(self, sample: Sample, seed: int) -> Sample:
         """See `Transform`. Raises DataError naming the image when the operation cannot take it."""
-        targets, maps = _targets(sample)
+        targets, maps = _targets(sample) if self.geometric else ({"image": sample.image}, [])
         self._compose.set_random_seed(seed)
         try:
             result = self._compose(**targets)
@@ -79,6 +82,8 @@ class Albumentation(Transform):
         if image.shape[2] != sample.image.shape[2]:
             message = f"transform '{self.operation}' makes {image.shape[2]} channels of {sample.image.shape[2]}"
             raise ConfigError(Problem("", message, "leave it out, or set the data set's 'channels'"))
+        if not self.geometric:
+            return sample._replace(image=image)
         return sample._replace(image=image, boxes=_boxes_after(sample, result), **_maps_after(result, maps))  # type: ignore[arg-type]
 
 
@@ -143,7 +148,7 @@ def _signature(name: str) -> inspect.Signature | None:
 
 
 def _resolve(operation: type, annotation: Any) -> Any:
-    """The type behind an annotation: albumentations keeps them as text, and its metaclass hides in which module they were written."""
+    """The type behind an annotation. albumentations keeps text, and its metaclass hides the module it was written in."""
     if not isinstance(annotation, str):
         return annotation
     for cls in operation.__mro__:
@@ -177,7 +182,7 @@ def _compose(name: str, arguments: Mapping[str, Any]) -> Any:
         raise ConfigError(Problem("", f"transform '{name}': {' '.join(lines)}")) from None
     return albumentations.Compose(
         [operation],
-        bbox_params=albumentations.BboxParams("pascal_voc"),
+        bbox_params=albumentations.BboxParams("pascal_voc") if _is_geometric(name) else None,
         additional_targets={"value_map": "mask", "weight_map": "mask", "outside": "mask"},
     )
 
