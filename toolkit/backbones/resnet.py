@@ -9,9 +9,10 @@ from annotated_types import Interval
 from torch import Tensor, nn
 
 from toolkit.bounds import PositiveInt
-from toolkit.contracts import BACKBONES, IMAGENET_STATS, Backbone, FeaturePyramid, PixelStats, PyramidSpec
+from toolkit.contracts import BACKBONES, IMAGENET_STATS, Backbone, FeaturePyramid, PyramidSpec
 from toolkit.errors import ConfigError, Problem
 from toolkit.layers.pretrained import load_exactly, read_weights_named
+from toolkit.layers.stats import stats_for_channels
 
 
 @BACKBONES.register("resnet")
@@ -57,7 +58,7 @@ class ResNet(Backbone):
         if in_channels != 3:
             net.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
             nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")  # as torchvision does
-            self.pixel_stats = _stats_for(in_channels)
+            self.pixel_stats = stats_for_channels(IMAGENET_STATS, in_channels)
         # torchvision's names at the top level, so that its state dicts fit this module as they are.
         self.conv1, self.bn1, self.relu, self.maxpool = net.conv1, net.bn1, net.relu, net.maxpool
         self.layer1, self.layer2, self.layer3, self.layer4 = net.layer1, net.layer2, net.layer3, net.layer4
@@ -91,12 +92,6 @@ class ResNet(Backbone):
             x = stage(x)
             maps.append(x)
         return FeaturePyramid(tuple(maps), self.spec, (images.shape[-2], images.shape[-1]))
-
-
-def _stats_for(channels: int) -> PixelStats:
-    """ImageNet's statistics averaged over red, green and blue, the same for every channel."""
-    mean, std = sum(IMAGENET_STATS.mean) / 3, sum(IMAGENET_STATS.std) / 3
-    return PixelStats((mean,) * channels, (std,) * channels)
 
 
 def _for_channels(state: Mapping[str, Tensor], channels: int) -> dict[str, Tensor]:

@@ -1,0 +1,162 @@
+"""The one composition: normalise -> backbone -> neck -> head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from toolkit.contracts import Backbone, FeaturePyramid, Head, Neck, PixelStats, PyramidSpec
+from toolkit.errors import DataError, PartsError, Problem
+from toolkit.ops.padding import Pad, check_size, legal_size, mirror, mirror_each, pad_targets
+from toolkit.samples import Batch, Prediction
+
+IllegalSizes = Literal["refuse", "pad"]
+
+
+class VisionModel(nn.Module):
+    """A backbone, a neck or None, and a head, with the names of its classes.
+
+    Images enter as (N, C, H, W) RGB (or gray) uint8 0..255, or float 0..1, and are normalised here by
+    `backbone.pixel_stats`, so that weights and pixels cannot drift apart. What a method returns never depends on
+    `training`.
+
+    Sizes. `spec.sizes` says which heights and widths the parts can take. For any other size, illegal_sizes="refuse"
+    raises ImageSizeError with the nearest legal sizes; "pad" mirrors the images at the bottom and right up to the next
+    legal size, where labels do not count. Nets of unpadded convolutions miss `border` pixels at each edge:
+
+    * `forward` and `loss` take the images as they are; the head compares its output with the labels it covers.
+    * `predict` first mirrors `border` pixels around each image (without repeating the edge, as the 2015 U-Net's
+      authors do), and then up to a legal size, whatever `illegal_sizes` says: only so does the output cover
+      the whole image. Cell (0, 0) of the map the head reads then begins at pixel (0, 0) of the image. Every image is
+      mirrored from its own content (`batch.sizes`), not from the padding it got in the batch.
+    """
+
+    pixel_scale: Tensor
+    pixel_shift: Tensor
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        neck: Neck | None,
+        head: Head,
+        classes: Sequence[str],
+        palette: Sequence[tuple[int, int, int]] = (),
+        illegal_sizes: IllegalSizes = "pad",
+    ) -> None:
+        super().__init__()
+        if palette and len(palette) != len(classes):
+            raise PartsError(Problem("palette", f"{len(palette)} colours for {len(classes)} classes"))
+        self.backbone = backbone
+        self.neck = neck
+        self.head = head
+        self.classes = tuple(classes)
+        self.palette = tuple(tuple(colour) for colour in palette)
+        self.illegal_sizes = illegal_sizes
+        stats = backbone.pixel_stats
+        mean, std = (torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1) for values in (stats.mean, stats.std))
+        # Part of the code's configuration, not of the weights: a state dict cannot bring other statistics.
+        self.register_buffer("pixel_scale", 1 / std, persistent=False)
+        self.register_buffer("pixel_shift", -mean / std, persistent=False)
+
+    @property
+    def spec(self) -> PyramidSpec:
+        """What the head reads: the neck's spec, or the backbone's."""
+        return self.backbone.spec if self.neck is None else self.neck.spec
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return len(self.classes)
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the images: 3 for RGB, 1 for gray."""
+        return self.backbone.in_channels
+
+    @property
+    def pixel_stats(self) -> PixelStats:
+        """How images are normalised."""
+        return self.backbone.pixel_stats
+
+    @property
+    def border(self) -> int:
+        """Image pixels that the output misses at each edge, 0 for padded convolutions.
+
+        A head that reads one map of several says that map's border as its attribute `border`.
+        """
+        return int(getattr(self.head, "border", max(self.spec.borders)))
+
+    def forward(self, images: Tensor) -> Any:
+        """The head's raw outputs for (N, C, H, W) images, after padding at the bottom and right if their size asks it.
+
+        Tensors in, tensors out, so that the model can be exported and compiled. Raises DataError for another number of
+        channels, ImageSizeError for an illegal size when `illegal_sizes` is "refuse".
+        """
+        return self.head(self.pyramid(self._legal(images)))
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Named scalars, of which the training loss is the sum. Raises as `forward`."""
+        images = self._legal(batch.images)
+        size = (images.shape[-2], images.shape[-1])
+        return self.head.loss(self.pyramid(images), pad_targets(batch, size)._replace(images=images))
+
+    @torch.inference_mode()
+    def predict(self, batch: Batch) -> list[Prediction]:
+        """One prediction an image, in original pixels, on the CPU. Raises as `forward`.
+
+        Leaves `training` as it is: call `eval()` first, unless dropout or batch statistics are meant to be active.
+        """
+        self._check_channels(batch.images)
+        size = (batch.images.shape[-2], batch.images.shape[-1])
+        target = legal_size((size[0] + 2 * self.border, size[1] + 2 * self.border), self.spec.sizes)
+        images = batch.images
+        if target != size:
+            if self.border == 0 and self.illegal_sizes == "refuse":
+                check_size(size, self.spec.sizes)
+            sizes = [(int(height), int(width)) for height, width in batch.sizes.tolist()]
+            images = mirror_each(images, sizes, self.border, target)
+        return self.head.predict(self.pyramid(images), batch)
+
+    def pyramid(self, images: Tensor) -> FeaturePyramid:
+        """What the head reads, for (N, C, H, W) images of a legal size."""
+        pyramid: FeaturePyramid = self.backbone(self.normalise(images))
+        return pyramid if self.neck is None else self.neck(pyramid)
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """(x - mean) / std of uint8 0..255 or float 0..1 images; float, channels in the backbone's order."""
+        self._check_channels(images)
+        if self.pixel_stats.bgr:
+            images = images.flip(1)
+        if images.is_floating_point():
+            return images * self.pixel_scale + self.pixel_shift
+        return images.to(self.pixel_scale.dtype) * (self.pixel_scale / 255) + self.pixel_shift
+
+    def example_input(self, size: tuple[int, int] = (64, 64)) -> Tensor:
+        """One mid-gray float image (1, C, H, W) of the next legal size, on the model's device, for tracing."""
+        height, width = legal_size(size, self.spec.sizes)
+        return torch.full((1, self.in_channels, height, width), 0.5, device=self.pixel_scale.device)
+
+    def _legal(self, images: Tensor) -> Tensor:
+        """Images of a legal size, padded at the bottom and right if need be, or refused."""
+        self._check_channels(images)
+        rule = self.spec.sizes
+        if rule.minimum <= 1 and rule.multiple == 1:
+            return images
+        size = (images.shape[-2], images.shape[-1])
+        if self.illegal_sizes == "refuse":
+            check_size(size, rule)
+        height, width = legal_size(size, rule)
+        return mirror(images, Pad(0, height - size[0], 0, width - size[1]))
+
+    def _check_channels(self, images: Tensor) -> None:
+        if images.ndim != 4 or images.shape[1] != self.in_channels:
+            raise DataError(
+                Problem(
+                    "images",
+                    f"the backbone takes (N, {self.in_channels}, H, W) images, found {tuple(images.shape)}",
+                    "read the data as gray (1) or RGB (3), or change the backbone's `in_channels`",
+                )
+            )

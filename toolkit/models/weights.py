@@ -1,0 +1,176 @@
+"""Weights on disk: safetensors, with what a reader must know beside them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from toolkit.errors import CheckpointError, Problem, no_such
+
+_ALIASES = "shared_tensors"
+"""Metadata entry: names of tensors that are stored under another name, as {name: stored name}."""
+
+
+class LoadReport(NamedTuple):
+    """What `load_into` did. Names of tensors, in the model's or the file's order.
+
+    loaded: now as in the file. missing: the file has none. unexpected: the model has none.
+    mismatched: both have it with different shapes; left as it was.
+    """
+
+    loaded: tuple[str, ...]
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    mismatched: tuple[str, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether file and model agree on every tensor."""
+        return not (self.missing or self.unexpected or self.mismatched)
+
+
+def save_weights(path: Path | str, model_state: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    """Writes a state dict as safetensors. The file appears whole or not at all (temporary file, fsync, rename).
+
+    metadata: anything JSON can hold, by name; conventionally classes, palette, pixel_stats (mean, std, bgr), config
+    (the YAML text), toolkit (version), metrics and step. Tensors that share memory are stored once.
+    Raises CheckpointError when the disk refuses, TypeError for metadata that JSON cannot hold.
+    """
+    from safetensors.torch import save_file
+
+    path = Path(path)
+    tensors, aliases = _without_shared(model_state)
+    entries = {**metadata, _ALIASES: aliases} if aliases else dict(metadata)
+    text = {name: json.dumps(value) for name, value in entries.items()}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, temporary, metadata=text)
+        _flush(temporary)
+        temporary.replace(path)
+        _flush(path.parent)
+    except Exception as error:  # safetensors wraps the disk's errors in a class of its own
+        if not isinstance(error, OSError) and type(error).__name__ != "SafetensorError":
+            raise
+        raise CheckpointError(Problem(str(path), f"cannot be written ({error})")) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _without_shared(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors on the CPU that own their memory, and the names that mean the same memory as another."""
+    tensors: dict[str, Tensor] = {}
+    aliases: dict[str, str] = {}
+    seen: dict[tuple[Any, ...], str] = {}
+    storages: set[int] = set()
+    for name, tensor in state.items():
+        key = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype, tensor.device)
+        if tensor.numel() and key in seen:
+            aliases[name] = seen[key]
+            continue
+        seen[key] = name
+        own = tensor.detach().cpu().contiguous()
+        storage = own.untyped_storage().data_ptr()
+        tensors[name] = own.clone() if storage in storages else own  # views of one memory: each gets its own
+        storages.add(storage)
+    return tensors, aliases
+
+
+def _flush(path: Path) -> None:
+    """Forces a file or a folder's entries to the disk, where the system can do that."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:  # a folder cannot be opened on Windows
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read_weights(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """(state dict on the CPU, metadata). Nothing in the file is executed.
+
+    Metadata that is no JSON (files of other programs) stays text. Raises CheckpointError for a file that is missing,
+    truncated or no safetensors file.
+    """
+    from safetensors import safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(Problem("", no_such("weights file", path)))
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            texts = file.metadata() or {}
+    except Exception as error:  # a damaged header arrives as one of several classes; none is a defect of ours
+        raise CheckpointError(Problem(str(path), f"is no safetensors file, or a damaged one ({error})")) from error
+    metadata = {name: _parsed(text) for name, text in texts.items()}
+    aliases = metadata.pop(_ALIASES, None)
+    if isinstance(aliases, dict):
+        state.update({name: state[stored] for name, stored in aliases.items() if stored in state})
+    return state, metadata
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def load_into(
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    strict: bool = True,
+    where: Path | str = "",
+    classes: Sequence[str] = (),
+) -> LoadReport:
+    """Copies a state dict into a model. Nothing is copied when it raises.
+
+    strict: every name and shape must agree, else CheckpointError names the first that do not; otherwise what fits is
+    taken, and only a file of which nothing fits is an error. where: the file, and classes: the classes of the model
+    that wrote it, for the message (the model's own are its attribute `classes`).
+    """
+    own = model.state_dict()
+    mismatched = tuple(name for name in own if name in state and state[name].shape != own[name].shape)
+    report = LoadReport(
+        tuple(name for name in own if name in state and name not in mismatched),
+        tuple(name for name in own if name not in state),
+        tuple(name for name in state if name not in own),
+        mismatched,
+    )
+    if (strict and not report.complete) or (own and not report.loaded):
+        raise CheckpointError(_problems(report, own, state, str(where), classes, getattr(model, "classes", ())))
+    model.load_state_dict({name: state[name] for name in report.loaded}, strict=False)
+    return report
+
+
+def _problems(
+    report: LoadReport,
+    own: Mapping[str, Tensor],
+    state: Mapping[str, Tensor],
+    where: str,
+    file_classes: Sequence[str],
+    model_classes: Sequence[str],
+) -> list[Problem]:
+    shapes = [f"{n} is {tuple(state[n].shape)}, wanted {tuple(own[n].shape)}" for n in report.mismatched]
+    faults = [
+        ("tensors have another shape", shapes),
+        ("tensors are missing", report.missing),
+        ("tensors are not in this model", report.unexpected),
+    ]
+    problems = [
+        Problem(where, f"{len(names)} {what}: {'; '.join(names[:3])}{' ...' if len(names) > 3 else ''}")
+        for what, names in faults
+        if names
+    ]
+    if tuple(file_classes) != tuple(model_classes):
+        lists = [f"{len(names)} ({', '.join(names) or 'unknown'})" for names in (file_classes, model_classes)]
+        problems.append(Problem(where, f"classes of the file: {lists[0]}; classes of the model: {lists[1]}"))
+    return problems
