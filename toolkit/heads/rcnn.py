@@ -1,0 +1,153 @@
+"""Faster R-CNN: a region proposal network and a second stage on the maps of any pyramid.
+
+Ren et al., "Faster R-CNN: Towards Real-Time Object Detection with Region Proposal Networks" (2015); with more than
+one map, Lin et al., "Feature Pyramid Networks for Object Detection" (2017). Official files: rbgirshick/py-faster-rcnn,
+torchvision/models/detection, facebookresearch/detectron2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from toolkit.contracts import HEADS, FeaturePyramid, Head, PyramidSpec
+from toolkit.errors import DataError, PartsError, Problem
+from toolkit.heads.roi import DetectionSettings, Roi, RoiSettings, image_numbers
+from toolkit.heads.rpn import Objects, Rpn, RpnSettings
+from toolkit.ops import boxes as box_ops
+from toolkit.ops.roi_pooling import MapRows
+from toolkit.samples import Batch, Detections, Prediction
+
+
+class RcnnOutputs(NamedTuple):
+    """Raw outputs, before any score is looked at. A anchors an image, P proposals in all, K classes.
+
+    objectness: (N, A) logits. anchor_deltas: (N, A, 4). proposals: (P, 4) pixels of the padded images, in the head's
+    convention. proposal_images: (P,) int64. class_logits: (P, K + 1). box_deltas: (P, B, 4), B as `RoiSettings.boxes`.
+    """
+
+    objectness: Tensor
+    anchor_deltas: Tensor
+    proposals: Tensor
+    proposal_images: Tensor
+    class_logits: Tensor
+    box_deltas: Tensor
+
+
+@HEADS.register("rcnn")
+class RcnnHead(Head):
+    """Faster R-CNN. Anchors and levels follow from the strides it is given; the defaults are torchvision's FPN values.
+
+    rpn, roi, test: the two stages and what leaves them; `toolkit.heads.rcnn_presets` has the values of the 2015 net
+    and of detectron2. convention: "plus_one" computes as py-faster-rcnn does, with x2 and y2 inside the box
+    everywhere (overlap, suppression, offsets, clipping); boxes in batches and detections stay exclusive.
+    unclear: what to do where a crowd or a difficult object is, which is never a target. "ignore": anchors and
+    proposals that show it and no target are neither object nor background; "background": they are background, as in
+    all three official codes, which drop those objects before training.
+
+    Raises PartsError when the maps differ in channels, are not doubling in stride or do not cover the image.
+    """
+
+    def __init__(
+        self,
+        spec: PyramidSpec,
+        num_classes: int,
+        rpn: RpnSettings = RpnSettings(),  # noqa: B008 (frozen)
+        roi: RoiSettings = RoiSettings(),  # noqa: B008
+        test: DetectionSettings = DetectionSettings(),  # noqa: B008
+        convention: Literal["modern", "plus_one"] = "modern",
+        unclear: Literal["ignore", "background"] = "ignore",
+    ) -> None:
+        super().__init__()
+        if any(spec.borders):
+            raise PartsError(Problem("", f"rcnn needs maps that cover the whole image; borders are {spec.borders}"))
+        self.num_classes = num_classes
+        self.test = test
+        self.unclear = unclear
+        self.plus_one = convention == "plus_one"
+        self.rpn = Rpn(spec, rpn, self.plus_one)
+        self.roi = Roi(spec, num_classes, roi, self.plus_one)
+
+    def forward(self, pyramid: FeaturePyramid) -> RcnnOutputs:
+        """Raw outputs for images without padding, with as many proposals as at test time."""
+        sizes = [pyramid.image_size] * len(pyramid.maps[0])
+        return self._outputs(pyramid, sizes, [self.rpn.settings.proposals.min_side] * len(sizes))[0]
+
+    def _outputs(
+        self, pyramid: FeaturePyramid, sizes: Sequence[Sequence[int]], min_sides: Sequence[float]
+    ) -> tuple[RcnnOutputs, list[int]]:
+        """Raw outputs, and the number of proposals of each image."""
+        settings = self.rpn.settings.proposals
+        objectness, deltas = self.rpn(pyramid.maps)
+        limits = settings.before_test, settings.after_test
+        proposals = self.rpn.propose(pyramid, objectness.detach(), deltas.detach(), sizes, min_sides, limits)
+        images = image_numbers(proposals)
+        class_logits, box_deltas = self.roi(pyramid.maps, torch.cat(proposals), images)
+        outputs = RcnnOutputs(objectness, deltas, torch.cat(proposals), images, class_logits, box_deltas)
+        return outputs, [len(each) for each in proposals]
+
+    def loss(self, pyramid: FeaturePyramid, batch: Batch) -> dict[str, Tensor]:
+        """rpn_objectness, rpn_boxes, roi_classes, roi_boxes; each 0, not NaN, where there is nothing to learn from.
+
+        Raises DataError when the batch has no boxes or a label that the head does not have.
+        """
+        objects = self._objects(batch)
+        settings = self.rpn.settings.proposals
+        table = MapRows.of(pyramid.maps)
+        with torch.no_grad():
+            objectness, deltas = self.rpn(pyramid.maps)
+        limits = settings.before_train, settings.after_train
+        sizes = [each.size for each in objects]
+        proposals = self.rpn.propose(pyramid, objectness, deltas, sizes, self._min_sides(batch), limits)
+        return {
+            **self.rpn.loss(pyramid, table, objects),
+            **self.roi.loss(pyramid.maps, table, proposals, objects),
+        }
+
+    def predict(self, pyramid: FeaturePyramid, batch: Batch) -> list[Prediction]:
+        """`Detections` of each image in its original pixels, best first."""
+        sizes = batch.sizes.tolist()
+        outputs, counts = self._outputs(pyramid, sizes, self._min_sides(batch))
+        parts = (part.split(counts) for part in (outputs.class_logits, outputs.box_deltas, outputs.proposals))
+        found: list[Prediction] = []
+        for logits, deltas, proposals, size, original in zip(*parts, sizes, batch.original_sizes.tolist(), strict=True):
+            boxes, scores, labels = self.roi.detect(logits, deltas, proposals, size, self.test)
+            if self.plus_one:
+                boxes = box_ops.to_exclusive(boxes)
+            boxes = box_ops.clip(box_ops.scale(boxes, original[0] / size[0], original[1] / size[1]), original)
+            found.append(Detections(boxes.cpu(), scores.cpu(), labels.cpu()))
+        return found
+
+    def _min_sides(self, batch: Batch) -> list[float]:
+        """The shortest side of a proposal, for each image, in its resized pixels."""
+        settings = self.rpn.settings.proposals
+        if settings.min_side_in == "resized":
+            return [settings.min_side] * batch.number
+        # py-faster-rcnn's im_scale: both sides are resized by one factor, up to rounding.
+        factors = (batch.sizes.double() / batch.original_sizes.double()).amin(1)
+        return (settings.min_side * factors).tolist()
+
+    def _objects(self, batch: Batch) -> list[Objects]:
+        if batch.boxes is None:
+            raise DataError(
+                Problem(", ".join(batch.names), "rcnn learns from boxes, but these samples have none annotated")
+            )
+        found = []
+        for name, size, boxes in zip(batch.names, batch.sizes.tolist(), batch.boxes, strict=True):
+            xyxy, labels, crowd, difficult, _ = (torch.as_tensor(field) for field in tuple(boxes))
+            if len(labels) and int(labels.max()) >= self.num_classes:
+                raise DataError(
+                    Problem(name, f"label {int(labels.max())}, but the head has classes 0..{self.num_classes - 1}")
+                )
+            # A box without area has no offsets to learn; the data check reports it.
+            solid = (xyxy[:, 2:] > xyxy[:, :2]).all(1)
+            target = solid & ~crowd & ~difficult
+            kept = self.unclear == "ignore"
+            xyxy = box_ops.to_inclusive(xyxy) if self.plus_one else xyxy
+            found.append(
+                Objects(xyxy[target], labels[target], xyxy[crowd & kept], xyxy[difficult & ~crowd & kept], tuple(size))
+            )
+        return found

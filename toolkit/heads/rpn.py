@@ -1,0 +1,252 @@
+"""The region proposal network: which of many fixed boxes hold an object, and how each should move to fit it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from toolkit.bounds import NonNegativeFloat, PositiveFloat, PositiveInt, Probability
+from toolkit.contracts import FeaturePyramid, PyramidSpec
+from toolkit.errors import PartsError, Problem
+from toolkit.ops import boxes as box_ops
+from toolkit.ops.anchors import AnchorStyle, base_anchors, grid_anchors, grid_step, inside_image
+from toolkit.ops.matching import leave_out, match_boxes, sample_balanced
+from toolkit.ops.roi_pooling import MapRows
+
+
+class Objects(NamedTuple):
+    """What there is to find in one image, in the pixels and the convention of the head.
+
+    boxes: (G, 4) float32, labels: (G,) int64 0..K-1, the targets. crowd, difficult: (., 4) boxes that are no targets.
+    size: (height, width) of the image within the padded batch.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    crowd: Tensor
+    difficult: Tensor
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class AnchorSettings:
+    """Shapes of the anchors. scales: sides in strides of their map. ratios: height / width. style: whose rounding.
+
+    The defaults are those of FPN (section 4.1: 32 pixels on stride 4 ... 512 on stride 64), rounded by torchvision.
+    """
+
+    scales: tuple[PositiveFloat, ...] = (8.0,)
+    ratios: tuple[PositiveFloat, ...] = (0.5, 1.0, 2.0)
+    style: AnchorStyle = "torchvision"
+
+
+@dataclass(frozen=True)
+class ProposalSettings:
+    """From anchors to proposals. Defaults: torchvision's `fasterrcnn_resnet50_fpn`.
+
+    before_*: how many anchors *of each map* enter the suppression, best first; after_*: how many an image leave it.
+    nms_iou: suppression within a map. min_side: shorter boxes are dropped, in pixels of the image as the net sees it
+    or as it was before resizing (`min_side_in`).
+    """
+
+    before_train: PositiveInt = 2000
+    after_train: PositiveInt = 2000
+    before_test: PositiveInt = 1000
+    after_test: PositiveInt = 1000
+    nms_iou: Probability = 0.7
+    min_side: NonNegativeFloat = 1e-3
+    min_side_in: Literal["resized", "original"] = "resized"
+
+
+@dataclass(frozen=True)
+class RpnSettings:
+    """The region proposal network and its training. Defaults: torchvision's `fasterrcnn_resnet50_fpn`.
+
+    objectness: one logit an anchor (sigmoid), or two (softmax; channels: background of all anchors, then objects).
+    positive_iou, negative_iou: an anchor is an object's at or above the first, background below the second.
+    samples, positive_fraction: anchors an image that the loss looks at, and at most this part of them positive.
+    box_beta: where smooth L1 turns from square to straight; 1/9 is py-faster-rcnn's sigma 3, 0 is L1.
+    inside_only: whether training leaves out anchors that cross the image's border.
+    """
+
+    anchors: AnchorSettings = AnchorSettings()
+    proposals: ProposalSettings = ProposalSettings()
+    objectness: Literal["sigmoid", "softmax"] = "sigmoid"
+    positive_iou: Probability = 0.7
+    negative_iou: Probability = 0.3
+    samples: PositiveInt = 256
+    positive_fraction: Probability = 0.5
+    box_beta: NonNegativeFloat = 1 / 9
+    inside_only: bool = False
+
+
+class Rpn(nn.Module):
+    """A 3x3 convolution and two 1x1 convolutions, shared by all maps, over anchors derived from the maps' strides.
+
+    The answer for an anchor is found for all anchors without a graph, and again, with one, at the few anchors that
+    the loss looks at: their gradient is the same, and nothing is kept or computed backwards for the rest.
+    """
+
+    def __init__(self, spec: PyramidSpec, settings: RpnSettings, plus_one: bool = False) -> None:
+        super().__init__()
+        if len(set(spec.channels)) > 1:
+            raise PartsError(
+                Problem(
+                    "", f"rcnn needs maps of equal channels, but has {spec.describe()}", "put the neck 'fpn' before it"
+                )
+            )
+        self.settings = settings
+        self.plus_one = plus_one
+        self.strides = spec.strides
+        anchors = settings.anchors
+        self.per_cell = len(anchors.scales) * len(anchors.ratios)
+        channels = spec.channels[0]
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.objectness = nn.Conv2d(channels, self.per_cell * (2 if settings.objectness == "softmax" else 1), 1)
+        self.deltas = nn.Conv2d(channels, self.per_cell * 4, 1)
+        for layer in (self.conv, self.objectness, self.deltas):
+            nn.init.normal_(layer.weight, std=0.01)  # Faster R-CNN, section 3.1.3
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        # One grid, that of the latest image size and device: a data set has one size, or changes it every batch.
+        self._grid: tuple[tuple[object, ...], Tensor] = ((), torch.empty(0))
+
+    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Maps (N, C, H_i, W_i) -> objectness logits (N, A), deltas (N, A, 4), float32, in the order of `anchors`."""
+        logits, deltas = [], []
+        for one in maps:
+            hidden = F.relu(self.conv(one), inplace=True)
+            logits.append(self._logit(self.objectness(hidden).permute(0, 2, 3, 1)).flatten(1))
+            deltas.append(self.deltas(hidden).permute(0, 2, 3, 1).reshape(len(one), -1, 4).float())
+        return torch.cat(logits, 1), torch.cat(deltas, 1)
+
+    def _logit(self, values: Tensor) -> Tensor:
+        """One logit an anchor: (..., A) as they are, or (..., 2A), whose softmax is the sigmoid of the difference."""
+        values = values.float()
+        if self.settings.objectness == "sigmoid":
+            return values
+        background, objects = values.split(self.per_cell, -1)
+        return objects - background
+
+    def at(self, table: MapRows, images: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (S,) and deltas (S, 4) of chosen anchors: their image (S,) and place in `anchors` (S,).
+
+        The 3x3 convolution is done on the chosen cells alone, as one matrix product over their nine neighbours.
+        """
+        cell = torch.div(anchors, self.per_cell, rounding_mode="floor")
+        level = torch.bucketize(cell, torch.tensor(table.starts, device=cell.device), right=True) - 1
+        height, width = (table.per_box([size[side] for size in table.sizes], level)[:, None] for side in (0, 1))
+        place = cell - table.per_box(table.starts, level)
+        offset = torch.arange(9, device=cell.device)
+        y = torch.div(place[:, None], width, rounding_mode="floor") + offset // 3 - 1
+        x = place[:, None] % width + offset % 3 - 1
+        exists = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+        rows = torch.where(
+            exists, (images * table.cells + cell)[:, None] + (offset // 3 - 1) * width + offset % 3 - 1, 0
+        )
+        patches = F.embedding(rows, table.rows) * exists[..., None]
+        weight = self.conv.weight.permute(0, 2, 3, 1).flatten(1)
+        hidden = F.relu(F.linear(patches.flatten(1), weight, self.conv.bias), inplace=True)
+        logits = self._logit(F.linear(hidden, self.objectness.weight.flatten(1), self.objectness.bias))
+        deltas = F.linear(hidden, self.deltas.weight.flatten(1), self.deltas.bias).float().view(-1, self.per_cell, 4)
+        which = (anchors % self.per_cell)[:, None]
+        return logits.gather(1, which)[:, 0], deltas.gather(1, which[..., None].expand(-1, 1, 4))[:, 0]
+
+    def anchors(self, pyramid: FeaturePyramid) -> Tensor:
+        """All anchors (A, 4) of a pyramid, map after map."""
+        device = pyramid.maps[0].device
+        sizes = tuple((m.shape[2], m.shape[3]) for m in pyramid.maps)
+        key = (pyramid.image_size, sizes, device)
+        if self._grid[0] == key:
+            return self._grid[1]
+        wanted = self.settings.anchors
+        grids = []
+        for size, stride in zip(sizes, self.strides, strict=True):
+            base = base_anchors(stride, wanted.scales, wanted.ratios, wanted.style).to(device)
+            grids.append(grid_anchors(base, size, grid_step(pyramid.image_size, size, stride, wanted.style)))
+        anchors = torch.cat(grids)
+        # Anchors of the caffe style are inclusive, the others exclusive; the head wants its own convention.
+        if self.plus_one and wanted.style != "caffe":
+            anchors = box_ops.to_inclusive(anchors)
+        elif not self.plus_one and wanted.style == "caffe":
+            anchors = box_ops.to_exclusive(anchors)
+        if not torch.compiler.is_compiling():
+            self._grid = (key, anchors)
+        return anchors
+
+    @torch.no_grad()
+    def propose(
+        self,
+        pyramid: FeaturePyramid,
+        logits: Tensor,
+        deltas: Tensor,
+        sizes: Sequence[Sequence[int]],
+        min_sides: Sequence[float],
+        limits: tuple[int, int],
+    ) -> list[Tensor]:
+        """Proposals (P_i, 4) of each image, best first, without a graph (approximate joint training, section 3.2).
+
+        sizes: (height, width) of each image within the padding. limits: anchors a map before and boxes an image
+        after the suppression.
+        """
+        before, after = limits
+        if logits.is_meta:  # nothing can be compared there: as many as there can be
+            return [logits.new_zeros(min(after, logits.shape[1]), 4) for _ in sizes]
+        counts = [m.shape[2] * m.shape[3] * self.per_cell for m in pyramid.maps]
+        chosen, groups, start = [], [], 0
+        for group, (count, part) in enumerate(zip(counts, logits.split(counts, 1), strict=True)):
+            best = part.topk(min(before, count), 1).indices + start
+            chosen.append(best)
+            groups.append(torch.full_like(best[0], group))
+            start += count
+        index, group = torch.cat(chosen, 1), torch.cat(groups)
+        anchors = self.anchors(pyramid)
+        scores = logits.gather(1, index).sigmoid()
+        deltas = deltas.gather(1, index[..., None].expand(-1, -1, 4))
+        proposals = []
+        for number, image_size in enumerate(sizes):
+            boxes = box_ops.decode(deltas[number], anchors[index[number]], plus_one=self.plus_one)
+            boxes = box_ops.clip(boxes, image_size, self.plus_one)
+            keep = box_ops.at_least(boxes, min_sides[number], self.plus_one).nonzero()[:, 0]
+            boxes, score = boxes[keep], scores[number][keep]
+            keep = box_ops.suppress(boxes, score, group[keep], self.settings.proposals.nms_iou, self.plus_one)
+            proposals.append(boxes[keep[:after]])
+        return proposals
+
+    @torch.no_grad()
+    def assign(self, anchors: Tensor, objects: Objects) -> tuple[Tensor, Tensor, Tensor]:
+        """The anchors of one image that the loss looks at: places (S,), whether positive (S,), target deltas (S, 4)."""
+        settings = self.settings
+        usable = None
+        if settings.inside_only:
+            usable = inside_image(anchors, objects.size, self.plus_one).nonzero()[:, 0]
+            anchors = anchors[usable]
+        match = match_boxes(
+            anchors, objects.boxes, settings.positive_iou, settings.negative_iou, keep_best=True, plus_one=self.plus_one
+        )
+        match = leave_out(match, anchors, objects.crowd, objects.difficult, settings.negative_iou, self.plus_one)
+        positive, negative = sample_balanced(match, settings.samples, settings.positive_fraction)
+        places = torch.cat((positive, negative))
+        is_positive = torch.arange(len(places), device=places.device) < len(positive)
+        targets = anchors.new_zeros(len(places), 4)
+        targets[: len(positive)] = box_ops.encode(
+            objects.boxes[match[positive]], anchors[positive], plus_one=self.plus_one
+        )
+        return (places if usable is None else usable[places]), is_positive, targets
+
+    def loss(self, pyramid: FeaturePyramid, table: MapRows, objects: Sequence[Objects]) -> dict[str, Tensor]:
+        """Binary cross-entropy over the sampled anchors, and smooth L1 over the positive ones divided by all sampled."""
+        anchors = self.anchors(pyramid)
+        assigned = [self.assign(anchors, each) for each in objects]
+        places, positive, targets = (torch.cat(parts) for parts in zip(*assigned, strict=True))
+        counts = torch.tensor([len(each[0]) for each in assigned], device=places.device)
+        images = torch.repeat_interleave(torch.arange(len(objects), device=places.device), counts)
+        logits, deltas = self.at(table, images, places)
+        number = max(1, len(places))
+        objectness = F.binary_cross_entropy_with_logits(logits, positive.to(logits), reduction="sum") / number
+        boxes = F.smooth_l1_loss(deltas[positive], targets[positive], reduction="sum", beta=self.settings.box_beta)
+        return {"rpn_objectness": objectness, "rpn_boxes": boxes / number}

@@ -1,0 +1,79 @@
+"""Anchors: the fixed boxes a region proposal network starts from. Plain functions of strides, scales and ratios.
+
+Three sources round differently, and trained weights remember it; `AnchorStyle` names them:
+
+* "caffe": py-faster-rcnn's `lib/rpn/generate_anchors.py`. Corners are inclusive pixels (a 16-pixel box is 0..15),
+  widths are rounded once at the stride and then multiplied, and the centre is that of the first cell, (stride-1)/2.
+* "torchvision": `torchvision.models.detection.anchor_utils`. Corners are rounded to whole pixels and centred on the
+  cell's corner; the step between anchors is image size // map size, which differs from the stride where the image is
+  not a multiple of it.
+* "detectron2": `detectron2.modeling.anchor_generator`. The same without rounding and with the true stride; several
+  scales at one place are ordered scale by scale instead of ratio by ratio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+AnchorStyle = Literal["torchvision", "detectron2", "caffe"]
+
+
+def base_anchors(stride: int, scales: Sequence[float], ratios: Sequence[float], style: AnchorStyle) -> Tensor:
+    """The anchors of the cell at the image's corner, (len(scales) * len(ratios), 4) float32 xyxy pixels.
+
+    scales: square root of the area, in strides (8 on stride 4 is a 32-pixel anchor). ratios: height / width.
+    In the style "caffe" x2 and y2 are inclusive.
+
+    >>> base_anchors(4, [8], [0.5], "torchvision").tolist()
+    [[-23.0, -11.0, 23.0, 11.0]]
+    >>> base_anchors(16, [8], [0.5], "caffe").tolist()
+    [[-84.0, -40.0, 99.0, 55.0]]
+    """
+    scale = torch.tensor(list(scales), dtype=torch.float64)
+    ratio = torch.tensor(list(ratios), dtype=torch.float64)
+    if style == "caffe":
+        widths = torch.round(torch.sqrt(stride**2 / ratio))
+        heights = torch.round(widths * ratio)
+        centre = (stride - 1) / 2
+        half_width, half_height = ((side[:, None] * scale - 1).flatten() / 2 for side in (widths, heights))
+        corners = (centre - half_width, centre - half_height, centre + half_width, centre + half_height)
+        return torch.stack(corners, 1).float()
+    sides = stride * scale
+    widths, heights = sides / ratio.sqrt()[:, None], sides * ratio.sqrt()[:, None]
+    if style == "detectron2":
+        widths, heights = widths.T, heights.T
+    anchors = torch.stack((-widths, -heights, widths, heights), -1).reshape(-1, 4) / 2
+    return (anchors.round() if style == "torchvision" else anchors).float()
+
+
+def grid_step(
+    image_size: tuple[int, int], map_size: tuple[int, int], stride: int, style: AnchorStyle
+) -> tuple[int, int]:
+    """Pixels from one anchor to the next, down and right: the stride, or torchvision's image size // map size.
+
+    >>> grid_step((800, 1088), (13, 17), 64, "torchvision")
+    (61, 64)
+    """
+    if style != "torchvision":
+        return stride, stride
+    return image_size[0] // map_size[0], image_size[1] // map_size[1]
+
+
+def grid_anchors(base: Tensor, map_size: tuple[int, int], step: tuple[int, int]) -> Tensor:
+    """Anchors of a whole map, (H * W * A, 4): row by row, in a row cell by cell, in a cell in the order of `base`."""
+    height, width = map_size
+    down = torch.arange(height, device=base.device, dtype=base.dtype)[:, None] * step[0]
+    right = torch.arange(width, device=base.device, dtype=base.dtype)[None, :] * step[1]
+    down, right = down.expand(height, width), right.expand(height, width)
+    shifts = torch.stack((right, down, right, down), -1)
+    return (shifts[:, :, None] + base).reshape(-1, 4)
+
+
+def inside_image(anchors: Tensor, size: tuple[int, int], plus_one: bool = False) -> Tensor:
+    """(N,) bool: which anchors lie wholly in an image of (height, width). plus_one: x2 and y2 are inclusive pixels."""
+    height, width = (side - 1 if plus_one else side for side in size)
+    return (anchors[:, 0] >= 0) & (anchors[:, 1] >= 0) & (anchors[:, 2] <= width) & (anchors[:, 3] <= height)
