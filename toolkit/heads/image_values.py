@@ -1,0 +1,79 @@
+"""The head that gives a whole image numbers: regression."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from toolkit.bounds import PositiveInt, Probability
+from toolkit.contracts import HEADS, FeaturePyramid, Head, PyramidSpec
+from toolkit.errors import DataError, PartsError, Problem
+from toolkit.heads.image import of_images
+from toolkit.layers.fully_connected import Activation, FullyConnected, GlobalPool
+from toolkit.samples import Batch, ImageValues, Prediction
+
+LOSSES = {"mse": F.mse_loss, "l1": F.l1_loss, "smooth_l1": F.smooth_l1_loss}
+
+
+@HEADS.register("image_values")
+class ImageValuesHead(Head):
+    """Pools the last map, then fully connected layers to K numbers, (N, K), one for each value the data set names.
+
+    The data set's `classes` are the names of its values ([age, weight]). A value that is NaN counts in no loss.
+
+    Args:
+        spec: what the backbone or neck produces; the last map is read.
+        num_classes: K, how many values the data set names.
+        pool: `average`, `max`, or `none` for a map of exactly grid x grid cells.
+        grid: cells a side after pooling.
+        hidden: widths of the fully connected layers before the last; None is none.
+        dropout: probability before each fully connected layer, the last included; None is none.
+        activation: between those layers.
+        loss: mean squared error, mean absolute error, or Huber's between them (beta 1).
+
+    Raises:
+        PartsError: no value; lists of the wrong length.
+    """
+
+    def __init__(
+        self,
+        spec: PyramidSpec,
+        num_classes: int,
+        pool: GlobalPool = "average",
+        grid: PositiveInt = 1,
+        hidden: list[PositiveInt] | None = None,
+        dropout: list[Probability] | None = None,
+        activation: Activation = "relu",
+        loss: Literal["mse", "l1", "smooth_l1"] = "mse",
+    ) -> None:
+        super().__init__()
+        if num_classes < 1:
+            raise PartsError(Problem("head 'image_values'", "the data set names no value to predict"))
+        self.layers = FullyConnected(
+            spec.channels[-1], num_classes, pool, grid, hidden or (), dropout or (), activation, "head 'image_values'"
+        )
+        self.loss_name = loss
+
+    def forward(self, pyramid: FeaturePyramid) -> Tensor:
+        """Values (N, K)."""
+        return self.layers(pyramid.maps[-1])
+
+    def loss(self, pyramid: FeaturePyramid, batch: Batch) -> dict[str, Tensor]:
+        """The mean over all values that are not NaN; 0 when all are. Raises DataError without values of that number."""
+        values = of_images(self.layers, pyramid, batch).float()
+        wanted = batch.image_values
+        if wanted is None or wanted.shape != values.shape:
+            found = "none" if wanted is None else f"{wanted.shape[1]}"
+            raise DataError(Problem("head 'image_values'", f"needs {values.shape[1]} numbers an image, found {found}"))
+        wanted = wanted.to(values.device)
+        known = ~wanted.isnan()
+        terms = LOSSES[self.loss_name](values, torch.where(known, wanted, values.detach()), reduction="sum")
+        return {"regression": terms / known.sum().clamp(min=1)}
+
+    @torch.no_grad()
+    def predict(self, pyramid: FeaturePyramid, batch: Batch) -> list[Prediction]:
+        """Values (K,) of each image."""
+        return [ImageValues(row) for row in of_images(self.layers, pyramid, batch).float().cpu()]

@@ -1,0 +1,102 @@
+"""The head that gives every pixel a number: dense regression (depth, height, flow of one component)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from toolkit.bounds import PositiveInt
+from toolkit.contracts import HEADS, FeaturePyramid, Head, PyramidSpec
+from toolkit.errors import DataError, PartsError, Problem
+from toolkit.ops.resize import resize, upsample
+from toolkit.samples import Batch, Prediction, ValueMap
+
+WHERE = "head 'pixel_values'"
+
+LAMBDA = 0.5
+"""Share of the common factor that the scale-invariant loss forgives: Eigen et al. 2014 (arXiv 1406.2283), 3.2."""
+
+
+@HEADS.register("pixel_values")
+class PixelValuesHead(Head):
+    """One convolution from a map to one number a cell, (N, 1, h, w) at the map's stride, upsampled to pixels.
+
+    Pixels whose true value is NaN are unknown and count nowhere. A map with a border (unpadded convolutions) is
+    compared with the pixels it covers. num_classes is not used: a data set of value maps names its one value.
+
+    Args:
+        spec: what the backbone or neck produces.
+        num_classes: not used.
+        stride: which map; None takes the finest.
+        kernel_size: 1, or 3 with padding 1.
+        loss: `l1`, `mse`, or `silog`, the scale-invariant error of Eigen et al. 2014, equation 4: with d the
+            difference of logarithms, mean(d^2) - 0.5 mean(d)^2, an image at a time.
+        positive: whether the convolution's result is the logarithm of the value, so that values are above 0.
+
+    Raises:
+        PartsError: no map of that stride; `silog` without `positive`.
+    """
+
+    def __init__(
+        self,
+        spec: PyramidSpec,
+        num_classes: int,
+        stride: PositiveInt | None = None,
+        kernel_size: Literal[1, 3] = 1,
+        loss: Literal["l1", "mse", "silog"] = "l1",
+        positive: bool = False,
+    ) -> None:
+        super().__init__()
+        if loss == "silog" and not positive:
+            raise PartsError(Problem(WHERE, "the loss silog takes logarithms of the values", "set positive: true"))
+        self.index = 0 if stride is None else spec.index_of(stride, WHERE)
+        self.stride, self.border = spec.strides[self.index], spec.borders[self.index]
+        self.loss_name, self.positive = loss, positive
+        self.regressor = nn.Conv2d(spec.channels[self.index], 1, kernel_size, padding=kernel_size // 2)
+
+    def forward(self, pyramid: FeaturePyramid) -> Tensor:
+        """Raw numbers (N, 1, h, w) at the map's stride; logarithms of the values when `positive`."""
+        return self.regressor(pyramid.maps[self.index])
+
+    def loss(self, pyramid: FeaturePyramid, batch: Batch) -> dict[str, Tensor]:
+        """The mean over known pixels (silog: over images with any); 0 when none is. Raises DataError without maps."""
+        if batch.value_maps is None:
+            raise DataError(Problem(WHERE, "needs value maps, but the data set gives none"))
+        edge = self.border
+        covered = batch.value_maps[:, edge : batch.value_maps.shape[1] - edge, edge : batch.value_maps.shape[2] - edge]
+        raw = upsample(self(pyramid).float(), self.stride, (covered.shape[1], covered.shape[2]))[:, 0]
+        wanted = covered.to(raw.device)
+        if self.positive:
+            wrong = (wanted <= 0).flatten(1).any(1).tolist() if self.loss_name == "silog" else []
+            if any(wrong):
+                names = ", ".join(name for name, bad in zip(batch.names, wrong, strict=True) if bad)
+                message = f"the loss silog needs values above 0, but these have others: {names}"
+                raise DataError(Problem(WHERE, message, "mark unknown pixels as such (`unknown` of the data set)"))
+        known = ~wanted.isnan()
+        if self.loss_name == "silog":
+            return {"regression": _scale_invariant(raw, wanted, known)}
+        values = raw.exp() if self.positive else raw
+        gap = values - torch.where(known, wanted, values.detach())
+        terms = gap.abs() if self.loss_name == "l1" else gap.square()
+        return {"regression": torch.where(known, terms, 0.0).sum() / known.sum().clamp(min=1)}
+
+    @torch.no_grad()
+    def predict(self, pyramid: FeaturePyramid, batch: Batch) -> list[Prediction]:
+        """Value maps in original pixels. Cell (0, 0) is taken to start at pixel (0, 0), whatever the border."""
+        raw = self(pyramid).float()
+        results: list[Prediction] = []
+        for i, (size, original) in enumerate(zip(batch.sizes.tolist(), batch.original_sizes.tolist(), strict=True)):
+            maps = resize(upsample(raw[i : i + 1], self.stride, (size[0], size[1])), (original[0], original[1]))[0, 0]
+            results.append(ValueMap((maps.exp() if self.positive else maps).cpu()))
+        return results
+
+
+def _scale_invariant(logarithms: Tensor, wanted: Tensor, known: Tensor) -> Tensor:
+    """Eigen et al. 2014, equation 4, averaged over the images that have a known pixel. All (N, H, W)."""
+    count = known.flatten(1).sum(1)
+    gap = torch.where(known, logarithms - torch.where(known, wanted, 1.0).log(), 0.0).flatten(1)
+    n = count.clamp(min=1)
+    terms = gap.square().sum(1) / n - LAMBDA * (gap.sum(1) / n).square()
+    return terms.sum() / (count > 0).sum().clamp(min=1)
