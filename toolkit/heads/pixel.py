@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from toolkit.bounds import PositiveInt, Probability
 from toolkit.contracts import HEADS, FeaturePyramid, Head, PixelLoss, PyramidSpec
 from toolkit.errors import PartsError, Problem
+from toolkit.layers.identity import identity_
 from toolkit.losses.cross_entropy import CrossEntropy
 from toolkit.losses.labels import LabelError
 from toolkit.losses.weighted_sum import loss_terms
@@ -31,9 +32,8 @@ class PixelHead(Head):
     dilation code). interpolate: what a prediction upsamples: `logits`, or `probabilities` (that code again, on VOC,
     CamVid and KITTI).
     init: of the convolution; `default` is PyTorch's, `he` N(0, sqrt(2 / fan_in)) (SegNet's `msra`), `small`
-    N(0, 0.001) (dilation's `final` layer), `identity` 1 from channel a to class b where floor(a K / channels) = b and
-    0 elsewhere (Yu and Koltun 2016, eq. 4 and 5), `noisy_identity` the same with N(0, 0.01) elsewhere (their released
-    filler). Biases start at 0 except in `default`.
+    N(0, 0.001) (dilation's `final` layer), `identity` and `noisy_identity` (with N(0, 0.01), as released) the last
+    layer of Yu and Koltun's context net (`layers/identity.py`). Biases start at 0 except in `default`.
 
     A map with a border (unpadded convolutions) is compared with the labels it covers: the rest is cropped.
     """
@@ -136,9 +136,7 @@ def _initialise(convolution: nn.Conv2d, init: Init) -> None:
     if init == "he":
         nn.init.kaiming_normal_(weight, nonlinearity="relu")
         return
-    nn.init.normal_(weight, std={"small": 0.001, "identity": 0.0, "noisy_identity": 0.01}[init])
-    if init != "small":
-        classes, channels = weight.shape[:2]
-        middle = weight.shape[2] // 2
-        source = torch.arange(channels, device=weight.device)
-        weight[source * classes // channels, source, middle, middle] = 1.0
+    if init == "small":
+        nn.init.normal_(weight, std=0.001)
+    else:
+        identity_(weight, weight.shape[0], noise=0.01 if init == "noisy_identity" else 0.0)
