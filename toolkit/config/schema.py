@@ -13,6 +13,7 @@ import json
 import types
 import typing
 from collections.abc import Mapping
+from difflib import get_close_matches
 from functools import cache
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
@@ -208,12 +209,13 @@ class Checker:
                 else:
                     message = f"{what} has no {word} '{key}'"
                     self.problems.append(Problem(where, message, did_you_mean(str(key), known)))
+        misspelt = {name for key in given if key not in known for name in get_close_matches(str(key), known, cutoff=0.6)}
         result = {}
         for name, argument in known.items():
             if name in given:
                 checked = self.value(argument.annotation, given[name], (*path, name))
                 result[name] = checked
-            elif argument.default is MISSING:
+            elif argument.default is MISSING and name not in misspelt:  # else it is said already
                 wanted = describe_type(argument.annotation)
                 self._add(path, f"{what} needs '{name}'", f"wanted {wanted}")
         return _FAILED if len(self.problems) > before else result

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from toolkit.contracts import Backbone, FeaturePyramid, Head, Neck, PixelStats, PyramidSpec
+from toolkit.contracts import Backbone, FeaturePyramid, Head, Neck, PixelStats, PyramidSpec, Transform
 from toolkit.errors import DataError, PartsError, Problem
 from toolkit.ops.padding import Pad, check_size, legal_size, mirror, mirror_each, pad_targets
 from toolkit.samples import Batch, Prediction
@@ -55,6 +55,8 @@ class VisionModel(nn.Module):
         self.classes = tuple(classes)
         self.palette = tuple(tuple(colour) for colour in palette)
         self.illegal_sizes = illegal_sizes
+        self.transforms: tuple[Transform, ...] = ()
+        """What evaluation does to a picture before the model sees it (a resize, say); set when a model is restored."""
         stats = backbone.pixel_stats
         mean, std = (torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1) for values in (stats.mean, stats.std))
         # Part of the code's configuration, not of the weights: a state dict cannot bring other statistics.
