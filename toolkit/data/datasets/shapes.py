@@ -1,0 +1,97 @@
+"""Synthetic scenes of six shapes: data for a first try, with no download, for segmentation and detection."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from toolkit.bounds import NonNegativeInt, PositiveInt
+from toolkit.contracts import DATASETS, Dataset
+from toolkit.data.classes import class_table
+from toolkit.data.images import read_image
+from toolkit.data.label_values import LabelReader
+from toolkit.data.pair_reading import name_in, read_pair
+from toolkit.data.pairs import find_pairs
+from toolkit.data.shapes_files import Recipe, make_shapes, verify_shapes
+from toolkit.errors import ConfigError, DataError, Problem, no_such
+from toolkit.samples import Boxes, Sample
+
+
+@DATASETS.register("shapes")
+class Shapes(Dataset):
+    """Textured circles, squares, triangles, rings, rods and stars, hiding parts of one another.
+
+    root: where the files are; made there (in seconds) when the folder is missing and `make` is true. count_train,
+    count_val, image_size (height, width) and seed say what is made; a folder made otherwise is refused.
+    target: "label_map" gives label maps of 7 classes, the first being the background; "boxes" gives boxes of the 6
+    shapes; "both" gives both with the 7 classes' labels, so that no box has label 0.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        split: Literal["train", "val"],
+        target: Literal["label_map", "boxes", "both"] = "label_map",
+        make: bool = True,
+        count_train: PositiveInt = 240,
+        count_val: PositiveInt = 60,
+        image_size: tuple[PositiveInt, PositiveInt] = (96, 128),
+        seed: NonNegativeInt = 0,
+    ) -> None:
+        self.classes, self.palette = class_table("shapes_boxes" if target == "boxes" else "shapes")
+        self.split = split
+        self.target = target
+        self.root = Path(root)
+        if min(image_size) < 32:
+            message = f"scenes need at least 32 pixels a side, got {tuple(image_size)}"
+            raise ConfigError(Problem("image_size", message))
+        recipe = Recipe(count_train, count_val, (image_size[0], image_size[1]), seed)
+        if make and (not self.root.exists() or (self.root.is_dir() and not any(self.root.iterdir()))):
+            make_shapes(self.root, recipe)
+        if not self.root.is_dir():
+            raise DataError(Problem("", no_such("folder", self.root), "make: true makes it"))
+        verify_shapes(self.root, recipe)
+        self.reader = LabelReader(self.classes)
+        self.pairs = tuple(find_pairs(self.root / "images" / split, self.root / "masks" / split))
+        self.boxes = None if target == "label_map" else self._read_boxes()
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> Sample:
+        pair = self.pairs[index]
+        if self.target == "boxes":
+            image = read_image(pair.image)
+            sample = Sample(image, name_in(self.root, pair.image), index, image.shape[:2])
+        else:
+            sample = read_pair(pair, self.root, index, self.reader)
+        boxes = None if self.boxes is None else self.boxes[index]
+        return sample._replace(boxes=boxes, image_id=index + 1)
+
+    def describe(self) -> str:
+        """The data set in a line."""
+        return f"shapes {self.split}: {len(self)} synthetic images in {self.root}, {len(self.classes)} classes"
+
+    def _read_boxes(self) -> tuple[Boxes, ...]:
+        path = self.root / "annotations" / f"instances_{self.split}.json"
+        try:
+            coco = json.loads(path.read_text(encoding="utf-8"))
+            by_image: list[list[dict[str, Any]]] = [[] for _ in self.pairs]
+            for annotation in coco["annotations"]:
+                by_image[annotation["image_id"] - 1].append(annotation)
+            first = 1 if self.target == "boxes" else 0
+            return tuple(_boxes(annotations, first) for annotations in by_image)
+        except (OSError, ValueError, KeyError, IndexError) as error:
+            remedy = "remove the folder to have it made again"
+            raise DataError(Problem(str(path), f"is unreadable ({error})", remedy)) from None
+
+
+def _boxes(annotations: list[dict[str, Any]], first: int) -> Boxes:
+    """first: the category id of label 0."""
+    xywh = np.array([a["bbox"] for a in annotations], np.float32).reshape(-1, 4)
+    xyxy = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], 1)
+    boxes = Boxes.of(xyxy, [a["category_id"] - first for a in annotations])
+    return boxes._replace(area=np.array([a["area"] for a in annotations], np.float32))
