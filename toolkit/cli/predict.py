@@ -9,12 +9,18 @@ import click
 from toolkit.cli.options import json_option, print_json
 
 
-@click.command("predict", epilog="Example: toolkit predict runs/unet_shapes photos/ --out labelled --format mask,overlay")
+@click.command(
+    "predict", epilog="Example: toolkit predict runs/unet_shapes photos/ --out labelled --format mask,overlay"
+)
 @click.argument("checkpoint", type=click.Path(), metavar="CHECKPOINT_OR_RUN")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGES...")
 @click.option("--out", required=True, type=click.Path(), help="Folder for the results; sub-folders are kept.")
-@click.option("--format", "formats", help="Comma-separated: mask, overlay, coco, yolo, csv ...; default: all that are pictures.")
-@click.option("--batch-size", type=click.IntRange(1), default=1, show_default=True, help="Pictures of equal size at once.")
+@click.option(
+    "--format", "formats", help="Comma-separated: mask, overlay, coco, yolo, csv ...; default: all that are pictures."
+)
+@click.option(
+    "--batch-size", type=click.IntRange(1), default=1, show_default=True, help="Pictures of equal size at once."
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)
 @json_option
 def command(
@@ -44,6 +50,8 @@ def command(
 
 def _say(result: dict[str, Any], out: str) -> None:
     done = result["images"] - len(result["failed"])
-    click.echo(f"{result['images']} pictures, {done} done ({result['images_per_second']:.1f}/s), {result['written']} files in {out}")
+    click.echo(
+        f"{result['images']} pictures, {done} done ({result['images_per_second']:.1f}/s), {result['written']} files in {out}"
+    )
     for failure in result["failed"]:
         click.echo(f"not done: {failure['file']}: {failure['reason']}", err=True)

@@ -126,19 +126,18 @@ def _job(
         )  # fmt: skip
 
     evaluators = build_evaluators(config, model.classes)
-    run_evaluation = None
-    if "val" in datasets and evaluators:
+    measured = "val" in datasets and bool(evaluators)
 
-        def run_evaluation(stop: StopRequest) -> Evaluation:
-            return _evaluation(config, fabric, model, datasets["val"], "val", stop)
+    def evaluate_val(stop: StopRequest) -> Evaluation:
+        return _evaluation(config, fabric, model, datasets["val"], "val", stop)
 
     return Job(
         model=model,
         rule=build_optimizer_rule(config),
         schedule=build_schedule(config),
         batches=batches,
-        evaluate=run_evaluation,
-        best_metric=evaluators[0].metric if run_evaluation else None,
+        evaluate=evaluate_val if measured else None,
+        best_metric=evaluators[0].metric if measured else None,
         images_per_epoch=len(datasets["train"]),
         step_images=data.batch_size * settings.accumulate,
         seed=config.seed,

@@ -116,7 +116,7 @@ def _words(annotation: Any) -> str:
     names |= {list: "a list", dict: "a mapping", type(None): "null"}
     if dataclasses.is_dataclass(annotation):
         return "a mapping"
-    return names.get(annotation) or getattr(annotation, "__name__", str(annotation))
+    return names.get(annotation) or str(getattr(annotation, "__name__", annotation))
 
 
 def _bound(bound: Any) -> str:
@@ -209,7 +209,9 @@ class Checker:
                 else:
                     message = f"{what} has no {word} '{key}'"
                     self.problems.append(Problem(where, message, did_you_mean(str(key), known)))
-        misspelt = {name for key in given if key not in known for name in get_close_matches(str(key), known, cutoff=0.6)}
+        misspelt = {
+            name for key in given if key not in known for name in get_close_matches(str(key), known, cutoff=0.6)
+        }
         result = {}
         for name, argument in known.items():
             if name in given:
@@ -248,7 +250,7 @@ class Checker:
             place = (*path, *inner) if (*path, *inner) in self.source.marks else path
             found: Any = value
             for step in inner if place != path else ():
-                found = found[step] if isinstance(found, list) else found.get(step)
+                found = found.get(step) if isinstance(found, dict) else found[step]
             return self._wrong(place, self._wanted(annotation, inner if place != path else ()), found, annotation)
 
     @staticmethod

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from toolkit.errors import ConfigError, Problem, UserError, no_such
 
 
-def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
+def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Writes through a temporary file beside `path`, flushed to the disk, then renamed over it.
 
     Raises UserError when the disk is full or the folder cannot be written; what stood at `path` is then untouched.
@@ -86,7 +86,7 @@ class RunFolder:
 
     def write_text(self, path: Path, text: str) -> None:
         """Text by rename."""
-        write_atomically(path, lambda file: file.write(text.encode()) and None)
+        write_atomically(path, lambda file: file.write(text.encode()))
 
     def write_json(self, path: Path, value: Any) -> None:
         """JSON by rename."""

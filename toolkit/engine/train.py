@@ -48,8 +48,9 @@ class LossModule(nn.Module):
 class Job:
     """Everything the loop needs, built elsewhere.
 
-    batches: endless batches from a step on. evaluate: one evaluation, or None without validation data. best_metric:
-    the number that decides which weights are kept as best. step_images: images a step, of all processes. metadata: written into every weights file.
+    batches: endless batches from a step on. evaluate: one evaluation, or None without validation data.
+    best_metric: the number that decides which weights are kept as best. step_images: images a step, of all processes.
+    metadata: written into every weights file.
     """
 
     model: VisionModel

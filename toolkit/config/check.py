@@ -1,0 +1,141 @@
+"""The gate before training: what can be known about config, parts and data without waiting for hours."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ParamSpec, TypeVar
+
+import torch
+
+from toolkit.config.build import (
+    build_dataset,
+    build_evaluators,
+    build_model,
+    build_transforms,
+    check_classes,
+    classes_of,
+)
+from toolkit.config.sections import Config
+from toolkit.contracts import Dataset
+from toolkit.data.classes import ClassTable
+from toolkit.data.loader import SeededDataset, eval_loader, train_loader
+from toolkit.data.transforms import Pipeline
+from toolkit.errors import ConfigError, DataError, Problem, UserError
+from toolkit.models.vision_model import VisionModel
+from toolkit.progress import tracked
+from toolkit.samples import Batch
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_SPLITS = ("train", "val", "test")
+
+
+@dataclass
+class Report:
+    """errors: what stops a training. warnings: what may surprise. facts: what was seen, in lines for people.
+
+    exit_code: 2 when only the config is at fault, 1 when files are, 0 when nothing is.
+    """
+
+    errors: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+    facts: list[str] = field(default_factory=list)
+    exit_code: int = 0
+
+    def attempt(self, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T | None:
+        """What `work` returns, or None with its problems noted."""
+        try:
+            return work(*args, **named)
+        except UserError as error:
+            self.errors += [problem for problem in error.problems if problem not in self.errors]
+            self.exit_code = 1 if self.exit_code == 1 or not isinstance(error, ConfigError) else 2
+            return None
+
+
+def check_config(config: Config, *, full: bool = False) -> Report:
+    """Parts, data and one training batch of a config that is itself well-formed.
+
+    full: every sample of every split is read as well. Nothing is written.
+    """
+    report = Report()
+    splits = [split for split in _SPLITS if getattr(config.data, split) is not None]
+    datasets = {split: report.attempt(build_dataset, config, split) for split in splits}
+    present = {split: dataset for split, dataset in datasets.items() if dataset is not None}
+    report.facts += [f"data    {split}: {_counted(dataset)}" for split, dataset in present.items()]
+    table = report.attempt(classes_of, config, present.get("train")) if _has_classes(config, present) else None
+    if table is not None:
+        report.facts.append(f"classes {len(table.names)}: {', '.join(table.names[:20])}")
+        model = report.attempt(build_model, config, pretrained=False, classes=table)
+        if model is not None:
+            _check_model(report, config, model, table, present)
+    for split in splits:
+        report.attempt(build_transforms, config, split)
+    if full:
+        for split, dataset in present.items():
+            _read_all(report, dataset, split, config.data.workers)
+    if not splits[1:]:
+        report.warnings.append(Problem("data.val", "there is no validation split: nothing will be measured"))
+    elif not config.evaluate.evaluators:
+        report.warnings.append(Problem("evaluate.evaluators", "no evaluator: nothing will be measured"))
+    return report
+
+
+def _counted(dataset: Dataset) -> str:
+    describe = getattr(dataset, "describe", None)
+    return str(describe()) if describe else f"{len(dataset)} images"
+
+
+def _has_classes(config: Config, present: dict[str, Dataset]) -> bool:
+    return config.data.classes is not None or "train" in present
+
+
+def _check_model(
+    report: Report, config: Config, model: VisionModel, table: ClassTable, present: dict[str, Any]
+) -> None:
+    """Parts that fit, classes that agree, and one batch forward and backward."""
+    count = sum(parameter.numel() for parameter in model.parameters())
+    report.facts.append(f"model   {count:,} parameters; the head reads {model.spec.describe()}")
+    for split, dataset in present.items():
+        report.attempt(check_classes, dataset, model, split)
+    report.attempt(build_evaluators, config, table.names)
+    if "val" in present:
+        report.attempt(lambda: eval_loader(present["val"], build_transforms(config, "val")))
+    if "train" in present and not report.errors:
+        report.attempt(_one_step, report, config, model, present["train"])
+
+
+def _one_step(report: Report, config: Config, model: VisionModel, dataset: Dataset) -> None:
+    transforms = build_transforms(config, "train")
+    loader = train_loader(dataset, transforms, config.data.batch_size, config.seed, 0, 1)
+    batch: Batch = next(iter(loader))
+    torch.manual_seed(config.seed)
+    losses = model.train().loss(batch)
+    values = {name: float(loss.detach()) for name, loss in losses.items()}
+    shown = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+    if not all(math.isfinite(value) for value in values.values()):
+        raise DataError(Problem("first batch", f"the loss is not finite: {shown}", f"look at {', '.join(batch.names)}"))
+    torch.stack(list(losses.values())).sum().backward()
+    report.facts.append(f"batch   {tuple(batch.images.shape)} images; loss {shown}")
+
+
+def _read_all(report: Report, dataset: Dataset, split: str, workers: int) -> None:
+    """Reads every sample, in `workers` processes, and notes each that cannot be read."""
+    seeded = SeededDataset(dataset, Pipeline(()), 0)
+    loader: Any = torch.utils.data.DataLoader(
+        seeded, batch_size=None, sampler=[(0, index) for index in range(len(dataset))], num_workers=workers,
+        collate_fn=_problems_only,
+    )  # fmt: skip
+    bad = 0
+    for error in tracked(loader, f"read {split}", len(dataset), "img"):
+        if isinstance(error, UserError):
+            bad += 1
+            report.errors += error.problems
+            report.exit_code = 1
+    report.facts.append(f"read    {split}: {len(dataset)} samples, {bad} bad")
+
+
+def _problems_only(item: Any) -> UserError | None:
+    """Only what is wrong crosses from the worker."""
+    return item if isinstance(item, UserError) else None
