@@ -1,0 +1,89 @@
+"""Metrics of image classification: how often the right class is first, or among the first five."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from toolkit.contracts import EVALUATORS, Evaluator
+from toolkit.errors import DataError, Problem
+from toolkit.samples import ImageScores, Prediction, Truth
+
+TOP = 5
+
+
+@EVALUATORS.register("classification")
+class ClassificationEvaluator(Evaluator):
+    """top1, top5, mAcc and Acc of every class.
+
+    top1 and top5: the share of images whose class has the highest, or one of the five highest, scores; of equal
+    scores the lower class id counts as higher. top5 is None with 5 classes or fewer. Acc: top1 among the images of a
+    class; mAcc: its mean over the classes that occur.
+
+    classes: names of labels 0..K-1.
+    """
+
+    metric: ClassVar[str] = "top1"
+
+    def __init__(self, classes: list[str]) -> None:
+        self.classes = tuple(classes)
+        self.counts = np.zeros((3, len(classes)), np.int64)
+        """Images by class: first, among the first five, all."""
+
+    def update(self, predictions: Sequence[Prediction], truths: Sequence[Truth]) -> None:
+        """Adds images. Raises DataError, naming the image, without a class or with scores for other classes."""
+        for prediction, truth in zip(predictions, truths, strict=True):
+            label = truth.image_label
+            if label is None:
+                raise DataError(Problem(truth.name, "has no class to compare with", "use another evaluator"))
+            if not 0 <= label < len(self.classes):
+                raise DataError(Problem(truth.name, f"has class {label}, wanted 0..{len(self.classes) - 1}"))
+            if not isinstance(prediction, ImageScores):
+                found = type(prediction).__name__
+                raise DataError(Problem(truth.name, f"evaluator 'classification' needs scores, but was given {found}"))
+            scores = prediction.scores.numpy()
+            if scores.shape != (len(self.classes),):
+                message = f"has scores of shape {scores.shape} for {len(self.classes)} classes"
+                raise DataError(Problem(truth.name, message))
+            rank = int((scores > scores[label]).sum() + (scores[:label] == scores[label]).sum())
+            self.counts[:, label] += (rank < 1, rank < TOP, 1)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The counts."""
+        return {"counts": self.counts.copy()}
+
+    def merge(self, state: Mapping[str, np.ndarray]) -> None:
+        """Adds another evaluator's counts."""
+        self.counts += state["counts"]
+
+    def compute(self) -> dict[str, float | None]:
+        """top1, top5, mAcc, then Acc/<class>; fractions, None where undefined."""
+        first, five, images = self.counts.sum(1).tolist()
+        by_class = [a / b if b else None for a, b in zip(self.counts[0].tolist(), self.counts[2].tolist(), strict=True)]
+        occurring = [value for value in by_class if value is not None]
+        numbers = {
+            "top1": first / images if images else None,
+            "top5": five / images if images and len(self.classes) > TOP else None,
+            "mAcc": sum(occurring) / len(occurring) if occurring else None,
+        }
+        return {**numbers, **{f"Acc/{name}": value for name, value in zip(self.classes, by_class, strict=True)}}
+
+    def tables(self) -> list[tuple[str, list[str], list[list[str]]]]:
+        """Class | Images | Acc, and top1 | top5 | mAcc, in per cent."""
+        numbers = self.compute()
+        images = self.counts[2].tolist()
+        rows = [
+            [name, str(count), _percent(numbers[f"Acc/{name}"])]
+            for name, count in zip(self.classes, images, strict=True)
+        ]
+        summary = ["top1", "top5", "mAcc"]
+        return [
+            ("Classes", ["Class", "Images", "Acc"], rows),
+            ("Summary", summary, [[_percent(numbers[name]) for name in summary]]),
+        ]
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f}"
