@@ -1,0 +1,74 @@
+"""Image classification: a folder a class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from toolkit.contracts import DATASETS, Dataset
+from toolkit.data.classes import default_palette
+from toolkit.data.images import IMAGE_SUFFIXES, read_image
+from toolkit.data.pair_reading import name_in
+from toolkit.data.pairs import existing_folder
+from toolkit.errors import DataError, Problem, did_you_mean
+from toolkit.samples import Sample
+
+
+@DATASETS.register("image_folder")
+class ImageFolder(Dataset):
+    """Images in root/split/class/, with all folders below; an image's class is the name of that folder.
+
+    Sorted by class, then by path. Hidden files and files that are no images are left out.
+
+    Args:
+        classes: names of labels 0..K-1, which are the names of the folders.
+        root: the data set's folder.
+        split: a folder in it (`train`), or "" when the classes' folders lie in the root itself.
+        channels: 3 (RGB) or 1 (gray).
+
+    Raises:
+        DataError: a class without folder or images, a folder that is no class.
+    """
+
+    def __init__(self, classes: list[str], root: str, split: str = "", channels: Literal[1, 3] = 3) -> None:
+        self.classes = tuple(classes)
+        self.palette = default_palette(len(classes))
+        self.channels = channels
+        self.root = existing_folder(root)
+        place = existing_folder(self.root / split)
+        folders = {path.name: path for path in place.iterdir() if path.is_dir() and not path.name.startswith(".")}
+        found = [_images(folders[name]) if name in folders else [] for name in classes]
+        problems = [
+            Problem(str(place), f"there is no folder '{name}' for that class", did_you_mean(name, folders))
+            for name in classes
+            if name not in folders
+        ]
+        problems += [
+            Problem(str(folders[name]), f"holds no images of class '{name}'", f"known: {' '.join(IMAGE_SUFFIXES)}")
+            for name, paths in zip(classes, found, strict=True)
+            if name in folders and not paths
+        ]
+        problems += [
+            Problem(str(folders[name]), f"'{name}' is not among the {len(classes)} classes", "add it, or move it away")
+            for name in sorted(set(folders) - set(classes))
+        ]
+        if problems:
+            raise DataError(problems)
+        self.items = tuple((path, label) for label, paths in enumerate(found) for path in paths)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Sample:
+        path, label = self.items[index]
+        image = read_image(path, self.channels)
+        return Sample(image, name_in(self.root, path), index, image.shape[:2], image_label=label)
+
+    def describe(self) -> str:
+        """The data set in a line."""
+        return f"{len(self)} images of {len(self.classes)} classes in {self.root}"
+
+
+def _images(folder: Path) -> list[Path]:
+    paths = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    return sorted(path for path in paths if not path.name.startswith("."))

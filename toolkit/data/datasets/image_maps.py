@@ -1,0 +1,130 @@
+"""Dense regression: images and maps of numbers, such as depth, of the same size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from toolkit.bounds import PositiveFloat
+from toolkit.contracts import DATASETS, Dataset
+from toolkit.data.images import IMAGE_SUFFIXES, read_image, read_label_map
+from toolkit.data.pair_reading import name_in
+from toolkit.data.pairs import existing_folder, read_split
+from toolkit.errors import DataError, Problem
+from toolkit.samples import Sample
+
+MAP_SUFFIXES = (".png", ".npy", ".tif", ".tiff")
+"""A map is an 8- or 16-bit gray image, or an array numpy saved."""
+
+SHOWN = 10
+
+
+@DATASETS.register("image_maps")
+class ImageMaps(Dataset):
+    """Images and maps of the same name in two folders, searched with all below them.
+
+    value = stored number * scale. KITTI's depth in metres: `scale: 0.00390625` (1 / 256) with `unknown: 0`; millimetres
+    as metres: `scale: 0.001`.
+
+    Args:
+        classes: the name of the value, [depth]; exactly one.
+        root: the data set's folder.
+        images: folder of the images, relative to it.
+        maps: folder of the maps: 8- or 16-bit gray PNG or TIFF, or .npy arrays (H, W) of numbers.
+        split: a text file, relative to root, with one image name a line; None takes everything.
+        scale: what a stored 1 means.
+        unknown: the stored number that means "not known"; None: every number counts. NaN always means it.
+        channels: of the images: 3 (RGB) or 1 (gray).
+
+    Raises:
+        DataError: with every image without map and name without image.
+    """
+
+    def __init__(
+        self,
+        classes: list[str],
+        root: str,
+        images: str = "images",
+        maps: str = "maps",
+        split: str | None = None,
+        scale: PositiveFloat = 1.0,
+        unknown: float | None = 0.0,
+        channels: Literal[1, 3] = 3,
+    ) -> None:
+        if len(classes) != 1:
+            found = ", ".join(classes)
+            raise DataError(Problem("data set 'image_maps'", f"has one value a pixel, but the classes are: {found}"))
+        self.classes = tuple(classes)
+        self.scale, self.unknown, self.channels = scale, unknown, channels
+        self.root = existing_folder(root)
+        pictures = _by_name(existing_folder(self.root / images), IMAGE_SUFFIXES)
+        values = _by_name(existing_folder(self.root / maps), MAP_SUFFIXES)
+        names = sorted(pictures) if split is None else read_split(self.root / split)
+        lacking = [
+            _lacking(self.root / images, "names have no image", [name for name in names if name not in pictures]),
+            _lacking(self.root / maps, "images have no map", [name for name in names if name not in values]),
+        ]
+        problems = [problem for problem in lacking if problem is not None]
+        if not names:
+            problems.append(Problem(str(self.root / images), "holds no images", f"known: {' '.join(IMAGE_SUFFIXES)}"))
+        if problems:
+            raise DataError(problems)
+        self.pairs = tuple((pictures[name], values[name]) for name in names)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> Sample:
+        picture, stored = self.pairs[index]
+        image = read_image(picture, self.channels)
+        values = self._values(stored)
+        if values.shape != image.shape[:2]:
+            message = f"the map is {values.shape} (height, width), its image {picture} is {image.shape[:2]}"
+            raise DataError(Problem(str(stored), message))
+        return Sample(image, name_in(self.root, picture), index, image.shape[:2], value_map=values)
+
+    def _values(self, path: Path) -> np.ndarray:
+        """The map as (H, W) float32 in the value's unit, NaN where unknown."""
+        stored = _load_array(path) if path.suffix.lower() == ".npy" else read_label_map(path)
+        values = stored.astype(np.float32) * np.float32(self.scale)
+        if self.unknown is not None:
+            values[stored == self.unknown] = np.nan
+        if np.isinf(values).any():
+            raise DataError(Problem(str(path), "holds infinite numbers", "write NaN where a pixel is not known"))
+        return values
+
+    def describe(self) -> str:
+        """The data set in a line."""
+        return f"{len(self)} images with maps of {self.classes[0]} in {self.root}"
+
+
+def _by_name(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
+    """Files by path in the folder without extension. Raises DataError for two files of one name."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() not in suffixes or path.name.startswith(".") or not path.is_file():
+            continue
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        if name in found:
+            raise DataError(Problem(str(folder), f"two files are called '{name}': {found[name].name} and {path.name}"))
+        found[name] = path
+    return found
+
+
+def _lacking(folder: Path, what: str, names: list[str]) -> Problem | None:
+    if not names:
+        return None
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return Problem(str(folder), f"{len(names)} {what}: {', '.join(names[:SHOWN])}{more}", "they are matched by name")
+
+
+def _load_array(path: Path) -> np.ndarray:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(Problem(str(path), f"is no array of numpy ({error})")) from None
+    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in "fiu":
+        raise DataError(Problem(str(path), "wanted an array (height, width) of numbers"))
+    return array

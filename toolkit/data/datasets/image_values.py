@@ -1,0 +1,116 @@
+"""Image regression: a table with one image a row and its numbers in columns."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from toolkit.contracts import DATASETS, Dataset
+from toolkit.data.images import read_image
+from toolkit.data.pair_reading import name_in
+from toolkit.data.pairs import existing_folder
+from toolkit.errors import DataError, Problem, did_you_mean, no_such
+from toolkit.samples import Sample
+
+
+class Row(NamedTuple):
+    """An image and its numbers, (K,) float32, NaN where the table has none."""
+
+    path: Path
+    values: np.ndarray
+
+
+@DATASETS.register("image_values")
+class ImageValuesTable(Dataset):
+    """Images and numbers from a CSV file whose first row names its columns, in the file's order.
+
+    An empty cell or `nan` is an unknown value, which counts neither in a loss nor in a metric.
+
+    Args:
+        classes: names of the values to predict, which are columns of the table.
+        root: the data set's folder.
+        table: the CSV file, relative to it, in UTF-8 with commas.
+        file_column: column with the images' paths, relative to `images`.
+        images: folder the paths start from, relative to root.
+        channels: 3 (RGB) or 1 (gray).
+
+    Raises:
+        DataError: with every missing column or image, and every cell that is no number.
+    """
+
+    def __init__(
+        self,
+        classes: list[str],
+        root: str,
+        table: str = "values.csv",
+        file_column: str = "file",
+        images: str = "",
+        channels: Literal[1, 3] = 3,
+    ) -> None:
+        self.classes = tuple(classes)
+        self.channels = channels
+        self.root = existing_folder(root)
+        self.rows = tuple(_read(self.root / table, self.root / images, file_column, self.classes))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Sample:
+        row = self.rows[index]
+        image = read_image(row.path, self.channels)
+        return Sample(image, name_in(self.root, row.path), index, image.shape[:2], image_values=row.values.copy())
+
+    def describe(self) -> str:
+        """The data set in a line."""
+        return f"{len(self)} images with {', '.join(self.classes)} in {self.root}"
+
+
+def _read(table: Path, images: Path, file_column: str, names: tuple[str, ...]) -> list[Row]:
+    """Rows of the table. Raises DataError with all problems."""
+    if not table.is_file():
+        raise DataError(Problem("", no_such("table", table)))
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, skipinitialspace=True)
+            header = list(reader.fieldnames or [])
+            lines = [(reader.line_num, line) for line in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(Problem(str(table), f"is no CSV file in UTF-8 ({error})")) from None
+    missing = [name for name in (file_column, *names) if name not in header]
+    if missing:
+        where = f"{table}:1"
+        raise DataError([Problem(where, f"has no column '{name}'", did_you_mean(name, header)) for name in missing])
+    problems: list[Problem] = []
+    rows = [_row(f"{table}:{number}", line, images, file_column, names, problems) for number, line in lines]
+    if not rows:
+        problems.append(Problem(str(table), "has no rows"))
+    if problems:
+        raise DataError(problems)
+    return rows
+
+
+def _row(
+    where: str,
+    line: dict[str, str | None],
+    images: Path,
+    file_column: str,
+    names: tuple[str, ...],
+    problems: list[Problem],
+) -> Row:
+    """One row; what is wrong with it is added to `problems`."""
+    path = images / (line[file_column] or "")
+    if not path.is_file():
+        problems.append(Problem(where, no_such("image", path)))
+    values = np.full(len(names), np.nan, np.float32)
+    for i, name in enumerate(names):
+        text = (line[name] or "").strip()
+        try:
+            values[i] = float(text) if text else np.nan
+        except ValueError:
+            problems.append(Problem(where, f"column '{name}' must hold a number, but holds '{text}'"))
+    if np.isinf(values).any():
+        problems.append(Problem(where, "holds an infinite number", "leave unknown values empty"))
+    return Row(path, values)
