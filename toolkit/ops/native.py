@@ -1,0 +1,83 @@
+"""Small C kernels, compiled when they are first needed with the machine's own C compiler. Never required.
+
+Where no compiler is found, or it fails, `compile_c` answers None and the caller takes its way without a kernel, which
+gives the same numbers. Compiling takes a fraction of a second and happens once a process and source; nothing is kept
+on disk, so a kernel built for one processor never meets another. `TOOLKIT_NATIVE=0` in the environment turns kernels
+off; `CC` names the compiler.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import logging
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+_LOG = logging.getLogger(__name__)
+_FLAGS = ("-O3", "-std=c99", "-shared", "-fPIC")
+_ITEMS_PER_THREAD = 1 << 20  # about a millisecond of work; starting a thread costs a tenth of that
+_Range = Callable[[int, int], object]
+
+
+def compiler() -> str | None:
+    """Path of the C compiler (`CC`, else cc, gcc or clang), or None when there is none or `TOOLKIT_NATIVE=0`."""
+    if os.environ.get("TOOLKIT_NATIVE", "1") == "0":
+        return None
+    names = (os.environ["CC"],) if os.environ.get("CC") else ("cc", "gcc", "clang")
+    return next((path for path in map(shutil.which, names) if path), None)
+
+
+@functools.cache
+def compile_c(source: str) -> ctypes.CDLL | None:
+    """The library made of a C source without dependencies, or None when it cannot be made here."""
+    path = compiler()
+    if path is None:
+        return None
+    # Not every compiler knows the processor's name; the plain build is the second try.
+    for extra in (("-march=native",), ()):
+        library = _build(source, (path, *_FLAGS, *extra))
+        if library is not None:
+            return library
+    return None
+
+
+def _build(source: str, command: tuple[str, ...]) -> ctypes.CDLL | None:
+    # The folder may go once the library is loaded; where a loaded file cannot be deleted it is left behind.
+    with tempfile.TemporaryDirectory(prefix="toolkit-native-", ignore_cleanup_errors=True) as folder:
+        target = Path(folder) / "kernel.so"
+        try:
+            Path(folder, "kernel.c").write_text(source)
+            subprocess.run(
+                [*command, "-o", str(target), str(Path(folder, "kernel.c"))],
+                check=True,
+                capture_output=True,
+                timeout=120,
+            )
+            return ctypes.CDLL(str(target))
+        except (OSError, subprocess.SubprocessError) as error:
+            _LOG.debug("no C kernel: %s: %s", error, getattr(error, "stderr", b""))
+            return None
+
+
+def split(run: _Range, rows: int, items: int) -> None:
+    """run(first, last) over [0, rows), cut among as many threads as torch may use and the work is worth.
+
+    A C function called through ctypes releases the interpreter, so threads really run side by side. items: elements
+    in all. The parts must be independent.
+    """
+    parts = max(1, min(torch.get_num_threads(), items // _ITEMS_PER_THREAD, rows))
+    bounds = [rows * part // parts for part in range(parts + 1)]
+    others = [threading.Thread(target=run, args=pair) for pair in zip(bounds[1:-1], bounds[2:], strict=True)]
+    for thread in others:
+        thread.start()
+    run(bounds[0], bounds[1])
+    for thread in others:
+        thread.join()

@@ -1,0 +1,157 @@
+"""C kernels of 2x2 pooling with a code (row * 2 + column) a window: pool, place (its inverse) and pick (place's inverse).
+
+Only `ops/pooling.py` uses them. Each function answers None when it cannot serve (no compiler, a data type or a device
+it does not know, a map too small to be worth it); the caller then goes its way in torch.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+import torch
+from torch import Tensor
+
+from toolkit.ops.native import compile_c, split
+
+# One row of windows at a time. NCHW: windows lie 2 elements apart and the right neighbour 1 (step 2, right 1); NHWC:
+# one window of all channels (step 1, right C). The `right` and `down` conditions are constants after inlining.
+_SOURCE = r"""
+#include <stdint.h>
+typedef uint8_t u8; typedef uint16_t u16; typedef uint32_t u32; typedef uint64_t u64; typedef int64_t i64;
+#define INLINE static inline __attribute__((always_inline))
+
+/* Half floats compare as integers. NaN is above everything, -0 equals 0; top: the bits of infinity. */
+INLINE int key(u16 bits, int top) {
+  int size = bits & 0x7fff;
+  return size > top ? 0x8000 : (bits & 0x8000 ? -size : size);
+}
+/* As torch scans a window: a later value wins when it is larger or NaN. */
+#define WINS_FLOAT(v, best) (((v) > (best)) | ((v) != (v)))
+#define WINS_HALF(v, best) ((key(v, top) > key(best, top)) | (((v) & 0x7fff) > top))
+#define TAKE(WINS, value, number) { v = (value); int wins = WINS(v, best); \
+  code = wins ? number : code; best = wins ? v : best; }
+
+#define POOL(NAME, T, WINS) \
+INLINE void NAME##_row(const T *restrict x, const T *restrict below, T *restrict out, u8 *restrict codes, \
+    i64 n, i64 step, i64 to_right, int right, int down, int top) { \
+  for (i64 k = 0; k < n; k++) { \
+    T best = x[k * step], v; u8 code = 0; \
+    if (right) TAKE(WINS, x[k * step + to_right], 1) \
+    if (down) TAKE(WINS, below[k * step], 2) \
+    if (right && down) TAKE(WINS, below[k * step + to_right], 3) \
+    out[k] = best; codes[k] = code; } }
+
+/* (t << 1) == 0 finds -0: torch adds gradients to zeros, which turns -0 into 0. */
+#define PLACE(NAME, T) \
+INLINE void NAME##_row(T *restrict x, T *restrict below, const T *restrict in, const u8 *restrict codes, \
+    i64 n, i64 step, i64 to_right, int right, int down, int clean) { \
+  for (i64 k = 0; k < n; k++) { \
+    T t = in[k]; u8 code = codes[k]; \
+    if (clean) t = (T)(t << 1) ? t : 0; \
+    x[k * step] = code == 0 ? t : 0; \
+    if (right) x[k * step + to_right] = code == 1 ? t : 0; \
+    if (down) below[k * step] = code == 2 ? t : 0; \
+    if (right && down) below[k * step + to_right] = code == 3 ? t : 0; } }
+
+#define PICK(NAME, T) \
+INLINE void NAME##_row(const T *restrict x, const T *restrict below, T *restrict out, const u8 *restrict codes, \
+    i64 n, i64 step, i64 to_right, int right, int down, int unused) { \
+  for (i64 k = 0; k < n; k++) { \
+    T t = x[k * step]; u8 code = codes[k]; \
+    if (right) { T v = x[k * step + to_right]; t = code == 1 ? v : t; } \
+    if (down) { T v = below[k * step]; t = code == 2 ? v : t; } \
+    if (right && down) { T v = below[k * step + to_right]; t = code == 3 ? v : t; } \
+    out[k] = t; } }
+
+/* Output rows [first, last) of all planes; inner: 1 for NCHW, the number of channels for NHWC. */
+#define ROWS(NAME, X, OUT, CODES) \
+void NAME(X *x, OUT *out, CODES *codes, i64 first, i64 last, i64 H, i64 W, i64 h, i64 w, i64 inner, int flag) { \
+  for (i64 r = first; r < last; r++) { \
+    i64 i = r % h, down = 2 * i + 1 < H, full = W / 2 < w ? W / 2 : w; \
+    X *a = x + (r / h * H + 2 * i) * W * inner, *b = a + (down ? W * inner : 0); \
+    OUT *o = out + r * w * inner; CODES *c = codes + r * w * inner; \
+    if (inner == 1) { \
+      if (down) NAME##_row(a, b, o, c, full, 2, 1, 1, 1, flag); else NAME##_row(a, b, o, c, full, 2, 1, 1, 0, flag); \
+      a += 2 * full; b += 2 * full; o += full; c += full; \
+      if (full < w) { if (down) NAME##_row(a, b, o, c, 1, 2, 0, 0, 1, flag); \
+                      else NAME##_row(a, b, o, c, 1, 2, 0, 0, 0, flag); } \
+    } else for (i64 j = 0; j < w; j++) { \
+      if (j < full) { if (down) NAME##_row(a, b, o, c, inner, 1, inner, 1, 1, flag); \
+                      else NAME##_row(a, b, o, c, inner, 1, inner, 1, 0, flag); } \
+      else { if (down) NAME##_row(a, b, o, c, inner, 1, 0, 0, 1, flag); \
+             else NAME##_row(a, b, o, c, inner, 1, 0, 0, 0, flag); } \
+      a += 2 * inner; b += 2 * inner; o += inner; c += inner; } } }
+
+POOL(pool_16, u16, WINS_HALF) ROWS(pool_16, const u16, u16, u8)
+POOL(pool_32, float, WINS_FLOAT) ROWS(pool_32, const float, float, u8)
+POOL(pool_64, double, WINS_FLOAT) ROWS(pool_64, const double, double, u8)
+PLACE(place_16, u16) ROWS(place_16, u16, const u16, const u8)
+PLACE(place_32, u32) ROWS(place_32, u32, const u32, const u8)
+PLACE(place_64, u64) ROWS(place_64, u64, const u64, const u8)
+PICK(pick_16, u16) ROWS(pick_16, const u16, u16, const u8)
+PICK(pick_32, u32) ROWS(pick_32, const u32, u32, const u8)
+PICK(pick_64, u64) ROWS(pick_64, const u64, u64, const u8)
+"""
+_INFINITY_BITS = {torch.float16: 0x7C00, torch.bfloat16: 0x7F80, torch.float32: 0, torch.float64: 0}
+_SMALLEST = 1 << 16  # elements before pooling; below, all ways take some tens of microseconds
+
+
+def _serves(tensor: Tensor, items: int) -> bool:
+    # Subclasses (fake tensors, wrappers) have no memory to point at.
+    plain = type(tensor) in (Tensor, torch.nn.Parameter) and tensor.device.type == "cpu"
+    return plain and tensor.dtype in _INFINITY_BITS and items >= _SMALLEST and compile_c(_SOURCE) is not None
+
+
+def _dense(tensor: Tensor) -> tuple[Tensor, torch.memory_format]:
+    """The tensor without gaps and its order: NHWC if it is that already, else NCHW."""
+    if not tensor.is_contiguous() and tensor.is_contiguous(memory_format=torch.channels_last):
+        return tensor, torch.channels_last
+    return tensor.contiguous(), torch.contiguous_format
+
+
+def _call(name: str, large: Tensor, small: Tensor, codes: Tensor, order: torch.memory_format, flag: int) -> None:
+    library = compile_c(_SOURCE)
+    function = getattr(library, f"{name}_{large.element_size() * 8}")
+    batch, channels, height, width = large.shape
+    rows, columns = small.shape[2:]
+    inner = channels if order is torch.channels_last else 1
+    pointers = [ctypes.c_void_p(tensor.data_ptr()) for tensor in (large, small, codes)]
+    sizes = [ctypes.c_int64(size) for size in (height, width, rows, columns, inner)]
+    split(
+        lambda first, last: function(*pointers, ctypes.c_int64(first), ctypes.c_int64(last), *sizes, flag),
+        batch * channels // inner * rows,
+        large.numel(),
+    )
+
+
+def pool(x: Tensor, pooled: tuple[int, int]) -> tuple[Tensor, Tensor] | None:
+    """(N, C, H, W) -> maxima (N, C, h, w) and codes uint8 of the same shape."""
+    if not _serves(x, x.numel()):
+        return None
+    x, order = _dense(x)
+    out = torch.empty((*x.shape[:2], *pooled), dtype=x.dtype, memory_format=order)
+    codes = torch.empty_like(out, dtype=torch.uint8)
+    _call("pool", x, out, codes, order, _INFINITY_BITS[x.dtype])
+    return out, codes
+
+
+def place(values: Tensor, codes: Tensor, size: tuple[int, int], clean: bool) -> Tensor | None:
+    """Values (N, C, h, w) at their windows' codes, zeros elsewhere: (N, C, H, W). clean: -0 becomes 0."""
+    if not _serves(values, values.shape[0] * values.shape[1] * size[0] * size[1]):
+        return None
+    values, order = _dense(values)
+    out = torch.empty((*values.shape[:2], *size), dtype=values.dtype, memory_format=order)
+    if size[0] > 2 * values.shape[2] or size[1] > 2 * values.shape[3]:
+        out.zero_()  # floor mode: the last row or column belongs to no window
+    _call("place", out, values, codes.contiguous(memory_format=order), order, int(clean))
+    return out
+
+
+def pick(x: Tensor, codes: Tensor) -> Tensor | None:
+    """The value of each window (N, C, H, W) that its code names: (N, C, h, w)."""
+    if not _serves(x, x.numel()):
+        return None
+    x, order = _dense(x)
+    out = torch.empty(codes.shape, dtype=x.dtype, memory_format=order)
+    _call("pick", x, out, codes.contiguous(memory_format=order), order, 0)
+    return out
