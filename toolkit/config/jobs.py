@@ -17,6 +17,7 @@ from toolkit.config.build import (
     check_classes,
     classes_of,
 )
+from toolkit.config.load import parse_config
 from toolkit.config.plain import to_plain, to_yaml
 from toolkit.config.restore import restore
 from toolkit.config.sections import Config
@@ -81,8 +82,6 @@ def _model(config: Config, dataset: Dataset) -> VisionModel:
 def _resumed(folder: RunFolder, config: Config) -> TrainState:
     """The saved state, if the config is still the same experiment. Raises ConfigError listing what differs."""
     state = load_state(folder.state)
-    from toolkit.config.load import parse_config
-
     saved = to_plain(parse_config(state.config, str(folder.config)))
     now = to_plain(config)
     differences = list(_differences(saved, now))
