@@ -107,7 +107,7 @@ def test_detections_come_back_in_original_pixels() -> None:
 
 
 OBJECTS = [
-    Boxes.of([[10, 12, 60, 90], [70, 20, 180, 120], [100, 100, 108, 109]], [0, 4, 2]),
+    Boxes.of([[10, 12, 60, 90], [70, 20, 150, 95], [100, 80, 108, 89]], [0, 4, 2]),
     Boxes.of([[5.5, 30.25, 40, 64]], [3]),
 ]
 
@@ -118,11 +118,11 @@ def their_losses(theirs: FasterRCNN, images: list[np.ndarray]) -> dict[str, torc
 
 
 def test_losses_and_gradients_are_torchvisions_when_everything_is_sampled() -> None:
-    size = (128, 192)
+    size = (96, 160)
     theirs = make_theirs(
         size,
-        rpn_pre_nms_top_n_train=200,
-        rpn_post_nms_top_n_train=150,
+        rpn_pre_nms_top_n_train=120,
+        rpn_post_nms_top_n_train=80,
         rpn_batch_size_per_image=EVERYTHING,
         rpn_positive_fraction=1.0,
         box_batch_size_per_image=EVERYTHING,
@@ -131,7 +131,7 @@ def test_losses_and_gradients_are_torchvisions_when_everything_is_sampled() -> N
     ours = make_ours(
         theirs,
         rpn=RpnSettings(
-            proposals=ProposalSettings(before_train=200, after_train=150), samples=EVERYTHING, positive_fraction=1.0
+            proposals=ProposalSettings(before_train=120, after_train=80), samples=EVERYTHING, positive_fraction=1.0
         ),
         roi=RoiSettings(samples=EVERYTHING, positive_fraction=1.0),
     ).train()

@@ -119,7 +119,7 @@ class Roi(nn.Module):
         hidden = self.dropout(F.relu(self.fc6(pooled.flatten(1)), inplace=True))
         hidden = self.dropout(F.relu(self.fc7(hidden), inplace=True))
         logits, deltas = self.classes(hidden), self.deltas(hidden)
-        return logits.float(), deltas.float().view(len(deltas), -1, 4)
+        return logits.float(), deltas.float().unflatten(1, (-1, 4))
 
     def _deltas_of(self, deltas: Tensor, rows: Tensor, labels: Tensor) -> Tensor:
         """The deltas (M, 4) that speak for given labels 0..K-1 in given rows."""

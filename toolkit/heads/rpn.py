@@ -203,7 +203,7 @@ class Rpn(nn.Module):
             chosen.append(best)
             groups.append(torch.full_like(best[0], group))
             start += count
-        index, group = torch.cat(chosen, 1), torch.cat(groups)
+        index, from_map = torch.cat(chosen, 1), torch.cat(groups)
         anchors = self.anchors(pyramid)
         scores = logits.gather(1, index).sigmoid()
         deltas = deltas.gather(1, index[..., None].expand(-1, -1, 4))
@@ -213,7 +213,7 @@ class Rpn(nn.Module):
             boxes = box_ops.clip(boxes, image_size, self.plus_one)
             keep = box_ops.at_least(boxes, min_sides[number], self.plus_one).nonzero()[:, 0]
             boxes, score = boxes[keep], scores[number][keep]
-            keep = box_ops.suppress(boxes, score, group[keep], self.settings.proposals.nms_iou, self.plus_one)
+            keep = box_ops.suppress(boxes, score, from_map[keep], self.settings.proposals.nms_iou, self.plus_one)
             proposals.append(boxes[keep[:after]])
         return proposals
 

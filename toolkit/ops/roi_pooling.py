@@ -125,7 +125,8 @@ def align_rows(
     pooled = F.embedding_bag(
         cells.reshape(-1, bag), table.rows, mode="sum", per_sample_weights=weights.reshape(-1, bag)
     )
-    return pooled.view(len(boxes), size * size, -1).transpose(1, 2).reshape(len(boxes), -1, size, size)
+    shape = len(boxes), size * size, table.rows.shape[1]
+    return pooled.view(shape).transpose(1, 2).reshape(shape[0], shape[2], size, size)
 
 
 def _samples(start: Tensor, step: Tensor, limit: Tensor, size: int, sampling: int) -> tuple[Tensor, Tensor]:

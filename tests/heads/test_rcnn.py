@@ -1,0 +1,488 @@
+"""The head `rcnn`: shapes, targets, the two published conventions, and inputs nobody hopes for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from toolkit.contracts import FeaturePyramid, PyramidSpec
+from toolkit.errors import DataError, PartsError
+from toolkit.heads.rcnn import RcnnHead
+from toolkit.heads.rcnn_presets import DETECTRON2_FPN, FASTER_RCNN_2015
+from toolkit.heads.roi import DetectionSettings, PoolSettings, RoiSettings
+from toolkit.heads.rpn import AnchorSettings, Objects, ProposalSettings, Rpn, RpnSettings
+from toolkit.ops import boxes as box_ops
+from toolkit.ops.roi_pooling import MapRows
+from toolkit.samples import Batch, Boxes, Detections, Sample, collate
+
+FPN = PyramidSpec((8,) * 5, (4, 8, 16, 32, 64))
+SINGLE = PyramidSpec((8,), (16,))
+SMALL = RoiSettings(hidden=16)
+LOSSES = ["rpn_objectness", "rpn_boxes", "roi_classes", "roi_boxes"]
+
+
+def make_pyramid(spec: PyramidSpec, size: tuple[int, int], number: int = 1, grad: bool = False) -> FeaturePyramid:
+    maps = tuple(
+        torch.randn(number, c, -(-size[0] // s), -(-size[1] // s), requires_grad=grad)
+        for c, s in zip(spec.channels, spec.strides, strict=True)
+    )
+    return FeaturePyramid(maps, spec, size)
+
+
+def make_batch(
+    sizes: list[tuple[int, int]], boxes: list[Boxes], originals: list[tuple[int, int]] | None = None
+) -> Batch:
+    samples = [
+        Sample(np.zeros((*size, 3), np.uint8), f"{n}.png", n, (originals or sizes)[n], boxes=boxes[n])
+        for n, size in enumerate(sizes)
+    ]
+    return collate(samples)
+
+
+def flagged(xyxy: list[list[float]], crowd: list[bool], difficult: list[bool]) -> Boxes:
+    boxes = Boxes.of(xyxy, [0] * len(xyxy))
+    return boxes._replace(crowd=np.array(crowd), difficult=np.array(difficult))
+
+
+NOTHING = Boxes.of([], [])
+
+
+def assert_trains(head: RcnnHead, pyramid: FeaturePyramid, batch: Batch) -> dict[str, Tensor]:
+    losses = head.loss(pyramid, batch)
+    assert list(losses) == LOSSES
+    for name, value in losses.items():
+        assert value.shape == (), name
+        assert value.dtype == torch.float32, name
+        assert bool(value.isfinite()), name
+    sum(losses.values()).backward()
+    for name, parameter in head.named_parameters():
+        assert parameter.grad is not None, name
+        assert bool(parameter.grad.isfinite().all()), name
+    return losses
+
+
+# ---------------------------------------------------------------------------------------- shapes and counts
+
+
+@pytest.mark.parametrize(
+    ("spec", "anchors"), [(FPN, 3 * (24 * 32 + 12 * 16 + 6 * 8 + 3 * 4 + 2 * 2)), (SINGLE, 3 * 6 * 8)]
+)
+def test_forward_gives_tensors_of_the_promised_shapes(spec: PyramidSpec, anchors: int) -> None:
+    head = RcnnHead(spec, 4, roi=SMALL)
+    raw = head(make_pyramid(spec, (96, 128), 2))
+    proposals = len(raw.proposals)
+    assert raw.objectness.shape == (2, anchors)
+    assert raw.anchor_deltas.shape == (2, anchors, 4)
+    assert 2 <= proposals <= 2000
+    assert raw.proposal_images.bincount().sum() == proposals
+    assert raw.class_logits.shape == (proposals, 5)
+    assert raw.box_deltas.shape == (proposals, 5, 4)
+    assert bool((raw.proposals[:, 2:] >= raw.proposals[:, :2]).all())
+
+
+@pytest.mark.parametrize(("boxes", "number"), [("class_and_background", 5), ("class", 4), ("agnostic", 1)])
+def test_kinds_of_box_outputs(boxes: Any, number: int) -> None:
+    head = RcnnHead(FPN, 4, roi=RoiSettings(hidden=16, boxes=boxes), test=DetectionSettings(score=0.0))
+    pyramid = make_pyramid(FPN, (64, 64), grad=True)
+    assert head(pyramid).box_deltas.shape[1] == number
+    batch = make_batch([(64, 64)], [Boxes.of([[4, 4, 40, 40]], [3])])
+    assert_trains(head, pyramid, batch)
+    # What is read at test time is what was trained: only class 3's outputs have a gradient.
+    trained = (head.roi.deltas.weight.grad.abs().sum(1) > 0).view(-1, 4).any(1).nonzero().flatten().tolist()
+    own = {"class_and_background": 4, "class": 3, "agnostic": 0}[boxes]
+    assert trained == [own]
+    # And that output is the one read at test time: moved by a whole width, only class 3 leaves its proposals.
+    proposal = torch.tensor([[0.0, 0, 20, 20]])
+    outputs = torch.zeros(1, number, 4)
+    outputs[0, own, 0] = 10.0
+    found, _, labels = head.roi.detect(torch.zeros(1, 5), outputs, proposal, (64, 64), head.test)
+    assert found[labels == 3].tolist() == [[20, 0, 40, 20]]
+    expected = [[20, 0, 40, 20]] if boxes == "agnostic" else [[0, 0, 20, 20]]
+    assert found[labels == 0].tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("classes", "scales", "total"), [(20, (8.0, 16.0, 32.0), 137_078_239), (80, (4.0, 8.0, 16.0, 32.0), 138_316_573)]
+)
+def test_2015_parameter_count(classes: int, scales: tuple[float, ...], total: int) -> None:
+    rpn = RpnSettings(anchors=AnchorSettings(scales, style="caffe"), objectness="softmax")
+    with torch.device("meta"):
+        head = RcnnHead(PyramidSpec((512,), (16,)), classes, **{**FASTER_RCNN_2015, "rpn": rpn})
+    vgg16_convolutions = 14_714_688
+    assert sum(p.numel() for p in head.parameters()) + vgg16_convolutions == total
+    anchors = len(scales) * 3
+    assert sum(p.numel() for p in head.rpn.parameters()) == 2_359_808 + 513 * 2 * anchors + 513 * 4 * anchors
+
+
+def test_runs_on_the_meta_device_with_every_proposal() -> None:
+    with torch.device("meta"):
+        head = RcnnHead(FPN, 4, roi=SMALL)
+        raw = head(make_pyramid(FPN, (256, 256), 2))
+    assert raw.class_logits.shape == (2000, 5)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (PyramidSpec((8, 16), (4, 8)), "equal channels"),
+        (PyramidSpec((8,), (64,)), "stride 32 or finer"),
+        (PyramidSpec((8, 8), (4, 16)), "double"),
+        (PyramidSpec((8,), (8,), borders=(92,)), "whole image"),
+    ],
+)
+def test_unfit_pyramids_are_refused(spec: PyramidSpec, message: str) -> None:
+    with pytest.raises(PartsError, match=message):
+        RcnnHead(spec, 4)
+
+
+# ---------------------------------------------------------------------------------------- region proposals
+
+
+@pytest.mark.parametrize("objectness", ["sigmoid", "softmax"])
+def test_chosen_anchors_answer_as_in_the_whole_and_have_its_gradient(objectness: Any) -> None:
+    rpn = Rpn(FPN, RpnSettings(objectness=objectness))
+    for layer in (rpn.conv, rpn.objectness, rpn.deltas):
+        nn.init.normal_(layer.weight, std=0.3)
+        nn.init.normal_(layer.bias)
+    pyramid = make_pyramid(FPN, (72, 100), 2, grad=True)
+    logits, deltas = rpn(pyramid.maps)
+    images, anchors = torch.arange(2).repeat_interleave(300), torch.randint(logits.shape[1], (600,))
+    weights = torch.randn(600, 5)
+    inputs = [*pyramid.maps, *rpn.parameters()]
+
+    def total(chosen_logits: Tensor, chosen_deltas: Tensor) -> Tensor:
+        return (chosen_logits * weights[:, 0]).sum() + (chosen_deltas * weights[:, 1:]).sum()
+
+    found_logits, found_deltas = rpn.at(MapRows.of(pyramid.maps), images, anchors)
+    torch.testing.assert_close(found_logits, logits[images, anchors], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(found_deltas, deltas[images, anchors], atol=1e-4, rtol=1e-4)
+    expected = torch.autograd.grad(total(logits[images, anchors], deltas[images, anchors]), inputs)
+    found = torch.autograd.grad(total(found_logits, found_deltas), inputs)
+    for mine, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, other, atol=2e-3, rtol=1e-4)
+
+
+def test_softmax_objectness_is_the_softmax_over_pairs() -> None:
+    rpn = Rpn(SINGLE, FASTER_RCNN_2015["rpn"], plus_one=True)
+    nn.init.normal_(rpn.objectness.weight)
+    maps = torch.randn(1, 8, 3, 4)
+    raw = rpn.objectness(rpn.conv(maps).relu())  # (1, 18, 3, 4): nine background channels, then nine of objects
+    expected = raw.view(1, 2, 9, 3, 4).softmax(1)[:, 1].permute(0, 2, 3, 1).flatten()
+    torch.testing.assert_close(rpn([maps])[0][0].sigmoid(), expected)
+
+
+def test_2015_anchors_stand_where_they_should() -> None:
+    rpn = Rpn(SINGLE, FASTER_RCNN_2015["rpn"], plus_one=True)
+    anchors = rpn.anchors(make_pyramid(SINGLE, (600, 1000)))
+    assert anchors.shape == (21_546, 4)
+    assert anchors[0].tolist() == [-84, -40, 99, 55]
+    assert anchors[9].tolist() == [-68, -40, 115, 55]
+    # A head of the other convention sees the same pixels.
+    modern = Rpn(SINGLE, FASTER_RCNN_2015["rpn"]).anchors(make_pyramid(SINGLE, (600, 1000)))
+    assert modern[0].tolist() == [-84, -40, 100, 56]
+
+
+def test_anchors_follow_the_image_size() -> None:
+    rpn = Rpn(FPN, RpnSettings())
+    sizes = [(64, 64), (64, 96), (64, 64), (60, 64)]
+    grids = [rpn.anchors(make_pyramid(FPN, size)) for size in sizes]
+    assert torch.equal(grids[0], grids[2])
+    assert len(grids[1]) > len(grids[0])
+    assert not torch.equal(grids[0], grids[3])  # equally many cells, but steps of 60 // 16
+
+
+def test_targets_by_hand() -> None:
+    rpn = Rpn(SINGLE, FASTER_RCNN_2015["rpn"], plus_one=True)
+    anchors = rpn.anchors(make_pyramid(SINGLE, (600, 800)))
+    box = torch.tensor([[200.0, 200, 327, 327]])  # anchor shape 4 at cell (16, 16) is 200..327
+    nothing = torch.zeros(0, 4)
+    places, positive, targets = rpn.assign(anchors, Objects(box, torch.tensor([0]), nothing, nothing, (600, 800)))
+    assert len(places) == 256
+    where = (anchors[places] == box).all(1)
+    assert where.sum() == 1
+    assert bool(positive[where])
+    assert targets[where].tolist() == [[0, 0, 0, 0]]
+    inside = anchors[places]
+    assert bool((inside[:, :2] >= 0).all() & (inside[:, 2] < 800).all() & (inside[:, 3] < 600).all())
+    iou = box_ops.box_iou(inside, box, plus_one=True)[:, 0]
+    assert bool((iou[positive] >= 0.7).all())
+    assert bool((iou[~positive] < 0.3).all())
+    assert bool((targets[~positive] == 0).all())
+
+
+def test_proposals_stay_in_their_image_and_keep_their_size() -> None:
+    settings = RpnSettings(proposals=ProposalSettings(min_side=6.0))
+    rpn = Rpn(FPN, settings)
+    nn.init.normal_(rpn.deltas.weight, std=0.3)
+    pyramid = make_pyramid(FPN, (128, 128), 2)
+    sizes = [(128, 96), (64, 128)]
+    with torch.no_grad():
+        proposals = rpn.propose(pyramid, *rpn(pyramid.maps), sizes, [6.0, 6.0], (500, 80))
+    for boxes, (height, width) in zip(proposals, sizes, strict=True):
+        assert 10 < len(boxes) <= 80
+        assert bool((boxes[:, 0::2] >= 0).all() & (boxes[:, 0::2] <= width).all())
+        assert bool((boxes[:, 1::2] >= 0).all() & (boxes[:, 1::2] <= height).all())
+        assert bool((boxes[:, 2:] - boxes[:, :2] >= 6).all())
+
+
+def test_each_image_is_proposed_as_if_it_were_alone() -> None:
+    rpn = Rpn(FPN, RpnSettings())
+    pyramid = make_pyramid(FPN, (96, 96), 3)
+    logits, deltas = (part.detach() for part in rpn(pyramid.maps))
+    together = rpn.propose(pyramid, logits, deltas, [(96, 96)] * 3, [1.0] * 3, (300, 100))
+    for n in range(3):
+        alone = rpn.propose(pyramid, logits[n : n + 1], deltas[n : n + 1], [(96, 96)], [1.0], (300, 100))[0]
+        assert torch.equal(together[n], alone)
+
+
+def test_smallest_side_in_original_pixels() -> None:
+    head = RcnnHead(SINGLE, 2, **FASTER_RCNN_2015)
+    batch = make_batch([(300, 400), (300, 400)], [NOTHING] * 2, [(600, 800), (300, 400)])
+    assert head._min_sides(batch) == [8.0, 16.0]
+    assert RcnnHead(SINGLE, 2, roi=SMALL)._min_sides(batch) == [1e-3, 1e-3]
+
+
+# ---------------------------------------------------------------------------------------- second stage
+
+
+def test_proposals_of_the_second_stage_by_hand() -> None:
+    head = RcnnHead(FPN, 4, roi=SMALL)
+    nothing = torch.zeros(0, 4)
+    objects = Objects(
+        torch.tensor([[0.0, 0, 10, 10], [20, 20, 40, 40]]), torch.tensor([3, 1]), nothing, nothing, (64, 64)
+    )
+    proposals = torch.tensor([[0.0, 0, 10, 5], [0, 0, 10, 4], [21, 20, 41, 40], [50, 50, 60, 60]])
+    boxes, labels, targets = head.roi.assign(proposals, objects)
+    found = {tuple(box): label for box, label in zip(boxes.tolist(), labels.tolist(), strict=True)}
+    assert found == {
+        (0, 0, 10, 5): 3,  # IoU 0.5 exactly
+        (0, 0, 10, 4): -1,
+        (21, 20, 41, 40): 1,
+        (50, 50, 60, 60): -1,
+        (0, 0, 10, 10): 3,  # the objects themselves
+        (20, 20, 40, 40): 1,
+    }
+    row = boxes.tolist().index([21, 20, 41, 40])
+    torch.testing.assert_close(targets[row], torch.tensor([-0.5, 0, 0, 0]))  # -1 / 20 pixels, times 10
+
+
+def test_sampled_numbers_and_fraction() -> None:
+    head = RcnnHead(FPN, 4, roi=RoiSettings(hidden=16, samples=128))
+    nothing = torch.zeros(0, 4)
+    objects = Objects(torch.tensor([[0.0, 0, 20, 20]]), torch.tensor([2]), nothing, nothing, (64, 64))
+    proposals = torch.cat(
+        (torch.tensor([[0.0, 0, 20, 19]]).repeat(200, 1), torch.tensor([[30.0, 30, 60, 60]]).repeat(300, 1))
+    )
+    _, labels, _ = head.roi.assign(proposals, objects)
+    assert (labels == 2).sum() == 32
+    assert (labels == -1).sum() == 96
+
+
+@pytest.mark.parametrize("preset", [{}, FASTER_RCNN_2015, DETECTRON2_FPN])
+def test_perfect_answers_give_the_box_back_in_original_pixels(preset: dict[str, Any]) -> None:
+    """A head whose second stage answers what the targets say returns the object, scaled and exclusive."""
+    settings = {**preset, "roi": RoiSettings(**{**vars(preset.get("roi", RoiSettings())), "hidden": 16})}
+    spec = SINGLE if preset is FASTER_RCNN_2015 else FPN
+    head = RcnnHead(spec, 3, **settings)
+    truth = torch.tensor([[10.0, 20, 50, 84]])
+    inner = box_ops.to_inclusive(truth) if head.plus_one else truth
+    proposal = torch.tensor([[14.0, 16, 55, 90]])
+    deltas = box_ops.encode(inner, proposal, settings["roi"].box_weights, head.plus_one)
+    outputs = torch.zeros(1, head.roi.deltas.out_features // 4, 4)
+    outputs[0, -1] = deltas[0]  # class 2 is the last, with or without background in front
+    logits = torch.tensor([[0.0, 0, 0, 9]])
+    boxes, scores, labels = head.roi.detect(logits, outputs, proposal, (96, 96), head.test)
+    assert labels[0] == 2
+    assert scores[0] > 0.99
+    # 2015: decoding is one pixel too wide, faithfully; the inclusive corner 83 + 1 is read as inclusive again.
+    expected = inner + (torch.tensor([0, 0, 1, 1]) if head.plus_one else 0)
+    torch.testing.assert_close(boxes[:1], expected, atol=1e-3, rtol=0)
+
+
+def test_detections_are_sorted_limited_and_above_the_score() -> None:
+    head = RcnnHead(FPN, 6, roi=SMALL, test=DetectionSettings(score=0.1, nms_iou=0.5, per_image=7))
+    nn.init.normal_(head.roi.classes.weight, std=1.0)
+    nn.init.normal_(head.roi.deltas.weight, std=0.5)
+    batch = make_batch([(96, 128), (64, 80)], [NOTHING] * 2, [(192, 256), (128, 160)])
+    found = head.predict(make_pyramid(FPN, (96, 128), 2), batch)
+    for one, (height, width) in zip(found, [(192, 256), (128, 160)], strict=True):
+        assert isinstance(one, Detections)
+        assert 0 < len(one.boxes) <= 7
+        assert one.scores.tolist() == sorted(one.scores.tolist(), reverse=True)
+        assert bool((one.scores > 0.1).all())
+        assert set(one.labels.tolist()) <= set(range(6))
+        assert bool((one.boxes[:, 2] <= width).all() & (one.boxes[:, 3] <= height).all() & (one.boxes >= 0).all())
+        assert float(one.boxes[:, 2].max()) > width / 3
+        for label in one.labels.unique():
+            same = one.boxes[one.labels == label]
+            assert bool((box_ops.box_iou(same, same).fill_diagonal_(0) <= 0.5 + 1e-4).all())
+
+
+# ---------------------------------------------------------------------------------------- what data brings
+
+
+@pytest.mark.parametrize("preset", [{}, FASTER_RCNN_2015, DETECTRON2_FPN])
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        [NOTHING, NOTHING],
+        [NOTHING, Boxes.of([[2, 3, 30, 40]], [1])],
+        [Boxes.of([[8, 8, 9, 9], [0, 0, 0.25, 0.25]], [0, 1]), Boxes.of([[5, 5, 5, 9]], [2])],  # tiny, and without area
+        [flagged([[0, 0, 64, 64]], [True], [False]), flagged([[0, 0, 64, 64]], [False], [True])],
+    ],
+    ids=["empty", "one empty", "tiny and degenerate", "crowd and difficult only"],
+)
+def test_odd_annotations_train(preset: dict[str, Any], boxes: list[Boxes]) -> None:
+    settings = {**preset, "roi": RoiSettings(**{**vars(preset.get("roi", RoiSettings())), "hidden": 16})}
+    spec = SINGLE if preset is FASTER_RCNN_2015 else FPN
+    head = RcnnHead(spec, 3, **settings)
+    losses = assert_trains(head, make_pyramid(spec, (96, 96), 2, grad=True), make_batch([(96, 96), (80, 64)], boxes))
+    if not any(b.number and not b.crowd.any() and not b.difficult.any() for b in boxes):
+        assert losses["rpn_boxes"].item() == 0
+        assert losses["roi_boxes"].item() == 0
+
+
+def test_hundreds_of_objects() -> None:
+    corner = np.random.default_rng(0).uniform(0, 100, (400, 2))
+    many = Boxes.of(
+        np.concatenate((corner, corner + np.random.default_rng(1).uniform(2, 28, (400, 2))), 1), [0, 1] * 200
+    )
+    head = RcnnHead(FPN, 2, roi=SMALL)
+    assert_trains(head, make_pyramid(FPN, (128, 128), 1, grad=True), make_batch([(128, 128)], [many]))
+
+
+def test_no_proposal_at_all() -> None:
+    head = RcnnHead(FPN, 2, rpn=RpnSettings(proposals=ProposalSettings(min_side=500.0)), roi=SMALL)
+    pyramid = make_pyramid(FPN, (64, 64), 2, grad=True)
+    losses = assert_trains(head, pyramid, make_batch([(64, 64)] * 2, [NOTHING] * 2))
+    assert losses["roi_classes"].item() == 0
+    found = head.predict(pyramid, make_batch([(64, 64)] * 2, [NOTHING] * 2))
+    assert [len(one.boxes) for one in found] == [0, 0]  # type: ignore[union-attr]
+    assert head(pyramid).class_logits.shape == (0, 3)
+
+
+def test_image_smaller_than_every_anchor_inside() -> None:
+    head = RcnnHead(SINGLE, 2, **{**FASTER_RCNN_2015, "roi": SMALL})
+    losses = assert_trains(head, make_pyramid(SINGLE, (48, 48), 1, grad=True), make_batch([(48, 48)], [NOTHING]))
+    assert losses["rpn_objectness"].item() == 0
+
+
+def rpn_background(unclear: Any, boxes: Boxes) -> Tensor:
+    head = RcnnHead(FPN, 2, rpn=RpnSettings(samples=10**6, positive_fraction=1.0), roi=SMALL, unclear=unclear)
+    objects = head._objects(make_batch([(128, 128)], [boxes]))[0]
+    anchors = head.rpn.anchors(make_pyramid(FPN, (128, 128)))
+    places, positive, _ = head.rpn.assign(anchors, objects)
+    return anchors[places[~positive]]
+
+
+def test_crowds_and_difficult_objects_are_not_background_unless_asked_for() -> None:
+    region = torch.tensor([[16.0, 16, 80, 80]])
+    crowd = flagged([[16, 16, 80, 80]], [True], [False])
+    difficult = flagged([[16, 16, 80, 80]], [False], [True])
+    every = len(rpn_background("background", NOTHING))
+    assert len(rpn_background("background", crowd)) == len(rpn_background("background", difficult)) == every
+    assert len(rpn_background("ignore", NOTHING)) == every
+    kept = rpn_background("ignore", crowd)
+    assert 0 < len(kept) < every
+    assert float(box_ops.covered_by(kept, region).max()) < 0.5
+    kept = rpn_background("ignore", difficult)
+    assert 0 < len(kept) < every
+    assert float(box_ops.box_iou(kept, region).max()) < 0.3
+
+
+def test_errors_name_the_image() -> None:
+    head = RcnnHead(FPN, 2, roi=SMALL)
+    pyramid = make_pyramid(FPN, (64, 64), 1)
+    with pytest.raises(DataError, match=r"0\.png: label 5, but the head has classes 0\.\.1"):
+        head.loss(pyramid, make_batch([(64, 64)], [Boxes.of([[0, 0, 9, 9]], [5])]))
+    with pytest.raises(DataError, match="annotated"):
+        head.loss(pyramid, make_batch([(64, 64)], [NOTHING])._replace(boxes=None))
+
+
+def test_under_autocast_boxes_are_float32() -> None:
+    head = RcnnHead(FPN, 3, roi=SMALL, test=DetectionSettings(score=0.0))
+    pyramid = make_pyramid(FPN, (96, 96), 1, grad=True)
+    batch = make_batch([(96, 96)], [Boxes.of([[4, 4, 60, 60]], [1])])
+    with torch.autocast("cpu", torch.bfloat16):
+        raw = head(pyramid)
+        losses = head.loss(pyramid, batch)
+        found = head.predict(pyramid, batch)[0]
+    assert {part.dtype for part in raw if part.is_floating_point()} == {torch.float32}
+    assert {value.dtype for value in losses.values()} == {torch.float32}
+    # bfloat16 has no odd number above 256, and no quarter above 32: decoded boxes do.
+    assert found.boxes.dtype == torch.float32
+    assert not torch.equal(found.boxes, found.boxes.bfloat16().float())
+
+
+def test_results_do_not_depend_on_the_rest_of_the_batch() -> None:
+    head = RcnnHead(FPN, 3, roi=SMALL, test=DetectionSettings(score=0.2)).eval()
+    nn.init.normal_(head.roi.classes.weight, std=0.5)
+    pyramid = make_pyramid(FPN, (96, 96), 2)
+    batch = make_batch([(96, 96), (96, 80)], [NOTHING] * 2)
+    together = head.predict(pyramid, batch)
+    for n in range(2):
+        one = FeaturePyramid(tuple(m[n : n + 1] for m in pyramid.maps), FPN, (96, 96))
+        alone = head.predict(
+            one,
+            batch._replace(
+                sizes=batch.sizes[n : n + 1],
+                original_sizes=batch.original_sizes[n : n + 1],
+                names=batch.names[n : n + 1],
+            ),
+        )[0]
+        torch.testing.assert_close(tuple(alone), tuple(together[n]), atol=1e-4, rtol=1e-4)
+
+
+# ---------------------------------------------------------------------------------------- it learns
+
+
+@pytest.mark.parametrize("kind", ["fpn", "2015"])
+def test_overfits_one_picture(kind: str) -> None:
+    """Two rectangles of two colours, found again after some steps, by a net of a few thousand parameters."""
+    image = np.zeros((64, 64, 3), np.uint8)
+    boxes = Boxes.of([[6, 8, 30, 38], [36, 20, 60, 56]], [0, 1])
+    for (x1, y1, x2, y2), channel in zip(boxes.xyxy.astype(int), (0, 2), strict=True):
+        image[y1:y2, x1:x2, channel] = 255
+    batch = collate([Sample(image, "a.png", 0, (64, 64), boxes=boxes)])
+    spec = PyramidSpec((16, 16), (8, 16)) if kind == "fpn" else PyramidSpec((16,), (16,))
+    stem = nn.Sequential(
+        nn.Conv2d(3, 16, 5, stride=4, padding=2), nn.ReLU(), nn.Conv2d(16, 16, 3, stride=2, padding=1), nn.ReLU()
+    )
+    coarser = nn.Sequential(nn.Conv2d(16, 16, 3, stride=2, padding=1), nn.ReLU())
+    if kind == "fpn":
+        settings: dict[str, Any] = {
+            "rpn": RpnSettings(anchors=AnchorSettings((3.0,)), samples=64),
+            "roi": RoiSettings(hidden=32, samples=64),
+        }
+    else:
+        rpn = RpnSettings(
+            anchors=AnchorSettings((2.0,), style="caffe"), objectness="softmax", samples=64, inside_only=True,
+            proposals=ProposalSettings(min_side=4, min_side_in="original"),
+        )  # fmt: skip
+        roi = RoiSettings(PoolSettings("max"), hidden=32, samples=64, box_beta=1.0)
+        settings = {**FASTER_RCNN_2015, "rpn": rpn, "roi": roi}
+    head = RcnnHead(spec, 2, **settings)
+    net = nn.ModuleList([stem, coarser, head])
+    optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
+
+    def pyramid() -> FeaturePyramid:
+        fine = stem(batch.images / 255)
+        maps = (fine, coarser(fine)) if kind == "fpn" else (coarser(fine),)
+        return FeaturePyramid(maps, spec, (64, 64))
+
+    for _ in range(100):
+        optimizer.zero_grad()
+        sum(head.loss(pyramid(), batch).values()).backward()
+        optimizer.step()
+    with torch.no_grad():
+        found = head.eval().predict(pyramid(), batch)[0]
+    assert isinstance(found, Detections)
+    order = found.labels[:2].argsort()
+    assert found.labels[:2][order].tolist() == [0, 1]
+    assert float(found.scores[:2].min()) > 0.8
+    iou = box_ops.box_iou(found.boxes[:2][order], torch.from_numpy(boxes.xyxy)).diagonal()
+    assert float(iou.min()) > 0.8
