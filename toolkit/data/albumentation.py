@@ -16,11 +16,10 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, ClassVar, Literal
 
-import cv2
 import numpy as np
 
 from toolkit.contracts import Transform
-from toolkit.data.box_geometry import cut_boxes
+from toolkit.data.box_geometry import MIN_VISIBLE, cut_boxes
 from toolkit.errors import ConfigError, DataError, Problem
 from toolkit.samples import IGNORE_INDEX, Sample
 
@@ -40,7 +39,7 @@ _UNFIT = {
     "RandomCropNearBBox": "it needs a box from elsewhere",
     "Lambda": "it takes Python functions; write a Transform and name it 'module:Class'",
 }
-_NO_PYTHON_OBJECTS = "it takes Python objects that a config cannot hold"
+_NO_PYTHON_OBJECTS = "it takes Python objects, or other pictures, that a config cannot hold"
 _NEAREST = Literal[0, 6]
 """cv2.INTER_NEAREST and cv2.INTER_NEAREST_EXACT: the interpolations that invent no class."""
 
@@ -71,7 +70,7 @@ class Albumentation(Transform):
         self._compose.set_random_seed(seed)
         try:
             result = self._compose(**targets)
-        except (ValueError, TypeError, KeyError, IndexError, NotImplementedError, cv2.error) as error:
+        except Exception as error:  # albumentations raises of its own kinds, many of them bare Exceptions
             wanted = f"transform '{self.operation}' cannot take this {_size_text(sample)} image: {error}"
             raise DataError(Problem(sample.name, wanted, "change its arguments, or resize first")) from error
         image = result["image"]
@@ -137,6 +136,8 @@ def _signature(name: str) -> inspect.Signature | None:
             if default is parameter.empty:
                 return None
             continue
+        if parameter.name == "metadata_key":  # other pictures, handed over with each call
+            return None
         if parameter.name == "mask_interpolation":
             hint = _NEAREST
         elif parameter.name == "area_for_downscale":
@@ -182,7 +183,9 @@ def _compose(name: str, arguments: Mapping[str, Any]) -> Any:
         raise ConfigError(Problem("", f"transform '{name}': {' '.join(lines)}")) from None
     return albumentations.Compose(
         [operation],
-        bbox_params=albumentations.BboxParams("pascal_voc") if _is_geometric(name) else None,
+        bbox_params=albumentations.BboxParams("pascal_voc", min_visibility=MIN_VISIBLE)
+        if _is_geometric(name)
+        else None,
         additional_targets={"value_map": "mask", "weight_map": "mask", "outside": "mask"},
     )
 

@@ -18,6 +18,7 @@ from typing import NoReturn
 import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from toolkit.data.image_checks import Encoded, inspect_encoded
 from toolkit.errors import DataError, Problem, no_such
@@ -90,6 +91,8 @@ def image_size(path: str | Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             width, height = image.size
+            if isinstance(image, TiffImageFile):  # the stored size: some Pillows turn `size` of a TIFF, some do not
+                width, height = image.tag_v2[256], image.tag_v2[257]
             sideways = image.getexif().get(_EXIF_ORIENTATION) in _SIDEWAYS
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         _bytes_of(path)  # says it better for a missing or empty file

@@ -8,6 +8,7 @@ shapes.json (what it was made with)
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -22,6 +23,8 @@ from toolkit.data.classes import class_table
 from toolkit.data.seeds import mix
 from toolkit.data.shapes_scene import SHAPES, Scene, Thing, make_scene
 from toolkit.errors import DataError, Problem
+
+_LOG = logging.getLogger(__name__)
 
 RECIPE_FILE = "shapes.json"
 _MAKER = 1
@@ -48,6 +51,7 @@ def make_shapes(root: Path, recipe: Recipe) -> None:
 
     Raises DataError when the folder cannot be written. Several processes may do it at once: the first one wins.
     """
+    _LOG.info("making %d synthetic images in %s", recipe.count_train + recipe.count_val, root)
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
