@@ -98,7 +98,7 @@ def _words(annotation: Any) -> str:
     origin, args = get_origin(annotation), get_args(annotation)
     registry = registry_of(annotation)
     if registry:
-        return f"a {registry.kind} (a mapping with 'name')"
+        return f"{_a(registry.kind)} (a name, or a mapping with 'name')"
     if hasattr(annotation, "__metadata__"):
         bounds = " and ".join(filter(None, (_bound(bound) for bound in annotation.__metadata__)))
         return f"{_words(args[0])} {bounds}".rstrip()
@@ -117,6 +117,10 @@ def _words(annotation: Any) -> str:
     if dataclasses.is_dataclass(annotation):
         return "a mapping"
     return names.get(annotation) or str(getattr(annotation, "__name__", annotation))
+
+
+def _a(word: str) -> str:
+    return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
 
 
 def _bound(bound: Any) -> str:
@@ -171,14 +175,14 @@ class Checker:
         if isinstance(value, str):
             value = {"name": value}
         if not isinstance(value, Mapping):
-            return self._wrong(path, f"a {registry.kind}: a name, or a mapping with 'name'", value)
+            return self._wrong(path, f"{_a(registry.kind)}: a name, or a mapping with 'name'", value)
         name = value.get("name")
         if not isinstance(name, str):
             known = did_you_mean("", registry.names())
             if "name" in value:
-                self._add((*path, "name"), f"wanted the name of a {registry.kind}, found {_shown(name)}", known)
+                self._add((*path, "name"), f"wanted the name of {_a(registry.kind)}, found {_shown(name)}", known)
             else:
-                self._add(path, f"a {registry.kind} needs a 'name'", known)
+                self._add(path, f"{_a(registry.kind)} needs a 'name'", known)
             return _FAILED
         try:
             cls = class_of(registry, name)

@@ -59,11 +59,13 @@ class Source:
 
     def where(self, path: Path_, *, key: bool = False) -> str:
         """Place and dotted path for a message; the nearest enclosing place when the path itself has none."""
-        table = self.keys if key else self.marks
-        for end in range(len(path), -1, -1):
-            if path[:end] in table:
-                return f"{table[path[:end]]}  {dotted(path)}".rstrip()
-            table = self.keys if path[: end - 1] in self.keys else self.marks
+        exact = self.keys if key else self.marks
+        if path in exact:
+            return f"{exact[path]}  {dotted(path)}".rstrip()
+        for end in range(len(path) - 1, -1, -1):
+            mark = self.keys.get(path[:end]) or self.marks.get(path[:end])
+            if mark:
+                return f"{mark}  {dotted(path)}".rstrip()
         return f"{self.file}  {dotted(path)}".rstrip()
 
 

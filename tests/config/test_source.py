@@ -1,0 +1,83 @@
+"""YAML with places, and overrides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from toolkit.config.source import override, parse, read
+from toolkit.errors import ConfigError
+
+
+def test_numbers_and_words_are_what_users_mean() -> None:
+    values = parse("a: 1e-3\nb: 1.5\nc: 10\nd: yes\ne: true\nf: 2024-01-01\ng: off\nh: ~\ni: 1_000\nj: 08", "x").values
+    assert values == {
+        "a": 0.001, "b": 1.5, "c": 10, "d": "yes", "e": True, "f": "2024-01-01", "g": "off", "h": None, "i": 1000, "j": "08",
+    }  # fmt: skip
+    assert isinstance(values["c"], int)
+    assert isinstance(values["a"], float)
+
+
+def test_places_of_keys_and_values() -> None:
+    source = parse("model:\n  backbone: {name: resnet, depth: 18}\n", "c.yaml")
+    assert source.where(("model", "backbone", "depth")) == "c.yaml:2:35  model.backbone.depth"
+    assert source.where(("model", "backbone", "depth"), key=True) == "c.yaml:2:28  model.backbone.depth"
+    assert source.where(("model", "neck")) == "c.yaml:1:1  model.neck"
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "words"),
+    [
+        ("a: 1\na: 2", "c.yaml:2:1", "stands twice"),
+        ("a: [1, 2", "c.yaml:", "not valid YAML"),
+        ("a: &x [*x]", "c.yaml:1:", "aliases"),
+        ("- 1\n- 2", "c.yaml", "mapping of sections"),
+        ("\tb: 1", "c.yaml:1:1", "not valid YAML"),
+        ("? [a]\n: 1", "c.yaml:1:3", "single word"),
+        ("a: !!timestamp 2024-01-01", "c.yaml:1:4", "plain value"),
+    ],
+)
+def test_bad_files_are_refused_with_a_place(text: str, place: str, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(text, "c.yaml")
+    assert place in str(caught.value)
+    assert words in str(caught.value)
+
+
+def test_a_tag_is_no_command() -> None:
+    assert parse("a: !!python/object/apply:os.system [echo]", "c.yaml").values == {"a": ["echo"]}
+
+
+def test_multiplying_aliases_are_refused() -> None:
+    lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9)]
+    with pytest.raises(ConfigError, match="multiply"):
+        parse("\n".join(lines), "bomb.yaml")
+
+
+def test_overrides_lie_over_the_file() -> None:
+    source = parse("train: {steps: 10}\ndata: {t: [{p: 0.1}, {p: 0.2}]}\nmodel: {head: {loss: dice}}", "c.yaml")
+    override(source, ["train.steps=100", "data.t.1.p=0.5", "train.new.deep=[1, 2]", "model.head.loss.smooth=1.0"])
+    assert source.values["train"] == {"steps": 100, "new": {"deep": [1, 2]}}
+    assert source.values["data"]["t"][1] == {"p": 0.5}
+    assert source.values["model"]["head"]["loss"] == {"name": "dice", "smooth": 1.0}
+    assert source.where(("train", "steps")) == "command line  train.steps"
+
+
+def test_bad_overrides_are_all_named() -> None:
+    source = parse("a: {b: 1}\nc: [1]", "c.yaml")
+    with pytest.raises(ConfigError) as caught:
+        override(source, ["nonsense", "c.5=1", "c.x=1"])
+    assert len(caught.value.problems) == 3
+
+
+def test_missing_file_names_neighbours(tmp_path: Path) -> None:
+    (tmp_path / "unet_camvid.yaml").write_text("{}")
+    with pytest.raises(ConfigError, match=r"near: .*unet_camvid\.yaml"):
+        read(tmp_path / "unet_camvd.yaml")
+    with pytest.raises(ConfigError, match="is a folder"):
+        read(tmp_path)
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00\x81")
+    with pytest.raises(ConfigError, match="not a text file"):
+        read(tmp_path / "binary.yaml")
