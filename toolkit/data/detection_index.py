@@ -18,6 +18,9 @@ from toolkit.data.problem_list import ProblemList
 from toolkit.errors import DataError, Problem
 from toolkit.samples import Boxes, Sample
 
+ROUNDING_FRACTION = 1e-3
+"""What `ROUNDING` is for boxes given as fractions: half a pixel of an image 500 pixels wide."""
+
 
 class DetectionIndex:
     """Images and their boxes, in a fixed order; image i owns boxes offsets[i] .. offsets[i + 1] - 1.
@@ -63,6 +66,7 @@ class DetectionIndex:
         xyxy = self.xyxy[own].copy()
         if self.normalised:
             xyxy *= np.array([size[1], size[0], size[1], size[0]], np.float32)
+        np.clip(xyxy, 0, np.array([size[1], size[0], size[1], size[0]], np.float32), out=xyxy)
         areas = (xyxy[:, 2] - xyxy[:, 0]) * (xyxy[:, 3] - xyxy[:, 1])
         area = np.where(np.isnan(self.area[own]), areas, self.area[own])
         labels = self.labels[own].astype(np.int64)
@@ -122,16 +126,20 @@ def build_index(
     problems: ProblemList,
     keep_empty: bool,
     fix_boxes: FixBoxes,
+    normalised: bool = False,
 ) -> DetectionIndex:
     """Checks the boxes, raises DataError with all `problems` so far and these, and packs the rest.
 
-    where: the file or folder that was read. box_name: file and object of box i.
+    where: the file or folder that was read. box_name: file and object of box i. normalised: boxes are fractions.
     """
-    boxes, fixes = checked_boxes(raw, sizes, fix_boxes, problems, box_name)
+    if normalised:
+        boxes, fixes = checked_boxes(raw, np.ones_like(sizes), fix_boxes, problems, box_name, ROUNDING_FRACTION)
+    else:
+        boxes, fixes = checked_boxes(raw, sizes, fix_boxes, problems, box_name)
     problems.stop_if_any(where)
     if not names:
         raise DataError(Problem(where, "the data set holds no images"))
-    index = DetectionIndex(names, image_ids, sizes, boxes, fixes, keep_empty)
+    index = DetectionIndex(names, image_ids, sizes, boxes, fixes, keep_empty, normalised)
     if not len(index):
         raise DataError(Problem(where, f"none of its {len(names)} images has a box", "set keep_empty: true"))
     return index

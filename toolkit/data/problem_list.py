@@ -29,7 +29,8 @@ class ProblemList:
 
     def count(self, kind: str, number: int = 1) -> None:
         """Adds problems of a kind without words."""
-        self._counts[kind] += number
+        if number:
+            self._counts[kind] += number
 
     def stop_if_any(self, where: str) -> None:
         """Raises DataError with everything collected. where: the file or folder that was read."""
