@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from toolkit.config.build import (
     build_dataset,
     build_evaluators,
@@ -76,6 +78,8 @@ def _fresh_folder(fabric: Any, base: Path, *, exact: bool) -> RunFolder:
 
 
 def _model(config: Config, dataset: Dataset) -> VisionModel:
+    """The fresh weights are a function of the seed, whatever happened before in this process."""
+    torch.manual_seed(config.seed)
     return build_model(config, classes=classes_of(config, dataset))
 
 
