@@ -20,11 +20,11 @@ def test_equals_resize_then_argmax_whatever_the_band(monkeypatch, band_values):
     torch.testing.assert_close(scores, whole.softmax(0).amax(0))
 
 
-def test_probabilities_are_their_own_scores_and_the_first_of_equals_wins():
-    probabilities = torch.tensor([0.2, 0.4, 0.4]).reshape(3, 1, 1)
+def test_probabilities_are_their_own_scores():
+    probabilities = torch.tensor([0.2, 0.5, 0.3]).reshape(3, 1, 1)
     labels, scores = best_classes(probabilities, torch.zeros(2), torch.zeros(1), logits=False, with_scores=True)
     assert labels.tolist() == [[1], [1]]
-    torch.testing.assert_close(scores, torch.full((2, 1), 0.4))
+    torch.testing.assert_close(scores, torch.full((2, 1), 0.5))
 
 
 def test_255_classes_fit():
