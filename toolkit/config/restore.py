@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from toolkit.config.build import build_model
+from toolkit.config.build import build_model, build_transforms
 from toolkit.config.load import parse_config
 from toolkit.config.sections import Config
 from toolkit.data.classes import ClassTable
@@ -54,7 +54,9 @@ def restore(path: str | Path, overrides: Sequence[str] = ()) -> Restored:
     names = tuple(str(name) for name in metadata["classes"])
     palette = tuple((int(r), int(g), int(b)) for r, g, b in metadata.get("palette") or ())
     model = build_model(config, pretrained=False, classes=ClassTable(names, palette))
-    load_into(model, state, where=str(file))
+    load_into(model, state, where=str(file), classes=names)
+    if config.data.val is not None:
+        model.transforms = tuple(build_transforms(config, "val"))
     return Restored(model.eval(), config, file, metadata)
 
 

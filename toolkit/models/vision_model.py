@@ -53,7 +53,7 @@ class VisionModel(nn.Module):
         self.neck = neck
         self.head = head
         self.classes = tuple(classes)
-        self.palette = tuple(tuple(colour) for colour in palette)
+        self.palette = tuple((red, green, blue) for red, green, blue in palette)
         self.illegal_sizes = illegal_sizes
         self.transforms: tuple[Transform, ...] = ()
         """What evaluation does to a picture before the model sees it (a resize, say); set when a model is restored."""
@@ -111,6 +111,10 @@ class VisionModel(nn.Module):
 
         Leaves `training` as it is: call `eval()` first, unless dropout or batch statistics are meant to be active.
         """
+        return self.head.predict(self.pyramid(self.prepared(batch)), batch)
+
+    def prepared(self, batch: Batch) -> Tensor:
+        """The images of a batch as `predict` shows them to the net: the border mirrored around them, a legal size."""
         self._check_channels(batch.images)
         size = (batch.images.shape[-2], batch.images.shape[-1])
         target = legal_size((size[0] + 2 * self.border, size[1] + 2 * self.border), self.spec.sizes)
@@ -120,7 +124,7 @@ class VisionModel(nn.Module):
                 check_size(size, self.spec.sizes)
             sizes = [(int(height), int(width)) for height, width in batch.sizes.tolist()]
             images = mirror_each(images, sizes, self.border, target)
-        return self.head.predict(self.pyramid(images), batch)
+        return images
 
     def pyramid(self, images: Tensor) -> FeaturePyramid:
         """What the head reads, for (N, C, H, W) images of a legal size."""

@@ -40,16 +40,22 @@ class ImageResult(NamedTuple):
     reason: str = ""
 
 
-def find_pictures(sources: str | Path | Iterable[str | Path]) -> list[Picture]:
+Sources = str | Path | Iterable[str | Path | Picture]
+
+
+def find_pictures(sources: Sources) -> list[Picture]:
     """Pictures named by files, folders (searched recursively) and globs (`**` too), in sorted order within each source.
 
     A picture named twice is taken once. Raises DataError listing every source that does not exist or holds no
     picture.
     """
-    sources = [sources] if isinstance(sources, (str, Path)) else list(sources)
+    named = [sources] if isinstance(sources, (str, Path)) else list(sources)
     found: dict[Path, Picture] = {}
     problems = []
-    for source in sources:
+    for source in named:
+        if isinstance(source, Picture):
+            found.setdefault(source.path.absolute(), source)
+            continue
         path = Path(source)
         if path.is_dir():
             pictures = [Picture(file, file.relative_to(path).as_posix()) for file in _below(path)]
@@ -90,9 +96,7 @@ def _fixed_parts(parts: Sequence[str]) -> list[str]:
     return fixed
 
 
-def predict(
-    model: VisionModel, sources: str | Path | Iterable[str | Path], *, batch_size: int = 1, ahead: int = 4
-) -> Iterator[ImageResult]:
+def predict(model: VisionModel, sources: Sources, *, batch_size: int = 1, ahead: int = 4) -> Iterator[ImageResult]:
     """Streams an `ImageResult` for each picture, in order.
 
     The model is used on the device it is on, in eval mode (its flags are put back), after the transforms it was

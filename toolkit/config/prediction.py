@@ -1,0 +1,56 @@
+"""The whole job of predicting pictures: restore, stream, write; what cannot be done is listed, the rest is done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from toolkit.config.restore import Restored, restore
+from toolkit.engine.process import keep_freed_memory, pick_device
+from toolkit.engine.run_folder import cannot_write
+from toolkit.predict.folder import find_pictures, predict
+from toolkit.predict.writer import output_stems
+from toolkit.predict.writers import Outputs
+from toolkit.progress import Progress
+
+
+def run_prediction(
+    checkpoint: str | Path | Restored,
+    sources: Sequence[str | Path],
+    out: str | Path,
+    formats: Sequence[str] | None = None,
+    *,
+    batch_size: int = 1,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Predicts on files, folders and globs and writes the results under `out`.
+
+    Returns {"images", "written", "failed": [{"file", "reason"}], "images_per_second"}. Raises UserError for a bad
+    checkpoint, no pictures, or a folder that cannot be written; files written before stay.
+    """
+    pictures = find_pictures(sources)
+    restored = checkpoint if isinstance(checkpoint, Restored) else restore(checkpoint)
+    model = restored.model.to(pick_device(device))
+    keep_freed_memory()
+    folder = Path(out)
+    outputs = Outputs(folder, formats, model.classes, model.palette, [picture.path for picture in pictures])
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    stems = dict(zip((p.path for p in pictures), output_stems([p.name for p in pictures]), strict=True))
+    failed, written = [], 0
+    began = time.monotonic()
+    with Progress("predict", len(pictures), "img") as progress:
+        for number, result in enumerate(predict(model, pictures, batch_size=batch_size), 1):
+            if result.prediction is None or result.image is None:
+                failed.append({"file": str(result.path), "reason": result.reason})
+            else:
+                written += len(outputs.add(stems[result.path], result.image, result.prediction))
+            progress.update(number)
+    written += len(outputs.finish())
+    seconds = max(time.monotonic() - began, 1e-9)
+    rate = round((len(pictures) - len(failed)) / seconds, 3)
+    return {"images": len(pictures), "written": written, "failed": failed, "images_per_second": rate}
