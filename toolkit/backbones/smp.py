@@ -66,8 +66,11 @@ def _create(encoder: str, weights: str | None, depth: int, in_channels: int, out
     if weights is not None and encoder in encoders and weights not in known:
         message = f"encoder '{encoder}' has no weights '{weights}'"
         raise ConfigError(Problem("weights", message, did_you_mean(weights, known)))
+    device = torch.get_default_device()
     try:
-        return get_encoder(encoder, in_channels, depth, weights, output_stride)
+        with torch.device("cpu"):  # some encoders compute with tensors while they are built: not on the meta device
+            net = get_encoder(encoder, in_channels, depth, weights, output_stride)
+        return net.to(device)
     except (TypeError, NotImplementedError, AssertionError, ValueError, KeyError) as error:
         message = f"'{encoder}' cannot be built with depth {depth}, output_stride {output_stride} ({error})"
         raise ConfigError(Problem("encoder", message, "choose another encoder or other numbers")) from error

@@ -96,8 +96,11 @@ def _create(model: str, pretrained: bool, options: dict[str, Any]) -> tuple[Any,
     fixed = bool(config is not None and config.fixed_input_size)
     if fixed:
         options["dynamic_img_size"] = True
+    device = torch.get_default_device()
     try:
-        return timm.create_model(model, pretrained=pretrained, features_only=True, **options), fixed
+        with torch.device("cpu"):  # some nets compute with tensors while they are built: not on the meta device
+            net = timm.create_model(model, pretrained=pretrained, features_only=True, **options)
+        return net.to(device), fixed
     except (TypeError, NotImplementedError, AssertionError, IndexError, ValueError, AttributeError) as error:
         shown = ", ".join(f"{name}={value}" for name, value in options.items())
         message = f"timm's '{model}' cannot be built as feature maps with {shown} ({error})"

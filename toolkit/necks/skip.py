@@ -124,7 +124,11 @@ class SkipNeck(Neck):
         widths = _widths(spec.channels[used[0]], plans) if channels is None else channels
         if len(widths) != len(plans):
             strides = ", ".join(str(plan.stride) for plan in plans)
-            raise PartsError(Problem("channels", f"{len(widths)} widths for {len(plans)} steps (to strides {strides})"))
+            raise PartsError(
+                Problem(
+                    "neck 'skip'", f"`channels` has {len(widths)} widths for {len(plans)} steps (to strides {strides})"
+                )
+            )
         self.deepest = used[0]
         before = [spec.channels[used[0]], *widths]
         self.steps = nn.ModuleList(
@@ -153,14 +157,14 @@ def _used_maps(spec: PyramidSpec, to_stride: int | None) -> list[int]:
     if not strides or (len(strides) == 1 and wanted == strides[0]):
         raise PartsError(
             Problem(
-                "skip",
+                "neck 'skip'",
                 f"has nothing to do between {spec.describe()} and stride {wanted}",
                 "give it a backbone with maps of several strides, or a finer `to_stride`",
             )
         )
     if wanted > spec.strides[0] and wanted not in strides:
-        spec.index_of(wanted, "skip")  # raises, naming the strides that exist
-    return [spec.index_of(stride, "skip") for stride in strides]
+        spec.index_of(wanted, "neck 'skip'")  # raises, naming the strides that exist
+    return [spec.index_of(stride, "neck 'skip'") for stride in strides]
 
 
 def _plan(spec: PyramidSpec, used: list[int], to_stride: int | None, fit: Fit, loss: int) -> list[_Plan]:
@@ -177,7 +181,7 @@ def _plan(spec: PyramidSpec, used: list[int], to_stride: int | None, fit: Fit, l
         if stride % new or (border - start) % new or border < start:
             raise PartsError(
                 Problem(
-                    "skip",
+                    "neck 'skip'",
                     f"cannot join a map of stride {stride} and border {border} with one of stride {new} and border "
                     f"{start} (its input is {spec.describe()})",
                     "each stride must be a multiple of the next finer one, and borders must not shrink with depth; "
@@ -206,7 +210,7 @@ def _exact_sizes(spec: PyramidSpec, used: list[int], plans: Sequence[_Plan], fit
             rule = rule.both(SizeRule(1, stride, 2 * border % stride))
     except PartsError as error:
         message = f"no image size fits all maps of {spec.describe()} with borders {spec.borders}"
-        raise PartsError(Problem("skip", message, 'choose another padding, or fit "pad"')) from error
+        raise PartsError(Problem("neck 'skip'", message, 'choose another padding, or fit "pad"')) from error
 
     def survives(n: int) -> bool:
         cells = {i: (n - 2 * spec.borders[i]) // spec.strides[i] for i in used}
