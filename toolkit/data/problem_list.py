@@ -32,9 +32,13 @@ class ProblemList:
         if number:
             self._counts[kind] += number
 
+    def include(self, error: DataError) -> None:
+        """Adds the problems of an error that was caught, in front, however many."""
+        self._shown[:0] = error.problems
+
     def stop_if_any(self, where: str) -> None:
         """Raises DataError with everything collected. where: the file or folder that was read."""
-        if not self._counts:
+        if not self._shown:
             return
         rest = [
             Problem(where, f"and {count - SHOWN_OF_A_KIND} more {kind}, {count} in all")

@@ -54,9 +54,13 @@ class CocoDataset(Dataset):
         folder = path.parent if images is None else self.root / images
         problems = ProblemList()
         file = read_coco_file(path, problems)
-        problems.stop_if_any(str(path))
         table = _table(file, classes)
-        self.classes = match_names(list(table), classes, str(path))
+        try:
+            self.classes = match_names(list(table), classes, str(path))
+        except DataError as error:
+            problems.include(error)
+            problems.stop_if_any(str(path))
+            raise
         self.category_ids = tuple(table[name] for name in self.classes)
 
         prefix = _prefix(folder, self.root)
@@ -97,7 +101,8 @@ def _table(file: CocoFile, classes: list[str] | None) -> dict[str, int]:
 def _raw_boxes(file: CocoFile, category_ids: tuple[int, ...]) -> RawBoxes:
     ids = np.array(category_ids, np.int64)
     order = np.argsort(ids)
-    labels = order[np.searchsorted(ids[order], file.category_ids)] if len(ids) else file.category_ids
+    places = np.minimum(np.searchsorted(ids[order], file.category_ids), max(len(ids) - 1, 0))
+    labels = order[places] if len(ids) else file.category_ids
     xyxy = np.concatenate([file.xywh[:, :2], file.xywh[:, :2] + file.xywh[:, 2:]], axis=1)
     return RawBoxes(file.owners, xyxy, labels, file.crowd, np.zeros(len(labels), bool), file.area)
 

@@ -187,6 +187,7 @@ def _classes(
         wanted = list(match_names(names, wanted, str(table)))
     try:
         return match_names(found, wanted, where, complete=False)
-    except DataError:
+    except DataError as error:
+        problems.include(error)
         problems.stop_if_any(where)
         raise

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import numpy as np
+import torch
+
+from toolkit.data.problem_list import ProblemList
+from toolkit.data.yolo_files import read_yolo_labels
+from toolkit.predict.detection_files import CSV_HEADER, coco_results, coco_results_json, csv_rows, csv_text, yolo_text
+from toolkit.samples import Detections
+
+FOUND = Detections(
+    torch.tensor([[10.25, 20.0, 110.25, 220.0], [0.1, 0.2, 639.9, 479.7]]),
+    torch.tensor([0.9, 0.123456789]),
+    torch.tensor([1, 0]),
+)
+NONE = Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
+
+
+def test_coco_results_have_the_original_ids_and_every_digit() -> None:
+    entries = json.loads(coco_results_json(coco_results(FOUND, 40, (7, 90)) + coco_results(NONE, 41, (7, 90))))
+    assert entries[0] == {
+        "image_id": 40, "category_id": 90, "bbox": [10.25, 20.0, 100.0, 200.0], "score": float(FOUND.scores[0]),
+    }  # fmt: skip
+    assert entries[1]["category_id"] == 7
+    back = np.array([entry["bbox"] for entry in entries])
+    back[:, 2:] += back[:, :2]
+    np.testing.assert_array_equal(back.astype(np.float32), FOUND.boxes.numpy())
+    assert json.loads(coco_results_json([])) == []
+
+
+def test_yolo_text_is_read_back(tmp_path) -> None:
+    assert yolo_text(NONE, (480, 640)) == ""
+    assert all(len(line.split()) == 6 for line in yolo_text(FOUND, (480, 640)).splitlines())
+    path = tmp_path / "a.txt"
+    path.write_text(yolo_text(FOUND, (480, 640), scores=False))
+    rows = np.array([box for _, box in read_yolo_labels(path, 2, ProblemList())])
+    assert rows[:, 0].tolist() == [1, 0]
+    center, extent = rows[:, 1:3], rows[:, 3:]
+    xyxy = np.concatenate([center - extent / 2, center + extent / 2], 1) * [640, 480, 640, 480]
+    np.testing.assert_allclose(xyxy, FOUND.boxes.numpy(), atol=1e-4)
+
+
+def test_csv_quotes_awkward_names() -> None:
+    text = csv_text(csv_rows(FOUND, 'a, "b".jpg', ["cat", "dog"]))
+    rows = list(csv.reader(io.StringIO(text)))
+    assert tuple(rows[0]) == CSV_HEADER
+    assert rows[1] == ['a, "b".jpg', "dog", "0.900000", "10.25", "20.00", "110.25", "220.00"]
+    assert len(rows) == 3
