@@ -74,20 +74,18 @@ class RcnnHead(Head):
     def forward(self, pyramid: FeaturePyramid) -> RcnnOutputs:
         """Raw outputs for images without padding, with as many proposals as at test time."""
         sizes = [pyramid.image_size] * len(pyramid.maps[0])
-        return self._outputs(pyramid, sizes, [self.rpn.settings.proposals.min_side] * len(sizes))[0]
+        return self._outputs(pyramid, sizes, [self.rpn.settings.proposals.min_side] * len(sizes))
 
     def _outputs(
         self, pyramid: FeaturePyramid, sizes: Sequence[Sequence[int]], min_sides: Sequence[float]
-    ) -> tuple[RcnnOutputs, list[int]]:
-        """Raw outputs, and the number of proposals of each image."""
+    ) -> RcnnOutputs:
         settings = self.rpn.settings.proposals
         objectness, deltas = self.rpn(pyramid.maps)
         limits = settings.before_test, settings.after_test
         proposals = self.rpn.propose(pyramid, objectness.detach(), deltas.detach(), sizes, min_sides, limits)
         images = image_numbers(proposals)
         class_logits, box_deltas = self.roi(pyramid.maps, torch.cat(proposals), images)
-        outputs = RcnnOutputs(objectness, deltas, torch.cat(proposals), images, class_logits, box_deltas)
-        return outputs, [len(each) for each in proposals]
+        return RcnnOutputs(objectness, deltas, torch.cat(proposals), images, class_logits, box_deltas)
 
     def loss(self, pyramid: FeaturePyramid, batch: Batch) -> dict[str, Tensor]:
         """rpn_objectness, rpn_boxes, roi_classes, roi_boxes; each 0, not NaN, where there is nothing to learn from.
@@ -110,7 +108,8 @@ class RcnnHead(Head):
     def predict(self, pyramid: FeaturePyramid, batch: Batch) -> list[Prediction]:
         """`Detections` of each image in its original pixels, best first."""
         sizes = batch.sizes.tolist()
-        outputs, counts = self._outputs(pyramid, sizes, self._min_sides(batch))
+        outputs = self._outputs(pyramid, sizes, self._min_sides(batch))
+        counts = outputs.proposal_images.bincount(minlength=len(sizes)).tolist()
         parts = (part.split(counts) for part in (outputs.class_logits, outputs.box_deltas, outputs.proposals))
         found: list[Prediction] = []
         for logits, deltas, proposals, size, original in zip(*parts, sizes, batch.original_sizes.tolist(), strict=True):

@@ -161,7 +161,7 @@ class Rpn(nn.Module):
         device = pyramid.maps[0].device
         sizes = tuple((m.shape[2], m.shape[3]) for m in pyramid.maps)
         key = (pyramid.image_size, sizes, device)
-        if self._grid[0] == key:
+        if self._grid[0] == key and not torch.compiler.is_compiling():
             return self._grid[1]
         wanted = self.settings.anchors
         grids = []

@@ -133,6 +133,10 @@ def suppress(boxes: Tensor, scores: Tensor, groups: Tensor, iou: float, plus_one
 
     A box goes when its IoU with a better box of the same group is *above* `iou`. torchvision's operator does it.
     """
-    from torchvision.ops import batched_nms
+    from torchvision.ops import batched_nms, nms
 
-    return batched_nms(_exclusive(_wide(boxes), plus_one), scores.float(), groups, iou)
+    boxes, scores = _exclusive(_wide(boxes), plus_one), scores.float()
+    if torch.compiler.is_compiling():  # batched_nms chooses its way by the number of boxes, which a graph cannot
+        beyond = torch.cat((boxes.flatten(), boxes.new_zeros(1))).amax() + 1
+        return nms(boxes + (groups * beyond)[:, None], scores, iou)
+    return batched_nms(boxes, scores, groups, iou)

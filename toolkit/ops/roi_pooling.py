@@ -80,7 +80,7 @@ def pool_boxes(
     if len(maps) == 1 or boxes.is_meta:  # on the meta device every box has the same shape on every map
         return _pool_one(maps[0].float(), strides[0], rois, kind, size, sampling)
     levels = pyramid_levels(boxes, strides)
-    pooled = maps[0].new_zeros((len(boxes), maps[0].shape[1], size, size), dtype=torch.float32)
+    pooled = maps[0].new_zeros((boxes.shape[0], maps[0].shape[1], size, size), dtype=torch.float32)
     for index, (one, stride) in enumerate(zip(maps, strides, strict=True)):
         here = (levels == index).nonzero()[:, 0]
         pooled = pooled.index_copy(0, here, _pool_one(one.float(), stride, rois[here], kind, size, sampling))
