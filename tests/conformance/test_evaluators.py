@@ -31,7 +31,7 @@ def one_pair(seed: int) -> tuple[dict[type, Prediction], Truth]:
     boxes = Boxes.of(random_boxes(rng, 4), rng.integers(0, 3, 4))
     found = np.concatenate([boxes.xyxy + rng.normal(0, 1, (4, 4)), random_boxes(rng, 3)]).astype(np.float32)
     values = rng.normal(size=SIZE).astype(np.float32)
-    truth = Truth(f"{seed}.png", seed, SIZE, labels, boxes, int(rng.integers(3)), rng.normal(size=2), values)
+    truth = Truth(f"{seed}.png", seed, SIZE, labels, boxes, int(rng.integers(3)), rng.normal(size=3), values)
     scores = np.sort(rng.random(7).astype(np.float32))[::-1].copy()
     predictions: list[Prediction] = [
         LabelMap(torch.from_numpy(guess)),
@@ -41,13 +41,21 @@ def one_pair(seed: int) -> tuple[dict[type, Prediction], Truth]:
             torch.from_numpy(np.concatenate([boxes.labels, rng.integers(0, 3, 3)])),
         ),
         ImageScores(torch.from_numpy(rng.random(3).astype(np.float32)).softmax(0)),
-        ImageValues(torch.from_numpy(rng.normal(size=2).astype(np.float32))),
+        ImageValues(torch.from_numpy(rng.normal(size=3).astype(np.float32))),
         ValueMap(torch.from_numpy(values + rng.normal(0, 0.1, SIZE).astype(np.float32))),
     ]
     return {type(prediction): prediction for prediction in predictions}, truth
 
 
-TAKES: dict[str, type] = {"semantic": LabelMap, "coco": Detections, "voc": Detections, "boundary": LabelMap}
+TAKES: dict[str, type] = {
+    "semantic": LabelMap,
+    "coco": Detections,
+    "voc": Detections,
+    "boundary": LabelMap,
+    "classification": ImageScores,
+    "regression": ImageValues,
+    "dense_regression": ValueMap,
+}
 """The predictions an evaluator takes; for one that is not here, all kinds are tried."""
 
 

@@ -38,6 +38,13 @@ class Case(NamedTuple):
 
 
 CASES: dict[str, list[Case]] = {
+    "image": [
+        Case(),
+        Case({"hidden": [16], "dropout": [0.5, 0.0], "grid": 2, "pool": "max"}),
+        Case({"auxiliary": "bias"}, PyramidSpec((8, 8, 8), (8, 16, 16))),
+    ],
+    "image_values": [Case(), Case({"loss": "l1", "hidden": [16], "grid": 3})],
+    "pixel_values": [Case(), Case({"positive": True, "stride": 8, "kernel_size": 3})],
     "pixel": [
         Case(),
         Case({"stride": 8, "upsample": "corner", "interpolate": "probabilities"}),

@@ -25,6 +25,13 @@ SPECS = [RESNET, DILATED]
 
 CASES: dict[str, list[tuple[dict[str, Any], PyramidSpec]]] = {
     "context": [({"channels": 4}, RESNET), ({"channels": 4, "stride": 8, "padding": "input", "layers": 7}, DILATED)],
+    "fpn": [({}, RESNET), ({"channels": 5, "extra": "p6p7", "strides": [8, 32]}, DILATED)],
+    "single": [({}, RESNET), ({"stride": 8, "channels": 5}, DILATED)],
+    "smp": [
+        ({"channels": [16, 16, 8, 8, 8]}, RESNET),
+        ({"decoder": "fpn", "channels": [32], "strides": [2, 4, 8, 16]}, RESNET),
+        ({"decoder": "segformer", "channels": [8]}, DILATED),
+    ],
     "index_unpool": [({}, POOLED), ({}, VGG)],
     "skip": [
         ({}, RESNET),

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from toolkit.bounds import PositiveInt
 from toolkit.contracts import BACKBONES, IMAGENET_STATS, Backbone, FeaturePyramid, PyramidSpec, SizeRule
 from toolkit.errors import ConfigError, Problem
-from toolkit.layers.pool_kind import PoolKind, pool2d
+from toolkit.layers.pooling import PoolingKind, pooling_layer
 from toolkit.layers.pretrained import load_exactly, part_of, read_weights_named
 from toolkit.layers.stats import stats_for_channels
 
@@ -44,7 +44,7 @@ class AlexNet(Backbone):
         variant: Literal["torchvision", "2012"] = "torchvision",
         groups: Literal[1, 2] = 2,
         in_channels: PositiveInt = 3,
-        pooling: PoolKind = "max",
+        pooling: PoolingKind = "max",
         weights: str | None = None,
     ):
         super().__init__()
@@ -59,7 +59,7 @@ class AlexNet(Backbone):
         # torch divides alpha by the size of the window, the paper does not: 5 * 1e-4.
         self.normalise = nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0) if old else nn.Identity()
         self.relu = nn.ReLU()
-        self.pool1, self.pool2, self.pool3 = (pool2d(pooling, 3, 2) for _ in range(3))
+        self.pool1, self.pool2, self.pool3 = (pooling_layer(pooling, 3, 2) for _ in range(3))
         channels = (widths[0], widths[1], widths[4], widths[4])
         # Centre of the first receptive field minus half a cell; the 2012 net's 3.5, 5.5, 9.5, 17.5 are rounded down.
         borders = (3, 5, 9, 17) if old else (2, 4, 8, 16)

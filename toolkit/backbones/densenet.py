@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from toolkit.bounds import PositiveInt
 from toolkit.contracts import BACKBONES, IMAGENET_STATS, Backbone, FeaturePyramid, PyramidSpec, SizeRule
-from toolkit.layers.pool_kind import PoolKind, pool2d
+from toolkit.layers.pool_kind import pool2d
+from toolkit.layers.pooling import PoolingKind, pooling_layer
 from toolkit.layers.pretrained import load_exactly, part_of, read_weights_named
 from toolkit.layers.stats import stats_for_channels
 
@@ -46,14 +47,14 @@ class DenseNet(Backbone):
         self,
         depth: Literal[121, 161, 169, 201] = 121,
         in_channels: PositiveInt = 3,
-        pooling: PoolKind = "max",
+        pooling: PoolingKind = "max",
         weights: str | None = None,
     ):
         super().__init__()
         width, growth, layers = DEPTHS[depth]
         self.conv0 = nn.Conv2d(in_channels, width, 7, stride=2, padding=3, bias=False)
         self.norm0 = nn.BatchNorm2d(width)
-        self.pool0 = pool2d(pooling, 3, 2, padding=1)
+        self.pool0 = _stem_pooling(pooling)
         channels = [width]
         for block, count in enumerate(layers, start=1):
             setattr(self, f"denseblock{block}", _block(width, growth, count))
@@ -85,6 +86,13 @@ class DenseNet(Backbone):
             x = transition(maps[-1])
         maps.append(torch.relu(self.norm5(self.get_submodule("denseblock4")(x))))
         return FeaturePyramid(tuple(maps), self.spec, (images.shape[-2], images.shape[-1]))
+
+
+def _stem_pooling(kind: PoolingKind) -> nn.Module:
+    """3x3 of stride 2, padded by 1."""
+    if kind == "max" or kind == "average":
+        return pool2d(kind, 3, 2, padding=1)
+    return nn.Sequential(nn.ZeroPad2d(1), pooling_layer(kind, 3, 2))  # zeros add nothing to either kind
 
 
 def _block(width: int, growth: int, layers: int) -> nn.Sequential:

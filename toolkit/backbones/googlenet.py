@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from toolkit.bounds import PositiveInt
 from toolkit.contracts import BACKBONES, Backbone, FeaturePyramid, PixelStats, PyramidSpec, SizeRule
 from toolkit.errors import ConfigError, Problem
-from toolkit.layers.pool_kind import PoolKind, pool2d
+from toolkit.layers.pooling import PoolingKind, pooling_layer
 from toolkit.layers.pretrained import load_exactly, read_weights_named
 
 INCEPTIONS = {
@@ -55,18 +55,18 @@ class GoogLeNet(Backbone):
         batch_norm: bool = True,
         auxiliary: bool = False,
         in_channels: PositiveInt = 3,
-        pooling: PoolKind = "max",
+        pooling: PoolingKind = "max",
         weights: str | None = None,
     ):
         super().__init__()
         self.auxiliary = auxiliary
         self.conv1 = Conv(in_channels, 64, 7, batch_norm, stride=2)
-        self.maxpool1 = pool2d(pooling, 3, 2, ceil_mode=True)
+        self.maxpool1 = pooling_layer(pooling, 3, 2, ceil_mode=True)
         self.conv2 = Conv(64, 64, 1, batch_norm)
         self.conv3 = Conv(64, 192, 3, batch_norm)
-        self.maxpool2 = pool2d(pooling, 3, 2, ceil_mode=True)
-        self.maxpool3 = pool2d(pooling, 3, 2, ceil_mode=True)
-        self.maxpool4 = pool2d(pooling, 2, 2, ceil_mode=True)
+        self.maxpool2 = pooling_layer(pooling, 3, 2, ceil_mode=True)
+        self.maxpool3 = pooling_layer(pooling, 3, 2, ceil_mode=True)
+        self.maxpool4 = pooling_layer(pooling, 2, 2, ceil_mode=True)
         self.normalise = nn.Identity() if batch_norm else nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)
         for name, widths in INCEPTIONS.items():
             setattr(self, f"inception{name}", Inception(widths, 5 if true_5x5 else 3, batch_norm))

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from toolkit.bounds import PositiveInt
 from toolkit.contracts import BACKBONES, Backbone, FeaturePyramid, PixelStats, PyramidSpec, SizeRule
-from toolkit.layers.pool_kind import PoolKind, pool2d
+from toolkit.errors import ConfigError, Problem
+from toolkit.layers.pooling import PoolingKind, pooling_layer
 from toolkit.layers.pretrained import load_exactly, read_weights
 
 C3_TABLE = (
@@ -39,22 +40,28 @@ class LeNet5(Backbone):
         activation: after the convolutions; `scaled_tanh` is the paper's 1.7159 tanh(2/3 x).
         connections: `full`, or `table` for C3 as in the paper's Table I (1,516 parameters instead of 2,416).
         weights: a local .pth or .safetensors file with this backbone's names.
+
+    Raises:
+        ConfigError: stochastic pooling behind an activation with negative values.
     """
 
     def __init__(
         self,
         in_channels: Literal[1, 3] = 1,
         padding: Literal[0, 2] = 2,
-        pooling: PoolKind | Literal["trainable"] = "max",
+        pooling: PoolingKind | Literal["trainable"] = "max",
         activation: Literal["relu", "tanh", "scaled_tanh"] = "relu",
         connections: Literal["full", "table"] = "full",
         weights: str | None = None,
     ):
         super().__init__()
+        if pooling == "stochastic" and activation != "relu":
+            message = f"stochastic pooling needs activations that are never negative, and {activation} gives such"
+            raise ConfigError(Problem("backbone 'lenet5'", message, "set activation: relu"))
         self.conv1 = nn.Conv2d(in_channels, 6, 5, padding=padding)
         self.conv2: nn.Module = nn.Conv2d(6, 16, 5) if connections == "full" else TableConv(C3_TABLE, 5)
-        self.pool1: nn.Module = Subsampling(6) if pooling == "trainable" else pool2d(pooling, 2)
-        self.pool2: nn.Module = Subsampling(16) if pooling == "trainable" else pool2d(pooling, 2)
+        self.pool1: nn.Module = Subsampling(6) if pooling == "trainable" else pooling_layer(pooling, 2)
+        self.pool2: nn.Module = Subsampling(16) if pooling == "trainable" else pooling_layer(pooling, 2)
         self.activation: nn.Module = {"relu": nn.ReLU, "tanh": nn.Tanh, "scaled_tanh": ScaledTanh}[activation]()
         self.pixel_stats = PixelStats((0.5,) * in_channels, (0.5,) * in_channels)
         lost = 2 - padding

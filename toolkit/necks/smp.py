@@ -72,6 +72,8 @@ class SmpDecoder(Neck):
         self.kind = decoder
         self.indices = _positions(spec, strides, where)
         verify_strides(decoder, strides, where)
+        if decoder == "fpn" and channels and channels[-1] % 32:
+            raise PartsError(Problem(where, f"channels must be a multiple of 32, but is {channels[-1]}"))
         self.absent = 2 if recipe.steps and strides[0] == 4 else recipe.absent
         widths = [0] * self.absent + [spec.channels[i] for i in self.indices]
         out = _widths(where, recipe, channels, len(widths) - 1)
