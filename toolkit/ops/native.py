@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import itertools
 import logging
 import os
 import shutil
@@ -75,7 +76,7 @@ def split(run: _Range, rows: int, items: int) -> None:
     """
     parts = max(1, min(torch.get_num_threads(), items // _ITEMS_PER_THREAD, rows))
     bounds = [rows * part // parts for part in range(parts + 1)]
-    others = [threading.Thread(target=run, args=pair) for pair in zip(bounds[1:-1], bounds[2:], strict=True)]
+    others = [threading.Thread(target=run, args=pair) for pair in itertools.pairwise(bounds[1:])]
     for thread in others:
         thread.start()
     run(bounds[0], bounds[1])

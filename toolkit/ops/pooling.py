@@ -62,7 +62,7 @@ def max_unpool(x: Tensor, indices: PoolIndices) -> Tensor:
 
 def _tracing() -> bool:
     """Whether operators are being written down for another program, which knows no autograd functions."""
-    return torch.compiler.is_exporting() or torch.jit.is_tracing()
+    return torch.compiler.is_exporting() or torch.jit.is_tracing()  # type: ignore[attr-defined]
 
 
 # --------------------------------------------------------------------------- gradients: only codes are kept
@@ -168,8 +168,9 @@ def _unpack(codes: Tensor, channels: int) -> Tensor:
 # --------------------------------------------------------------------------- by PyTorch's operators
 
 
-def _corners(rows: int, columns: int, width: int, device: torch.device) -> Tensor:
-    """Flat index (h, w) int64 of the first pixel of each window."""
+def _corners(shape: torch.Size, width: int, device: torch.device) -> Tensor:
+    """Flat index (h, w) int64 of the first pixel of each window, for codes of a shape (N, C, h, w)."""
+    rows, columns = shape[2], shape[3]
     top = torch.arange(rows, device=device)[:, None] * (2 * width)
     return top + torch.arange(columns, device=device) * 2
 
@@ -177,14 +178,14 @@ def _corners(rows: int, columns: int, width: int, device: torch.device) -> Tenso
 def _pool_convert(x: Tensor, ceil_mode: bool) -> tuple[Tensor, Tensor]:
     pooled, flat = F.max_pool2d(x, 2, 2, ceil_mode=ceil_mode, return_indices=True)
     width = x.shape[3]
-    row = (flat >= _corners(*flat.shape[2:], width, x.device) + width).to(torch.uint8)
+    row = (flat >= _corners(flat.shape, width, x.device) + width).to(torch.uint8)
     column = flat.to(torch.uint8) & 1  # windows start at even indices, and so does the second row of an even width
     return pooled, row * 2 | (column ^ row if width % 2 else column)
 
 
 def _flat(codes: Tensor, width: int) -> Tensor:
     """PyTorch's flat int64 indices of codes."""
-    flat = codes + _corners(*codes.shape[2:], width, codes.device)
+    flat = codes + _corners(codes.shape, width, codes.device)
     return flat.add_(codes >> 1, alpha=width - 2)
 
 

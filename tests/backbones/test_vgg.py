@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from toolkit.backbones.vgg import Vgg
+from toolkit.errors import CheckpointError, ConfigError
+
+models = pytest.importorskip("torchvision.models")
+
+
+def features_of(name: str) -> nn.Sequential:
+    """torchvision's convolutions with shaken batch statistics."""
+    net = models.get_model(name, weights=None).features
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean, -0.1, 0.1)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.bias, -0.1, 0.1)
+    return net.eval()
+
+
+@pytest.mark.parametrize(("depth", "batch_norm"), [(11, False), (13, True), (16, False), (16, True), (19, True)])
+def test_equals_torchvision_on_its_weights(depth, batch_norm, tmp_path):
+    features = features_of(f"vgg{depth}" + ("_bn" if batch_norm else ""))
+    path = tmp_path / "weights.pth"
+    torch.save({f"features.{key}": value for key, value in features.state_dict().items()}, path)
+    backbone = Vgg(depth, batch_norm, weights=str(path)).eval()
+    images = torch.randn(1, 3, 41, 70)
+    wanted, x = [], images
+    with torch.no_grad():
+        for layer in features:
+            if isinstance(layer, nn.MaxPool2d):
+                wanted.append(x)
+            x = layer(x)
+        pyramid = backbone(images)
+    assert pyramid.spec.strides == (1, 2, 4, 8, 16, 32)
+    for mine, theirs in zip(pyramid.maps, [*wanted, x], strict=True):
+        assert torch.allclose(mine, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_gray_pictures_take_weights_of_coloured_ones(tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save({f"features.{key}": value for key, value in features_of("vgg11").state_dict().items()}, path)
+    colour, gray = (Vgg(11, weights=str(path), in_channels=c).eval() for c in (3, 1))
+    images = torch.randn(1, 1, 32, 32)
+    with torch.no_grad():
+        assert torch.allclose(gray(images).maps[-1], colour(images.repeat(1, 3, 1, 1)).maps[-1], atol=1e-5)
+
+
+def test_wrong_weights_are_named(tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save({f"features.{key}": value for key, value in features_of("vgg11").state_dict().items()}, path)
+    with pytest.raises(CheckpointError, match="missing"):
+        Vgg(13, weights=str(path))
+    with pytest.raises(ConfigError, match="IMAGENET1K"):
+        Vgg(11, weights="IMAGENET1K_V7")
+
+
+@pytest.mark.parametrize("padding", [True, False])
+def test_convolutional_fc_is_the_classifier(padding, tmp_path):
+    # Where a 7x7 window of pool5 fits, fc6 and fc7 as convolutions answer what the fully connected layers answer.
+    with torch.device("meta"):
+        parts = [Vgg(16, convolutional_fc=True), Vgg(16, drop_pools=[4, 5], padding=False, convolutional_fc=True)]
+    for backbone in parts:
+        assert sum(p.numel() for p in backbone.parameters()) == 134_260_544
+    fc6, fc7 = torch.randn(4096, 512 * 49) * 0.01, torch.randn(4096, 4096) * 0.01
+    state = {f"features.{key}": value for key, value in features_of("vgg11").state_dict().items()}
+    state |= {"classifier.0.weight": fc6, "classifier.0.bias": torch.ones(4096)}
+    state |= {"classifier.3.weight": fc7, "classifier.3.bias": torch.zeros(4096)}
+    path = tmp_path / "weights.pth"
+    torch.save(state, path)
+    backbone = Vgg(11, weights=str(path), padding=padding, convolutional_fc=True).eval()
+    pooled = torch.randn(1, 512, 7, 7)
+    wanted = (fc7 @ (fc6 @ pooled.flatten() + 1).relu()).relu()
+    with torch.no_grad():
+        found = backbone.fc(pooled)[0]
+    assert torch.allclose(found[:, found.shape[1] // 2, found.shape[2] // 2], wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_front_end_of_yu_and_koltun():
+    with torch.device("meta"):
+        backbone = Vgg(16, drop_pools=[4, 5], padding=False, convolutional_fc=True)
+    spec = backbone.spec
+    assert spec.strides == (1, 2, 4, 8, 8, 8)
+    assert spec.borders[-1] == 186
+    assert sum(p.numel() for p in backbone.parameters()) + 21 * 4097 == 134_346_581
+    for side in (500, 628, 852, 900, 1396):
+        assert spec.sizes.allows(side)
+        last = backbone(torch.empty(1, 3, side, side, device="meta")).maps[-1]
+        assert last.shape[-2:] == ((side - 372) // 8,) * 2
+    assert not spec.sizes.allows(501)
+    assert not spec.sizes.allows(372)
+    dilations = [stage[0].conv.dilation[0] for stage in backbone.stages]
+    assert (dilations, backbone.fc[0].dilation[0]) == ([1, 1, 1, 1, 2], 4)
+
+
+def test_an_unpadded_map_sees_what_its_border_says():
+    # Cell i of a map of border b and stride s begins at pixel b + s * i: its receptive field, which is symmetric
+    # around the cell, reaches `b` pixels further to each side.
+    backbone = Vgg(11, drop_pools=[3, 4, 5], padding=False).eval()
+    spec = backbone.spec
+    side = spec.sizes.next_legal(100)
+    for index, (stride, border) in enumerate(zip(spec.strides, spec.borders, strict=True)):
+        images = torch.ones(1, 3, side, side, requires_grad=True)
+        with torch.no_grad():
+            for p in backbone.parameters():
+                p.copy_(p.abs())
+        features = backbone(images).maps[index]
+        assert features.shape[-1] == (side - 2 * border) // stride
+        features[0, :, 1, 2].sum().backward()
+        columns = images.grad[0].abs().sum((0, 1)).nonzero().flatten()
+        # The largest of equal values is the first: max pooling passes the gradient to the left pixel alone.
+        assert columns.min() == 2 * stride
+        assert columns.max() <= 2 * stride + 2 * border + stride - 1
+
+
+def test_dropout_stands_after_the_named_poolings_only():
+    backbone = Vgg(11, dropout_after=[3, 4, 5], dropout=0.5)
+    assert [layer.p for layer in backbone.dropouts] == [0, 0, 0.5, 0.5, 0.5]
+    backbone.train()
+    maps = backbone(torch.rand(1, 3, 64, 64)).maps
+    # conv4 is computed from dropped values, pool5 is dropped itself: half of its positive values are gone.
+    alive = nn.functional.max_pool2d(maps[4], 2) > 0
+    assert 0.3 < (maps[5][alive] == 0).float().mean() < 0.7
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"pool_indices": True, "pooling": "average"},
+        {"pool_indices": True, "drop_pools": [3]},
+        {"pool_indices": True, "convolutional_fc": True},
+        {"dilations": [1, 2]},
+        {"bgr_mean": [0.0, 0.0, 0.0], "in_channels": 1},
+    ],
+)
+def test_contradictions_are_refused(arguments):
+    with pytest.raises(ConfigError), torch.device("meta"):
+        Vgg(11, **arguments)
+
+
+def test_caffes_pixels():
+    with torch.device("meta"):
+        stats = Vgg(11, bgr_mean=[102.9801, 115.9465, 122.7717]).pixel_stats
+    assert stats.bgr
+    white = [(1 - mean) / std for mean, std in zip(stats.mean, stats.std, strict=True)]
+    assert white == pytest.approx([255 - 102.9801, 255 - 115.9465, 255 - 122.7717])
+
+
+@pytest.mark.parametrize("kind", ["average", "l2", "stochastic"])
+def test_pooling_kinds(kind):
+    backbone = Vgg(11, pooling=kind, ceil_mode=True)
+    maps = backbone(torch.rand(1, 3, 45, 61)).maps
+    assert [tuple(m.shape[-2:]) for m in maps] == [(45, 61), (23, 31), (12, 16), (6, 8), (3, 4), (2, 2)]
