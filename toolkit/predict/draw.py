@@ -1,0 +1,161 @@
+"""Pictures of predictions: label maps and boxes over an image, and legends. Pure functions on RGB uint8 arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from toolkit.data.classes import Color, default_palette
+from toolkit.samples import IGNORE_INDEX
+
+IGNORED_COLOR: Color = (224, 224, 192)
+"""Colour of pixels without a class, as in VOC's label maps."""
+_DARK, _LIGHT, _WHITE = (30, 30, 34), (236, 236, 236), (255, 255, 255)
+_READABLE = 320
+"""Pictures narrower than this are enlarged by a whole factor, so that text beside them can be read."""
+
+
+class LegendEntry(NamedTuple):
+    """A colour and what it means."""
+
+    color: Color
+    name: str
+
+
+def full_palette(palette: Sequence[Color], num_classes: int) -> np.ndarray:
+    """Colours of labels 0..255 as (256, 3) uint8: the palette (or default colours), and one for ignored pixels."""
+    colors = np.array(default_palette(256), np.uint8)
+    if len(palette):
+        colors[: len(palette)] = np.asarray(palette, np.uint8)
+    if num_classes <= IGNORE_INDEX:
+        colors[IGNORE_INDEX] = IGNORED_COLOR
+    return colors
+
+
+def as_rgb(image: np.ndarray) -> np.ndarray:
+    """A gray (H, W, 1) or RGB (H, W, 3) uint8 image as a fresh RGB one; of more channels the first three."""
+    return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else np.ascontiguousarray(image[:, :, :3]).copy()
+
+
+def enlargement(size: tuple[int, int]) -> int:
+    """The whole factor by which a small picture is enlarged before text is put beside or on it."""
+    return max(1, math.ceil(_READABLE / max(size)))
+
+
+def blend_labels(image: np.ndarray, labels: np.ndarray, colors: np.ndarray, opacity: float = 0.5) -> np.ndarray:
+    """An RGB image with each labelled pixel mixed with its class's colour, and sharp lines where classes meet.
+
+    labels: (H, W) uint8. colors: (256, 3) uint8. Pixels labelled `IGNORE_INDEX` stay as they are.
+    """
+    colored = cv2.addWeighted(image, 1 - opacity, colors[labels], opacity, 0)
+    colored[labels == IGNORE_INDEX] = image[labels == IGNORE_INDEX]
+    colored[_edges(labels, max(1, round(max(labels.shape) / 700)))] = _WHITE
+    return colored
+
+
+def _edges(labels: np.ndarray, width: int) -> np.ndarray:
+    """Boolean (H, W): pixels whose right or lower neighbour has another label, made `width` pixels wide."""
+    edges = np.zeros(labels.shape, np.uint8)
+    edges[:, :-1] |= labels[:, :-1] != labels[:, 1:]
+    edges[:-1] |= labels[:-1] != labels[1:]
+    return (cv2.dilate(edges, np.ones((width, width), np.uint8)) if width > 1 else edges).astype(bool)
+
+
+def draw_boxes(
+    image: np.ndarray, boxes: np.ndarray, colors: Sequence[Color], texts: Sequence[str] | None = None
+) -> np.ndarray:
+    """An RGB image with boxes (N, 4) xyxy, the first on top, each in its colour with its text on a tag of that colour."""
+    line = max(2, round(max(image.shape[:2]) / 400))
+    canvas = image.copy()
+    corners = _inside(boxes, image.shape[:2], line // 2 + 1)
+    order = range(len(corners) - 1, -1, -1)
+    for i in order:
+        first, last = tuple(corners[i, :2].tolist()), tuple(corners[i, 2:].tolist())
+        cv2.rectangle(canvas, first, last, (0, 0, 0), line + 2)
+        cv2.rectangle(canvas, first, last, colors[i], line)
+    if texts is None or not len(corners):
+        return canvas
+    drawing = Image.fromarray(canvas)
+    pen = ImageDraw.Draw(drawing)
+    font = _font(max(11, round(max(image.shape[:2]) / 48)))
+    for i in order:
+        _tag(pen, (corners[i, 0], corners[i, 1]), texts[i], colors[i], font, drawing.size)
+    return np.asarray(drawing)
+
+
+def _inside(boxes: np.ndarray, size: tuple[int, ...], margin: int) -> np.ndarray:
+    """Corner pixels (N, 4) of boxes, moved in from the picture's edge so that the whole line is seen."""
+    corners = np.rint(np.asarray(boxes).reshape(-1, 4)).astype(int) - (0, 0, 1, 1)
+    height, width = size
+    return np.clip(corners, margin, np.maximum(margin, np.array([width, height] * 2) - 1 - margin))
+
+
+def _tag(
+    pen: ImageDraw.ImageDraw,
+    corner: tuple[int, int],
+    text: str,
+    color: Color,
+    font: ImageFont.FreeTypeFont,
+    size: tuple[int, int],
+) -> None:
+    """Text on a filled tag above a box's upper left corner, or just inside where there is no room above."""
+    width, height = math.ceil(pen.textlength(text, font=font)) + 6, sum(font.getmetrics()) + 2
+    left = min(max(0, corner[0] - 1), max(0, size[0] - width))
+    top = corner[1] - height if corner[1] >= height else max(0, corner[1])
+    top = min(top, max(0, size[1] - height))
+    pen.rectangle((left, top, left + width - 1, top + height - 1), fill=color)
+    pen.text((left + 3, top + 1), text, fill=text_color(color), font=font)
+
+
+def text_color(background: Color) -> Color:
+    """Black or white, whichever is read more easily on a colour (by its luma, ITU-R BT.601)."""
+    red, green, blue = background
+    return (0, 0, 0) if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else (255, 255, 255)
+
+
+def legend(entries: Sequence[LegendEntry], width: int, *, dark: bool = True) -> np.ndarray:
+    """A strip (h, width, 3) that names colours, in as many lines as it takes; height 0 when there is nothing to name."""
+    background, ink = (_DARK, _LIGHT) if dark else (_WHITE, _DARK)
+    size = min(17, max(12, width // 50))
+    font = _font(size)
+    row, gap, swatch = round(size * 1.7), round(size * 0.5), size
+    places: list[tuple[int, int]] = []
+    x, y = gap, 0
+    for entry in entries:
+        needs = swatch + gap + math.ceil(font.getlength(entry.name)) + 2 * gap
+        if x > gap and x + needs - gap > width:
+            x, y = gap, y + row
+        places.append((x, y))
+        x += needs
+    strip = Image.new("RGB", (width, y + row if entries else 0), background)
+    pen = ImageDraw.Draw(strip)
+    for (x, y), entry in zip(places, entries, strict=True):
+        top = y + (row - swatch) // 2
+        pen.rectangle((x, top, x + swatch - 1, top + swatch - 1), fill=entry.color, outline=ink)
+        pen.text((x + swatch + gap, y + row // 2), entry.name, fill=ink, font=font, anchor="lm")
+    return np.asarray(strip).reshape(-1, width, 3)
+
+
+def title(text: str, width: int, *, dark: bool = False) -> np.ndarray:
+    """A strip (h, width, 3) with a centred line of text."""
+    background, ink = (_DARK, _LIGHT) if dark else (_WHITE, _DARK)
+    size = min(20, max(12, width // 20))
+    strip = Image.new("RGB", (width, round(size * 1.8)), background)
+    ImageDraw.Draw(strip).text((width // 2, strip.height // 2), text, fill=ink, font=_font(size), anchor="mm")
+    return np.asarray(strip)
+
+
+def enlarge(array: np.ndarray, factor: int) -> np.ndarray:
+    """A picture or label map with every pixel repeated `factor` times both ways."""
+    return array.repeat(factor, axis=0).repeat(factor, axis=1) if factor > 1 else array
+
+
+@lru_cache(maxsize=32)
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.load_default(size)  # type: ignore[return-value]  # a bitmap font only where FreeType is missing

@@ -1,0 +1,83 @@
+"""The output formats of `predict` by name, and all the chosen ones at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from toolkit.data.classes import Color
+from toolkit.errors import ConfigError, Problem, UserError, did_you_mean
+from toolkit.predict.mask_writer import MaskWriter
+from toolkit.predict.overlay_writer import OverlayWriter
+from toolkit.predict.writer import Writer
+from toolkit.samples import Prediction
+
+WRITERS: dict[str, type[Writer]] = {
+    "mask": MaskWriter,
+    "overlay": OverlayWriter,
+}
+"""A new format is a subclass of `Writer` in a file of its own, and a line here."""
+
+
+class Outputs:
+    """The writers of one run.
+
+    folder: where files go. formats: names in `WRITERS`; None writes those that are `by_default` and take what the model
+    predicts. classes, palette: as of the model. inputs: files that must not be overwritten.
+
+    Raises ConfigError, naming all of them, for unknown formats.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        formats: Sequence[str] | None,
+        classes: Sequence[str],
+        palette: Sequence[Color] = (),
+        inputs: Iterable[Path] = (),
+    ) -> None:
+        self.formats = None if formats is None else list(dict.fromkeys(formats))
+        unknown = [name for name in self.formats or () if name not in WRITERS]
+        if unknown:
+            raise ConfigError(
+                Problem("--format", f"no format is called '{name}'", did_you_mean(name, WRITERS)) for name in unknown
+            )
+        self.writers = {name: WRITERS[name](folder, classes, palette) for name in self.formats or WRITERS}
+        self._inputs = {path.absolute() for path in inputs}
+
+    def add(self, stem: str, image: np.ndarray, prediction: Prediction) -> list[Path]:
+        """One image's files (`output_stems` gives the stem); the files written.
+
+        Raises ConfigError when a format does not take this kind of prediction, UserError when a file cannot be written
+        or would replace an input.
+        """
+        written = []
+        for writer in self._writers_for(prediction):
+            path = writer.path_of(stem)
+            if path.absolute() in self._inputs:
+                raise UserError(Problem(str(path), "would replace an input picture", "choose another folder (--out)"))
+            written += writer.add(stem, image, prediction)
+        return written
+
+    def finish(self) -> list[Path]:
+        """Files that hold all images, once every image was added; the files written."""
+        return [path for writer in self.writers.values() for path in writer.finish()]
+
+    def _writers_for(self, prediction: Prediction) -> list[Writer]:
+        fitting = {name: writer for name, writer in self.writers.items() if isinstance(prediction, writer.takes)}
+        if self.formats is None:
+            return [writer for writer in fitting.values() if writer.by_default]
+        wrong = [name for name in self.formats if name not in fitting]
+        if wrong:
+            kind = type(prediction).__name__
+            possible = ", ".join(
+                name for name, cls in WRITERS.items() if kind in {taken.__name__ for taken in cls.takes}
+            )
+            advice = f"formats that do: {possible}" if possible else "no format does"
+            raise ConfigError(
+                Problem("--format", f"'{name}' does not take what this model predicts ({kind})", advice)
+                for name in wrong
+            )
+        return list(fitting.values())
