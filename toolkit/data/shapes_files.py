@@ -34,12 +34,13 @@ _JPEG_QUALITY = 92
 
 
 class Recipe(NamedTuple):
-    """What a set of scenes is made from. image_size: (height, width)."""
+    """What a set of scenes is made from. image_size: (height, width). texture: strength of patterns, 0..1."""
 
     count_train: int
     count_val: int
     image_size: tuple[int, int]
     seed: int
+    texture: float = 1.0
 
     def as_json(self) -> dict[str, Any]:
         """The recipe as it stands in its file."""
@@ -99,7 +100,7 @@ def _write(root: Path, recipe: Recipe) -> None:
         (root / "masks" / split).mkdir(parents=True)
         coco = _empty_coco()
         for index in range(count):
-            scene = make_scene(recipe.image_size, mix(recipe.seed, number, index))
+            scene = make_scene(recipe.image_size, mix(recipe.seed, number, index), recipe.texture)
             _write_scene(root, split, f"{index:04d}", scene)
             _annotate(coco, f"{index:04d}.jpg", scene)
         _write_json(root / "annotations" / f"instances_{split}.json", coco)

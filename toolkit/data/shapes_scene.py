@@ -39,14 +39,17 @@ class Scene(NamedTuple):
     things: tuple[Thing, ...]
 
 
-def make_scene(size: tuple[int, int], seed: int) -> Scene:
-    """The scene of a seed, size (height, width) pixels. Holds 3 to 8 things where they fit."""
+def make_scene(size: tuple[int, int], seed: int, texture: float = 1.0) -> Scene:
+    """The scene of a seed, size (height, width) pixels. Holds 3 to 8 things where they fit.
+
+    texture: how strongly patterns stand out, 0 (plain colours, easier) to 1.
+    """
     rng = np.random.default_rng(seed)
     fine = (size[0] * _FINE, size[1] * _FINE)
     angle = rng.uniform(0, 2 * np.pi)
     light = (math.cos(angle), math.sin(angle))
     ground = random_color(rng)
-    canvas = surface(rng, size, 1, ground) * (0.8 + 0.35 * clouds(rng, size, min(size) * 0.9, 2))[:, :, None]
+    canvas = surface(rng, size, 1, ground, texture) * (0.8 + 0.35 * clouds(rng, size, min(size) * 0.9, 2))[:, :, None]
     owner = np.zeros(fine, np.uint8)
     labels: list[int] = []
     for _ in range(int(rng.integers(4, 9))):
@@ -54,7 +57,7 @@ def make_scene(size: tuple[int, int], seed: int) -> Scene:
         mask = _place(rng, label, owner, labels)
         if mask is not None:
             labels.append(label)
-            _paint(rng, canvas, mask, ground, light)
+            _paint(rng, canvas, mask, ground, light, texture)
             owner[mask > 0] = len(labels)
     return Scene(_photograph(rng, canvas, light), *_annotate(owner, labels))
 
@@ -76,7 +79,12 @@ def _place(rng: np.random.Generator, label: int, owner: np.ndarray, labels: list
 
 
 def _paint(
-    rng: np.random.Generator, canvas: np.ndarray, mask: np.ndarray, ground: np.ndarray, light: tuple[float, float]
+    rng: np.random.Generator,
+    canvas: np.ndarray,
+    mask: np.ndarray,
+    ground: np.ndarray,
+    light: tuple[float, float],
+    texture: float,
 ) -> None:
     """Paints a thing and the shadow it throws, in the window around it.
 
@@ -92,7 +100,7 @@ def _paint(
     color = random_color(rng)
     while np.abs(color - ground).max() < _MIN_CONTRAST:
         color = random_color(rng)
-    body = surface(rng, part.shape, _FINE, color) * relief(part, light, rng.uniform(2, 5) * _FINE)[:, :, None]
+    body = surface(rng, part.shape, _FINE, color, texture) * relief(part, light, rng.uniform(2, 5) * _FINE)[:, :, None]
     body = _averaged(body * part[:, :, None])
     area *= 1 - coverage[:, :, None]
     area += body

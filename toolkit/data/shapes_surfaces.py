@@ -11,16 +11,20 @@ import numpy as np
 _PATTERNS = ("plain", "clouds", "stripes", "checker", "dots", "grain", "gradient")
 
 
-def surface(rng: np.random.Generator, size: tuple[int, int], scale: float, color: np.ndarray) -> np.ndarray:
+def surface(
+    rng: np.random.Generator, size: tuple[int, int], scale: float, color: np.ndarray, texture: float = 1.0
+) -> np.ndarray:
     """A textured area, (height, width, 3) float32 in 0..1, around one colour.
 
     scale: pixels that correspond to one pixel of the finished picture, so that patterns look alike at any resolution.
+    texture: how strongly patterns stand out, 0 (plain colours) to 1.
     """
     kind = _PATTERNS[rng.integers(len(_PATTERNS))]
     weight = _pattern(kind, rng, size, scale)[:, :, None]
     other = np.clip(_neighbour(rng, color), 0, 1)
     grain = clouds(rng, size, 3 * scale, octaves=2)[:, :, None]
-    return np.clip(color - 0.05 + (other - color) * weight + 0.10 * grain, 0, 1, dtype=np.float32)
+    pattern = (other - color) * weight + 0.10 * grain - 0.05
+    return np.clip(color + texture * pattern, 0, 1, dtype=np.float32)
 
 
 def random_color(rng: np.random.Generator) -> np.ndarray:

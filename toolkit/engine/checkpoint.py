@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from toolkit.engine.run_folder import write_atomically
 from toolkit.errors import CheckpointError, Problem, no_such
+from toolkit.files import replacing
 
 _FORMAT = 1
 
@@ -37,7 +37,8 @@ class TrainState(NamedTuple):
 
 def save_state(path: Path, state: TrainState) -> None:
     """By rename; raises UserError when the disk refuses, the former file then being whole."""
-    write_atomically(path, lambda file: torch.save({"format": _FORMAT, **state._asdict()}, file))
+    with replacing(path) as part:
+        torch.save({"format": _FORMAT, **state._asdict()}, part)
 
 
 def load_state(path: Path) -> TrainState:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from toolkit.engine.run_folder import cannot_write
+from toolkit.files import cannot_write, replacing
 
 
 class RunLog:
@@ -33,9 +33,8 @@ class RunLog:
                 continue
             if isinstance(event, dict) and event.get("step", 0) <= step:
                 kept.append(line)
-        temporary = self.metrics.with_suffix(".tmp")
-        temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-        temporary.replace(self.metrics)
+        with replacing(self.metrics) as part:
+            part.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 
     def event(self, **values: Any) -> None:
         """Appends one JSON object."""

@@ -3,41 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from toolkit.errors import ConfigError, Problem, UserError, no_such
-
-
-def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Writes through a temporary file beside `path`, flushed to the disk, then renamed over it.
-
-    Raises UserError when the disk is full or the folder cannot be written; what stood at `path` is then untouched.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise cannot_write(path, error) from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def cannot_write(path: Path, error: OSError) -> UserError:
-    """The message for a file that could not be written."""
-    reason = error.strerror or str(error)
-    remedy = (
-        "free space or choose another folder" if error.errno == 28 else "choose a folder that can be written (--run)"
-    )
-    return UserError(Problem(str(path.absolute()), f"cannot be written: {reason}", f"{remedy}; what was there is kept"))
+from toolkit.errors import ConfigError, Problem, no_such
+from toolkit.files import cannot_write, replacing
 
 
 class RunFolder:
@@ -86,7 +56,8 @@ class RunFolder:
 
     def write_text(self, path: Path, text: str) -> None:
         """Text by rename."""
-        write_atomically(path, lambda file: file.write(text.encode()))
+        with replacing(path) as part:
+            part.write_text(text, encoding="utf-8")
 
     def write_json(self, path: Path, value: Any) -> None:
         """JSON by rename."""

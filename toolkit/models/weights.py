@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from toolkit.errors import CheckpointError, Problem, no_such
+from toolkit.files import replacing
 
 _ALIASES = "shared_tensors"
 """Metadata entry: names of tensors that are stored under another name, as {name: stored name}."""
@@ -39,7 +39,7 @@ def save_weights(path: Path | str, model_state: Mapping[str, Tensor], metadata: 
 
     metadata: anything JSON can hold, by name; conventionally classes, palette, pixel_stats (mean, std, bgr), config
     (the YAML text), toolkit (version), metrics and step. Tensors that share memory are stored once.
-    Raises CheckpointError when the disk refuses, TypeError for metadata that JSON cannot hold.
+    Raises UserError when the disk refuses, TypeError for metadata that JSON cannot hold.
     """
     from safetensors.torch import save_file
 
@@ -47,19 +47,13 @@ def save_weights(path: Path | str, model_state: Mapping[str, Tensor], metadata: 
     tensors, aliases = _without_shared(model_state)
     entries = {**metadata, _ALIASES: aliases} if aliases else dict(metadata)
     text = {name: json.dumps(value) for name, value in entries.items()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, temporary, metadata=text)
-        _flush(temporary)
-        temporary.replace(path)
-        _flush(path.parent)
-    except Exception as error:  # safetensors wraps the disk's errors in a class of its own
-        if not isinstance(error, OSError) and type(error).__name__ != "SafetensorError":
-            raise
-        raise CheckpointError(Problem(str(path), f"cannot be written ({error})")) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as part:
+        try:
+            save_file(tensors, part, metadata=text)
+        except Exception as error:  # safetensors wraps the disk's errors in a class of its own
+            if type(error).__name__ != "SafetensorError":
+                raise
+            raise OSError(str(error)) from error
 
 
 def _without_shared(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -79,18 +73,6 @@ def _without_shared(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dic
         tensors[name] = own.clone() if storage in storages else own  # views of one memory: each gets its own
         storages.add(storage)
     return tensors, aliases
-
-
-def _flush(path: Path) -> None:
-    """Forces a file or a folder's entries to the disk, where the system can do that."""
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except OSError:  # a folder cannot be opened on Windows
-        return
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def read_weights(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:

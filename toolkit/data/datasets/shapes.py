@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from toolkit.bounds import NonNegativeInt, PositiveInt
+from toolkit.bounds import NonNegativeInt, PositiveInt, Probability
 from toolkit.contracts import DATASETS, Dataset
 from toolkit.data.classes import class_table
 from toolkit.data.images import read_image
@@ -25,7 +25,8 @@ class Shapes(Dataset):
     """Textured circles, squares, triangles, rings, rods and stars, hiding parts of one another.
 
     root: where the files are; made there (in seconds) when the folder is missing and `make` is true. count_train,
-    count_val, image_size (height, width) and seed say what is made; a folder made otherwise is refused.
+    count_val, image_size (height, width), seed and texture (strength of patterns, 0..1) say what is made; a folder
+    made otherwise is refused.
     target: "label_map" gives label maps of 7 classes, the first being the background; "boxes" gives boxes of the 6
     shapes; "both" gives both with the 7 classes' labels, so that no box has label 0.
     """
@@ -40,6 +41,7 @@ class Shapes(Dataset):
         count_val: PositiveInt = 60,
         image_size: tuple[PositiveInt, PositiveInt] = (96, 128),
         seed: NonNegativeInt = 0,
+        texture: Probability = 1.0,
     ) -> None:
         self.classes, self.palette = class_table("shapes_boxes" if target == "boxes" else "shapes")
         self.split = split
@@ -48,7 +50,7 @@ class Shapes(Dataset):
         if min(image_size) < 32:
             message = f"scenes need at least 32 pixels a side, got {tuple(image_size)}"
             raise ConfigError(Problem("image_size", message))
-        recipe = Recipe(count_train, count_val, (image_size[0], image_size[1]), seed)
+        recipe = Recipe(count_train, count_val, (image_size[0], image_size[1]), seed, texture)
         if make and (not self.root.exists() or (self.root.is_dir() and not any(self.root.iterdir()))):
             make_shapes(self.root, recipe)
         if not self.root.is_dir():
