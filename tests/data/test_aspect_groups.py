@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from toolkit.data.aspect_groups import aspect_groups, grouped_order
+from toolkit.data.step_batches import StepBatches
 
 
 def test_groups_by_borders() -> None:
@@ -38,3 +39,15 @@ def test_a_function_of_seed_and_epoch() -> None:
     assert not np.array_equal(first, grouped_order(groups, 4, 2, 3))
     by_batch = groups[first].reshape(-1, 4)[:, 0]
     assert (np.diff(by_batch) != 0).sum() > 1  # groups alternate, they do not come one after the other
+
+
+def test_step_batches_follow_the_groups_and_resume_anywhere() -> None:
+    groups = np.random.default_rng(0).integers(0, 2, 50)
+    whole = list(StepBatches(50, 4, seed=3, stop=40, groups=groups))
+    assert whole[17:] == list(StepBatches(50, 4, seed=3, start=17, stop=40, groups=groups))
+    seen = [index for batch in whole for epoch, index in batch if epoch == 1]
+    assert sorted(seen) == list(range(50))
+    mixed = sum(len({int(groups[index]) for _, index in batch}) > 1 for batch in whole)
+    assert mixed <= 4 * 4
+    halves = [list(StepBatches(50, 4, seed=3, stop=40, rank=rank, world_size=2, groups=groups)) for rank in (0, 1)]
+    assert [left + right for left, right in zip(*halves, strict=True)] == whole

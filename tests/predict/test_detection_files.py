@@ -10,6 +10,7 @@ import torch
 from toolkit.data.problem_list import ProblemList
 from toolkit.data.yolo_files import read_yolo_labels
 from toolkit.predict.detection_files import CSV_HEADER, coco_results, coco_results_json, csv_rows, csv_text, yolo_text
+from toolkit.predict.writers import Outputs
 from toolkit.samples import Detections
 
 FOUND = Detections(
@@ -50,3 +51,19 @@ def test_csv_quotes_awkward_names() -> None:
     assert tuple(rows[0]) == CSV_HEADER
     assert rows[1] == ['a, "b".jpg', "dog", "0.900000", "10.25", "20.00", "110.25", "220.00"]
     assert len(rows) == 3
+
+
+def test_writers_of_boxes(tmp_path) -> None:
+    outputs = Outputs(tmp_path, ["coco", "yolo", "csv"], ["cat", "dog"])
+    image = np.zeros((480, 640, 3), np.uint8)
+    for stem, found in (("day/a", FOUND), ("b", NONE)):
+        outputs.add(stem, image, found)
+    outputs.finish()
+    entries = json.loads((tmp_path / "detections.json").read_text())
+    assert [(e["image_id"], e["category_id"], e["category"], e["file"]) for e in entries] == [
+        (1, 2, "dog", "day/a"),
+        (1, 1, "cat", "day/a"),
+    ]
+    assert (tmp_path / "day/a.txt").read_text() == yolo_text(FOUND, (480, 640))
+    assert (tmp_path / "b.txt").read_text() == ""
+    assert (tmp_path / "detections.csv").read_text().count("\n") == 3

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from torch.utils.data import Sampler
 
+from toolkit.data.aspect_groups import grouped_order
 from toolkit.data.seeds import epoch_order
 from toolkit.errors import ConfigError, DataError, Problem
 
@@ -23,7 +24,8 @@ class StepBatches(Sampler[list[Key]]):
 
     count: samples in the data set. batch_size: samples of all processes together, a multiple of world_size; process
     `rank` takes its share of each batch. start: number of the first batch to make. stop: number of the first batch
-    not to make, None for never.
+    not to make, None for never. groups: (count,) integers, see `aspect_groups`; batches are then of one group each where
+    that can be.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class StepBatches(Sampler[list[Key]]):
         shuffle: bool = True,
         rank: int = 0,
         world_size: int = 1,
+        groups: np.ndarray | None = None,
     ) -> None:
         if count < 1:
             raise DataError(Problem("", "the training set holds no samples", "check its root, split and file list"))
@@ -57,6 +60,7 @@ class StepBatches(Sampler[list[Key]]):
         self.shuffle = shuffle
         self.rank = rank
         self.world_size = world_size
+        self.groups = groups
 
     def __iter__(self) -> Iterator[list[Key]]:
         share = self.batch_size // self.world_size
@@ -78,6 +82,8 @@ class StepBatches(Sampler[list[Key]]):
         return batch * self.batch_size / self.count
 
     def _order(self, epoch: int) -> np.ndarray:
+        if self.groups is not None and self.shuffle:
+            return grouped_order(self.groups, self.batch_size, self.seed, epoch)
         return epoch_order(self.count, self.seed, epoch) if self.shuffle else np.arange(self.count)
 
 

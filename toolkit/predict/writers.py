@@ -9,6 +9,7 @@ import numpy as np
 
 from toolkit.data.classes import Color
 from toolkit.errors import ConfigError, Problem, UserError, did_you_mean
+from toolkit.predict.detection_writers import CocoWriter, CsvWriter, YoloWriter
 from toolkit.predict.mask_writer import MaskWriter
 from toolkit.predict.overlay_writer import OverlayWriter
 from toolkit.predict.writer import Writer
@@ -17,6 +18,9 @@ from toolkit.samples import Prediction
 WRITERS: dict[str, type[Writer]] = {
     "mask": MaskWriter,
     "overlay": OverlayWriter,
+    "coco": CocoWriter,
+    "yolo": YoloWriter,
+    "csv": CsvWriter,
 }
 """A new format is a subclass of `Writer` in a file of its own, and a line here."""
 
