@@ -9,9 +9,6 @@ from toolkit.errors import ConfigError, Problem, did_you_mean
 
 Color = tuple[int, int, int]
 
-MAX_CLASSES = 255
-"""Label maps are uint8 and 255 means "does not count", so ids 0..254 remain."""
-
 
 class ClassTable(NamedTuple):
     """names: of labels 0..K-1, distinct. palette: an (r, g, b) for each, 0..255."""
@@ -48,7 +45,7 @@ def preset_names() -> list[str]:
 def class_table(classes: str | Sequence[str], where: str = "") -> ClassTable:
     """The table of a preset, or of a list of names (with the default palette).
 
-    Raises ConfigError for an unknown preset, an empty list, a name given twice, an empty name and more than 255 names.
+    Raises ConfigError for an unknown preset, an empty list, a name given twice and an empty name.
     where: config path for the message.
     """
     if isinstance(classes, str):
@@ -59,8 +56,6 @@ def class_table(classes: str | Sequence[str], where: str = "") -> ClassTable:
     problems = []
     if not names:
         problems.append(Problem(where, "the list of classes is empty", "name at least one class"))
-    if len(names) > MAX_CLASSES:
-        problems.append(Problem(where, f"{len(names)} classes; label maps hold at most {MAX_CLASSES}"))
     wrong = [name for name in names if not isinstance(name, str) or not name.strip()]
     if wrong:
         problems.append(Problem(where, f"class names must be non-empty text, found {wrong}", "quote them in YAML"))

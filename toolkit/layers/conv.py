@@ -9,8 +9,28 @@ from torch import Tensor, nn
 from toolkit.bounds import PositiveInt
 
 Padding = Literal["same", "valid"]
-Norm = Literal["batch", "none"]
+Norm = Literal["batch", "group", "none"]
 Activation = Literal["relu", "none"]
+
+
+def norm_layer(norm: Norm, channels: int) -> nn.Module:
+    """The layer a norm's name stands for.
+
+    "group" normalises each image by itself, in groups of about 8 channels (Wu & He, "Group Normalization", 2018): it
+    does not depend on the batch, so it suits batches of a few images, and images that differ much in light and colour.
+    """
+    if norm == "batch":
+        return nn.BatchNorm2d(channels)
+    return nn.GroupNorm(_groups(channels), channels) if norm == "group" else nn.Identity()
+
+
+def _groups(channels: int) -> int:
+    """The largest number of equal groups that have at least 8 channels; 1 when there is none.
+
+    >>> [_groups(channels) for channels in (4, 8, 16, 24, 64)]
+    [1, 1, 2, 3, 8]
+    """
+    return max(count for count in range(1, max(1, channels // 8) + 1) if channels % count == 0)
 
 
 def same_padding(kernel_size: int, dilation: int = 1) -> int:
@@ -30,7 +50,7 @@ class ConvNormAct(nn.Module):
     """(N, in_channels, H, W) -> (N, out_channels, H', W'): 2-D convolution, then norm, then activation.
 
     padding: "same" gives ceil(n / stride) cells; "valid" pads nothing and loses dilation * (kernel_size - 1) pixels.
-    norm: batch normalisation, or none. bias: None means a bias exactly when nothing normalises it away.
+    norm: batch or group normalisation, or none. bias: None means a bias exactly when nothing normalises it away.
     """
 
     def __init__(
@@ -55,7 +75,7 @@ class ConvNormAct(nn.Module):
             dilation=dilation,
             bias=norm == "none" if bias is None else bias,
         )
-        self.norm: nn.Module = nn.BatchNorm2d(out_channels) if norm == "batch" else nn.Identity()
+        self.norm = norm_layer(norm, out_channels)
         self.activation: nn.Module = nn.ReLU(inplace=True) if activation == "relu" else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
