@@ -74,7 +74,7 @@ def both(x, storage, ceil_mode):
 @pytest.mark.parametrize("storage", STORAGES)
 def test_values_and_gradients_equal_pytorch_to_the_bit(way, storage, dtype):
     for size, ceil_mode, channels, last in itertools.product(
-        ((6, 8), (7, 9), (7, 8), (6, 9), (1, 5), (5, 1), (23, 31)), (0, 1), (1, 2, 5, 8), (False, True)
+        ((6, 8), (7, 9), (7, 8), (6, 9), (1, 5), (5, 1)), (0, 1), (1, 6), (False, True)
     ):
         if not ceil_mode and min(size) < 2:
             continue
