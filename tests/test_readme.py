@@ -1,0 +1,109 @@
+"""What the README shows works as it is shown (at a smaller size where it would take minutes)."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from toolkit.cli.main import run
+from toolkit.config.load import load_config
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+    return [shlex.split(line, comments=True) for block in blocks("bash") for line in block.splitlines() if line.strip()]
+
+
+def test_make_targets_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    assert {words[1] for words in commands() if words[0] == "make"} <= targets
+    assert (REPOSITORY / ".ci" / "run").read_text().splitlines()[-1] == "make test"
+
+
+def test_every_config_that_is_named_exists_and_is_sound() -> None:
+    named = set(re.findall(r"configs/[\w/]+\.yaml", README))
+    assert named
+    for name in named:
+        load_config(REPOSITORY / name)
+
+
+def test_links_and_pictures_exist() -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (REPOSITORY / target).exists(), target
+
+
+def test_five_lines_on_own_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The five lines, run in order on six small pictures, then the Python that uses their result."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 4), ("val", 2)):
+        for kind in ("images", "masks"):
+            (tmp_path / "data" / kind / split).mkdir(parents=True)
+        for index in range(count):
+            mask = np.zeros((60, 80), np.uint8)
+            cv2.circle(mask, (int(rng.integers(20, 60)), 30), 15, 1, -1)
+            cv2.imwrite(str(tmp_path / "data" / "masks" / split / f"{index}.png"), mask)
+            image = rng.integers(0, 90, (60, 80, 3)) + 150 * mask[..., None]
+            cv2.imwrite(str(tmp_path / "data" / "images" / split / f"{index}.jpg"), image.astype(np.uint8))
+    (tmp_path / "photos").symlink_to(tmp_path / "data" / "images" / "val")
+    (tmp_path / "configs").symlink_to(REPOSITORY / "configs")
+    monkeypatch.chdir(tmp_path)
+    block = next(block for block in blocks("bash") if "mine.yaml" in block)
+    lines = [shlex.split(line, comments=True) for line in block.splitlines()]
+    assert [line[0] for line in lines] == ["cp", "toolkit", "toolkit", "toolkit", "toolkit"]
+    small = ["train.steps=2", "data.batch_size=2", "data.workers=0", "train.warmup_steps=0"]
+    small += [f"data.{split}.transforms.0.{side}=64" for split in ("train", "val") for side in ("height", "width")]
+    for words in lines:
+        if words[0] == "cp":
+            text = Path(words[1]).read_text().replace("path/to/pictures", str(tmp_path / "data"))
+            Path(words[2]).write_text(text)
+            continue
+        changes = small if words[1] in ("check", "train") else []
+        assert run([*words[1:], *changes]) == 0, (words, capfd.readouterr().err)
+    assert len(list((tmp_path / "labelled").iterdir())) == 4
+    resume = next(words for words in commands() if "--resume" in words)
+    assert run([*resume[1:], *small, "train.steps=3"]) == 0
+    uses_run = next(block for block in blocks("python") if "load_model" in block)
+    exec(compile(uses_run, "README", "exec"), {})
+    assert "(60, 80)" in capfd.readouterr().out.replace("torch.Size([60, 80])", "(60, 80)")
+
+
+def test_composition(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    block = next(block for block in blocks("python") if "build_model" in block)
+    exec(compile(block, "README", "exec"), {})
+    assert "@2" in capfd.readouterr().out
+
+
+def test_an_error_looks_as_it_is_shown(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    text = (REPOSITORY / "configs/tiny/own_pictures.yaml").read_text().replace("depth: 18", "dept: 18")
+    (tmp_path / "mine.yaml").write_text(text)
+    assert run(["check", str(tmp_path / "mine.yaml")]) == 2
+    shown = "model.backbone.dept: backbone 'resnet' has no parameter 'dept'; did you mean 'depth'?"
+    assert shown in README
+    assert shown in capfd.readouterr().err
+
+
+def test_the_example_part_in_the_contributing_page_works(tmp_path: Path) -> None:
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    code = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[0]
+    (tmp_path / "tiny_part.py").write_text(
+        code + "\n\nimport torch\nfrom toolkit.contracts import BACKBONES\n"
+        "part = BACKBONES.find('tiny')(width=4)\npyramid = part(torch.zeros(1, 3, 9, 12))\n"
+        "assert [tuple(m.shape) for m in pyramid.maps] == [(1, 4, 9, 12), (1, 8, 5, 6)]\n"
+    )
+    subprocess.run([sys.executable, str(tmp_path / "tiny_part.py")], check=True, timeout=120)
