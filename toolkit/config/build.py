@@ -11,7 +11,9 @@ from toolkit.config.sections import Config, PartSpec, SplitSection
 from toolkit.config.source import dotted
 from toolkit.contracts import Dataset, Evaluator, OptimizerRule, Schedule, Transform
 from toolkit.data.classes import ClassTable, class_table, default_palette
+from toolkit.data.computed_weights import ComputedWeights
 from toolkit.errors import ConfigError, DataError, PartsError, Problem, UserError
+from toolkit.losses.class_weights import is_computed
 from toolkit.models.vision_model import VisionModel
 
 _PRETRAINED = ("weights", "pretrained")
@@ -23,7 +25,7 @@ def build_part(part: PartSpec, *, pretrained: bool = True, **context: Any) -> An
     known = arguments_of(part.cls)
     arguments = {name: _build(value, pretrained, context) for name, value in part.arguments.items()}
     if not pretrained:
-        arguments.update({name: known[name].default for name in _PRETRAINED if name in arguments})
+        arguments.update({name: known[name].default for name in arguments if _is_filled(name, arguments[name])})
     arguments.update({name: value for name, value in context.items() if name in known and name not in arguments})
     missing = [name for name, known_ in known.items() if known_.default is MISSING and name not in arguments]
     if missing:
@@ -36,6 +38,11 @@ def build_part(part: PartSpec, *, pretrained: bool = True, **context: Any) -> An
         raise _located(error, part) from error
     except (ValueError, TypeError) as error:
         raise ConfigError(Problem(dotted(part.path), f"'{part.name}' refuses its arguments: {error}")) from error
+
+
+def _is_filled(name: str, value: Any) -> bool:
+    """Whether an argument only says how a part is filled or weighted for training, which a given file makes needless."""
+    return (name in _PRETRAINED and isinstance(value, (str, bool))) or (name == "class_weights" and is_computed(value))
 
 
 def _build(value: Any, pretrained: bool, context: dict[str, Any]) -> Any:
@@ -117,14 +124,48 @@ def build_model(config: Config, *, pretrained: bool = True, classes: ClassTable 
     Raises PartsError naming both sides when two parts do not fit.
     """
     table = classes or classes_of(config)
-    section = config.model
+    section = (with_class_weights(config) if pretrained else config).model
     backbone = build_part(section.backbone, pretrained=pretrained)
     neck = None
     if section.neck is not None:
         neck = build_part(section.neck, pretrained=pretrained, spec=backbone.spec)
     spec = neck.spec if neck is not None else backbone.spec
     head = build_part(section.head, pretrained=pretrained, spec=spec, num_classes=len(table.names))
-    return VisionModel(backbone, neck, head, table.names, table.palette, section.illegal_sizes)
+    return VisionModel(backbone, neck, head, table.names, table.palette, section.illegal_sizes, section.samples)
+
+
+def with_class_weights(config: Config, dataset: Dataset | None = None) -> Config:
+    """The config with class weights that have to be computed ("median_frequency") as numbers.
+
+    They come from the training data set, which is built (and its label maps counted, once) only when a loss asks.
+    """
+    if not any(is_computed(part.arguments.get("class_weights")) for part in nested_parts(config.model.head)):
+        return config
+    weights = ComputedWeights(dataset if dataset is not None else build_dataset(config, "train"))
+
+    def replaced(value: Any) -> Any:
+        if isinstance(value, list):
+            return [replaced(item) for item in value]
+        if not isinstance(value, PartSpec):
+            return value
+        arguments = {name: replaced(item) for name, item in value.arguments.items()}
+        if is_computed(arguments.get("class_weights")):
+            arguments["class_weights"] = weights.of(arguments["class_weights"])
+        return dataclasses.replace(value, arguments=arguments)
+
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, head=replaced(config.model.head)))
+
+
+def computed_weights(asked: Config, config: Config) -> list[list[float]]:
+    """The numbers `with_class_weights` put in the place of names, in the order of the losses."""
+    pairs = zip(nested_parts(asked.model.head), nested_parts(config.model.head), strict=True)
+    return [new.arguments["class_weights"] for old, new in pairs if is_computed(old.arguments.get("class_weights"))]
+
+
+def nested_parts(part: PartSpec) -> list[PartSpec]:
+    """A part and all parts among its arguments."""
+    inner = [item for value in part.arguments.values() for item in (value if isinstance(value, list) else [value])]
+    return [part, *(found for item in inner if isinstance(item, PartSpec) for found in nested_parts(item))]
 
 
 def build_evaluators(config: Config, classes: Sequence[str]) -> list[Evaluator]:

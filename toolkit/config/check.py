@@ -16,7 +16,9 @@ from toolkit.config.build import (
     build_transforms,
     check_classes,
     classes_of,
+    with_class_weights,
 )
+from toolkit.config.restore import initialise
 from toolkit.config.sections import Config
 from toolkit.contracts import Dataset
 from toolkit.data.classes import ClassTable
@@ -67,7 +69,11 @@ def check_config(config: Config, *, full: bool = False) -> Report:
     table = report.attempt(classes_of, config, present.get("train")) if _has_classes(config, present) else None
     if table is not None:
         report.facts.append(f"classes {len(table.names)}: {', '.join(table.names[:20])}")
+        if "train" in present:
+            config = report.attempt(with_class_weights, config, present["train"]) or config
         model = report.attempt(build_model, config, pretrained=False, classes=table)
+        taken = report.attempt(initialise, model, config) if model is not None else None
+        report.facts += [f"start   {line}" for line in (taken.lines() if taken else [])]
         if model is not None:
             _check_model(report, config, model, table, present)
     for split in splits:

@@ -18,10 +18,12 @@ from toolkit.config.build import (
     build_transforms,
     check_classes,
     classes_of,
+    computed_weights,
+    with_class_weights,
 )
 from toolkit.config.load import parse_config
 from toolkit.config.plain import to_plain, to_yaml
-from toolkit.config.restore import restore
+from toolkit.config.restore import initialise, restore
 from toolkit.config.sections import Config
 from toolkit.contracts import Dataset
 from toolkit.data.loader import eval_loader, train_loader
@@ -35,6 +37,7 @@ from toolkit.engine.run_folder import RunFolder
 from toolkit.engine.settings import TrainSettings
 from toolkit.engine.train import Job, train
 from toolkit.errors import ConfigError, Problem
+from toolkit.models.transfer import Transfer
 from toolkit.models.vision_model import VisionModel
 
 _MAY_CHANGE = ("steps", "log_every", "evaluate_every", "save_every", "device", "devices", "nodes", "threads")
@@ -53,7 +56,9 @@ def run_training(
     base = Path(run) if run is not None else Path(root) / (config.name or "run")
     # Everything that can fail for the user's reasons comes before the folder is made.
     datasets = {split: build_dataset(config, split) for split in ("train", "val") if getattr(config.data, split)}
-    model = _model(config, datasets["train"])
+    asked, config = config, with_class_weights(config, datasets["train"])
+    model = _model(config, datasets["train"], resume)
+    taken = None if resume else initialise(model, config)
     for split, dataset in datasets.items():
         check_classes(dataset, model, split)
     build_transforms(config, "train")
@@ -66,6 +71,7 @@ def run_training(
         folder.write_json(folder.environment, environment(str(fabric.device.type), config.seed))
     job = _job(config, fabric, model, datasets, folder, log, text)
     _introduce(log, config, model, datasets, fabric, state, folder)
+    _say_start(log, config, taken, computed_weights(asked, config) if config is not asked else [])
     metrics = train(fabric, job, config.train, state)
     log.line(f"done: {config.train.steps} steps; {folder.path}")
     return {"run": str(folder.path), "step": config.train.steps, "metrics": metrics}
@@ -77,10 +83,21 @@ def _fresh_folder(fabric: Any, base: Path, *, exact: bool) -> RunFolder:
     return RunFolder(Path(fabric.broadcast(path)))
 
 
-def _model(config: Config, dataset: Dataset) -> VisionModel:
+def _model(config: Config, dataset: Dataset, resume: bool) -> VisionModel:
     """The fresh weights are a function of the seed, whatever happened before in this process."""
     torch.manual_seed(config.seed)
-    return build_model(config, classes=classes_of(config, dataset))
+    pretrained = not resume and config.model.init_from is None
+    return build_model(config, pretrained=pretrained, classes=classes_of(config, dataset))
+
+
+def _say_start(log: RunLog, config: Config, taken: Transfer | None, weights: list[list[float]]) -> None:
+    """Where the weights come from, and class weights that the data gave."""
+    if taken is not None:
+        log.line(f"start      {config.model.init_from}")
+        for line in taken.lines():
+            log.line(f"           {line}")
+    for values in weights:
+        log.line(f"balance    class weights {', '.join(f'{value:g}' for value in values)}")
 
 
 def _resumed(folder: RunFolder, config: Config) -> TrainState:
@@ -128,6 +145,12 @@ def _job(
             data.workers, True, pin, fabric.global_rank, fabric.world_size,
         )  # fmt: skip
 
+    def statistics() -> Any:
+        transforms = build_transforms(config, "train")
+        return train_loader(
+            datasets["train"], transforms, data.batch_size, config.seed, 0, settings.recompute_bn, data.workers
+        )
+
     evaluators = build_evaluators(config, model.classes)
     measured = "val" in datasets and bool(evaluators)
 
@@ -148,6 +171,7 @@ def _job(
         log=log,
         config_text=text,
         metadata=model_metadata(model, text),
+        statistics=statistics if settings.recompute_bn else None,
     )
 
 

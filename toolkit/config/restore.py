@@ -10,7 +10,9 @@ from toolkit.config.build import build_model, build_transforms
 from toolkit.config.load import parse_config
 from toolkit.config.sections import Config
 from toolkit.data.classes import ClassTable
-from toolkit.errors import CheckpointError, Problem, no_such
+from toolkit.errors import CheckpointError, ConfigError, Problem, no_such
+from toolkit.layers.pretrained import read_weights as read_any_weights
+from toolkit.models.transfer import Transfer, transfer
 from toolkit.models.vision_model import VisionModel
 from toolkit.models.weights import load_into, read_weights
 
@@ -63,3 +65,22 @@ def restore(path: str | Path, overrides: Sequence[str] = ()) -> Restored:
 def load_model(path: str | Path) -> VisionModel:
     """A model ready to predict from a weights file or run folder; it knows its classes and pixel statistics."""
     return restore(path).model
+
+
+def initialise(model: VisionModel, config: Config) -> Transfer | None:
+    """Fills a fresh model from `model.init_from`, if the config has one; what was taken and what was left.
+
+    The file may be a run folder, any .safetensors, or a .pth or .pt state dict; classes are matched by name when the
+    file says its own. Raises CheckpointError when there is no such file, or nothing in it fits.
+    """
+    section = config.model
+    if section.init_from is None:
+        if section.init_rename:
+            message = "changes names in the file of model.init_from, but the config names none"
+            raise ConfigError(Problem("model.init_rename", message, "set model.init_from, or remove it"))
+        return None
+    file = weights_file(section.init_from)
+    state, metadata = (read_any_weights(str(file)), {}) if file.suffix in (".pth", ".pt") else read_weights(file)
+    names = metadata.get("classes")
+    classes = [str(name) for name in names] if isinstance(names, list) else []
+    return transfer(model, state, classes, section.init_rename, f"model.init_from {file}")

@@ -51,7 +51,11 @@ class ModelSection:
     """backbone -> neck -> head.
 
     illegal_sizes: what happens to an image size that the parts cannot take: "pad" (mirrored) or "refuse".
-    init_from: weights file, run folder or checkpoint to start from; tensors that do not fit are listed and left out.
+    init_from: weights file, run folder or checkpoint to start from, in place of the parts' own `weights`; classes are
+    matched by name, tensors that do not fit are listed and left out. init_rename: beginnings of names in that file and
+    what they are called here, {head.classifier: neck.project}.
+    samples: forward passes a prediction; above 1 dropout stays active and the softmaxes are averaged (Monte-Carlo
+    dropout of Bayesian SegNet), which also gives the uncertainty of each pixel.
     """
 
     backbone: BackbonePart
@@ -59,6 +63,8 @@ class ModelSection:
     neck: NeckPart | None = None
     illegal_sizes: Literal["pad", "refuse"] = "pad"
     init_from: str | None = None
+    init_rename: dict[str, str] = field(default_factory=dict)
+    samples: PositiveInt = 1
 
 
 @dataclass(frozen=True)

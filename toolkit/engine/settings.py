@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from toolkit.bounds import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
@@ -15,7 +15,11 @@ class TrainSettings:
     warmup_steps: the learning rate rises linearly from `warmup_factor` of itself. clip_norm: largest gradient norm.
     accumulate: batches a step. precision: Fabric's names. device: "auto" takes a GPU when there is one. devices,
     nodes: processes a machine, machines. decay_norm_and_bias: whether weight decay reaches vectors (biases, norms).
-    backbone_lr_factor: learning rate of the backbone as a factor of the others'; 0 freezes it.
+    backbone_lr_factor: learning rate of the backbone as a factor of the others'; 0 freezes it. bias_lr_factor: that of
+    the biases of convolutions and linear layers, 2 in Caffe's recipes. frozen: what else is not trained, by the
+    beginnings of its names, [neck.project].
+    recompute_bn: batches over which batch normalisation's statistics are averaged anew at the end, with dropout off and
+    before the last evaluation, as SegNet's authors do; 0 keeps the running averages.
     log_every, evaluate_every, save_every: steps; null never (the end always evaluates and saves).
     deterministic: only algorithms that repeat to the bit. channels_last: memory format of images and convolutions.
     threads: processor threads of each process; null leaves PyTorch's choice.
@@ -32,6 +36,9 @@ class TrainSettings:
     nodes: PositiveInt = 1
     decay_norm_and_bias: bool = True
     backbone_lr_factor: NonNegativeFloat = 1.0
+    bias_lr_factor: PositiveFloat = 1.0
+    frozen: list[str] = field(default_factory=list)
+    recompute_bn: NonNegativeInt = 0
     log_every: PositiveInt = 20
     evaluate_every: PositiveInt | None = None
     save_every: PositiveInt | None = 200

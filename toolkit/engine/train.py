@@ -21,6 +21,7 @@ from toolkit.engine.evaluate import Evaluation
 from toolkit.engine.interrupt import Interrupted, StopRequest
 from toolkit.engine.log import RunLog, table
 from toolkit.engine.parameters import parameter_groups
+from toolkit.engine.recompute_bn import recompute_bn
 from toolkit.engine.run_folder import RunFolder
 from toolkit.engine.schedules import warmed_up
 from toolkit.engine.settings import TrainSettings
@@ -50,7 +51,8 @@ class Job:
 
     batches: endless batches from a step on. evaluate: one evaluation, or None without validation data.
     best_metric: the number that decides which weights are kept as best. step_images: images a step, of all processes.
-    metadata: written into every weights file.
+    metadata: written into every weights file. statistics: the batches over which batch normalisation is recomputed at
+    the end, the same in every process, or None.
     """
 
     model: VisionModel
@@ -66,6 +68,7 @@ class Job:
     log: RunLog
     config_text: str
     metadata: dict[str, Any] = field(default_factory=dict)
+    statistics: Callable[[], Iterable[Batch]] | None = None
 
 
 def train(fabric: Any, job: Job, settings: TrainSettings, state: TrainState | None = None) -> dict[str, float | None]:
@@ -99,6 +102,9 @@ def train(fabric: Any, job: Job, settings: TrainSettings, state: TrainState | No
         batches = _fetched(job.batches(step), window)
         while True:
             last = step == settings.steps
+            if last and job.statistics and evaluated != step:
+                number = recompute_bn(job.model, job.statistics())
+                job.log.line(f"batch normalisation: statistics of {number} batches")
             if job.evaluate and evaluated != step and (last or _due(step, settings.evaluate_every)):
                 try:
                     metrics = _evaluate(fabric, job, step, best, stop, progress)
@@ -145,6 +151,8 @@ def _prepare(
         job.rule.lr,
         backbone_lr_factor=settings.backbone_lr_factor,
         decay_norm_and_bias=settings.decay_norm_and_bias,
+        bias_lr_factor=settings.bias_lr_factor,
+        frozen=settings.frozen,
     )
     if not groups:
         raise UserError(Problem("train", "no parameter of the model is trained", "unfreeze a part"))

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from toolkit.errors import ConfigError, Problem, did_you_mean
 
-MEDIAN_FREQUENCY = "median_frequency"
-"""Computed from the training set (`data/frequencies.py`) before a loss is constructed."""
+COMPUTED = ("median_frequency", "median_frequency_labelled", "median_frequency_global")
+"""Names of weights that are computed from the training set (`data/frequencies.py`) before a loss is constructed."""
 
 PRESETS: dict[str, tuple[float, ...]] = {
     # Sky, Building, Pole, Road, Pavement, Tree, SignSymbol, Fence, Car, Pedestrian, Bicyclist: `class_weighting` in
@@ -18,16 +18,21 @@ PRESETS: dict[str, tuple[float, ...]] = {
 }
 
 
+def is_computed(weights: object) -> bool:
+    """Whether `class_weights` is a name that stands for numbers of the training set."""
+    return isinstance(weights, str) and weights in COMPUTED
+
+
 def resolve_class_weights(weights: list[float] | str | None) -> Tensor | None:
     """(K,) float32, or None. Raises ConfigError for an unknown preset, a negative weight or only zeros."""
     if weights is None:
         return None
-    if weights == MEDIAN_FREQUENCY:
-        problem = f"class_weights '{MEDIAN_FREQUENCY}' has to be computed from the training set first"
+    if is_computed(weights):
+        problem = f"class_weights '{weights}' has to be computed from the training set first"
         raise ConfigError(Problem("", problem, "pass the list that median_frequency_weights gives"))
     if isinstance(weights, str):
         if weights not in PRESETS:
-            known = [*PRESETS, MEDIAN_FREQUENCY]
+            known = [*PRESETS, *COMPUTED]
             raise ConfigError(Problem("", f"no class weights are called '{weights}'", did_you_mean(weights, known)))
         weights = list(PRESETS[weights])
     values = torch.tensor(weights, dtype=torch.float32)

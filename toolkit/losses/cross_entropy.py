@@ -20,7 +20,9 @@ from toolkit.samples import IGNORE_INDEX
 class CrossEntropy(PixelLoss):
     """Mean over the counted pixels of -log softmax(logits)[label], in float32 whatever the precision.
 
-    class_weights: one factor a class, or the name of a preset (`losses/class_weights.py`).
+    class_weights: one factor a class, the name of a preset (`losses/class_weights.py`), or `median_frequency`,
+    `median_frequency_labelled` or `median_frequency_global`: the median of the classes' frequencies in the training set
+    over each one's own, by the definitions A, B and C of `data/frequencies.py`.
     normalise: what the sum of weighted terms is divided by: `weights`, the sum of the class weights of the counted
     pixels (`torch.nn.CrossEntropyLoss`), or `pixels`, their number (Caffe's SoftmaxWithLoss, which SegNet was trained
     with: caffe-segnet `softmax_loss_layer.cpp`). Without class weights the two are the same.

@@ -6,8 +6,9 @@ Scripts/test_bayesian_segnet.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +16,15 @@ from torch import Tensor, nn
 from toolkit.bounds import PositiveInt
 from toolkit.errors import PartsError, Problem
 from toolkit.heads.pixel import PixelHead
-from toolkit.models.vision_model import VisionModel
 from toolkit.ops.argmax import best_classes
 from toolkit.ops.resize import pixel_positions, resize, resize_positions, upsample
 from toolkit.samples import Batch, LabelMap
+
+if TYPE_CHECKING:  # it imports this file
+    from toolkit.models.vision_model import VisionModel
+
+_SEED = 20150915
+"""Any number would do."""
 
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
@@ -29,10 +35,7 @@ def sampled_dropout(model: nn.Module) -> Iterator[None]:
 
     Modes are put back at the end. Raises PartsError for a model without dropout, whose samples would be all alike.
     """
-    layers = [module for module in model.modules() if isinstance(module, _DROPOUTS) and module.p > 0]
-    if not layers:
-        advice = "set `dropout_after` on the backbone and the neck, or predict without sampling"
-        raise PartsError(Problem("model", "Monte-Carlo prediction needs dropout, and the model has none", advice))
+    layers = _dropouts(model)
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     for layer in layers:
@@ -42,6 +45,31 @@ def sampled_dropout(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+def _dropouts(model: nn.Module) -> Sequence[nn.Module]:
+    """The active dropout layers. Raises PartsError when there are none."""
+    layers = [module for module in model.modules() if isinstance(module, _DROPOUTS) and module.p > 0]
+    if not layers:
+        advice = "set `dropout_after` on the backbone and the neck, or predict without sampling"
+        raise PartsError(Problem("model", "Monte-Carlo prediction needs dropout, and the model has none", advice))
+    return layers
+
+
+def refuse_without_dropout(model: VisionModel) -> None:
+    """Raises PartsError for a model whose predictions cannot be sampled: no dropout, or no `pixel` head."""
+    _dropouts(model)
+    if not isinstance(model.head, PixelHead):
+        found = type(model.head).__name__
+        raise PartsError(Problem("model", f"Monte-Carlo prediction needs a pixel head, found {found}"))
+
+
+def seeded_monte_carlo(model: VisionModel, batch: Batch, samples: PositiveInt) -> list[LabelMap]:
+    """`monte_carlo_predict` with draws from a fixed seed; torch's global generators are left as they were."""
+    device = batch.images.device
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(_SEED)
+        return monte_carlo_predict(model, batch, samples)
 
 
 @torch.no_grad()
@@ -68,9 +96,8 @@ def monte_carlo_predict(model: VisionModel, batch: Batch, samples: PositiveInt =
     the classes, 0 to 0.25. The paper samples 50 times; the official script draws 4 (SegNet) or 8 (SegNet-Basic).
     Draws come from torch's global generator. Raises PartsError without dropout or without a `pixel` head.
     """
-    head = model.head
-    if not isinstance(head, PixelHead):
-        raise PartsError(Problem("model", f"Monte-Carlo prediction needs a pixel head, found {type(head).__name__}"))
+    refuse_without_dropout(model)
+    head = cast(PixelHead, model.head)
     with sampled_dropout(model):
         mean, variance = sample_probabilities(model, model.prepared(batch), samples)
     uncertainty = variance.mean(1, keepdim=True)

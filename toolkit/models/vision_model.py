@@ -8,8 +8,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from toolkit.bounds import PositiveInt
 from toolkit.contracts import Backbone, FeaturePyramid, Head, Neck, PixelStats, PyramidSpec, Transform
 from toolkit.errors import DataError, PartsError, Problem
+from toolkit.models.monte_carlo import refuse_without_dropout, seeded_monte_carlo
 from toolkit.ops.padding import Pad, check_size, legal_size, mirror, mirror_each, pad_targets
 from toolkit.samples import Batch, Prediction
 
@@ -22,6 +24,8 @@ class VisionModel(nn.Module):
     Images enter as (N, C, H, W) RGB (or gray) uint8 0..255, or float 0..1, and are normalised here by
     `backbone.pixel_stats`, so that weights and pixels cannot drift apart. What a method returns never depends on
     `training`.
+
+    samples: passes a prediction; see `predict`. Raises PartsError for more than 1 without dropout and a `pixel` head.
 
     Sizes. `spec.sizes` says which heights and widths the parts can take. For any other size, illegal_sizes="refuse"
     raises ImageSizeError with the nearest legal sizes; "pad" mirrors the images at the bottom and right up to the next
@@ -45,6 +49,7 @@ class VisionModel(nn.Module):
         classes: Sequence[str],
         palette: Sequence[tuple[int, int, int]] = (),
         illegal_sizes: IllegalSizes = "pad",
+        samples: PositiveInt = 1,
     ) -> None:
         super().__init__()
         if palette and len(palette) != len(classes):
@@ -55,6 +60,9 @@ class VisionModel(nn.Module):
         self.classes = tuple(classes)
         self.palette = tuple((red, green, blue) for red, green, blue in palette)
         self.illegal_sizes = illegal_sizes
+        self.samples = samples
+        if samples > 1:
+            refuse_without_dropout(self)
         self.transforms: tuple[Transform, ...] = ()
         """What evaluation does to a picture before the model sees it (a resize, say); set when a model is restored."""
         stats = backbone.pixel_stats
@@ -110,7 +118,11 @@ class VisionModel(nn.Module):
         """One prediction an image, in original pixels, on the CPU. Raises as `forward`.
 
         Leaves `training` as it is: call `eval()` first, unless dropout or batch statistics are meant to be active.
+        With `samples` above 1 the answer is the mean of so many passes with dropout (`models/monte_carlo.py`); the same
+        images always give the same, because the draws have a seed of their own.
         """
+        if self.samples > 1:
+            return list(seeded_monte_carlo(self, batch, self.samples))
         return self.head.predict(self.pyramid(self.prepared(batch)), batch)
 
     def prepared(self, batch: Batch) -> Tensor:

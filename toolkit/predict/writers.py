@@ -12,12 +12,14 @@ from toolkit.errors import ConfigError, Problem, UserError, did_you_mean
 from toolkit.predict.detection_writers import CocoWriter, CsvWriter, YoloWriter
 from toolkit.predict.mask_writer import MaskWriter
 from toolkit.predict.overlay_writer import OverlayWriter
+from toolkit.predict.uncertainty_writer import UncertaintyWriter
 from toolkit.predict.writer import Writer
 from toolkit.samples import Prediction
 
 WRITERS: dict[str, type[Writer]] = {
     "mask": MaskWriter,
     "overlay": OverlayWriter,
+    "uncertainty": UncertaintyWriter,
     "coco": CocoWriter,
     "yolo": YoloWriter,
     "csv": CsvWriter,

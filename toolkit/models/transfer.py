@@ -1,0 +1,173 @@
+"""Starting from another model's weights: what fits is taken, classes are matched by name, and everything is reported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from toolkit.errors import CheckpointError, Problem, did_you_mean
+from toolkit.heads.image import ImageHead
+from toolkit.heads.pixel import PixelHead
+from toolkit.heads.rcnn import RcnnHead
+from toolkit.models.vision_model import VisionModel
+
+_SHOWN = 3
+
+
+class Transfer(NamedTuple):
+    """What `transfer` did. Names of the model's tensors, except `unused`, which are the file's.
+
+    loaded: now as in the file. matched: rows of the classes that both know, by name; other rows keep their start values.
+    mismatched: other shapes; left as they were. missing: not in the file; left as they were. unused: only in the file.
+    known, new: classes of the model that the file knows, and that it does not (both empty when it names no classes).
+    """
+
+    loaded: tuple[str, ...]
+    matched: tuple[str, ...]
+    mismatched: tuple[str, ...]
+    missing: tuple[str, ...]
+    unused: tuple[str, ...]
+    known: tuple[str, ...] = ()
+    new: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """The report for people, a few lines."""
+        total = len(self.loaded) + len(self.matched) + len(self.mismatched) + len(self.missing)
+        lines = [f"{len(self.loaded) + len(self.matched)} of {total} tensors loaded"]
+        if self.matched:
+            words = f"{len(self.known)} classes matched by name in {_some(self.matched)}"
+            lines.append(words + (f"; new: {', '.join(self.new[:12])}{_more(self.new, 12)}" if self.new else ""))
+        for what, names in (
+            ("of another shape, left as they were", self.mismatched),
+            ("not in the file, left as they were", self.missing),
+            ("of the file unused", self.unused),
+        ):
+            if names:
+                lines.append(f"{len(names)} {what}: {_some(names)}")
+        return lines
+
+
+def transfer(
+    model: VisionModel,
+    state: Mapping[str, Tensor],
+    classes: Sequence[str] = (),
+    renamed: Mapping[str, str] | None = None,
+    where: str | Path = "",
+) -> Transfer:
+    """Copies into a model what fits of another model's state dict.
+
+    classes: of the model the weights are of, in the order of its labels; () when unknown. In the layers that have rows
+    for each class (the last of a head) a class gets its own row, wherever it stands in the two lists, and a class that
+    the file does not know keeps its start values. Without `classes` such a layer is taken when its shape fits.
+    renamed: beginnings of names in the file and what they are called in the model, {head.classifier: neck.project}.
+    where: the file, for messages. Raises CheckpointError when nothing fits, or a name to be changed does not occur.
+    """
+    state = _renamed(state, renamed or {}, str(where))
+    own = model.state_dict()
+    rows = _class_rows(model) if classes and tuple(classes) != model.classes else {}
+    changed: dict[str, Tensor] = {}
+    matched, mismatched = [], []
+    for name in (name for name in own if name in state):
+        mine, given = own[name], state[name]
+        if name in rows and _only_rows_differ(mine, given, rows[name], len(model.classes), len(classes)):
+            changed[name] = _rows_by_name(mine, given, rows[name], model.classes, classes)
+            matched.append(name)
+        elif mine.shape == given.shape:
+            changed[name] = given
+        else:
+            mismatched.append(name)
+    if own and not changed:
+        raise CheckpointError(_nothing_fits(own, state, mismatched, str(where)))
+    model.load_state_dict(changed, strict=False)
+    return Transfer(
+        loaded=tuple(name for name in changed if name not in matched),
+        matched=tuple(matched),
+        mismatched=tuple(mismatched),
+        missing=tuple(name for name in own if name not in state),
+        unused=tuple(name for name in state if name not in own),
+        known=tuple(name for name in model.classes if name in classes),
+        new=tuple(name for name in model.classes if classes and name not in classes),
+    )
+
+
+class _Rows(NamedTuple):
+    """Layout of a tensor's first dimension: `before` rows of no class (background), then `each` rows a class."""
+
+    before: int
+    each: int
+
+
+def _class_rows(model: VisionModel) -> dict[str, _Rows]:
+    """The model's tensors that have rows for each class."""
+    head = model.head
+    layers: dict[nn.Module, _Rows] = {}
+    if isinstance(head, PixelHead):
+        layers = {head.classifier: _Rows(0, 1)}
+    elif isinstance(head, ImageHead):
+        layers = {head.layers.linears[-1]: _Rows(0, 1)}
+    elif isinstance(head, RcnnHead):
+        layers = {head.roi.classes: _Rows(1, 1)}
+        deltas = {"class_and_background": _Rows(4, 4), "class": _Rows(0, 4)}.get(head.roi.settings.boxes)
+        layers |= {head.roi.deltas: deltas} if deltas else {}
+    names = {module: name for name, module in model.named_modules()}
+    return {f"{names[layer]}.{kind}": rows for layer, rows in layers.items() for kind in ("weight", "bias")}
+
+
+def _only_rows_differ(mine: Tensor, given: Tensor, rows: _Rows, count: int, file_count: int) -> bool:
+    lengths = [rows.before + rows.each * number for number in (count, file_count)]
+    return [mine.shape[0], given.shape[0]] == lengths and mine.shape[1:] == given.shape[1:]
+
+
+def _rows_by_name(
+    mine: Tensor, given: Tensor, rows: _Rows, classes: Sequence[str], file_classes: Sequence[str]
+) -> Tensor:
+    result = mine.clone()
+    result[: rows.before] = given[: rows.before].to(mine)
+    places = {name: position for position, name in enumerate(file_classes)}
+    for position, name in enumerate(classes):
+        if name in places:
+            to, source = (rows.before + rows.each * place for place in (position, places[name]))
+            result[to : to + rows.each] = given[source : source + rows.each].to(mine)
+    return result
+
+
+def _renamed(state: Mapping[str, Tensor], changes: Mapping[str, str], where: str) -> dict[str, Tensor]:
+    """The state dict with the beginnings of its names changed; whole parts of a name only."""
+    result, used = {}, set[str]()
+    for name, tensor in state.items():
+        old = next((old for old in changes if name == old or name.startswith(f"{old}.")), None)
+        if old is not None:
+            used.add(old)
+            name = changes[old] + name[len(old) :]
+        result[name] = tensor
+    parts = {name.rpartition(".")[0] for name in state}
+    problems = [
+        Problem(where, f"has no tensor whose name begins with '{old}'", did_you_mean(old, parts))
+        for old in changes
+        if old not in used
+    ]
+    if problems:
+        raise CheckpointError(problems)
+    return result
+
+
+def _nothing_fits(
+    own: Mapping[str, Tensor], state: Mapping[str, Tensor], mismatched: Sequence[str], where: str
+) -> Problem:
+    if mismatched:
+        name = mismatched[0]
+        shapes = f"{tuple(state[name].shape)} in the file, {tuple(own[name].shape)} in the model"
+        return Problem(where, f"no tensor fits this model: {name} is {shapes}", "it is of another architecture")
+    message = f"shares no tensor with this model: it has {_some(list(state))}, the model {_some(list(own))}"
+    return Problem(where, message, "model.init_rename changes the beginnings of names")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + _more(names, _SHOWN)
+
+
+def _more(names: Sequence[str], shown: int) -> str:
+    return " ..." if len(names) > shown else ""
