@@ -110,8 +110,31 @@ def make_image_maps(root: Path) -> dict[str, Any]:
     return {"root": str(root), "classes": ["depth"]}
 
 
+def make_voc_segmentation(root: Path) -> dict[str, Any]:
+    (root / "ImageSets/Segmentation").mkdir(parents=True)
+    (root / "ImageSets/Segmentation/val.txt").write_text("".join(f"2007_{index}\n" for index in range(4)))
+    (root / "SegmentationClass").mkdir()
+    for index in range(5):  # one more than the list names
+        picture(root / f"JPEGImages/2007_{index}.jpg", index)
+        stored = Image.fromarray(np.resize(np.array([0, 15, 20, 255], np.uint8), SIZE))
+        stored.putpalette(np.arange(768, dtype=np.uint8).tobytes())
+        stored.save(root / f"SegmentationClass/2007_{index}.png")
+    return {"root": str(root), "split": "val"}
+
+
+def make_cityscapes(root: Path) -> dict[str, Any]:
+    for index in range(4):
+        place = f"train/{'aachen' if index % 2 else 'bonn'}/street_{index}"
+        picture(root / f"leftImg8bit/{place}_leftImg8bit.png", index)
+        mask(root / f"gtFine/{place}_gtFine_labelIds.png", 34)
+        mask(root / f"gtFine/{place}_gtFine_labelTrainIds.png", 19)
+        picture(root / f"gtFine/{place}_gtFine_color.png", index)
+    return {"root": str(root), "split": "train"}
+
+
 MINIATURES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "camvid": make_camvid,
+    "cityscapes": make_cityscapes,
     "coco": make_coco,
     "image_folder": make_image_folder,
     "image_maps": make_image_maps,
@@ -119,6 +142,7 @@ MINIATURES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "image_values": make_image_values,
     "shapes": make_shapes,
     "voc": make_voc,
+    "voc_segmentation": make_voc_segmentation,
     "yolo": make_yolo,
 }
 

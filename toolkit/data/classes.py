@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from toolkit.data.imagenet_synsets import SYNSETS
 from toolkit.errors import ConfigError, Problem, did_you_mean
 
 Color = tuple[int, int, int]
@@ -138,6 +139,8 @@ _PRESETS = {
     "voc20": ClassTable(_VOC20, default_palette(21)[1:]),
     "voc21": ClassTable(("background", *_VOC20), default_palette(21)),
     "cityscapes19": _CITYSCAPES,
+    "imagenet1000": ClassTable(SYNSETS, default_palette(len(SYNSETS))),
+    "digits": ClassTable(tuple("0123456789"), default_palette(10)),
     "coco80": ClassTable(_COCO80, default_palette(81)[1:]),
     "bccd": ClassTable(("RBC", "WBC", "Platelets"), ((220, 20, 60), (70, 130, 180), (255, 200, 0))),
     "em_membranes": ClassTable(("membrane", "cell"), ((0, 0, 0), (255, 255, 255))),
