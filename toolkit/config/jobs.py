@@ -32,7 +32,7 @@ from toolkit.engine.environment import environment
 from toolkit.engine.evaluate import Evaluation, evaluate
 from toolkit.engine.interrupt import StopRequest
 from toolkit.engine.log import RunLog
-from toolkit.engine.process import make_fabric
+from toolkit.engine.process import leave, make_fabric
 from toolkit.engine.run_folder import RunFolder
 from toolkit.engine.settings import TrainSettings
 from toolkit.engine.train import Job, train
@@ -74,6 +74,7 @@ def run_training(
     _say_start(log, config, taken, computed_weights(asked, config) if config is not asked else [])
     metrics = train(fabric, job, config.train, state)
     log.line(f"done: {config.train.steps} steps; {folder.path}")
+    leave(fabric)
     return {"run": str(folder.path), "step": config.train.steps, "metrics": metrics}
 
 

@@ -71,3 +71,10 @@ def make_fabric(settings: TrainSettings) -> Any:
     )
     fabric.launch()
     return fabric
+
+
+def leave(fabric: Any) -> None:
+    """Ends the work of several processes together; without it, the first to exit can leave the others waiting."""
+    if fabric.world_size > 1 and torch.distributed.is_initialized():
+        fabric.barrier()
+        torch.distributed.destroy_process_group()

@@ -138,7 +138,7 @@ def train(fabric: Any, job: Job, settings: TrainSettings, state: TrainState | No
             window.took(job.step_images, 0.0)
             progress.update(step, f"loss {sum(terms.values()):.4g}")
             if _due(step, settings.log_every) or step == settings.steps:
-                _log(job, step, rate, window, progress)
+                _log(fabric, job, step, rate, window, progress)
     return metrics
 
 
@@ -261,9 +261,17 @@ def _scaler(fabric: Any) -> dict[str, Any]:
     return dict(fabric.strategy.precision.state_dict())
 
 
-def _log(job: Job, step: int, rate: float, window: LogWindow, progress: Progress) -> None:
+def _over_processes(fabric: Any, means: dict[str, float]) -> dict[str, float]:
+    """Every process sees its own share of each batch; the log tells of all of it."""
+    if fabric.world_size == 1:
+        return means
+    values = fabric.all_reduce(torch.tensor(list(means.values()), device=fabric.device), reduce_op="mean")
+    return dict(zip(means, values.tolist(), strict=True))
+
+
+def _log(fabric: Any, job: Job, step: int, rate: float, window: LogWindow, progress: Progress) -> None:
     """One event and one line for the steps since the last."""
-    means, speed = window.means(), window.speed()
+    means, speed = _over_processes(fabric, window.means()), window.speed()
     norm = means.pop("gradient_norm", None)
     epoch = step * job.step_images / max(job.images_per_epoch, 1)
     extra = {"gradient_norm": norm} if norm is not None else {}
