@@ -240,6 +240,10 @@ class Dataset(ABC):
     def __getitem__(self, index: int) -> Sample:
         """Reads one sample. Raises DataError naming the file that is missing, unreadable or wrong."""
 
+    def image_sizes(self) -> np.ndarray | None:
+        """(N, 2) height and width of each image, 0 where unknown; None when nothing is known without opening them."""
+        return None
+
 
 class Transform(ABC):
     """(Sample, seed) -> Sample. Randomness is a pure function of the seed, so workers and resume change nothing."""

@@ -73,7 +73,7 @@ def test_equal_to_the_kit(seed: int, style: str, plus_one: bool) -> None:
     numbers = evaluator.compute()
     expected = [devkit(predictions, truths, label, style, float(plus_one)) for label in range(len(NAMES))]
     for name, ap in zip(NAMES, expected, strict=True):
-        assert numbers[f"AP/{name}"] == (None if ap is None else pytest.approx(ap, abs=1e-12)), name
+        assert numbers[f"AP@0.5/{name}"] == (None if ap is None else pytest.approx(ap, abs=1e-12)), name
     assert numbers["mAP@0.5"] == pytest.approx(np.mean([ap for ap in expected if ap is not None]), abs=1e-12)
 
 
@@ -86,7 +86,7 @@ def detections(boxes: list[list[float]], scores: list[float]) -> Detections:
 def ap(style: str, found: Detections, boxes: Boxes) -> float | None:
     evaluator = VocEvaluator(["a"], style)
     evaluator.update([found], [Truth("x", 1, (100, 100), boxes=boxes)])
-    return evaluator.compute()["AP/a"]
+    return evaluator.compute()["AP@0.5/a"]
 
 
 def test_worked_by_hand() -> None:

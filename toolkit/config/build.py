@@ -6,10 +6,13 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from toolkit.config.schema import MISSING, arguments_of
 from toolkit.config.sections import Config, PartSpec, SplitSection
 from toolkit.config.source import dotted
 from toolkit.contracts import Dataset, Evaluator, OptimizerRule, Schedule, Transform
+from toolkit.data.aspect_groups import aspect_groups
 from toolkit.data.classes import ClassTable, class_table, default_palette
 from toolkit.data.computed_weights import ComputedWeights
 from toolkit.errors import ConfigError, DataError, PartsError, Problem, UserError
@@ -84,6 +87,20 @@ def build_dataset(config: Config, split: str) -> Dataset:
     if config.data.classes is not None and tuple(dataset.classes) != tuple(context["classes"]):
         raise ConfigError(_class_lists_differ(f"data.{split}.dataset", dataset.classes, context["classes"]))
     return dataset
+
+
+def aspect_groups_of(config: Config, dataset: Dataset) -> np.ndarray | None:
+    """Groups of the training images for the loader, or None when the config asks for none.
+
+    Raises ConfigError for a data set that does not know the sizes of its images.
+    """
+    if not config.data.group_by_aspect:
+        return None
+    sizes = dataset.image_sizes()
+    if sizes is None or not np.any(sizes):
+        message = "the training data set does not say the sizes of its images, so they cannot be grouped"
+        raise ConfigError(Problem("data.group_by_aspect", message, "set it to false"))
+    return aspect_groups(sizes)
 
 
 def _class_lists_differ(where: str, found: Sequence[str], wanted: Sequence[str]) -> Problem:

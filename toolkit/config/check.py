@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 
 from toolkit.config.build import (
+    aspect_groups_of,
     build_dataset,
     build_evaluators,
     build_model,
@@ -114,7 +115,8 @@ def _check_model(
 
 def _one_step(report: Report, config: Config, model: VisionModel, dataset: Dataset) -> None:
     transforms = build_transforms(config, "train")
-    loader = train_loader(dataset, transforms, config.data.batch_size, config.seed, 0, 1)
+    groups = aspect_groups_of(config, dataset)
+    loader = train_loader(dataset, transforms, config.data.batch_size, config.seed, 0, 1, groups=groups)
     batch: Batch = next(iter(loader))
     torch.manual_seed(config.seed)
     losses = model.train().loss(batch)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from toolkit.config.build import (
+    aspect_groups_of,
     build_dataset,
     build_evaluators,
     build_model,
@@ -137,13 +138,14 @@ def _job(
 ) -> Job:
     settings, data = config.train, config.data
     pin = fabric.device.type == "cuda"
+    groups = aspect_groups_of(config, datasets["train"])
 
     def batches(step: int) -> Any:
         start = step * settings.accumulate
         stop = settings.steps * settings.accumulate
         return train_loader(
             datasets["train"], build_transforms(config, "train"), data.batch_size, config.seed, start, stop,
-            data.workers, True, pin, fabric.global_rank, fabric.world_size,
+            data.workers, True, pin, fabric.global_rank, fabric.world_size, groups,
         )  # fmt: skip
 
     def statistics() -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import cv2
+import numpy as np
 import torch
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
@@ -114,14 +115,15 @@ def train_loader(
     pin_memory: bool = False,
     rank: int = 0,
     world_size: int = 1,
+    groups: np.ndarray | None = None,
 ) -> Loader:
     """An endless loader (or up to batch `stop`) that begins at batch number `start`.
 
     batch_size counts the samples of all processes together; see `StepBatches`. With gradient accumulation over n
     batches a step, step s begins at batch s * n. workers: processes; 0 reads in this one. The batches do not depend
-    on `workers`.
+    on `workers`. groups: (N,) integers; batches are of one group each where that can be.
     """
-    batches = StepBatches(len(dataset), batch_size, seed, start, stop, shuffle, rank, world_size)
+    batches = StepBatches(len(dataset), batch_size, seed, start, stop, shuffle, rank, world_size, groups)
     seeded = SeededDataset(dataset, Pipeline(transforms), seed)
     return Loader(dataset, batches, _torch_loader(seeded, batches, workers, pin_memory))
 

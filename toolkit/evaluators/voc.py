@@ -61,11 +61,11 @@ class VocEvaluator(Evaluator):
         return self._curves
 
     def compute(self) -> dict[str, float | None]:
-        """mAP@0.5 and AP/<class>."""
+        """mAP@0.5 and AP@0.5/<class>."""
         by_class = [curve.ap for curve in self.curves()]
         defined = [ap for ap in by_class if ap is not None]
         numbers: dict[str, float | None] = {self.metric: float(np.mean(defined)) if defined else None}
-        return numbers | {f"AP/{name}": ap for name, ap in zip(self.classes, by_class, strict=True)}
+        return numbers | {f"AP@0.5/{name}": ap for name, ap in zip(self.classes, by_class, strict=True)}
 
     def tables(self) -> list[tuple[str, list[str], list[list[str]]]]:
         """AP of every class with the number of its true boxes and detections; the mean last."""

@@ -94,6 +94,10 @@ class VocDataset(Dataset):
         """Reads an image and its boxes."""
         return self.index.sample(index, self.root)
 
+    def image_sizes(self) -> np.ndarray:
+        """As annotated."""
+        return self.index.sizes
+
     def describe(self) -> str:
         """Counts, mended boxes, and the table of label, name and boxes."""
         return self.index.describe(self.classes, self.category_ids)
