@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import click
@@ -45,5 +46,5 @@ def command(kind: str | None, as_json: bool) -> None:
 def _show(part: dict[str, Any]) -> None:
     click.echo(f"  {part['name']}" + (f"  - {part['summary']}" if part["summary"] else ""))
     for parameter in part["parameters"]:
-        default = "" if parameter["required"] else f" = {parameter['default']!r}"
+        default = "" if parameter["required"] else f" = {json.dumps(parameter['default'])}"
         click.echo(f"      {parameter['name']}: {parameter['type']}{default}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from typing import Any
 
 import toolkit.config.load  # noqa: F401 - registers the parts
 from toolkit.config.plain import to_plain
-from toolkit.config.schema import MISSING, arguments_of, describe_type
+from toolkit.config.schema import MISSING, arguments_of, describe_type, without_none
 from toolkit.contracts import REGISTRIES
 from toolkit.data.classes import class_table, preset_names
 
@@ -25,17 +26,24 @@ def catalogue(kind: str | None = None) -> dict[str, list[dict[str, Any]]]:
 
 def _entry(name: str, cls: type, injected: tuple[str, ...]) -> dict[str, Any]:
     summary = (inspect.getdoc(cls) or "").split("\n\n")[0].replace("\n", " ")
-    parameters = [
-        {
-            "name": argument.name,
-            "type": describe_type(argument.annotation),
-            "required": argument.default is MISSING,
-            "default": None if argument.default is MISSING else _plain(argument.default),
-        }
-        for argument in arguments_of(cls).values()
-        if argument.name not in injected
-    ]
+    parameters = _parameters(cls, injected)
     return {"name": name, "summary": summary, "parameters": parameters}
+
+
+def _parameters(cls: type, hidden: tuple[str, ...] = (), prefix: str = "") -> list[dict[str, Any]]:
+    """A constructor's parameters; those of a nested settings dataclass by their dotted names."""
+    found = []
+    for argument in arguments_of(cls).values():
+        if argument.name in hidden:
+            continue
+        nested, _ = without_none(argument.annotation)
+        if isinstance(nested, type) and dataclasses.is_dataclass(nested):
+            found += _parameters(nested, prefix=f"{prefix}{argument.name}.")
+            continue
+        entry = {"name": prefix + argument.name, "type": describe_type(argument.annotation)}
+        required = argument.default is MISSING
+        found.append({**entry, "required": required, "default": None if required else _plain(argument.default)})
+    return found
 
 
 def _plain(default: Any) -> Any:
