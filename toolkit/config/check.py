@@ -64,7 +64,9 @@ def check_config(config: Config, *, full: bool = False) -> Report:
     """
     report = Report()
     splits = [split for split in _SPLITS if getattr(config.data, split) is not None]
-    datasets = {split: report.attempt(build_dataset, config, split) for split in splits}
+    datasets = {split: report.attempt(build_dataset, config, split) for split in splits if split != "test"}
+    if "test" in splits:
+        datasets["test"] = _test_split(report, config)
     present = {split: dataset for split, dataset in datasets.items() if dataset is not None}
     report.facts += [f"data    {split}: {_counted(dataset)}" for split, dataset in present.items()]
     table = report.attempt(classes_of, config, present.get("train")) if _has_classes(config, present) else None
@@ -87,6 +89,15 @@ def check_config(config: Config, *, full: bool = False) -> Report:
     elif not config.evaluate.evaluators:
         report.warnings.append(Problem("evaluate.evaluators", "no evaluator: nothing will be measured"))
     return report
+
+
+def _test_split(report: Report, config: Config) -> Dataset | None:
+    """Training does not touch the test images, which many a copy of a data set lacks: that is no error."""
+    try:
+        return build_dataset(config, "test")
+    except UserError as error:
+        report.warnings += [problem._replace(suggestion="training does not need it") for problem in error.problems]
+        return None
 
 
 def _counted(dataset: Dataset) -> str:
