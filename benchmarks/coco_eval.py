@@ -172,6 +172,7 @@ def main() -> None:
             print(f"{name}: not installed ({error})")
             continue
         rows.append((name, wall, processor, difference(own, arrays)))
+        print(f"{name}: {wall:.1f} s", file=sys.stderr)
     reference = {row[0]: row[2] for row in rows}.get("pycocotools")
     print(f"{arguments.images} images, {arguments.truths} boxes, {arguments.detections} detections")
     for name, wall, processor, differs in rows:
