@@ -180,3 +180,13 @@ def test_damaged_annotations_are_named(tmp_path):
     (root / "annotations/instances_train.json").write_text(json.dumps({"images": []}))
     with pytest.raises(DataError, match=r"instances_train\.json: is unreadable"):
         Shapes(str(root), "train", "boxes", **SMALL)
+
+
+def test_the_largest_shape_is_the_class_of_the_image(made):
+    maps, images = (Shapes(str(made), "val", target, **SMALL) for target in ("label_map", "largest"))
+    assert images.classes == maps.classes[1:]
+    for index in range(len(images)):
+        sample, labels = images[index], maps[index].label_map
+        areas = {label: (labels == label).sum() for label in range(1, 7)}
+        assert areas[sample.image_label + 1] == max(areas.values()) > 0
+        assert sample.label_map is None

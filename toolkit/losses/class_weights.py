@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -35,7 +37,6 @@ def resolve_class_weights(weights: list[float] | str | None) -> Tensor | None:
             known = [*PRESETS, *COMPUTED]
             raise ConfigError(Problem("", f"no class weights are called '{weights}'", did_you_mean(weights, known)))
         weights = list(PRESETS[weights])
-    values = torch.tensor(weights, dtype=torch.float32)
-    if values.numel() == 0 or not bool(torch.isfinite(values).all()) or bool((values < 0).any()) or values.sum() == 0:
+    if not all(math.isfinite(weight) and weight >= 0 for weight in weights) or not any(weights):
         raise ConfigError(Problem("", f"class_weights must be finite, not negative and not all zero: {weights}"))
-    return values
+    return torch.tensor(weights, dtype=torch.float32)

@@ -28,14 +28,15 @@ class Shapes(Dataset):
     count_val, image_size (height, width), seed and texture (strength of patterns, 0..1) say what is made; a folder
     made otherwise is refused.
     target: "label_map" gives label maps of 7 classes, the first being the background; "boxes" gives boxes of the 6
-    shapes; "both" gives both with the 7 classes' labels, so that no box has label 0.
+    shapes; "both" gives both with the 7 classes' labels, so that no box has label 0; "largest" gives one of the 6 shapes
+    an image, the one that covers most pixels.
     """
 
     def __init__(
         self,
         root: str,
         split: Literal["train", "val"],
-        target: Literal["label_map", "boxes", "both"] = "label_map",
+        target: Literal["label_map", "boxes", "both", "largest"] = "label_map",
         make: bool = True,
         count_train: PositiveInt = 240,
         count_val: PositiveInt = 60,
@@ -43,7 +44,7 @@ class Shapes(Dataset):
         seed: NonNegativeInt = 0,
         texture: Probability = 1.0,
     ) -> None:
-        self.classes, self.palette = class_table("shapes_boxes" if target == "boxes" else "shapes")
+        self.classes, self.palette = class_table("shapes_boxes" if target in ("boxes", "largest") else "shapes")
         self.split = split
         self.target = target
         self.root = Path(root)
@@ -56,9 +57,9 @@ class Shapes(Dataset):
         if not self.root.is_dir():
             raise DataError(Problem("", no_such("folder", self.root), "make: true makes it"))
         verify_shapes(self.root, recipe)
-        self.reader = LabelReader(self.classes)
+        self.reader = LabelReader(class_table("shapes").names)
         self.pairs = tuple(find_pairs(self.root / "images" / split, self.root / "masks" / split))
-        self.boxes = None if target == "label_map" else self._read_boxes()
+        self.boxes = None if target in ("label_map", "largest") else self._read_boxes()
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -70,6 +71,9 @@ class Shapes(Dataset):
             sample = Sample(image, name_in(self.root, pair.image), index, image.shape[:2])
         else:
             sample = read_pair(pair, self.root, index, self.reader)
+        if self.target == "largest" and sample.label_map is not None:
+            covered = np.bincount(sample.label_map.ravel(), minlength=1 + len(self.classes))[1 : 1 + len(self.classes)]
+            sample = sample._replace(label_map=None, image_label=int(covered.argmax()))
         boxes = None if self.boxes is None else self.boxes[index]
         return sample._replace(boxes=boxes, image_id=index + 1)
 
