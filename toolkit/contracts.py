@@ -197,6 +197,12 @@ class Neck(nn.Module, ABC):
 class Head(nn.Module, ABC):
     """(FeaturePyramid) -> raw outputs. The first constructor parameters are `spec` and `num_classes`."""
 
+    border: int = 0
+    """Image pixels at each edge that the map it reads does not cover; a prediction mirrors as many around the image.
+
+    A dense head sets it to its map's `spec.borders[i]`; one that answers for the whole image leaves it.
+    """
+
     @abstractmethod
     def forward(self, pyramid: FeaturePyramid) -> Any:
         """Raw outputs (logits ...): tensors only, so that a model can be exported. Never depends on `training`."""

@@ -35,6 +35,7 @@ class OneByOne(Head):
 
     def __init__(self, spec: PyramidSpec, num_classes: int, identity: bool = False) -> None:
         super().__init__()
+        self.border = spec.borders[0]
         self.classifier = nn.Identity() if identity else nn.Conv2d(spec.channels[0], num_classes, 1)
         self.seen: list[tuple[FeaturePyramid, Batch]] = []
 
@@ -165,6 +166,13 @@ def test_the_border_is_a_mirror_without_its_edge() -> None:
     assert torch.equal(prepared[..., 0, 2:8], batch.images[..., 2, :])
     assert torch.equal(prepared[..., 2:7, 9], batch.images[..., :, 3])
     assert torch.equal(prepared[..., 2:7, 8], batch.images[..., :, 4])
+
+
+def test_a_head_of_the_whole_image_gets_no_mirror() -> None:
+    model = echo(border=2)
+    model.head.border = 0  # as `Head` leaves it
+    batch = batch_of(picture(5, 6))
+    assert model.prepared(batch) is batch.images
 
 
 def unet(illegal_sizes: str = "pad") -> VisionModel:

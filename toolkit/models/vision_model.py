@@ -93,11 +93,8 @@ class VisionModel(nn.Module):
 
     @property
     def border(self) -> int:
-        """Image pixels that the output misses at each edge, 0 for padded convolutions.
-
-        A head that reads one map of several says that map's border as its attribute `border`.
-        """
-        return int(getattr(self.head, "border", max(self.spec.borders)))
+        """Image pixels that a dense output misses at each edge, 0 for padded convolutions."""
+        return self.head.border
 
     def forward(self, images: Tensor) -> Any:
         """The head's raw outputs for (N, C, H, W) images, after padding at the bottom and right if their size asks it.
