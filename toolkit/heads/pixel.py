@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from toolkit.bounds import PositiveInt, Probability
 from toolkit.contracts import HEADS, FeaturePyramid, Head, PixelLoss, PyramidSpec
 from toolkit.errors import PartsError, Problem
+from toolkit.layers.bilinear import bilinear_upsampling
 from toolkit.layers.identity import identity_
 from toolkit.losses.cross_entropy import CrossEntropy
 from toolkit.losses.labels import LabelError
@@ -19,6 +20,7 @@ from toolkit.ops.resize import Grid, pixel_positions, resize_positions, upsample
 from toolkit.samples import IGNORE_INDEX, Batch, LabelMap, Prediction
 
 Init = Literal["default", "he", "small", "identity", "noisy_identity"]
+Upsampling = Literal["half_pixel", "corner", "deconvolution"]
 
 
 @HEADS.register("pixel")
@@ -26,7 +28,9 @@ class PixelHead(Head):
     """One convolution from a map to the logits of K classes, (N, K, h, w) at the map's stride; K from 2 to 255.
 
     stride: which map (default: the finest). kernel_size: 1, or 3 with padding 1 (SegNet). loss: default cross-entropy.
-    dropout: element-wise, before the convolution. upsample: how cells lie in the image (`ops/resize.py`).
+    dropout: element-wise, before the convolution. upsample: how cells lie in the image (`ops/resize.py`), or
+    `deconvolution`: the logits leave the head at stride 1, through a fixed bilinear kernel a class that fades at the edges
+    (`layers/bilinear.py`), as in dilation's Cityscapes net; its K * (2 * stride)^2 numbers are not trained.
     label_sampling: `full` compares logits upsampled to pixels with every label; `corner` compares each cell with the
     label of the pixel it starts at, border + stride * i, and upsamples nothing (Yu and Koltun 2016, the official
     dilation code). interpolate: what a prediction upsamples: `logits`, or `probabilities` (that code again, on VOC,
@@ -46,7 +50,7 @@ class PixelHead(Head):
         kernel_size: Literal[1, 3] = 1,
         loss: PixelLoss | None = None,
         dropout: Probability = 0.0,
-        upsample: Grid = "half_pixel",
+        upsample: Upsampling = "half_pixel",
         label_sampling: Literal["full", "corner"] = "full",
         interpolate: Literal["logits", "probabilities"] = "logits",
         init: Init = "default",
@@ -56,7 +60,7 @@ class PixelHead(Head):
         self.index = 0 if stride is None else spec.index_of(stride, "head pixel")
         self.stride, self.border = spec.strides[self.index], spec.borders[self.index]
         self.loss_function = CrossEntropy() if loss is None else loss
-        self.grid: Grid = upsample
+        self.grid: Grid = "corner" if upsample == "corner" else "half_pixel"
         self.label_sampling = label_sampling
         self.interpolate = interpolate
         self.with_scores = False
@@ -64,10 +68,14 @@ class PixelHead(Head):
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Conv2d(spec.channels[self.index], num_classes, kernel_size, padding=kernel_size // 2)
         _initialise(self.classifier, init)
+        self.upsampling: nn.Module = nn.Identity()
+        if upsample == "deconvolution" and self.stride > 1:
+            self.upsampling = bilinear_upsampling(num_classes, self.stride)
+            self.stride = 1  # of what leaves the head
 
     def forward(self, pyramid: FeaturePyramid) -> Tensor:
-        """Logits (N, K, h, w) at the map's stride."""
-        return self.classifier(self.dropout(pyramid.maps[self.index]))
+        """Logits (N, K, h, w) at the map's stride, or with `deconvolution` at stride 1."""
+        return self.upsampling(self.classifier(self.dropout(pyramid.maps[self.index])))
 
     def loss(self, pyramid: FeaturePyramid, batch: Batch) -> dict[str, Tensor]:
         """The loss under its name, a weighted sum as its parts. Raises LabelError naming images with impossible labels.
