@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from mac_counter import learnable, multiply_adds
 from torch import nn
 
 import toolkit.backbones
@@ -43,23 +44,6 @@ ROWS: list[Row] = [
 ]
 
 
-def multiply_adds(modules: nn.ModuleList, images: torch.Tensor) -> int:
-    """Those of convolutions and linear layers in one forward pass."""
-    total = 0
-
-    def count(module: nn.Module, _: Any, output: torch.Tensor) -> None:
-        nonlocal total
-        weight = module.weight
-        total += weight.numel() * output[0, 0].numel() if isinstance(module, nn.Conv2d) else weight.numel()
-
-    handles = [m.register_forward_hook(count) for m in modules.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    with torch.no_grad():
-        modules[1](modules[0](images))
-    for handle in handles:
-        handle.remove()
-    return total
-
-
 SLOW = [{"depth": depth} for depth in (34, 101, 152, 161, 169, 201)]
 """The same code at other depths: run with the slow tests."""
 
@@ -77,15 +61,15 @@ def test_parameters_and_multiply_adds_are_the_published_ones(row: Row) -> None:
         backbone = BACKBONES.find(name)(**backbone_arguments)
         head = HEADS.find("image")(backbone.spec, classes, **head_arguments)  # type: ignore[call-arg]
     model = nn.ModuleList([backbone, head]).eval()
-    assert sum(p.numel() for p in model.parameters()) == parameters
+    assert learnable(model) == parameters
     images = torch.empty(1, backbone.in_channels, size, size, device="meta")
-    assert multiply_adds(model, images) == expected
+    assert multiply_adds(model, lambda: head(backbone(images))) == expected
 
 
 def test_lenet_of_1998_has_60_000_trainable_numbers_before_its_fixed_output() -> None:
     with torch.device("meta"):
         backbone = BACKBONES.find("lenet5")(padding=0, pooling="trainable", connections="table")  # type: ignore[call-arg]
         head = HEADS.find("image")(backbone.spec, 10, **LENET)  # type: ignore[call-arg]
-    trainable = sum(p.numel() for m in (backbone, head) for p in m.parameters())
+    trainable = learnable(backbone) + learnable(head)
     # The paper ends in Euclidean units with fixed codes; ours is a layer of 10 x (84 + 1).
     assert trainable - 850 == 60_000
