@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -15,8 +16,8 @@ from toolkit.layers.identity import identity_
 from toolkit.losses.cross_entropy import CrossEntropy
 from toolkit.losses.labels import LabelError
 from toolkit.losses.weighted_sum import loss_terms
-from toolkit.ops.argmax import best_classes
-from toolkit.ops.resize import Grid, pixel_positions, resize_positions, upsample
+from toolkit.ops.label_strips import labels_of_strips
+from toolkit.ops.resize import Grid, upsample
 from toolkit.samples import IGNORE_INDEX, Batch, LabelMap, Prediction
 
 Init = Literal["default", "he", "small", "identity", "noisy_identity"]
@@ -102,20 +103,27 @@ class PixelHead(Head):
         """
         logits = self(pyramid)
         sizes = zip(batch.sizes.tolist(), batch.original_sizes.tolist(), strict=True)
-        return [self._label(logits[i], (h, w), (big_h, big_w)) for i, ((h, w), (big_h, big_w)) in enumerate(sizes)]
+        return [
+            self.labels_from_logits([logits[i]], (logits.shape[2], logits.shape[3]), (h, w), (big_h, big_w))
+            for i, ((h, w), (big_h, big_w)) in enumerate(sizes)
+        ]
 
-    def _label(self, logits: Tensor, size: tuple[int, int], original_size: tuple[int, int]) -> LabelMap:
-        """One image's logits (K, h, w) as labels, and scores when asked for."""
+    @torch.no_grad()
+    def labels_from_logits(
+        self, strips: Iterable[Tensor], cells: tuple[int, int], size: tuple[int, int], original_size: tuple[int, int]
+    ) -> LabelMap:
+        """One image's logits as labels in original pixels, and scores when asked for.
+
+        strips: (K, r, w) each, what `forward` gives for the image, in one piece or in rows from top to bottom as they
+        are made; together `cells`, (h, w). size: (height, width) of the image they came from.
+        """
         as_logits = self.interpolate == "logits"
-        maps = logits.float() if as_logits else logits.float().softmax(0)
-        if original_size == size:
-            rows = pixel_positions(maps.shape[1], self.stride, size[0], self.grid)
-            columns = pixel_positions(maps.shape[2], self.stride, size[1], self.grid)
-        else:
-            maps = upsample(maps[None], self.stride, size, self.grid)[0]
-            rows, columns = (resize_positions(*pair) for pair in zip(size, original_size, strict=True))
-        labels, scores = best_classes(maps, rows, columns, logits=as_logits, with_scores=self.with_scores)
-        return LabelMap(labels.cpu(), None if scores is None else scores.cpu())
+        maps = (strip.float() if as_logits else strip.float().softmax(0) for strip in strips)
+        return LabelMap(
+            *labels_of_strips(
+                maps, cells, self.stride, size, original_size, self.grid, logits=as_logits, with_scores=self.with_scores
+            )
+        )
 
     def _covered(self, maps: Tensor, logits: Tensor) -> Tensor:
         """The pixels (N, ...) of full-size maps that the logits stand for: the border cropped, then sampled."""

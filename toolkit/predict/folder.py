@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +16,8 @@ from toolkit.data.images import IMAGE_SUFFIXES, read_image
 from toolkit.data.transforms import Pipeline
 from toolkit.errors import DataError, Problem, UserError, no_such
 from toolkit.models.vision_model import VisionModel
-from toolkit.samples import Prediction, Sample, collate
+from toolkit.predict.tiling import TiledPrediction, TileSide
+from toolkit.samples import Batch, Prediction, Sample, collate
 
 
 class Picture(NamedTuple):
@@ -41,6 +42,7 @@ class ImageResult(NamedTuple):
 
 
 Sources = str | Path | Iterable[str | Path | Picture]
+Answer = Callable[[Batch], Sequence[Prediction]]
 
 
 def find_pictures(sources: Sources) -> list[Picture]:
@@ -96,20 +98,27 @@ def _fixed_parts(parts: Sequence[str]) -> list[str]:
     return fixed
 
 
-def predict(model: VisionModel, sources: Sources, *, batch_size: int = 1, ahead: int = 4) -> Iterator[ImageResult]:
+def predict(
+    model: VisionModel, sources: Sources, *, batch_size: int = 1, ahead: int = 4, tile: TileSide | None = None
+) -> Iterator[ImageResult]:
     """Streams an `ImageResult` for each picture, in order.
 
     The model is used on the device it is on, in eval mode (its flags are put back), after the transforms it was
     evaluated with (`model.transforms`). Pictures of equal size share a batch of up to `batch_size`, so the batch size
-    changes nothing but the speed. ahead: pictures read by other threads while the model works.
+    changes nothing but the speed. ahead: pictures read by other threads while the model works. tile: for large pictures,
+    the side of a tile or `auto` (`TiledPrediction`); None shows the net every picture whole.
 
-    Raises DataError at once when a source does not exist; an unreadable picture gives a result with its reason.
+    Raises DataError at once when a source does not exist, PartsError when the model cannot be tiled; an unreadable
+    picture gives a result with its reason.
     """
     pictures = find_pictures(sources)
-    return _stream(model, pictures, batch_size, ahead)
+    answer: Answer = model.predict if tile is None else TiledPrediction(model, tile)
+    return _stream(model, answer, pictures, batch_size, ahead)
 
 
-def _stream(model: VisionModel, pictures: Sequence[Picture], batch_size: int, ahead: int) -> Iterator[ImageResult]:
+def _stream(
+    model: VisionModel, answer: Answer, pictures: Sequence[Picture], batch_size: int, ahead: int
+) -> Iterator[ImageResult]:
     device = next(model.parameters()).device
     training = model.training
     model.eval()
@@ -118,16 +127,16 @@ def _stream(model: VisionModel, pictures: Sequence[Picture], batch_size: int, ah
             waiting: list[tuple[Picture, Sample, np.ndarray]] = []
             for picture, outcome in _read_ahead(readers, model, pictures, ahead + batch_size):
                 if isinstance(outcome, UserError):
-                    yield from _predicted(model, device, waiting)
+                    yield from _predicted(answer, device, waiting)
                     waiting = []
                     yield ImageResult(picture.path, picture.name, None, None, _reason(outcome))
                     continue
                 image, sample = outcome
                 if waiting and (len(waiting) == batch_size or waiting[0][1].image.shape != sample.image.shape):
-                    yield from _predicted(model, device, waiting)
+                    yield from _predicted(answer, device, waiting)
                     waiting = []
                 waiting.append((picture, sample, image))
-            yield from _predicted(model, device, waiting)
+            yield from _predicted(answer, device, waiting)
     finally:
         model.train(training)
 
@@ -161,13 +170,13 @@ def _read(picture: Picture, position: int, channels: int, pipeline: Pipeline) ->
 
 
 def _predicted(
-    model: VisionModel, device: torch.device, waiting: Sequence[tuple[Picture, Sample, np.ndarray]]
+    answer: Answer, device: torch.device, waiting: Sequence[tuple[Picture, Sample, np.ndarray]]
 ) -> Iterator[ImageResult]:
     if not waiting:
         return
     batch = collate([sample for _, sample, _ in waiting])
     try:
-        predictions = model.predict(batch._replace(images=batch.images.to(device)))
+        predictions = answer(batch._replace(images=batch.images.to(device)))
     except UserError as error:
         for picture, _, image in waiting:
             yield ImageResult(picture.path, picture.name, image, None, _reason(error))

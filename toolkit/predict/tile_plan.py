@@ -1,0 +1,96 @@
+"""How a long line of pixels is cut into tiles whose results, side by side, are the whole line's: numbers only."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import NamedTuple
+
+from toolkit.errors import ConfigError, Problem
+
+
+class TileGeometry(NamedTuple):
+    """What a model asks of tiles, along each axis.
+
+    align: tiles start at multiples of this many pixels, the least at which the net's cells fall as in the whole
+    picture (16 for U-Net: its poolings). remainder: side of a tile modulo `align`. minimum: smallest legal side.
+    stride, border: of the logits; cell i of a tile starts at its pixel border + stride * i.
+    halo: cells at a tile's inner edges that differ from the whole picture's, because padding stands where the
+    neighbour's pixels should; 0 for unpadded convolutions.
+    exact: whether a picture in tiles equals the whole one. A net that looks at everything at once (global pooling)
+    cannot be tiled exactly; its halo is a compromise.
+    """
+
+    align: int
+    remainder: int
+    minimum: int
+    stride: int
+    border: int
+    halo: int
+    exact: bool = True
+
+    @property
+    def smallest(self) -> int:
+        """The smallest side with which tiles can follow one another."""
+        side = self.legal(2 * self.border + 2 * self.halo * self.stride + self.align)
+        while self.step(side) < self.align:
+            side += self.align
+        return side
+
+    def legal(self, at_least: int) -> int:
+        """The smallest side of a tile that is not smaller than this."""
+        side = max(at_least, self.minimum)
+        return side + (self.remainder - side) % self.align
+
+    def largest(self, at_most: int) -> int:
+        """The largest side of a tile that is not larger than this. Raises ConfigError when that is too small."""
+        side = at_most - (at_most - self.remainder) % self.align
+        if side < self.smallest:
+            raise ConfigError(
+                Problem(
+                    "tile",
+                    f"tiles of {at_most} pixels are too small for this model: it needs {self.smallest} at least, of "
+                    f"which {self.border + self.halo * self.stride} at each edge only serve as surroundings",
+                    f"set tile to {self.smallest} or more, or to auto",
+                )
+            )
+        return side
+
+    def step(self, side: int) -> int:
+        """Pixels from one tile to the next: the most that leaves no gap, rounded down to a multiple of `align`."""
+        good = (side - 2 * self.border) // self.stride - 2 * self.halo
+        return good * self.stride // self.align * self.align
+
+
+class Tile(NamedTuple):
+    """One tile along one axis. start, stop: pixels of the line. first, last: the cells of the line it answers for.
+
+    skip: cells of its own result before those.
+    """
+
+    start: int
+    stop: int
+    first: int
+    last: int
+    skip: int
+
+
+def plan_tiles(length: int, cells: int, side: int, geometry: TileGeometry) -> list[Tile]:
+    """Tiles of `side` pixels over a line of `length` pixels that has `cells` results; the last may be a little shorter.
+
+    Each cell comes from one tile: neighbours are cut in the middle of what both know. All starts are multiples of
+    `geometry.align`, which a step of the output's own size (388 for a 572 pixel tile of the U-Net) would not be.
+    """
+    if length <= side:
+        return [Tile(0, length, 0, cells, 0)]
+    align, stride, halo = geometry.align, geometry.stride, geometry.halo
+    end = -(-(length - side) // align) * align
+    starts = [*range(0, end, geometry.step(side)), end]
+    cuts = [0]
+    for before, after in pairwise(starts):
+        known = before // stride + (side - 2 * geometry.border) // stride - halo
+        cuts.append((after // stride + halo + known) // 2)
+    cuts.append(cells)
+    return [
+        Tile(start, min(start + side, length), first, last, first - start // stride)
+        for start, (first, last) in zip(starts, pairwise(cuts), strict=True)
+    ]

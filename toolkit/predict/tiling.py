@@ -1,0 +1,157 @@
+"""Label maps of pictures that are too large to go through the net at once: the same result, tile by tile."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from toolkit.bounds import PositiveInt
+from toolkit.contracts import HEADS
+from toolkit.errors import PartsError, Problem
+from toolkit.heads.pixel import PixelHead
+from toolkit.models.vision_model import VisionModel
+from toolkit.ops.padding import Pad, mirror
+from toolkit.predict.tile_geometry import bytes_per_pixel, cells_of, measure_geometry, unprobed_geometry
+from toolkit.predict.tile_plan import Tile, TileGeometry, plan_tiles
+from toolkit.samples import Batch, LabelMap
+
+TileSide = PositiveInt | Literal["auto"]
+Mirrorings = Literal[1, 4]
+MEMORY = 2 << 30
+"""Bytes a picture may take in the net before `auto` tiles it."""
+_FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
+
+
+class TiledPrediction:
+    """Predicts as `VisionModel.predict` does, but never shows the net more than a tile; one picture at a time.
+
+    Tiles overlap by what their edges cannot know, start at multiples of the net's total stride, and give each logit
+    once, cut in the middle of an overlap. So the logits are those of the whole picture but for rounding, for every net
+    of local layers, padded or not (`TileGeometry.exact`). One row of tiles is kept at a time; logits are upsampled and
+    compared from there by the head. Memory beyond the picture and its labels grows with tile side times width.
+
+    tile: side of a tile in pixels as they enter the net, borders and surroundings included, rounded down to a side
+    that fits. `auto`: the whole picture when it is estimated to need at most `memory` bytes, else the largest tile
+    that does. mirrorings: 4 averages the logits over the picture, its mirror images left-right and up-down, and both,
+    as the U-Net's authors do (2015 release); the picture is then padded at the bottom and right, by mirroring, to a
+    multiple of the net's total stride.
+    The model should be in eval mode. Raises PartsError for a model whose head is not `pixel`; calls raise ConfigError
+    for a tile that is too small, and what `VisionModel.predict` raises.
+    """
+
+    def __init__(
+        self, model: VisionModel, tile: TileSide = "auto", mirrorings: Mirrorings = 1, memory: PositiveInt = MEMORY
+    ) -> None:
+        if not isinstance(model.head, PixelHead):
+            message = f"only models with a pixel head can be tiled; this one has '{HEADS.name_of(type(model.head))}'"
+            raise PartsError(Problem("tile", message, "leave `tile` out and shrink the pictures"))
+        self.model = model
+        self.head = model.head
+        self.tile = tile
+        self.mirrorings = mirrorings
+        self.memory = memory
+        self._start = unprobed_geometry(model, self.head.stride)
+        self._geometry: TileGeometry | None = None
+        self._bytes: float | None = None
+        self._cells: dict[tuple[int, int], tuple[int, int]] = {}
+
+    @property
+    def geometry(self) -> TileGeometry:
+        """What the model asks of tiles; measured the first time it is needed."""
+        if self._geometry is None:
+            self._geometry = measure_geometry(self.model, self.head.stride)
+        return self._geometry
+
+    @torch.inference_mode()
+    def __call__(self, batch: Batch) -> list[LabelMap]:
+        """One label map an image, in original pixels, on the CPU."""
+        return [self._predict(self._single(batch, i)) for i in range(batch.number)]
+
+    def _predict(self, single: Batch) -> LabelMap:
+        (height, width), (big_height, big_width) = single.sizes[0].tolist(), single.original_sizes[0].tolist()
+        strips, cells = self.strips(single)
+        return self.head.labels_from_logits(strips, cells, (height, width), (big_height, big_width))
+
+    def strips(self, single: Batch) -> tuple[Iterable[Tensor], tuple[int, int]]:
+        """The logits of a batch of one, as rows of tiles (K, r, w) float32 from top to bottom, and their size (h, w).
+
+        They are made when they are asked for. Use it in inference mode.
+        """
+        images = self._prepared(single)
+        height, width = images.shape[-2:]
+        side = self._side(height, width)
+        if side is None:
+            logits = self._tile(images)
+            return [logits], (logits.shape[1], logits.shape[2])
+        if (height, width) not in self._cells:
+            self._cells[height, width] = cells_of(self.model, (height, width), self._start)
+        cells = self._cells[height, width]
+        rows, columns = (plan_tiles(n, c, side, self.geometry) for n, c in zip((height, width), cells, strict=True))
+        return self._rows_of_tiles(images, rows, columns), cells
+
+    @staticmethod
+    def _single(batch: Batch, index: int) -> Batch:
+        """One image of a batch, without the padding it got there, as a batch."""
+        height, width = batch.sizes[index].tolist()
+        one = slice(index, index + 1)
+        return Batch(
+            batch.images[one, :, :height, :width], batch.sizes[one], batch.original_sizes[one], batch.names[one]
+        )
+
+    def _prepared(self, single: Batch) -> Tensor:
+        """The picture as the net gets to see it, as a whole."""
+        images = self.model.prepared(single)
+        if self.mirrorings == 1:
+            return images
+        # Mirrored tiles lie as the tiles of the mirrored picture do only if the picture is as a tile is.
+        bottom, right = (self._start.legal(n) - n for n in images.shape[-2:])
+        return mirror(images, Pad(0, bottom, 0, right))
+
+    def _side(self, height: int, width: int) -> int | None:
+        """Pixels a side of a tile; None when the picture needs no tiles."""
+        if self.tile != "auto":
+            return None if max(height, width) <= self.tile else self.geometry.largest(self.tile)
+        if self._bytes is None:
+            self._bytes = bytes_per_pixel(self.model, self._start)
+        pixels = self.memory / self._bytes
+        if height * width <= pixels:
+            return None
+        return self.geometry.largest(max(self.geometry.smallest, math.isqrt(int(pixels))))
+
+    def _rows_of_tiles(self, images: Tensor, rows: Sequence[Tile], columns: Sequence[Tile]) -> Iterator[Tensor]:
+        """Logits (K, r, w) of one row of tiles after the other."""
+        for row in rows:
+            height = row.last - row.first
+            parts = []
+            for column in columns:
+                logits = self._tile(images[..., row.start : row.stop, column.start : column.stop])
+                logits = logits.narrow(1, row.skip, height).narrow(2, column.skip, column.last - column.first)
+                parts.append(logits.clone())  # not a view, so that what is cut off is freed
+            yield torch.cat(parts, 2)
+
+    def _tile(self, images: Tensor) -> Tensor:
+        """Logits (K, h, w) of one tile, averaged over its mirror images when asked for."""
+        total: Tensor | None = None
+        for flip in _FLIPS[: self.mirrorings]:
+            logits = self.head(self.model.pyramid(images.flip(flip) if flip else images))[0].float()
+            logits = logits.flip(flip) if flip else logits
+            total = logits if total is None else total.add_(logits)
+        if total is None:
+            raise ValueError(f"mirrorings must be 1 or 4, not {self.mirrorings}")
+        return total if self.mirrorings == 1 else total.div_(self.mirrorings)
+
+
+def predict_tiled(
+    model: VisionModel,
+    batch: Batch,
+    tile: TileSide = "auto",
+    *,
+    mirrorings: Mirrorings = 1,
+    memory: PositiveInt = MEMORY,
+) -> list[LabelMap]:
+    """`TiledPrediction` for one batch. For many, keep the object: what it measures of the model is measured once."""
+    return TiledPrediction(model, tile, mirrorings, memory)(batch)
