@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from toolkit.config.build import build_model
     from toolkit.config.load import load_config
     from toolkit.config.restore import load_model
+    from toolkit.inference.folder import predict
     from toolkit.models.vision_model import VisionModel
-    from toolkit.predict.folder import predict
 
 _HOMES = {
     "load_config": "toolkit.config.load",
     "build_model": "toolkit.config.build",
     "load_model": "toolkit.config.restore",
-    "predict": "toolkit.predict.folder",
+    "predict": "toolkit.inference.folder",
     "VisionModel": "toolkit.models.vision_model",
 }
 

@@ -50,7 +50,7 @@ def test_every_problem_at_once_in_the_order_of_the_file() -> None:
     text = "\n".join(found)
     for words in (
         "c.yaml:3:50  model.backbone.widht: backbone 'unet_encoder' has no parameter 'widht'; did you mean 'width'?",
-        "c.yaml:4:9  model.neck: no neck is called 'skp'; did you mean 'skip'?",
+        "c.yaml:4:9  model.neck: no neck is called 'skp'; did you mean 'skip'",
         "train.optimizer.lr: wanted a number greater than 0, found 'fast' (text)",
         "command line  train.stps: section 'train' has no key 'stps'; did you mean 'steps'?",
         "command line  model.head.kernel_size: wanted 1 or 3, found 2 (a whole number)",

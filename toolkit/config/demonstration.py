@@ -19,7 +19,7 @@ from toolkit.config.restore import restore
 from toolkit.config.sections import Config
 from toolkit.engine.run_folder import next_free
 from toolkit.errors import ConfigError
-from toolkit.predict.folder import predict
+from toolkit.inference.folder import predict
 from toolkit.report.figures import grid
 
 Say = Callable[[str], None]

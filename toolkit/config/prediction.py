@@ -10,9 +10,9 @@ from typing import Any
 from toolkit.config.restore import Restored, restore
 from toolkit.engine.process import keep_freed_memory, pick_device
 from toolkit.files import cannot_write
-from toolkit.predict.folder import find_pictures, predict
-from toolkit.predict.writer import output_stems
-from toolkit.predict.writers import Outputs
+from toolkit.inference.folder import find_pictures, predict
+from toolkit.inference.writer import output_stems
+from toolkit.inference.writers import Outputs
 from toolkit.progress import Progress
 
 

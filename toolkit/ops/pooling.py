@@ -149,6 +149,10 @@ def _groups(channels: int) -> int:
 
 def _pack(codes: Tensor) -> Tensor:
     groups = _groups(codes.shape[1])
+    if not (torch.compiler.is_compiling() or _tracing()):
+        fast = pooling_kernels.pack(codes, groups)
+        if fast is not None:
+            return fast
     packed = codes[:, :groups].clone()
     for part in range(1, 4):
         more = codes[:, part * groups : (part + 1) * groups]
@@ -162,6 +166,10 @@ def _pack(codes: Tensor) -> Tensor:
 def _unpack(codes: Tensor, channels: int) -> Tensor:
     if codes.shape[1] == channels:
         return codes
+    if not (torch.compiler.is_compiling() or _tracing()):
+        fast = pooling_kernels.unpack(codes, channels)
+        if fast is not None:
+            return fast
     return torch.cat([codes >> 2 * part & 3 for part in range(4)], 1)[:, :channels]
 
 

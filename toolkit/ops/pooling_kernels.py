@@ -1,4 +1,4 @@
-"""C kernels of 2x2 pooling with a code (row * 2 + column) a window: pool, place (its inverse) and pick (place's inverse).
+"""C kernels of 2x2 pooling with a code (row * 2 + column) a window: pool, place (its inverse), pick (place's inverse).
 
 Only `ops/pooling.py` uses them. Each function answers None when it cannot serve (no compiler, a data type or a device
 it does not know, a map too small to be worth it); the caller then goes its way in torch.
@@ -15,7 +15,7 @@ from toolkit.ops.native import compile_c, split
 
 # One row of windows at a time. NCHW: windows lie 2 elements apart and the right neighbour 1 (step 2, right 1); NHWC:
 # one window of all channels (step 1, right C). The `right` and `down` conditions are constants after inlining.
-_SOURCE = r"""
+_MACROS = r"""
 #include <stdint.h>
 typedef uint8_t u8; typedef uint16_t u16; typedef uint32_t u32; typedef uint64_t u64; typedef int64_t i64;
 #define INLINE static inline __attribute__((always_inline))
@@ -63,43 +63,71 @@ INLINE void NAME##_row(const T *restrict x, const T *restrict below, T *restrict
     if (right && down) { T v = below[k * step + to_right]; t = code == 3 ? v : t; } \
     out[k] = t; } }
 
-/* Output rows [first, last) of all planes; inner: 1 for NCHW, the number of channels for NHWC. */
+/* Output rows [first, last) of all planes; inner: 1 for NCHW, the number of channels for NHWC.
+   Only whole windows are worth a specialised loop: the last row and column of odd sizes go through one for all. */
 #define ROWS(NAME, X, OUT, CODES) \
+static __attribute__((noinline)) void NAME##_edge(X *restrict a, X *restrict b, OUT *restrict o, CODES *restrict c, \
+    i64 n, i64 step, i64 to_right, int right, int down, int flag) { \
+  NAME##_row(a, b, o, c, n, step, to_right, right, down, flag); } \
 void NAME(X *x, OUT *out, CODES *codes, i64 first, i64 last, i64 H, i64 W, i64 h, i64 w, i64 inner, int flag) { \
   for (i64 r = first; r < last; r++) { \
     i64 i = r % h, down = 2 * i + 1 < H, full = W / 2 < w ? W / 2 : w; \
     X *a = x + (r / h * H + 2 * i) * W * inner, *b = a + (down ? W * inner : 0); \
     OUT *o = out + r * w * inner; CODES *c = codes + r * w * inner; \
     if (inner == 1) { \
-      if (down) NAME##_row(a, b, o, c, full, 2, 1, 1, 1, flag); else NAME##_row(a, b, o, c, full, 2, 1, 1, 0, flag); \
-      a += 2 * full; b += 2 * full; o += full; c += full; \
-      if (full < w) { if (down) NAME##_row(a, b, o, c, 1, 2, 0, 0, 1, flag); \
-                      else NAME##_row(a, b, o, c, 1, 2, 0, 0, 0, flag); } \
-    } else for (i64 j = 0; j < w; j++) { \
-      if (j < full) { if (down) NAME##_row(a, b, o, c, inner, 1, inner, 1, 1, flag); \
-                      else NAME##_row(a, b, o, c, inner, 1, inner, 1, 0, flag); } \
-      else { if (down) NAME##_row(a, b, o, c, inner, 1, 0, 0, 1, flag); \
-             else NAME##_row(a, b, o, c, inner, 1, 0, 0, 0, flag); } \
-      a += 2 * inner; b += 2 * inner; o += inner; c += inner; } } }
-
-POOL(pool_16, u16, WINS_HALF) ROWS(pool_16, const u16, u16, u8)
-POOL(pool_32, float, WINS_FLOAT) ROWS(pool_32, const float, float, u8)
-POOL(pool_64, double, WINS_FLOAT) ROWS(pool_64, const double, double, u8)
-PLACE(place_16, u16) ROWS(place_16, u16, const u16, const u8)
-PLACE(place_32, u32) ROWS(place_32, u32, const u32, const u8)
-PLACE(place_64, u64) ROWS(place_64, u64, const u64, const u8)
-PICK(pick_16, u16) ROWS(pick_16, const u16, u16, const u8)
-PICK(pick_32, u32) ROWS(pick_32, const u32, u32, const u8)
-PICK(pick_64, u64) ROWS(pick_64, const u64, u64, const u8)
+      if (down) NAME##_row(a, b, o, c, full, 2, 1, 1, 1, flag); \
+      else NAME##_edge(a, b, o, c, full, 2, 1, 1, 0, flag); \
+    } else for (i64 j = 0; j < full; j++) { \
+      i64 k = j * inner; \
+      if (down) NAME##_row(a + 2 * k, b + 2 * k, o + k, c + k, inner, 1, inner, 1, 1, flag); \
+      else NAME##_edge(a + 2 * k, b + 2 * k, o + k, c + k, inner, 1, inner, 1, 0, flag); } \
+    i64 k = full * inner; \
+    if (full < w) NAME##_edge(a + 2 * k, b + 2 * k, o + k, c + k, inner, 1, 0, 0, down, flag); } }
 """
+_PACKING = r"""
+#include <stdint.h>
+/* Blocks [first, last) of `total` codes, of which numbers e, e + groups, e + 2 groups, e + 3 groups share byte e. */
+void pack(const uint8_t *restrict codes, uint8_t *restrict packed, int64_t first, int64_t last,
+    int64_t total, int64_t groups) {
+  for (int64_t r = first; r < last; r++) {
+    const uint8_t *from = codes + r * total; uint8_t *to = packed + r * groups;
+    for (int64_t e = 0; e < groups; e++) to[e] = from[e];
+    for (int k = 1; k < 4; k++) {
+      int64_t rest = total - k * groups, n = rest < groups ? rest : groups;
+      for (int64_t e = 0; e < n; e++) to[e] |= from[k * groups + e] << 2 * k; } } }
+
+void unpack(const uint8_t *restrict packed, uint8_t *restrict codes, int64_t first, int64_t last,
+    int64_t total, int64_t groups) {
+  for (int64_t r = first; r < last; r++) {
+    const uint8_t *from = packed + r * groups; uint8_t *to = codes + r * total;
+    for (int k = 0; k < 4; k++) {
+      int64_t rest = total - k * groups, n = rest < groups ? rest : groups;
+      for (int64_t e = 0; e < n; e++) to[k * groups + e] = from[e] >> 2 * k & 3; } } }
+"""
+_INSTANCES = {
+    16: "POOL(pool, u16, WINS_HALF) ROWS(pool, const u16, u16, u8)",
+    32: "POOL(pool, float, WINS_FLOAT) ROWS(pool, const float, float, u8)",
+    64: "POOL(pool, double, WINS_FLOAT) ROWS(pool, const double, double, u8)",
+}
 _INFINITY_BITS = {torch.float16: 0x7C00, torch.bfloat16: 0x7F80, torch.float32: 0, torch.float64: 0}
 _SMALLEST = 1 << 16  # elements before pooling; below, all ways take some tens of microseconds
+
+
+def _source(bits: int) -> str:
+    """C for elements of one width, which compiles three times faster than for all."""
+    movers = f"PLACE(place, u{bits}) ROWS(place, u{bits}, const u{bits}, const u8)\n"
+    movers += f"PICK(pick, u{bits}) ROWS(pick, const u{bits}, u{bits}, const u8)\n"
+    return _MACROS + _INSTANCES[bits] + "\n" + movers
+
+
+def _library(dtype: torch.dtype) -> ctypes.CDLL | None:
+    return compile_c(_source(dtype.itemsize * 8))
 
 
 def _serves(tensor: Tensor, items: int) -> bool:
     # Subclasses (fake tensors, wrappers) have no memory to point at.
     plain = type(tensor) in (Tensor, torch.nn.Parameter) and tensor.device.type == "cpu"
-    return plain and tensor.dtype in _INFINITY_BITS and items >= _SMALLEST and compile_c(_SOURCE) is not None
+    return plain and tensor.dtype in _INFINITY_BITS and items >= _SMALLEST and _library(tensor.dtype) is not None
 
 
 def _dense(tensor: Tensor) -> tuple[Tensor, torch.memory_format]:
@@ -110,8 +138,7 @@ def _dense(tensor: Tensor) -> tuple[Tensor, torch.memory_format]:
 
 
 def _call(name: str, large: Tensor, small: Tensor, codes: Tensor, order: torch.memory_format, flag: int) -> None:
-    library = compile_c(_SOURCE)
-    function = getattr(library, f"{name}_{large.element_size() * 8}")
+    function = getattr(_library(large.dtype), name)
     batch, channels, height, width = large.shape
     rows, columns = small.shape[2:]
     inner = channels if order is torch.channels_last else 1
@@ -122,6 +149,32 @@ def _call(name: str, large: Tensor, small: Tensor, codes: Tensor, order: torch.m
         batch * channels // inner * rows,
         large.numel(),
     )
+
+
+def pack(codes: Tensor, groups: int) -> Tensor | None:
+    """Codes (N, C, h, w), four channels a byte: (N, groups, h, w) uint8."""
+    return _repack("pack", codes, groups, codes.shape[1], groups)
+
+
+def unpack(packed: Tensor, channels: int) -> Tensor | None:
+    """The inverse of `pack`: (N, channels, h, w) uint8."""
+    return _repack("unpack", packed, channels, channels, packed.shape[1])
+
+
+def _repack(name: str, source: Tensor, out_channels: int, channels: int, groups: int) -> Tensor | None:
+    batch, _, rows, columns = source.shape
+    plain = type(source) is Tensor and source.device.type == "cpu"
+    if not plain or batch * channels * rows * columns < _SMALLEST // 4:
+        return None
+    library = compile_c(_PACKING)
+    if library is None:
+        return None
+    source, order = _dense(source)
+    out = torch.empty((batch, out_channels, rows, columns), dtype=torch.uint8, memory_format=order)
+    blocks, unit = (batch * rows * columns, 1) if order is torch.channels_last else (batch, rows * columns)
+    pointers = [ctypes.c_void_p(tensor.data_ptr()) for tensor in (source, out)]
+    getattr(library, name)(*pointers, *(ctypes.c_int64(n) for n in (0, blocks, channels * unit, groups * unit)))
+    return out
 
 
 def pool(x: Tensor, pooled: tuple[int, int]) -> tuple[Tensor, Tensor] | None:

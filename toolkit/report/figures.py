@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from toolkit.data.classes import Color
-from toolkit.predict.draw import LegendEntry, as_rgb, draw_boxes, full_palette, legend, title
+from toolkit.inference.draw import LegendEntry, as_rgb, draw_boxes, full_palette, legend, title
 from toolkit.samples import IGNORE_INDEX, Boxes, Detections, LabelMap
 
 Annotation = np.ndarray | LabelMap | Boxes | Detections

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.contracts import FeaturePyramid
+from toolkit.inference.tile_plan import TileGeometry
 from toolkit.models.vision_model import VisionModel
-from toolkit.predict.tile_plan import TileGeometry
 
 _LOG = logging.getLogger(__name__)
 _FIRST_PROBE, _LARGEST_PROBE = 512, 4096

@@ -13,7 +13,7 @@ import numpy as np
 
 from toolkit.data.classes import Color
 from toolkit.files import replacing
-from toolkit.predict.draw import full_palette
+from toolkit.inference.draw import full_palette
 from toolkit.samples import Prediction
 
 

@@ -7,10 +7,10 @@ from PIL import Image
 
 from toolkit.data.images import read_image, read_label_map
 from toolkit.errors import ConfigError, UserError
-from toolkit.predict.mask_writer import MaskWriter
-from toolkit.predict.overlay_writer import OverlayWriter
-from toolkit.predict.writer import output_stems, write_whole
-from toolkit.predict.writers import WRITERS, Outputs
+from toolkit.inference.mask_writer import MaskWriter
+from toolkit.inference.overlay_writer import OverlayWriter
+from toolkit.inference.writer import output_stems, write_whole
+from toolkit.inference.writers import WRITERS, Outputs
 from toolkit.samples import Detections, ImageScores, LabelMap
 
 CLASSES, PALETTE = ["sky", "road"], [(0, 128, 255), (90, 90, 90)]

@@ -9,11 +9,11 @@ import numpy as np
 
 from toolkit.data.classes import Color
 from toolkit.errors import ConfigError, Problem, UserError, did_you_mean
-from toolkit.predict.detection_writers import CocoWriter, CsvWriter, YoloWriter
-from toolkit.predict.mask_writer import MaskWriter
-from toolkit.predict.overlay_writer import OverlayWriter
-from toolkit.predict.uncertainty_writer import UncertaintyWriter
-from toolkit.predict.writer import Writer
+from toolkit.inference.detection_writers import CocoWriter, CsvWriter, YoloWriter
+from toolkit.inference.mask_writer import MaskWriter
+from toolkit.inference.overlay_writer import OverlayWriter
+from toolkit.inference.uncertainty_writer import UncertaintyWriter
+from toolkit.inference.writer import Writer
 from toolkit.samples import Prediction
 
 WRITERS: dict[str, type[Writer]] = {

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from PIL import Image
 
-from toolkit.predict.writer import Writer, write_whole
+from toolkit.inference.writer import Writer, write_whole
 from toolkit.samples import LabelMap, Prediction
 
 

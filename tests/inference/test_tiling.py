@@ -17,13 +17,13 @@ from toolkit.contracts import Backbone, FeaturePyramid, PyramidSpec, SizeRule
 from toolkit.errors import ConfigError, ImageSizeError, PartsError
 from toolkit.heads.image import ImageHead
 from toolkit.heads.pixel import PixelHead
+from toolkit.inference.folder import predict
+from toolkit.inference.tile_geometry import bytes_per_pixel, cells_of, measure_geometry
+from toolkit.inference.tiling import TiledPrediction, predict_tiled
 from toolkit.models.vision_model import VisionModel
 from toolkit.necks.context import Context
 from toolkit.necks.index_unpool import IndexUnpool
 from toolkit.necks.skip import SkipNeck
-from toolkit.predict.folder import predict
-from toolkit.predict.tile_geometry import bytes_per_pixel, cells_of, measure_geometry
-from toolkit.predict.tiling import TiledPrediction, predict_tiled
 from toolkit.samples import Batch, Sample, collate
 
 

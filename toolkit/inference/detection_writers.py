@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from toolkit.data.classes import Color
-from toolkit.predict.detection_files import coco_results, coco_results_json, csv_rows, csv_text, yolo_text
-from toolkit.predict.writer import Writer, write_whole
+from toolkit.inference.detection_files import coco_results, coco_results_json, csv_rows, csv_text, yolo_text
+from toolkit.inference.writer import Writer, write_whole
 from toolkit.samples import Detections, Prediction
 
 

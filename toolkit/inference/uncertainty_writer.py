@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from toolkit.errors import ConfigError, Problem
-from toolkit.predict.writer import Writer, write_whole
+from toolkit.inference.writer import Writer, write_whole
 from toolkit.samples import LabelMap, Prediction
 
 FULL_SCALE = 0.5

@@ -15,8 +15,8 @@ import torch
 from toolkit.data.images import IMAGE_SUFFIXES, read_image
 from toolkit.data.transforms import Pipeline
 from toolkit.errors import DataError, Problem, UserError, no_such
+from toolkit.inference.tiling import TiledPrediction, TileSide
 from toolkit.models.vision_model import VisionModel
-from toolkit.predict.tiling import TiledPrediction, TileSide
 from toolkit.samples import Batch, Prediction, Sample, collate
 
 
