@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import timm
 import torch
-from segmentation_models_pytorch.encoders._base import EncoderMixin
 
 from toolkit.backbones.smp import SmpBackbone
 from toolkit.backbones.timm import TimmBackbone
@@ -31,7 +30,7 @@ def test_smp_gives_the_librarys_maps_without_filler(encoder: str, strides: tuple
     backbone = SmpBackbone(encoder).eval()
     assert backbone.spec.strides == strides
     assert backbone.spec.sizes == SizeRule(32, 32)
-    assert isinstance(backbone.net, EncoderMixin)
+    assert type(backbone.net).__module__.startswith("segmentation_models_pytorch.")
     with torch.no_grad():
         maps, expected = backbone(IMAGES).maps, backbone.net(IMAGES)
     assert [64 // m.shape[-2] for m in maps] == list(strides)
