@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -21,6 +21,13 @@ from toolkit.cli.options import json_option, print_json
 @click.option(
     "--batch-size", type=click.IntRange(1), default=1, show_default=True, help="Pictures of equal size at once."
 )
+@click.option(
+    "--tile",
+    default="off",
+    show_default=True,
+    metavar="auto|N|off",
+    help="Large pictures in tiles of N pixels, or as memory asks; dense models only, with the result of the whole picture.",
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)
 @json_option
 def command(
@@ -29,6 +36,7 @@ def command(
     out: str,
     formats: str | None,
     batch_size: int,
+    tile: str,
     device: str,
     as_json: bool,
 ) -> None:
@@ -39,13 +47,23 @@ def command(
     from toolkit.config.prediction import run_prediction
 
     names = None if formats is None else [name.strip() for name in formats.split(",") if name.strip()]
-    result = run_prediction(checkpoint, images, out, names, batch_size=batch_size, device=device)
+    result = run_prediction(checkpoint, images, out, names, batch_size=batch_size, device=device, tile=_side(tile))
     if as_json:
         print_json(result)
     else:
         _say(result, out)
     if result["failed"]:
         raise click.exceptions.Exit(1)
+
+
+def _side(tile: str) -> int | Literal["auto"] | None:
+    if tile == "off":
+        return None
+    if tile == "auto":
+        return "auto"
+    if not tile.isdigit() or int(tile) == 0:
+        raise click.BadParameter(f"wanted auto, off or a number of pixels, found '{tile}'", param_hint="--tile")
+    return int(tile)
 
 
 def _say(result: dict[str, Any], out: str) -> None:

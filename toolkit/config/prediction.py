@@ -11,6 +11,7 @@ from toolkit.config.restore import Restored, restore
 from toolkit.engine.process import keep_freed_memory, pick_device
 from toolkit.files import cannot_write
 from toolkit.inference.folder import find_pictures, predict
+from toolkit.inference.tiling import TileSide
 from toolkit.inference.writer import output_stems
 from toolkit.inference.writers import Outputs
 from toolkit.progress import Progress
@@ -24,11 +25,13 @@ def run_prediction(
     *,
     batch_size: int = 1,
     device: str = "auto",
+    tile: TileSide | None = None,
 ) -> dict[str, Any]:
     """Predicts on files, folders and globs and writes the results under `out`.
 
-    Returns {"images", "written", "failed": [{"file", "reason"}], "images_per_second"}. Raises UserError for a bad
-    checkpoint, no pictures, or a folder that cannot be written; files written before stay.
+    tile: side of a tile in pixels, or "auto", for pictures too large to be shown to the net whole; see
+    `TiledPrediction`. Returns {"images", "written", "failed": [{"file", "reason"}], "images_per_second"}. Raises
+    UserError for a bad checkpoint, no pictures, or a folder that cannot be written; files written before stay.
     """
     pictures = find_pictures(sources)
     restored = checkpoint if isinstance(checkpoint, Restored) else restore(checkpoint)
@@ -44,7 +47,7 @@ def run_prediction(
     failed, written = [], 0
     began = time.monotonic()
     with Progress("predict", len(pictures), "img") as progress:
-        for number, result in enumerate(predict(model, pictures, batch_size=batch_size), 1):
+        for number, result in enumerate(predict(model, pictures, batch_size=batch_size, tile=tile), 1):
             if result.prediction is None or result.image is None:
                 failed.append({"file": str(result.path), "reason": result.reason})
             else:
