@@ -30,4 +30,4 @@ def command(task: str, out: str, as_json: bool) -> None:
     click.echo("")
     for name, path in result["paths"].items():
         click.echo(f"{name:<12}{path}")
-    click.echo(f"\nDone in {result['seconds']:.0f} s. Next: toolkit train configs/tiny/unet_shapes.yaml --help")
+    click.echo(f"\nDone in {result['seconds']:.0f} s. Next, your own pictures: see configs/tiny/own_pictures.yaml")
