@@ -174,5 +174,7 @@ def test_train_evaluate_and_predict_boxes(folder: Path, toolkit: Any) -> None:
     assert result.code == 0, result.err
     written = sorted(path.name for path in out.rglob("*") if path.is_file())
     assert written == sorted(["detections.json", "detections.csv", "a.txt", "b.txt", "a_overlay.jpg", "b_overlay.jpg"])
-    for entry in json.loads((out / "detections.json").read_text()):
-        assert entry["category"] in ("cell", "dish")
+    entries = json.loads((out / "detections.json").read_text())
+    assert entries
+    for entry in entries:
+        assert (entry["category"], entry["category_id"]) in {("cell", 1), ("dish", 3)}

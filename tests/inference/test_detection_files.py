@@ -67,3 +67,11 @@ def test_writers_of_boxes(tmp_path) -> None:
     assert (tmp_path / "day/a.txt").read_text() == yolo_text(FOUND, (480, 640))
     assert (tmp_path / "b.txt").read_text() == ""
     assert (tmp_path / "detections.csv").read_text().count("\n") == 3
+
+
+def test_coco_results_have_the_ids_of_the_training_data(tmp_path) -> None:
+    outputs = Outputs(tmp_path, ["coco"], ["cat", "dog"], category_ids=[17, 90])
+    outputs.add("a", np.zeros((480, 640, 3), np.uint8), FOUND)
+    outputs.finish()
+    entries = json.loads((tmp_path / "detections.json").read_text())
+    assert [(e["category_id"], e["category"]) for e in entries] == [(90, "dog"), (17, "cat")]

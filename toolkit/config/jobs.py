@@ -173,14 +173,18 @@ def _job(
         run=folder,
         log=log,
         config_text=text,
-        metadata=model_metadata(model, text),
+        metadata=model_metadata(model, text, datasets["train"]),
         statistics=statistics if settings.recompute_bn else None,
     )
 
 
-def model_metadata(model: VisionModel, config_text: str) -> dict[str, Any]:
-    """What a weights file says of itself, beside its step and metrics."""
-    return {
+def model_metadata(model: VisionModel, config_text: str, dataset: Dataset) -> dict[str, Any]:
+    """What a weights file says of itself, beside its step and metrics.
+
+    category_ids: of the labels, for COCO files, where the training data has such ids.
+    """
+    ids = getattr(dataset, "category_ids", None)
+    return ({"category_ids": list(ids)} if ids is not None else {}) | {
         "classes": list(model.classes),
         "palette": [list(color) for color in model.palette],
         "pixel_stats": model.backbone.pixel_stats._asdict(),

@@ -38,7 +38,8 @@ def run_prediction(
     model = restored.model.to(pick_device(device))
     keep_freed_memory()
     folder = Path(out)
-    outputs = Outputs(folder, formats, model.classes, model.palette, [picture.path for picture in pictures])
+    ids = restored.metadata.get("category_ids")
+    outputs = Outputs(folder, formats, model.classes, model.palette, [picture.path for picture in pictures], ids)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

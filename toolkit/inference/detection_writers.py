@@ -17,8 +17,8 @@ from toolkit.samples import Detections, Prediction
 class CocoWriter(Writer):
     """`detections.json` for all images, in COCO's results format.
 
-    A folder of images has no ids, so image_id counts from 1 in the order of the images, category_id is the label
-    plus 1, and each entry also names its `file` (output stem) and `category`.
+    A folder of images has no ids, so image_id counts from 1 in the order of the images, and each entry also names its
+    `file` (output stem) and `category`. category_ids: of the labels, as the training data has them; else from 1 on.
     """
 
     suffix: ClassVar[str] = ".json"
@@ -26,14 +26,18 @@ class CocoWriter(Writer):
 
     def __init__(self, folder: Path, classes: Sequence[str], palette: Sequence[Color] = ()) -> None:
         super().__init__(folder, classes, palette)
+        self.category_ids: tuple[int, ...] = tuple(range(1, len(classes) + 1))
         self._entries: list[dict[str, Any]] = []
         self._images = 0
 
     def add(self, stem: str, image: np.ndarray, prediction: Prediction) -> list[Path]:
         """Keeps the entries of one image."""
         self._images += 1
-        for entry in coco_results(_detections(prediction), self._images, range(1, len(self.classes) + 1)):
-            self._entries.append({**entry, "file": stem, "category": self.name_of(entry["category_id"] - 1)})
+        found = _detections(prediction)
+        for entry, label in zip(
+            coco_results(found, self._images, self.category_ids), found.labels.tolist(), strict=True
+        ):
+            self._entries.append({**entry, "file": stem, "category": self.name_of(label)})
         return []
 
     def finish(self) -> list[Path]:

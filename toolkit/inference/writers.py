@@ -32,6 +32,7 @@ class Outputs:
 
     folder: where files go. formats: names in `WRITERS`; None writes those that are `by_default` and take what the model
     predicts. classes, palette: as of the model. inputs: files that must not be overwritten.
+    category_ids: of the labels, for COCO results; None counts from 1.
 
     Raises ConfigError, naming all of them, for unknown formats.
     """
@@ -43,6 +44,7 @@ class Outputs:
         classes: Sequence[str],
         palette: Sequence[Color] = (),
         inputs: Iterable[Path] = (),
+        category_ids: Sequence[int] | None = None,
     ) -> None:
         self.formats = None if formats is None else list(dict.fromkeys(formats))
         unknown = [name for name in self.formats or () if name not in WRITERS]
@@ -51,6 +53,9 @@ class Outputs:
                 Problem("--format", f"no format is called '{name}'", did_you_mean(name, WRITERS)) for name in unknown
             )
         self.writers = {name: WRITERS[name](folder, classes, palette) for name in self.formats or WRITERS}
+        for writer in self.writers.values():
+            if isinstance(writer, CocoWriter) and category_ids is not None:
+                writer.category_ids = tuple(category_ids)
         self._inputs = {path.absolute() for path in inputs}
 
     def add(self, stem: str, image: np.ndarray, prediction: Prediction) -> list[Path]:

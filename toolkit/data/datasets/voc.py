@@ -63,7 +63,7 @@ class VocDataset(Dataset):
                 paths.append(path)
         where = str(layout.source)
         self.classes = _classes(self.root, files, classes, where, problems)
-        self.category_ids = tuple(range(len(self.classes)))
+        self.category_ids = tuple(range(1, len(self.classes) + 1))  # VOC has none; COCO's begin with 1
 
         owners = [owner for owner, file in enumerate(files) for _ in file.objects]
         objects = [one for file in files for one in file.objects]
