@@ -190,6 +190,10 @@ def test_compiles_as_one_graph(storage, backend):
         assert torch.equal(a.grad, b.grad)
 
 
+@pytest.mark.skipif(
+    tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 15),
+    reason="torch 2.11's exporter cannot prove that a size is rounded up to an even one; 2.15's can",
+)
 @pytest.mark.parametrize("storage", STORAGES)
 def test_one_exported_program_serves_even_and_odd_sizes(storage):
     sides = {2: torch.export.Dim("height", min=4, max=512), 3: torch.export.Dim("width", min=4, max=512)}

@@ -80,7 +80,7 @@ class DataSection:
     """Where samples come from.
 
     classes: names of labels 0..K-1, or a preset's name; when absent, the training data set says. root: fills in the
-    `root` of every data set that has none. batch_size: images an optimizer step of one process, before accumulation.
+    `root` of every data set that has none. batch_size: images of a batch, of all processes together, before accumulation.
     group_by_aspect: training batches of landscape or of portrait images, where that can be, so that less of a batch is
     padding; for data sets that say the sizes of their images. workers: loader processes; 0 reads in the training
     process. The number of workers changes no result.
