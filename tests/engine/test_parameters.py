@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
 from toolkit.engine.parameters import parameter_groups
+from toolkit.errors import ConfigError
 
 
 class Net(nn.Module):
@@ -46,3 +48,22 @@ def test_factor_zero_freezes() -> None:
     net.head(net.backbone(torch.randn(2, 1, 5, 5)).mean((2, 3))).sum().backward()
     assert net.backbone[0].weight.grad is None
     assert torch.equal(before, net.backbone[0].weight)
+
+
+def test_biases_of_convolutions_and_linear_layers_go_faster() -> None:
+    net = Net()
+    groups = parameter_groups(net, 0.1, bias_lr_factor=2.0, decay_norm_and_bias=False)
+    assert names(net, groups) == {
+        "model": {"backbone.0.weight", "head.weight"},
+        "model, biases, not decayed": {"backbone.0.bias", "head.bias"},
+        "model, not decayed": {"backbone.1.weight", "backbone.1.bias"},
+    }
+    assert [group["lr"] for group in groups] == [0.1, 0.2, 0.1]
+
+
+def test_frozen_parts_are_named_by_whole_parts_of_a_name() -> None:
+    net = Net()
+    found = names(net, parameter_groups(net, 0.1, frozen=["backbone.0", "head.bias"]))
+    assert found == {"model": {"backbone.1.weight", "backbone.1.bias", "head.weight"}}
+    with pytest.raises(ConfigError, match="begins with 'back'; known: 'backbone"):
+        parameter_groups(net, 0.1, frozen=["back"])
