@@ -297,8 +297,9 @@ def test_prediction_goes_past_bad_pictures(made: Path, tmp_path: Path, toolkit: 
         ([tmp_path / "nowhere"], "no file or folder"),
         ([tmp_path / "out" / "*.bmp"], "matches no picture"),
         ([pictures, "--format", "maks"], "did you mean 'mask'"),
+        ([pictures, "--out", pictures / "deep"], "lies in the folder of the pictures"),
     ):
-        result = toolkit("predict", made / "run", *arguments, "--out", tmp_path / "o2")
+        result = toolkit("predict", made / "run", "--out", tmp_path / "o2", *arguments)
         assert result.code in (1, 2)
         assert words in result.err
 

@@ -44,6 +44,14 @@ def test_a_good_config_round_trips_complete() -> None:
     assert config.name == "c"
 
 
+def test_data_root_moves_a_saved_config_and_is_never_ignored() -> None:
+    saved = to_yaml(parse_config(GOOD, "c.yaml"))
+    moved = parse_config(saved, "c.yaml", ["data.root=elsewhere"])
+    assert to_plain(moved)["data"]["train"]["dataset"]["root"] == "elsewhere"
+    own = GOOD.replace("{name: image_masks,", "{name: image_masks, root: here,")
+    assert any("changes nothing" in line for line in problems(own, "data.root=elsewhere"))
+
+
 def test_every_problem_at_once_in_the_order_of_the_file() -> None:
     bad = GOOD.replace("width: 8", "widht: 8").replace("neck: skip", "neck: skp").replace("lr: 1e-2", 'lr: "fast"')
     found = problems(bad, "train.stps=3", "model.head.kernel_size=2", "data.batch_size=0", "trian.x=1")

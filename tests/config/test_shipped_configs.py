@@ -112,6 +112,9 @@ def scene(position: int, model: VisionModel) -> Sample:
     return Sample(image[..., : model.in_channels], str(position), position, image.shape[:2], **truth)
 
 
+STEPS = {"tiny/unet_em": 60}  # no normalisation, a fifth of its deepest cells dropped: it starts slowly
+
+
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in TINY])
 def test_tiny_variants_learn_one_batch(name):
     config = load_config(FILES[name])
@@ -120,7 +123,7 @@ def test_tiny_variants_learn_one_batch(name):
     batch = collate([scene(position, model) for position in range(2)])
     optimizer = build_optimizer_rule(config).build([{"params": list(model.parameters())}])
     losses = []
-    for _ in range(20):
+    for _ in range(STEPS.get(name, 20)):
         loss = torch.stack(list(model.loss(batch).values())).sum()
         optimizer.zero_grad()
         loss.backward()

@@ -237,3 +237,13 @@ def test_a_damaged_state_is_refused_in_a_sentence(whole: Path, tmp_path: Path, d
 def test_nothing_to_resume(data: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no run folder"):
         run_training(tiny_config(data), tmp_path / "none", resume=True, quiet=True)
+
+
+def test_a_run_that_failed_before_it_saved_may_start_again(data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    broken = "train.optimizer={name: sgd, lr: 1e38}"
+    with pytest.raises(UserError, match="not finite"):
+        run_training(tiny_config(data, broken, "model.backbone.norm=none", "model.neck.norm=none"), run, quiet=True)
+    if not (run / "last.state").exists():
+        run_training(tiny_config(data, "train.steps=1"), run, quiet=True)
+    assert (run / "last.state").exists()

@@ -150,7 +150,7 @@ def _read_all(report: Report, dataset: Dataset, split: str, workers: int) -> Non
     for error in tracked(loader, f"read {split}", len(dataset), "img"):
         if isinstance(error, UserError):
             bad += 1
-            report.errors += error.problems
+            report.errors += [problem for problem in error.problems if problem not in report.errors]
             report.exit_code = 1
     report.facts.append(f"read    {split}: {len(dataset)} samples, {bad} bad")
 

@@ -225,8 +225,13 @@ def _introduce(
         f"training   {steps} ({epochs:.1f} epochs); {settings.optimizer.name}, lr {build_optimizer_rule(config).lr:g}"
     )
     log.line(f"device     {fabric.device} x {fabric.world_size}, {settings.precision}, {config.data.workers} workers")
+    was = parse_config(state.config, str(folder.config)).train.steps if state else settings.steps
+    if was != settings.steps:
+        log.line(f"note       train.steps was {was}: the schedule goes on by the new number")
     if settings.warmup_steps >= settings.steps:
-        log.line(f"note       warm-up ({settings.warmup_steps} steps) is as long as the run: the rate never gets there")
+        log.line(
+            f"note       warm-up ({settings.warmup_steps} steps) is not over when the run is: the rate never gets there"
+        )
 
 
 def run_evaluation(

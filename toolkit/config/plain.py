@@ -54,5 +54,14 @@ _Dumper.add_representer(list, _list)
 
 
 def to_yaml(config: Config) -> str:
-    """The resolved config as YAML text; loading it again gives an equal config."""
-    return yaml.dump(to_plain(config), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+    """The resolved config as YAML text; loading it again gives an equal config.
+
+    Data sets whose `root` is `data.root` do not repeat it, so that `data.root=elsewhere` still moves them.
+    """
+    plain = to_plain(config)
+    data = plain["data"]
+    for split in ("train", "val", "test"):
+        dataset = (data[split] or {}).get("dataset", {})
+        if data["root"] is not None and dataset.get("root") == data["root"]:
+            del dataset["root"]
+    return yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)

@@ -9,6 +9,7 @@ from typing import Any
 
 from toolkit.config.restore import Restored, restore
 from toolkit.engine.process import keep_freed_memory, pick_device
+from toolkit.errors import ConfigError, Problem
 from toolkit.files import cannot_write
 from toolkit.inference.folder import find_pictures, predict
 from toolkit.inference.tiling import TileSide
@@ -34,6 +35,7 @@ def run_prediction(
     UserError for a bad checkpoint, no pictures, or a folder that cannot be written; files written before stay.
     """
     pictures = find_pictures(sources)
+    _refuse_inside(Path(out), sources)
     restored = checkpoint if isinstance(checkpoint, Restored) else restore(checkpoint)
     model = restored.model.to(pick_device(device))
     keep_freed_memory()
@@ -58,3 +60,13 @@ def run_prediction(
     seconds = max(time.monotonic() - began, 1e-9)
     rate = round((len(pictures) - len(failed)) / seconds, 3)
     return {"images": len(pictures), "written": written, "failed": failed, "images_per_second": rate}
+
+
+def _refuse_inside(out: Path, sources: Sequence[str | Path]) -> None:
+    """Results never go into a folder of pictures: the next run, or the next training, would take them for pictures."""
+    place = out.resolve()
+    for source in map(Path, sources):
+        if source.is_dir() and source.resolve() in (place, *place.parents):
+            raise ConfigError(
+                Problem("--out", f"{out} lies in the folder of the pictures, {source}", "choose another folder")
+            )

@@ -153,12 +153,19 @@ class Checker:
         self.source = source
         self.problems: list[Problem] = []
         self.data_root: Any = None
+        self.root_used = False
 
     def config(self) -> Config:
         """The checked config. Raises ConfigError with every problem."""
         data = self.source.values.get("data")
         self.data_root = data.get("root") if isinstance(data, dict) else None
         result = self.section(Config, self.source.values, ())
+        if self.source.given(("data", "root")) and not self.root_used and not self.problems:
+            self._add(
+                ("data", "root"),
+                "changes nothing: every data set has a 'root' of its own",
+                "set data.train.dataset.root",
+            )
         if self.problems:
             raise ConfigError(sorted(self.problems, key=lambda problem: _line_of(problem.where)))
         return result
@@ -193,6 +200,7 @@ class Checker:
             return _FAILED
         given = {key: item for key, item in value.items() if key != "name"}
         if "root" in arguments_of(cls) and registry is REGISTRIES["datasets"] and self.data_root is not None:
+            self.root_used = self.root_used or "root" not in given
             given.setdefault("root", self.data_root)
         arguments = self._arguments(cls, given, path, f"{registry.kind} '{name}'", hidden=registry.injected)
         return _FAILED if arguments is _FAILED else PartSpec(name, cls, arguments, path)

@@ -68,6 +68,11 @@ class Source:
                 return f"{mark}  {dotted(path)}".rstrip()
         return f"{self.file}  {dotted(path)}".rstrip()
 
+    def given(self, path: Path_) -> bool:
+        """Whether a value comes from the command line."""
+        mark = self.marks.get(path)
+        return mark is not None and mark.line == 0
+
 
 def dotted(path: Path_) -> str:
     """`("data", "transforms", 0, "p")` as `data.transforms.0.p`."""

@@ -9,6 +9,8 @@ from typing import Any
 from toolkit.errors import ConfigError, Problem, no_such
 from toolkit.files import cannot_write, replacing
 
+_BEFORE_THE_FIRST_SAVE = ("config.yaml", "environment.json", "metrics.jsonl", "train.log")
+
 
 class RunFolder:
     """Paths of a run's files (see the names below) and how they are written."""
@@ -31,11 +33,13 @@ class RunFolder:
         """
         chosen = path if exact else next_free(path)
         try:
-            if chosen.exists() and (not chosen.is_dir() or any(chosen.iterdir())):
+            if not _is_free(chosen):
                 message = "is a file" if chosen.is_file() else "is not empty, and a run never overwrites another"
                 remedy = f"continue it with --resume, or start anew with --run {next_free(chosen)}"
                 raise ConfigError(Problem(str(chosen), message, remedy))
             chosen.mkdir(parents=True, exist_ok=True)
+            for leftover in _BEFORE_THE_FIRST_SAVE:
+                (chosen / leftover).unlink(missing_ok=True)
             probe = chosen / ".writable"
             probe.touch()
             probe.unlink()
@@ -64,15 +68,22 @@ class RunFolder:
         self.write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def _is_free(path: Path) -> bool:
+    """Whether a run may start here: nothing there, an empty folder, or one whose run failed before it saved anything."""
+    if not path.exists():
+        return True
+    return path.is_dir() and all(entry.name in _BEFORE_THE_FIRST_SAVE for entry in path.iterdir())
+
+
 def _numbered(path: Path, number: int) -> Path:
     return path.with_name(f"{path.name}-{number}")
 
 
 def next_free(path: Path) -> Path:
-    """`path` when it is free or an empty folder, else `path-2`, `path-3` ..."""
+    """`path` when it is free, else `path-2`, `path-3` ..."""
     number = 1
     candidate = path
-    while candidate.exists() and not (candidate.is_dir() and not any(candidate.iterdir())):
+    while not _is_free(candidate):
         number += 1
         candidate = _numbered(path, number)
     return candidate
