@@ -16,7 +16,9 @@ from toolkit.cli.options import json_option, print_json
 @click.argument("images", nargs=-1, required=True, metavar="IMAGES...")
 @click.option("--out", required=True, type=click.Path(), help="Folder for the results; sub-folders are kept.")
 @click.option(
-    "--format", "formats", help="Comma-separated: mask, overlay, uncertainty, coco, yolo, csv; default: all that are pictures."
+    "--format",
+    "formats",
+    help="Comma-separated: mask, overlay, uncertainty, coco, yolo, csv; default: all that are pictures.",
 )
 @click.option(
     "--batch-size", type=click.IntRange(1), default=1, show_default=True, help="Pictures of equal size at once."
