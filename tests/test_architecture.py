@@ -14,7 +14,7 @@ FLOORS = {
     "samples": 1, "contracts": 1,
     "ops": 2, "layers": 2,
     "backbones": 3, "necks": 3, "heads": 3, "losses": 3, "data": 3, "evaluators": 3, "analysis": 3,
-    "models": 4, "engine": 4, "inference": 4, "report": 4,
+    "models": 4, "engine": 4, "inference": 4, "preflight": 4, "report": 4,
     "config": 5,
     "cli": 6, "__main__": 7, "__init__": 7,
 }  # fmt: skip
@@ -23,7 +23,8 @@ FLOORS = {
 SIDEWAYS = {
     ("registry", "errors"), ("files", "errors"), ("contracts", "samples"), ("layers", "ops"),
     ("heads", "losses"),
-    ("engine", "models"), ("inference", "models"), ("report", "inference"),
+    ("engine", "models"), ("inference", "models"), ("report", "inference"), ("report", "preflight"),
+    ("preflight", "models"), ("preflight", "inference"),
 }  # fmt: skip
 
 MODULES = sorted(PACKAGE.rglob("*.py"))

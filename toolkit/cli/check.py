@@ -17,19 +17,12 @@ def command(config: str, overrides: tuple[str, ...], full: bool, as_json: bool) 
     Config, parts that fit, data, one batch forward and backward. Exit code 1 when files are at fault, 2 when the
     config is.
     """
-    from toolkit.cli.main import problem_json
     from toolkit.config.check import check_config
     from toolkit.config.load import load_config
 
     report = check_config(load_config(config, overrides), full=full)
     if as_json:
-        print_json(
-            {
-                "ok": not report.errors,
-                "errors": [problem_json(problem) for problem in report.errors],
-                "warnings": [problem_json(problem) for problem in report.warnings],
-            }
-        )
+        print_json(report.as_json())
     else:
         for fact in report.facts:
             click.echo(fact)

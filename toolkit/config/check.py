@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import torch
 
@@ -25,36 +23,13 @@ from toolkit.contracts import Dataset
 from toolkit.data.classes import ClassTable
 from toolkit.data.loader import SeededDataset, eval_loader, train_loader
 from toolkit.data.transforms import Pipeline
-from toolkit.errors import ConfigError, DataError, Problem, UserError
+from toolkit.errors import DataError, Problem, UserError
 from toolkit.models.vision_model import VisionModel
+from toolkit.preflight.report import Finding, Report
 from toolkit.progress import tracked
 from toolkit.samples import Batch
 
-P = ParamSpec("P")
-T = TypeVar("T")
 _SPLITS = ("train", "val", "test")
-
-
-@dataclass
-class Report:
-    """errors: what stops a training. warnings: what may surprise. facts: what was seen, in lines for people.
-
-    exit_code: 2 when only the config is at fault, 1 when files are, 0 when nothing is.
-    """
-
-    errors: list[Problem] = field(default_factory=list)
-    warnings: list[Problem] = field(default_factory=list)
-    facts: list[str] = field(default_factory=list)
-    exit_code: int = 0
-
-    def attempt(self, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T | None:
-        """What `work` returns, or None with its problems noted."""
-        try:
-            return work(*args, **named)
-        except UserError as error:
-            self.errors += [problem for problem in error.problems if problem not in self.errors]
-            self.exit_code = 1 if self.exit_code == 1 or not isinstance(error, ConfigError) else 2
-            return None
 
 
 def check_config(config: Config, *, full: bool = False) -> Report:
@@ -64,30 +39,32 @@ def check_config(config: Config, *, full: bool = False) -> Report:
     """
     report = Report()
     splits = [split for split in _SPLITS if getattr(config.data, split) is not None]
-    datasets = {split: report.attempt(build_dataset, config, split) for split in splits if split != "test"}
+    datasets = {split: report.attempt("data", build_dataset, config, split) for split in splits if split != "test"}
     if "test" in splits:
         datasets["test"] = _test_split(report, config)
     present = {split: dataset for split, dataset in datasets.items() if dataset is not None}
     report.facts += [f"data    {split}: {_counted(dataset)}" for split, dataset in present.items()]
-    table = report.attempt(classes_of, config, present.get("train")) if _has_classes(config, present) else None
+    table = (
+        report.attempt("classes", classes_of, config, present.get("train")) if _has_classes(config, present) else None
+    )
     if table is not None:
         report.facts.append(f"classes {len(table.names)}: {', '.join(table.names[:20])}")
         if "train" in present:
-            config = report.attempt(with_class_weights, config, present["train"]) or config
-        model = report.attempt(build_model, config, pretrained=False, classes=table)
-        taken = report.attempt(initialise, model, config) if model is not None else None
+            config = report.attempt("class_weights", with_class_weights, config, present["train"]) or config
+        model = report.attempt("parts", build_model, config, pretrained=False, classes=table)
+        taken = report.attempt("init_from", initialise, model, config) if model is not None else None
         report.facts += [f"start   {line}" for line in (taken.lines() if taken else [])]
         if model is not None:
             _check_model(report, config, model, table, present)
     for split in splits:
-        report.attempt(build_transforms, config, split)
+        report.attempt("transforms", build_transforms, config, split)
     if full:
         for split, dataset in present.items():
             _read_all(report, dataset, split, config.data.workers)
     if not splits[1:]:
-        report.warnings.append(Problem("data.val", "there is no validation split: nothing will be measured"))
+        report.warn("no_validation", Problem("data.val", "there is no validation split: nothing will be measured"))
     elif not config.evaluate.evaluators:
-        report.warnings.append(Problem("evaluate.evaluators", "no evaluator: nothing will be measured"))
+        report.warn("no_evaluator", Problem("evaluate.evaluators", "no evaluator: nothing will be measured"))
     return report
 
 
@@ -96,7 +73,8 @@ def _test_split(report: Report, config: Config) -> Dataset | None:
     try:
         return build_dataset(config, "test")
     except UserError as error:
-        report.warnings += [problem._replace(suggestion="training does not need it") for problem in error.problems]
+        for problem in error.problems:
+            report.warn("test_data", problem._replace(suggestion="training does not need it"))
         return None
 
 
@@ -116,12 +94,12 @@ def _check_model(
     count = sum(parameter.numel() for parameter in model.parameters())
     report.facts.append(f"model   {count:,} parameters; the head reads {model.spec.describe()}")
     for split, dataset in present.items():
-        report.attempt(check_classes, dataset, model, split)
-    report.attempt(build_evaluators, config, table.names)
+        report.attempt("classes", check_classes, dataset, model, split)
+    report.attempt("evaluators", build_evaluators, config, table.names)
     if "val" in present:
-        report.attempt(lambda: eval_loader(present["val"], build_transforms(config, "val")))
+        report.attempt("transforms", lambda: eval_loader(present["val"], build_transforms(config, "val")))
     if "train" in present and not report.errors:
-        report.attempt(_one_step, report, config, model, present["train"])
+        report.attempt("first_batch", _one_step, report, config, model, present["train"])
 
 
 def _one_step(report: Report, config: Config, model: VisionModel, dataset: Dataset) -> None:
@@ -150,8 +128,8 @@ def _read_all(report: Report, dataset: Dataset, split: str, workers: int) -> Non
     for error in tracked(loader, f"read {split}", len(dataset), "img"):
         if isinstance(error, UserError):
             bad += 1
-            report.errors += [problem for problem in error.problems if problem not in report.errors]
-            report.exit_code = 1
+            for problem in error.problems:
+                report.add(Finding("sample", problem))
     report.facts.append(f"read    {split}: {len(dataset)} samples, {bad} bad")
 
 
