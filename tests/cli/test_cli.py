@@ -64,7 +64,8 @@ def test_the_installed_command_and_the_tools_are_the_same(made: Path) -> None:
     version, tool, installed = (subprocess.run(c, capture_output=True, text=True, timeout=120) for c in checks)
     assert version.returncode == 0
     assert version.stdout.startswith("toolkit")
-    assert json.loads(tool.stdout) == json.loads(installed.stdout) == {"ok": True, "errors": [], "warnings": []}
+    assert json.loads(tool.stdout) == json.loads(installed.stdout)
+    assert {"ok": True, "errors": [], "warnings": []}.items() <= json.loads(tool.stdout).items()
 
 
 def test_every_verb_has_a_tool_file() -> None:

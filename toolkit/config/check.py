@@ -51,6 +51,7 @@ def check_config(config: Config, *, full: bool = False) -> Report:
         report.facts.append(f"classes {len(table.names)}: {', '.join(table.names[:20])}")
         if "train" in present:
             config = report.attempt("class_weights", with_class_weights, config, present["train"]) or config
+        torch.manual_seed(config.seed)
         model = report.attempt("parts", build_model, config, pretrained=False, classes=table)
         taken = report.attempt("init_from", initialise, model, config) if model is not None else None
         report.facts += [f"start   {line}" for line in (taken.lines() if taken else [])]
