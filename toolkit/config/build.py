@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.config.schema import MISSING, arguments_of
+from toolkit.config.schema import arguments_of
 from toolkit.config.sections import Config, PartSpec, SplitSection
+from toolkit.config.signatures import MISSING
 from toolkit.config.source import dotted
 from toolkit.contracts import Dataset, Evaluator, OptimizerRule, Schedule, Transform
 from toolkit.data.aspect_groups import aspect_groups

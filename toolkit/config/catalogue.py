@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from typing import Any
 
 import toolkit.config.load  # noqa: F401 - registers the parts
+from toolkit.config.annotations import describe_type, is_section, without_none
 from toolkit.config.plain import to_plain
-from toolkit.config.schema import MISSING, arguments_of, describe_type, without_none
+from toolkit.config.schema import arguments_of
+from toolkit.config.signatures import MISSING
 from toolkit.contracts import REGISTRIES
 from toolkit.data.classes import class_table, preset_names
 
@@ -37,7 +38,7 @@ def _parameters(cls: type, hidden: tuple[str, ...] = (), prefix: str = "") -> li
         if argument.name in hidden:
             continue
         nested, _ = without_none(argument.annotation)
-        if isinstance(nested, type) and dataclasses.is_dataclass(nested):
+        if is_section(nested):
             found += _parameters(nested, prefix=f"{prefix}{argument.name}.")
             continue
         entry = {"name": prefix + argument.name, "type": describe_type(argument.annotation)}

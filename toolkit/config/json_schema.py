@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from typing import Any
 
 from pydantic import TypeAdapter
 
 import toolkit.config.load  # noqa: F401 - registers the parts
-from toolkit.config.schema import MISSING, arguments_of, list_item, registry_of, without_none
+from toolkit.config.annotations import is_section, list_item, without_none
+from toolkit.config.schema import arguments_of, registry_of
 from toolkit.config.sections import Config
+from toolkit.config.signatures import MISSING
 from toolkit.contracts import REGISTRIES
 from toolkit.registry import Registry
 
@@ -71,10 +72,10 @@ def _plain(annotation: Any) -> dict[str, Any]:
     if registry:
         kind = next(name for name, known in REGISTRIES.items() if known is registry)
         return {"$ref": f"#/$defs/{kind}"}
-    if dataclasses.is_dataclass(annotation) and isinstance(annotation, type):
+    if is_section(annotation):
         return _section(annotation)
     item = list_item(annotation)
-    if item is not None and (registry_of(item) or dataclasses.is_dataclass(item)):
+    if item is not None and (registry_of(item) or is_section(item)):
         return {"type": "array", "items": _value(item)}
     try:
         return TypeAdapter(annotation).json_schema()

@@ -7,8 +7,10 @@ from typing import Any
 
 import yaml
 
-from toolkit.config.schema import MISSING, arguments_of, registry_of, without_none
+from toolkit.config.annotations import part_of, without_none
+from toolkit.config.schema import arguments_of
 from toolkit.config.sections import Config, PartSpec
+from toolkit.config.signatures import MISSING
 
 
 def to_plain(value: Any) -> Any:
@@ -29,7 +31,7 @@ def _arguments(part: PartSpec) -> dict[str, Any]:
     for name, argument in arguments_of(part.cls).items():
         if name in part.arguments:
             written[name] = to_plain(part.arguments[name])
-        elif argument.default is not MISSING and registry_of(without_none(argument.annotation)[0]) is None:
+        elif argument.default is not MISSING and part_of(without_none(argument.annotation)[0]) is None:
             written[name] = to_plain(argument.default)
     return {name: value for name, value in written.items() if not _is_injected(part, name)}
 

@@ -1,7 +1,8 @@
 """The sections of a config: what may stand in the file, with types, bounds and defaults. Nothing else defines them.
 
-A field annotated `Annotated[PartSpec, REGISTRY]` is a part: a mapping with `name` and the arguments of that part's
-constructor (or only its name). See `schema.py` for how it is checked.
+A field annotated `Annotated[PartSpec, PartOf(KIND)]` is a part: a mapping with `name` and the arguments of that part's
+constructor (or only its name). See `checker.py` for how it is checked. This file must not need torch: a mistake in a
+config is reported without waiting for it.
 """
 
 from __future__ import annotations
@@ -10,17 +11,14 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from toolkit.bounds import NonNegativeInt, PositiveInt
-from toolkit.contracts import (
-    BACKBONES,
-    DATASETS,
-    EVALUATORS,
-    HEADS,
-    NECKS,
-    OPTIMIZERS,
-    SCHEDULES,
-    TRANSFORMS,
-)
 from toolkit.engine.settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class PartOf:
+    """Marks an annotation as a part. kind: the word of its registry ("backbone")."""
+
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -36,14 +34,14 @@ class PartSpec:
     path: tuple[str | int, ...] = ()
 
 
-BackbonePart = Annotated[PartSpec, BACKBONES]
-NeckPart = Annotated[PartSpec, NECKS]
-HeadPart = Annotated[PartSpec, HEADS]
-DatasetPart = Annotated[PartSpec, DATASETS]
-TransformPart = Annotated[PartSpec, TRANSFORMS]
-EvaluatorPart = Annotated[PartSpec, EVALUATORS]
-OptimizerPart = Annotated[PartSpec, OPTIMIZERS]
-SchedulePart = Annotated[PartSpec, SCHEDULES]
+BackbonePart = Annotated[PartSpec, PartOf("backbone")]
+NeckPart = Annotated[PartSpec, PartOf("neck")]
+HeadPart = Annotated[PartSpec, PartOf("head")]
+DatasetPart = Annotated[PartSpec, PartOf("dataset")]
+TransformPart = Annotated[PartSpec, PartOf("transform")]
+EvaluatorPart = Annotated[PartSpec, PartOf("evaluator")]
+OptimizerPart = Annotated[PartSpec, PartOf("optimizer")]
+SchedulePart = Annotated[PartSpec, PartOf("schedule")]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,212 @@
+"""Walks a whole config along the signatures of what it names, builds nothing, and reports every problem at once.
+
+One recursion serves sections and parts alike: both are callables whose signature says which arguments exist, of
+which types, within which bounds. Types are checked by pydantic in its strict JSON reading (a list may fill a tuple,
+a whole number a float; text never becomes a number). Nothing here needs torch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from difflib import get_close_matches
+from functools import cache
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
+
+from toolkit.config.annotations import describe_type, is_section, list_item, part_of, with_article, without_none
+from toolkit.config.sections import Config, PartSpec
+from toolkit.config.signatures import MISSING, Kind, Signatures
+from toolkit.config.source import Path_, Source, dotted
+from toolkit.errors import ConfigError, Problem, did_you_mean
+
+_FAILED: Any = object()
+
+
+@cache
+def _adapter(annotation: Any) -> TypeAdapter[Any] | None:
+    try:
+        return TypeAdapter(annotation)
+    except PydanticUserError:  # a type pydantic does not know (an array, say): nothing a YAML file could hold
+        return None
+
+
+def _adapter_for(annotation: Any) -> TypeAdapter[Any] | None:
+    try:
+        return _adapter(annotation)
+    except TypeError:  # an annotation that cannot be hashed
+        return TypeAdapter(annotation)
+
+
+class Checker:
+    """Walks one config; problems gather in `problems`."""
+
+    def __init__(self, source: Source, signatures: Signatures) -> None:
+        self.source = source
+        self.signatures = signatures
+        self.problems: list[Problem] = []
+        self.data_root: Any = None
+        self.root_used = False
+
+    def config(self) -> Config:
+        """The checked config. Raises ConfigError with every problem."""
+        data = self.source.values.get("data")
+        self.data_root = data.get("root") if isinstance(data, dict) else None
+        result = self.section(Config, self.source.values, ())
+        if self.source.given(("data", "root")) and not self.root_used and not self.problems:
+            self._add(
+                ("data", "root"),
+                "changes nothing: every data set has a 'root' of its own",
+                "set data.train.dataset.root",
+            )
+        if self.problems:
+            raise ConfigError(sorted(self.problems, key=lambda problem: _line_of(problem.where)))
+        return result
+
+    def section(self, cls: type, value: Any, path: Path_) -> Any:
+        """A mapping into a section dataclass."""
+        if not isinstance(value, Mapping):
+            return self._wrong(path, "a mapping", value)
+        arguments = self._arguments(cls, value, path, what=f"section '{dotted(path)}'" if path else "a config")
+        return _FAILED if arguments is _FAILED else cls(**arguments)
+
+    def part(self, kind: Kind, value: Any, path: Path_) -> Any:
+        """A name, or a mapping with `name` and arguments, into a PartSpec."""
+        if isinstance(value, str):
+            value = {"name": value}
+        if not isinstance(value, Mapping):
+            return self._wrong(path, f"{with_article(kind.kind)}: a name, or a mapping with 'name'", value)
+        name = value.get("name")
+        if not isinstance(name, str):
+            known = did_you_mean("", kind.names())
+            if "name" in value:
+                self._add((*path, "name"), f"wanted the name of {with_article(kind.kind)}, found {_shown(name)}", known)
+            else:
+                self._add(path, f"{with_article(kind.kind)} needs a 'name'", known)
+            return _FAILED
+        try:
+            cls = self.signatures.find(kind.kind, name)
+        except ConfigError as error:
+            place = (*path, "name") if (*path, "name") in self.source.marks else path
+            for problem in error.problems:
+                self._add(place, problem.message, problem.suggestion)
+            return _FAILED
+        given = {key: item for key, item in value.items() if key != "name"}
+        if "root" in self.signatures.arguments_of(cls) and kind.kind == "dataset" and self.data_root is not None:
+            self.root_used = self.root_used or "root" not in given
+            given.setdefault("root", self.data_root)
+        arguments = self._arguments(cls, given, path, f"{kind.kind} '{name}'", hidden=kind.injected)
+        return _FAILED if arguments is _FAILED else PartSpec(name, cls, arguments, path)
+
+    def _arguments(
+        self, cls: type, given: Mapping[Any, Any], path: Path_, what: str, hidden: tuple[str, ...] = ()
+    ) -> Any:
+        """Given arguments, checked. Defaults stay in the signature."""
+        known = {name: argument for name, argument in self.signatures.arguments_of(cls).items() if name not in hidden}
+        word = "key" if is_section(cls) else "parameter"
+        before = len(self.problems)
+        for key in given:
+            if key not in known:
+                where = self.source.where((*path, key), key=True)
+                if key in hidden:
+                    message = f"'{key}' of {what} is not set by hand: it follows from the other parts and the data"
+                    self.problems.append(Problem(where, message, "remove it"))
+                else:
+                    message = f"{what} has no {word} '{key}'"
+                    self.problems.append(Problem(where, message, did_you_mean(str(key), known)))
+        misspelt = {
+            name for key in given if key not in known for name in get_close_matches(str(key), known, cutoff=0.6)
+        }
+        result = {}
+        for name, argument in known.items():
+            if name in given:
+                checked = self.value(argument.annotation, given[name], (*path, name))
+                result[name] = checked
+            elif argument.default is MISSING and name not in misspelt:  # else it is said already
+                wanted = describe_type(argument.annotation)
+                self._add(path, f"{what} needs '{name}'", f"wanted {wanted}")
+        return _FAILED if len(self.problems) > before else result
+
+    def value(self, annotation: Any, value: Any, path: Path_) -> Any:
+        """One argument: a part, a list of parts, a section, or a plain value."""
+        plain, optional = without_none(annotation)
+        if value is None and optional:
+            return None
+        part = part_of(plain)
+        if part:
+            return self.part(self.signatures.kind(part.kind), value, path)
+        if is_section(plain):
+            return self.section(plain, value, path)
+        item = list_item(plain)
+        if item is not None and (part_of(item) or is_section(item)):
+            if not isinstance(value, list):
+                return self._wrong(path, f"a list, each {describe_type(item)}", value)
+            return [self.value(item, child, (*path, index)) for index, child in enumerate(value)]
+        return self._plain(annotation, value, path)
+
+    def _plain(self, annotation: Any, value: Any, path: Path_) -> Any:
+        adapter = _adapter_for(annotation)
+        if adapter is None:
+            return self._add(path, f"cannot be written in a config (it is {describe_type(annotation)})", "remove it")
+        try:
+            return adapter.validate_json(json.dumps(_json_keys(value)), strict=True)
+        except ValidationError as error:
+            inner = error.errors()[0]["loc"] if get_origin(without_none(annotation)[0]) in (list, tuple, dict) else ()
+            place = (*path, *inner) if (*path, *inner) in self.source.marks else path
+            found: Any = value
+            for step in inner if place != path else ():
+                found = found.get(step) if isinstance(found, dict) else found[step]
+            return self._wrong(place, self._wanted(annotation, inner if place != path else ()), found, annotation)
+
+    @staticmethod
+    def _wanted(annotation: Any, inner: tuple[Any, ...]) -> str:
+        plain, _ = without_none(annotation)
+        arguments = get_args(plain)
+        if inner and arguments:
+            return describe_type(arguments[1] if get_origin(plain) is dict and len(arguments) > 1 else arguments[0])
+        return describe_type(annotation)
+
+    def _wrong(self, path: Path_, wanted: str, found: Any, annotation: Any = None) -> Any:
+        plain, _ = without_none(annotation)
+        choices = (
+            [choice for choice in get_args(plain) if isinstance(choice, str)] if get_origin(plain) is Literal else []
+        )
+        close = did_you_mean(found, choices) if choices and isinstance(found, str) else ""
+        return self._add(path, f"wanted {wanted}, found {_shown(found)}", close if close.startswith("did") else "")
+
+    def _add(self, path: Path_, message: str, suggestion: str = "") -> Any:
+        self.problems.append(Problem(self.source.where(path), message, suggestion))
+        return _FAILED
+
+
+def _json_keys(value: Any) -> Any:
+    """JSON has text keys only; pydantic turns them back into what the annotation wants."""
+    if isinstance(value, dict):
+        return {
+            str(key).lower() if isinstance(key, bool) else str(key): _json_keys(item) for key, item in value.items()
+        }
+    return [_json_keys(item) for item in value] if isinstance(value, list) else value
+
+
+def _shown(value: Any) -> str:
+    kinds = {
+        str: "text",
+        int: "a whole number",
+        float: "a number",
+        bool: "true/false",
+        list: "a list",
+        dict: "a mapping",
+    }
+    text = "null" if value is None else repr(value)
+    text = text if len(text) <= 60 else text[:57] + "..."
+    return f"{text} ({kinds[type(value)]})" if type(value) in kinds else text
+
+
+def _line_of(where: str) -> tuple[int, int]:
+    parts = where.split("  ")[0].rsplit(":", 2)
+    return (
+        (int(parts[1]), int(parts[2]))
+        if len(parts) == 3 and parts[1].isdigit() and parts[2].isdigit()
+        else (1 << 30, 0)
+    )
