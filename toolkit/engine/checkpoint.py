@@ -6,23 +6,29 @@ with the optimizer of another. `last.safetensors` and `best.safetensors` are for
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from toolkit.errors import CheckpointError, Problem, no_such
 from toolkit.files import replacing
 
 _FORMAT = 1
+_LARGEST_STEP = 1 << 53
 
 
 class TrainState(NamedTuple):
     """Everything that a resumed run needs; all the rest is a function of `step` and the config.
 
     step: optimizer updates made. model, optimizer, scaler: state dicts. best: metric value and step of
-    `best.safetensors`, or empty. evaluated: step of the last evaluation. window: sums since the last log line.
-    config: resolved YAML.
+    `best.safetensors`, or empty. evaluated: step of the last evaluation, -1 for none. window: sums since the last log
+    line. config: resolved YAML. classes: names, in the order of the labels. stale: evaluations since the best one.
+    average: moving average of the weights, or empty. Every field needs a line in `_FIELDS`; a new one a default too, so
+    that the files of yesterday's runs can be continued.
     """
 
     step: int
@@ -33,6 +39,68 @@ class TrainState(NamedTuple):
     evaluated: int
     window: dict[str, float]
     config: str
+    classes: Sequence[str] = ()
+    stale: int = 0
+    average: dict[str, Any] = {}  # noqa: RUF012 - never changed
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= _LARGEST_STEP
+
+
+def _is_format(value: Any) -> bool:
+    return type(value) is int and value == _FORMAT
+
+
+def _is_numbers(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(key, str) and type(number) in (int, float) for key, number in value.items()
+    )
+
+
+def _is_tensors(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(key, str) and isinstance(tensor, Tensor) for key, tensor in value.items()
+    )
+
+
+def _is_optimizer(value: Any) -> bool:
+    """The shape of `torch.optim.Optimizer.state_dict()`: moments by number of the parameter, groups of such numbers."""
+    if not isinstance(value, dict) or not {"state", "param_groups"} <= set(value):
+        return False
+    state, groups = value["state"], value["param_groups"]
+    if not isinstance(state, dict) or not isinstance(groups, list):
+        return False
+    moments = all(_is_count(number) and isinstance(of, dict) for number, of in state.items())
+    return moments and all(
+        isinstance(group, dict)
+        and isinstance(group.get("params"), list)
+        and all(_is_count(number) for number in group["params"])
+        for group in groups
+    )
+
+
+def _is_best(value: Any) -> bool:
+    """Empty, or a finite value and the step it was measured at."""
+    if not _is_numbers(value):
+        return False
+    return not value or (set(value) == {"value", "step"} and all(map(math.isfinite, value.values())))
+
+
+_FIELDS: dict[str, Callable[[Any], bool]] = {
+    "step": _is_count,
+    "model": _is_tensors,
+    "optimizer": _is_optimizer,
+    "scaler": _is_numbers,
+    "best": _is_best,
+    "evaluated": lambda value: type(value) is int and -1 <= value <= _LARGEST_STEP,
+    "window": _is_numbers,
+    "config": lambda value: isinstance(value, str),
+    "classes": lambda value: isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value),
+    "stale": _is_count,
+    "average": _is_tensors,
+}
+"""What each field may hold. A file is somebody's: nothing in it is believed before it was looked at."""
 
 
 def save_state(path: Path, state: TrainState) -> None:
@@ -42,7 +110,10 @@ def save_state(path: Path, state: TrainState) -> None:
 
 
 def load_state(path: Path) -> TrainState:
-    """Raises CheckpointError for a missing, damaged, hostile or foreign file; nothing in it is ever executed."""
+    """Raises CheckpointError for a missing, damaged, hostile or foreign file; nothing in it is ever executed.
+
+    A field that has a default may be absent (a file of an earlier version).
+    """
     if not path.is_file():
         raise CheckpointError(no_such("state file", path))
     try:
@@ -51,11 +122,16 @@ def load_state(path: Path) -> TrainState:
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         message = f"is damaged, cut short or not a state file of this toolkit ({reason})"
         raise CheckpointError(Problem(str(path), message, "continue from an older copy, or start anew")) from error
-    fields = set(TrainState._fields)
-    if not isinstance(raw, dict) or raw.get("format") != _FORMAT or not fields <= set(raw):
-        raise CheckpointError(Problem(str(path), "is not a state file of this version of the toolkit"))
-    kinds = {"step": int, "evaluated": int, "config": str}
-    wrong = [name for name in fields if not isinstance(raw[name], kinds.get(name, dict))]
+    needed = set(TrainState._fields) - set(TrainState._field_defaults)
+    if not isinstance(raw, dict) or not _is_format(raw.get("format")) or not needed <= set(raw):
+        raise CheckpointError(
+            Problem(str(path), "is not a state file of this version of the toolkit", "start a new run")
+        )
+    fields = {name: raw[name] for name in TrainState._fields if name in raw}
+    wrong = sorted(name for name, value in fields.items() if not _FIELDS[name](value))
+    if not wrong and fields["evaluated"] > fields["step"]:
+        wrong = ["evaluated"]
     if wrong:
-        raise CheckpointError(Problem(str(path), f"has fields of wrong types: {', '.join(sorted(wrong))}"))
-    return TrainState(**{name: raw[name] for name in TrainState._fields})
+        message = f"has fields that hold something else than they should: {', '.join(wrong)}"
+        raise CheckpointError(Problem(str(path), message, "continue from an older copy, or start anew"))
+    return TrainState(**fields)
