@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 from tiny_run import tiny_config, write_tiny
 
-from toolkit.config import jobs
+from toolkit.config import job as job_module
 from toolkit.config.jobs import run_evaluation, run_training
 from toolkit.engine import train as train_module
 from toolkit.engine.checkpoint import load_state
@@ -87,7 +87,7 @@ def test_resumed_after_a_stop_is_the_uninterrupted_run(
 ) -> None:
     """Ctrl-C after `step` updates: saved there, continued to the same end."""
     run = tmp_path / "run"
-    real = train_module._set_learning_rate
+    real = train_module.set_learning_rate
 
     def stop_at(optimizer: Any, schedule: Any, at: int, settings: Any) -> float:
         if at == step - 1:
@@ -95,7 +95,7 @@ def test_resumed_after_a_stop_is_the_uninterrupted_run(
         return real(optimizer, schedule, at, settings)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train_module, "_set_learning_rate", stop_at)
+        patch.setattr(train_module, "set_learning_rate", stop_at)
         with pytest.raises(Interrupted):
             run_training(tiny_config(data), run, quiet=True)
     assert load_state(run / "last.state").step == step
@@ -106,14 +106,14 @@ def test_resumed_after_a_stop_is_the_uninterrupted_run(
 def test_a_stop_during_evaluation_is_repeated_at_resume(
     whole: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = jobs.evaluate
+    real = job_module.evaluate
     with monkeypatch.context() as patch:
 
         def stopped(*args: Any, **named: Any) -> Any:
             os.kill(os.getpid(), signal.SIGTERM)
             return real(*args, **named)
 
-        patch.setattr(jobs, "evaluate", stopped)
+        patch.setattr(job_module, "evaluate", stopped)
         with pytest.raises(Interrupted):
             run_training(tiny_config(data), tmp_path / "run", quiet=True)
     run_training(tiny_config(data), tmp_path / "run", resume=True, quiet=True)

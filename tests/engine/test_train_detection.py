@@ -55,7 +55,7 @@ def assert_same_run(a: Path, b: Path) -> None:
 
 def stopped_at(config: Config, run: Path, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C after `step` updates."""
-    real = train_module._set_learning_rate
+    real = train_module.set_learning_rate
 
     def stop(optimizer: Any, schedule: Any, at: int, settings: Any) -> float:
         if at == step - 1:
@@ -63,7 +63,7 @@ def stopped_at(config: Config, run: Path, step: int, monkeypatch: pytest.MonkeyP
         return real(optimizer, schedule, at, settings)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train_module, "_set_learning_rate", stop)
+        patch.setattr(train_module, "set_learning_rate", stop)
         with pytest.raises(Interrupted):
             run_training(config, run, quiet=True)
 

@@ -1,0 +1,104 @@
+"""From a checked config to the objects of a training: loaders, evaluations, optimizer rule, what weights files say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from toolkit.config.build import (
+    aspect_groups_of,
+    build_evaluators,
+    build_optimizer_rule,
+    build_schedule,
+    build_transforms,
+)
+from toolkit.config.sections import Config
+from toolkit.contracts import Dataset
+from toolkit.data.loader import eval_loader, train_loader
+from toolkit.engine.evaluate import Evaluation, evaluate
+from toolkit.engine.interrupt import StopRequest
+from toolkit.engine.job import Job
+from toolkit.engine.log import RunLog
+from toolkit.engine.run_folder import RunFolder
+from toolkit.models.vision_model import VisionModel
+
+
+def build_job(
+    config: Config,
+    fabric: Any,
+    model: VisionModel,
+    datasets: dict[str, Dataset],
+    folder: RunFolder,
+    log: RunLog,
+    text: str,
+) -> Job:
+    """What `engine.train` needs. text: the resolved config, as the files of the run will carry it."""
+    settings, data = config.train, config.data
+    pin = fabric.device.type == "cuda"
+    groups = aspect_groups_of(config, datasets["train"])
+
+    def batches(step: int) -> Any:
+        start = step * settings.accumulate
+        stop = settings.steps * settings.accumulate
+        return train_loader(
+            datasets["train"], build_transforms(config, "train"), data.batch_size, config.seed, start, stop,
+            data.workers, True, pin, fabric.global_rank, fabric.world_size, groups,
+        )  # fmt: skip
+
+    def statistics() -> Any:
+        transforms = build_transforms(config, "train")
+        return train_loader(
+            datasets["train"], transforms, data.batch_size, config.seed, 0, settings.recompute_bn, data.workers
+        )
+
+    evaluators = build_evaluators(config, model.classes)
+    measured = "val" in datasets and bool(evaluators)
+
+    def evaluate_val(stop: StopRequest) -> Evaluation:
+        return evaluation(config, fabric, model, datasets["val"], "val", stop)
+
+    return Job(
+        model=model,
+        rule=build_optimizer_rule(config),
+        schedule=build_schedule(config),
+        batches=batches,
+        evaluate=evaluate_val if measured else None,
+        best_metric=evaluators[0].metric if measured else None,
+        images_per_epoch=len(datasets["train"]),
+        step_images=data.batch_size * settings.accumulate,
+        seed=config.seed,
+        run=folder,
+        log=log,
+        config_text=text,
+        metadata=model_metadata(model, text, datasets["train"]),
+        statistics=statistics if settings.recompute_bn else None,
+    )
+
+
+def model_metadata(model: VisionModel, config_text: str, dataset: Dataset) -> dict[str, Any]:
+    """What a weights file says of itself, beside its step and metrics.
+
+    category_ids: of the labels, for COCO files, where the training data has such ids.
+    """
+    ids = getattr(dataset, "category_ids", None)
+    return ({"category_ids": list(ids)} if ids is not None else {}) | {
+        "classes": list(model.classes),
+        "palette": [list(color) for color in model.palette],
+        "pixel_stats": model.backbone.pixel_stats._asdict(),
+        "config": config_text,
+    }
+
+
+def evaluation(
+    config: Config, fabric: Any, model: VisionModel, dataset: Dataset, split: str, stop: StopRequest | None
+) -> Evaluation:
+    """Measures a model on a split, with the config's evaluators."""
+    loader = eval_loader(
+        dataset,
+        build_transforms(config, split),
+        config.evaluate.batch_size or max(1, config.data.batch_size // fabric.world_size),
+        config.data.workers,
+        fabric.device.type == "cuda",
+        fabric.global_rank,
+        fabric.world_size,
+    )
+    return evaluate(fabric, model, loader, build_evaluators(config, model.classes), images=len(dataset), stop=stop)

@@ -1,0 +1,45 @@
+"""What a training is made of: objects built elsewhere, so that the loop never sees a config."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from toolkit.contracts import OptimizerRule, Schedule
+from toolkit.engine.evaluate import Evaluation
+from toolkit.engine.interrupt import StopRequest
+from toolkit.engine.log import RunLog
+from toolkit.engine.run_folder import RunFolder
+from toolkit.models.vision_model import VisionModel
+from toolkit.samples import Batch
+
+
+@dataclass
+class Job:
+    """Everything the loop needs.
+
+    batches: endless batches from a step on. evaluate: one evaluation, or None without validation data.
+    best_metric: the number that decides which weights are kept as best. step_images: images a step, of all processes.
+    metadata: written into every weights file. statistics: the batches over which batch normalisation is recomputed at
+    the end, the same in every process, or None.
+    """
+
+    model: VisionModel
+    rule: OptimizerRule
+    schedule: Schedule | None
+    batches: Callable[[int], Iterable[Batch]]
+    evaluate: Callable[[StopRequest], Evaluation] | None
+    best_metric: str | None
+    images_per_epoch: int
+    step_images: int
+    seed: int
+    run: RunFolder
+    log: RunLog
+    config_text: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+    statistics: Callable[[], Iterable[Batch]] | None = None
+
+    def epoch(self, step: int) -> float:
+        """Passes over the data after `step` updates, for reading only."""
+        return step * self.step_images / max(self.images_per_epoch, 1)
