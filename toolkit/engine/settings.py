@@ -21,7 +21,13 @@ class TrainSettings:
     recompute_bn: batches over which batch normalisation's statistics are averaged anew at the end, with dropout off and
     before the last evaluation, as SegNet's authors do; 0 keeps the running averages.
     log_every, evaluate_every, save_every: steps; null never (the end always evaluates and saves).
-    deterministic: only algorithms that repeat to the bit. channels_last: memory format of images and convolutions.
+    deterministic: only algorithms that repeat to the bit (`engine/process.py` lists what it sets); an operation that
+    has none stops the run and is named. tf32: on GPUs, float32 products with 10 bits of mantissa, several times
+    faster. channels_last: memory format of images and convolutions, else channels first.
+    compile: torch.compile for the training step (a detector's backbone and neck only); evaluation stays as it is.
+    recompute: what is computed again in backward instead of being kept: the insides of "units" (convolution, norm,
+    activation), which take about half of the memory, or of "blocks" of units, for less memory and more time.
+    sync_bn: batch statistics over the batches of all processes.
     threads: processor threads of each process; null leaves PyTorch's choice.
     """
 
@@ -43,5 +49,9 @@ class TrainSettings:
     evaluate_every: PositiveInt | None = None
     save_every: PositiveInt | None = 200
     deterministic: bool = False
+    tf32: bool = True
     channels_last: bool = False
+    compile: bool = False
+    recompute: Literal["none", "units", "blocks"] = "none"
+    sync_bn: bool = False
     threads: PositiveInt | None = None
