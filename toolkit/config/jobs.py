@@ -21,7 +21,7 @@ from toolkit.config.build import (
 from toolkit.config.job import build_job, evaluation
 from toolkit.config.plain import to_yaml
 from toolkit.config.restore import initialise, restore
-from toolkit.config.resume import resumed
+from toolkit.config.resume import changes_of, config_file_text, saved_run, say_changes
 from toolkit.config.sections import Config
 from toolkit.config.start_screen import introduce, say_start
 from toolkit.contracts import Dataset
@@ -37,34 +37,46 @@ from toolkit.models.vision_model import VisionModel
 
 
 def run_training(
-    config: Config, run: str | Path | None = None, *, resume: bool = False, quiet: bool = False, root: str = "runs"
+    config: Config,
+    run: str | Path | None = None,
+    *,
+    resume: bool = False,
+    allow_changes: bool = False,
+    quiet: bool = False,
+    root: str = "runs",
 ) -> dict[str, Any]:
     """Trains; returns {"run", "step", "metrics"}.
 
     run: the folder; None makes `runs/NAME`, with a number when that is used. resume: continue in place.
-    Raises UserError (see `toolkit.errors`) for everything a user can mend, Interrupted after a saved stop.
+    allow_changes: although the config differs from the one the run began with. Raises UserError (see `toolkit.errors`)
+    for everything a user can mend, Interrupted after a saved stop.
     """
     fabric = make_fabric(config.train)
-    first = fabric.is_global_zero
-    base = Path(run) if run is not None else Path(root) / (config.name or "run")
+    base, exact = Path(run) if run is not None else Path(root) / (config.name or "run"), run is not None
+    saved = saved_run(RunFolder.to_continue(base, exact=exact)) if resume else None
+    state = saved.state if saved is not None else None
     # Everything that can fail for the user's reasons comes before the folder is made.
     datasets = {split: build_dataset(config, split) for split in ("train", "val") if getattr(config.data, split)}
     asked, config = config, with_class_weights(config, datasets["train"])
-    model = _model(config, datasets["train"], resume)
-    taken = None if resume else initialise(model, config)
+    model = _model(config, datasets["train"], fresh=state is None)
+    taken = initialise(model, config) if state is None else None
     for split, dataset in datasets.items():
         check_classes(dataset, model, split)
     build_transforms(config, "train")
-    folder = RunFolder.existing(base) if resume else _fresh_folder(fabric, base, exact=run is not None)
-    state = resumed(folder, config) if resume else None
-    log = RunLog(folder.metrics, folder.log, shown=first, quiet=quiet)
+    changes = changes_of(saved, config, model, allowed=allow_changes) if saved is not None else []
+    folder = saved.folder if saved is not None else RunFolder(base)
+    if state is None:
+        folder = _fresh_folder(fabric, folder.path, exact=exact or saved is not None)
+    log = RunLog(folder.metrics, folder.log, shown=fabric.is_global_zero, quiet=quiet)
     text = to_yaml(config)
-    if first:
-        folder.write_text(folder.config, text)
+    if fabric.is_global_zero:
+        folder.write_text(folder.config, config_file_text(saved, changes, text))
         folder.write_json(folder.environment, environment(str(fabric.device.type), config.seed))
     job = build_job(config, fabric, model, datasets, folder, log, text)
     introduce(log, config, model, datasets, fabric, state, folder)
     say_start(log, config, taken, computed_weights(asked, config) if config is not asked else [])
+    if saved is not None:
+        say_changes(log, saved, changes)
     metrics = train(fabric, job, config.train, state)
     log.line(f"done: {config.train.steps} steps; {folder.path}")
     leave(fabric)
@@ -77,10 +89,10 @@ def _fresh_folder(fabric: Any, base: Path, *, exact: bool) -> RunFolder:
     return RunFolder(Path(fabric.broadcast(path)))
 
 
-def _model(config: Config, dataset: Dataset, resume: bool) -> VisionModel:
+def _model(config: Config, dataset: Dataset, *, fresh: bool) -> VisionModel:
     """The fresh weights are a function of the seed, whatever happened before in this process."""
     torch.manual_seed(config.seed)
-    pretrained = not resume and config.model.init_from is None
+    pretrained = fresh and config.model.init_from is None
     return build_model(config, pretrained=pretrained, classes=classes_of(config, dataset))
 
 

@@ -21,8 +21,11 @@ class RunLog:
         self.text = text if shown else None
         self.shown, self.quiet = shown, quiet
 
-    def keep_until(self, step: int) -> None:
-        """Drops events after `step`, and a half-written last line: a resumed run repeats them."""
+    def keep_until(self, step: int, evaluated: int) -> None:
+        """Drops events after `step`, evaluations after `evaluated`, and a half-written last line.
+
+        A resumed run repeats them.
+        """
         if self.metrics is None or not self.metrics.exists():
             return
         kept = []
@@ -31,7 +34,7 @@ class RunLog:
                 event = json.loads(line)
             except json.JSONDecodeError:
                 continue
-            if isinstance(event, dict) and event.get("step", 0) <= step:
+            if isinstance(event, dict) and event.get("step", 0) <= (evaluated if _is_evaluation(event) else step):
                 kept.append(line)
         with replacing(self.metrics) as part:
             part.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
@@ -59,6 +62,10 @@ class RunLog:
                 file.write((line + "\n").encode())
         except OSError as error:
             raise cannot_write(path, error) from error
+
+
+def _is_evaluation(event: dict[str, Any]) -> bool:
+    return any(name.startswith("val/") for name in event)
 
 
 def table(title: str, header: list[str], rows: list[list[str]]) -> str:

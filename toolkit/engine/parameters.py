@@ -21,7 +21,7 @@ def parameter_groups(
     bias_lr_factor: float = 1.0,
     frozen: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
-    """Groups for an optimizer, each with "name" for the log.
+    """Groups for an optimizer, each with "name" for the log and "parameters", the names of its "params".
 
     Rule: parameters whose name starts with `backbone.` get lr * backbone_lr_factor (0: they are frozen and in no
     group); biases of convolutions and linear layers get lr * bias_lr_factor; unless `decay_norm_and_bias`, parameters
@@ -43,10 +43,11 @@ def parameter_groups(
             words = ["backbone" if backbone else "model", *(["biases"] if bias else [])]
             words += ["not decayed"] if undecayed else []
             rate = lr * (backbone_lr_factor if backbone else 1) * (bias_lr_factor if bias else 1)
-            groups[key] = {"name": ", ".join(words), "params": [], "lr": rate}
+            groups[key] = {"name": ", ".join(words), "params": [], "parameters": [], "lr": rate}
             if undecayed:
                 groups[key]["weight_decay"] = 0.0
         groups[key]["params"].append(parameter)
+        groups[key]["parameters"].append(name)
     return list(groups.values())
 
 

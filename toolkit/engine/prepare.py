@@ -9,10 +9,12 @@ from torch import Tensor, nn
 
 from toolkit.engine.checkpoint import TrainState
 from toolkit.engine.job import Job
+from toolkit.engine.optimizer_state import restore_optimizer
 from toolkit.engine.parameters import parameter_groups
 from toolkit.engine.settings import TrainSettings
 from toolkit.errors import Problem, UserError
 from toolkit.models.vision_model import VisionModel
+from toolkit.models.weights import load_into
 from toolkit.samples import Batch
 
 
@@ -41,8 +43,8 @@ def prepare(
     job.model.train()
     module, optimizer = fabric.setup(LossModule(job.model), optimizer)
     if state is not None:
-        job.model.load_state_dict(state.model)
-        optimizer.load_state_dict(state.optimizer)
+        load_into(job.model, state.model, where=job.run.state)
+        restore_optimizer(optimizer, state.optimizer, job.run.state)
         if state.scaler:
             fabric.strategy.precision.load_state_dict(state.scaler)
     return module, optimizer

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,9 @@ from toolkit.errors import ConfigError, Problem, no_such
 from toolkit.files import cannot_write, replacing
 
 _BEFORE_THE_FIRST_SAVE = ("config.yaml", "environment.json", "metrics.jsonl", "train.log")
+_HALF_WRITTEN = re.compile(
+    r"\.(?:(?:config\.yaml|environment\.json|metrics\.jsonl|last\.state|(?:last|best)\.safetensors)\.\d+\.tmp|writable)"
+)
 
 
 class RunFolder:
@@ -38,6 +43,7 @@ class RunFolder:
                 remedy = f"continue it with --resume, or start anew with --run {next_free(chosen)}"
                 raise ConfigError(Problem(str(chosen), message, remedy))
             chosen.mkdir(parents=True, exist_ok=True)
+            _remove_leftovers(chosen)
             for leftover in _BEFORE_THE_FIRST_SAVE:
                 (chosen / leftover).unlink(missing_ok=True)
             probe = chosen / ".writable"
@@ -48,15 +54,23 @@ class RunFolder:
         return RunFolder(chosen)
 
     @staticmethod
-    def existing(path: Path) -> RunFolder:
-        """A folder with a state to continue from: `path`, or its newest numbered sibling. Raises ConfigError."""
-        candidates = [path, *(numbered for n in range(2, 10_000) if (numbered := _numbered(path, n)).exists())]
-        for candidate in reversed(candidates):
-            if (candidate / "last.state").is_file():
-                return RunFolder(candidate)
-        if not path.exists():
-            raise ConfigError(Problem("--resume", no_such("run folder", path), "start it without --resume"))
-        raise ConfigError(Problem("--resume", f"{path} holds no last.state to continue from", "start without --resume"))
+    def to_continue(path: Path, *, exact: bool) -> RunFolder:
+        """The folder of a run to continue: `path`, or, unless `exact`, its newest numbered sibling.
+
+        Its run may have ended before it saved anything; the folder is then as a fresh one. What a kill left half
+        written is removed. Raises ConfigError for a folder that is missing or is not a run's.
+        """
+        siblings = [] if exact else [numbered for n in range(2, 10_000) if (numbered := _numbered(path, n)).exists()]
+        chosen = (siblings or [path])[-1]
+        if not chosen.exists():
+            raise ConfigError(Problem("--resume", no_such("run folder", chosen), "start it without --resume"))
+        folder = RunFolder(chosen)
+        if not folder.state.is_file() and not _is_free(chosen):
+            message = f"{chosen} holds no last.state to continue from, and is not the folder of a run that never saved"
+            remedy = "start without --resume in another folder; model.init_from starts from weights"
+            raise ConfigError(Problem("--resume", message, remedy))
+        _remove_leftovers(chosen)
+        return folder
 
     def write_text(self, path: Path, text: str) -> None:
         """Text by rename."""
@@ -72,7 +86,17 @@ def _is_free(path: Path) -> bool:
     """Whether a run may start here: nothing there, an empty folder, or one whose run failed before it saved anything."""
     if not path.exists():
         return True
-    return path.is_dir() and all(entry.name in _BEFORE_THE_FIRST_SAVE for entry in path.iterdir())
+    return path.is_dir() and all(
+        entry.name in _BEFORE_THE_FIRST_SAVE or _HALF_WRITTEN.fullmatch(entry.name) for entry in path.iterdir()
+    )
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Files that a killed process was still writing (see `files.replacing`); what they were to replace is whole."""
+    for entry in path.iterdir():
+        if _HALF_WRITTEN.fullmatch(entry.name):
+            with suppress(OSError):
+                entry.unlink()
 
 
 def _numbered(path: Path, number: int) -> Path:

@@ -32,7 +32,7 @@ def train(fabric: Any, job: Job, settings: TrainSettings, state: TrainState | No
     module, optimizer = prepare(fabric, job, settings, state)
     at = Position.of(state)
     if state is not None:
-        job.log.keep_until(at.step)
+        job.log.keep_until(at.step, at.evaluated)
     metrics: dict[str, float | None] = {}
 
     with StopRequest() as stop, Progress("train", settings.steps, "step", shown=fabric.is_global_zero) as progress:
