@@ -1,14 +1,33 @@
-"""Files that appear whole or not at all, and what is said when the disk refuses."""
+"""Files that appear whole or not at all, what is said when the disk refuses, and where the user's cache is."""
 
 from __future__ import annotations
 
 import errno
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from toolkit.errors import Problem, UserError
+
+
+def cache_folder() -> Path | None:
+    """The toolkit's folder in the user's cache, not made here; None when the system names no such place.
+
+    $XDG_CACHE_HOME/toolkit where that is set, else ~/.cache/toolkit; %LOCALAPPDATA%/toolkit/cache on Windows,
+    ~/Library/Caches/toolkit on a Mac. What lies there can be deleted at any time.
+    """
+    chosen = os.environ.get("XDG_CACHE_HOME")
+    if chosen and Path(chosen).is_absolute():
+        return Path(chosen) / "toolkit"
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return None
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "toolkit" / "cache"
+    return (home / "Library" / "Caches" if sys.platform == "darwin" else home / ".cache") / "toolkit"
 
 
 @contextmanager

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from toolkit.data import computed_weights
-from toolkit.data.computed_weights import ComputedWeights, cache_folder, cached_counts
+from toolkit.data.computed_weights import ComputedWeights, cached_counts
+from toolkit.files import cache_folder
 from toolkit.data.datasets.image_masks import ImageMasks
 
 CLASSES = ["a", "b", "c"]

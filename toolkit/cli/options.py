@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import Any, TypeVar
 
 import click
 
+from toolkit.cli.front_door import refuse_mistakes
+
 F = TypeVar("F", bound=Any)
 
 
 def config_argument(function: F) -> F:
-    """CONFIG and key=value overrides."""
-    function = click.argument("overrides", nargs=-1, metavar="[key=value ...]")(function)
-    return click.argument("config", type=click.Path())(function)
+    """CONFIG and key=value overrides. Mistakes in them are told before the verb begins."""
+
+    @functools.wraps(function)
+    def checked(config: str, overrides: tuple[str, ...], **options: Any) -> Any:
+        refuse_mistakes(config, overrides)
+        return function(config=config, overrides=overrides, **options)
+
+    with_overrides = click.argument("overrides", nargs=-1, metavar="[key=value ...]")(checked)
+    return click.argument("config", type=click.Path())(with_overrides)  # type: ignore[return-value]
 
 
 def json_option(function: F) -> F:

@@ -91,6 +91,17 @@ def operation_names() -> list[str]:
     return sorted(name for name in _operations() if name not in _UNFIT and _signature(name) is not None)
 
 
+def refused_operations() -> dict[str, str]:
+    """What is said of each of albumentations' operations that a config cannot use, by class name."""
+    refused = {}
+    for name in _operations():
+        try:
+            operation_class(name)
+        except ConfigError as error:
+            refused[name] = error.problems[0].message
+    return refused
+
+
 @cache
 def operation_class(name: str) -> type[Albumentation] | None:
     """The transform class of an albumentations operation, or None when there is none of that name.

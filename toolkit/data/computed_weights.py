@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import pickle
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 from toolkit.contracts import Dataset
 from toolkit.data.frequencies import ClassCounts, Definition, class_counts, median_frequency_weights
 from toolkit.errors import UserError
-from toolkit.files import replacing
+from toolkit.files import cache_folder, replacing
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +29,8 @@ DEFINITIONS: dict[str, Definition] = {
 class ComputedWeights:
     """Class weights of a data set by name.
 
-    Counting reads every label map. Its result is kept under $XDG_CACHE_HOME/toolkit (~/.cache/toolkit) when the data
-    set has mask files (an attribute `pairs`), by their paths, sizes and times, and by how they are read; nothing is
+    Counting reads every label map. Its result is kept in the user's cache folder (`toolkit.files.cache_folder`) when the data set
+    has mask files (an attribute `pairs`), by their paths, sizes and times, and by how they are read; nothing is
     ever written into the data folder, and a cache that cannot be written is done without.
     """
 
@@ -60,15 +59,11 @@ def cached_counts(dataset: Dataset) -> ClassCounts:
     return counts
 
 
-def cache_folder() -> Path:
-    """Where counts are kept; not made here."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "toolkit"
-
-
 def _cache_file(dataset: Dataset) -> Path | None:
     """A name made of everything the counts depend on; None for a data set that does not show its files."""
     pairs = getattr(dataset, "pairs", None)
-    if not pairs:
+    folder = cache_folder()
+    if not pairs or folder is None:
         return None
     digest = hashlib.sha256(pickle.dumps(dataset))
     try:
@@ -77,7 +72,7 @@ def _cache_file(dataset: Dataset) -> Path | None:
             digest.update(f"{pair.mask.absolute()} {status.st_size} {status.st_mtime_ns}\n".encode())
     except OSError:  # reading will say what is wrong with it
         return None
-    return cache_folder() / "class_counts" / f"{digest.hexdigest()[:32]}.json"
+    return folder / "class_counts" / f"{digest.hexdigest()[:32]}.json"
 
 
 def _read(path: Path, num_classes: int) -> ClassCounts | None:
