@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import Any
+
+import torch
+
+_ONE_REQUEST = 1.0
+"""Seconds within which signals are one request: of Ctrl-C, torchrun passes on what the terminal has sent already."""
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error
@@ -17,11 +23,13 @@ class Interrupted(Exception):  # noqa: N818 - not an error
 class StopRequest:
     """Context manager: `requested` becomes True at the first SIGINT or SIGTERM; handlers are put back at the end.
 
-    Signal handlers belong to the main thread; elsewhere this does nothing.
+    A second signal, more than a second later, raises KeyboardInterrupt. Signal handlers belong to the main thread;
+    elsewhere this does nothing.
     """
 
     def __init__(self) -> None:
         self.requested = False
+        self._since = 0.0
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> StopRequest:
@@ -36,7 +44,19 @@ class StopRequest:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
+    def agreed(self, fabric: Any) -> bool:
+        """Whether any process was asked to stop: the same answer in all, so that all stop at the same step.
+
+        With several processes it is a message between them, and every one has to call it.
+        """
+        if fabric.world_size > 1:
+            asked = torch.tensor(float(self.requested), device=fabric.device)
+            self.requested = bool(fabric.all_reduce(asked, reduce_op="max").item())
+        return self.requested
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
+        now = time.monotonic()
+        if self.requested and self._since and now - self._since > _ONE_REQUEST:
             raise KeyboardInterrupt
         self.requested = True
+        self._since = self._since or now
