@@ -1,0 +1,61 @@
+"""Pages of one file: style, drawings and pictures inside, nothing fetched, everything from outside escaped."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import cv2
+import jinja2
+import numpy as np
+
+from toolkit.errors import Problem, UserError
+from toolkit.files import replacing
+from toolkit.report import quantities
+from toolkit.version import __version__
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render(template: str, **values: Any) -> str:
+    """The text of a page. template: a file in `templates/`. values: text is escaped; drawings come as `Markup`."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        short=quantities.short, bytes=quantities.bytes_of, percent=quantities.percent, thousands=_thousands
+    )
+    return environment.get_template(template).render(version=__version__, **values)
+
+
+def write_page(path: str | Path, text: str, data_root: str | Path | None = None) -> Path:
+    """Writes a page by rename, making its folder. Raises UserError when it cannot be written there.
+
+    data_root: the user's data, into which nothing is ever written.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(Problem(str(path), "is a folder; a page is a file", f"try {path / 'page.html'}"))
+    if data_root is not None and Path(data_root).resolve() in path.resolve().parents:
+        message = f"lies in the data folder {Path(data_root).absolute()}, into which nothing is written"
+        raise UserError(Problem(str(path), message, "choose another place"))
+    with replacing(path, durable=False) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
+
+
+def picture_data(image: np.ndarray, *, exact: bool = False) -> str:
+    """An RGB (H, W, 3) uint8 picture as a data URI: JPEG, or PNG when `exact` (label maps, drawings)."""
+    kind, options = (".png", []) if exact else (".jpg", [cv2.IMWRITE_JPEG_QUALITY, 82])
+    _, encoded = cv2.imencode(kind, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+    mime = "png" if exact else "jpeg"
+    return f"data:image/{mime};base64,{base64.b64encode(encoded.tobytes()).decode('ascii')}"
+
+
+def _thousands(number: int) -> str:
+    return f"{number:,}"

@@ -1,0 +1,63 @@
+"""SVG text, element by element, escaped: what a file is called can never become markup."""
+
+from __future__ import annotations
+
+from markupsafe import Markup, escape
+
+Value = str | int | float | None
+
+
+def element(name: str, *children: str, **attributes: Value) -> Markup:
+    """One element. Attribute names: `cls` is class, `_` is `-`; None leaves one out; numbers get at most two decimals.
+
+    Children are escaped unless they are elements themselves.
+
+    >>> element("text", "a < b", x=1.234, cls="small")
+    Markup('<text x="1.23" class="small">a &lt; b</text>')
+    """
+    shown = "".join(
+        f' {_attribute(key)}="{escape(_text(value))}"' for key, value in attributes.items() if value is not None
+    )
+    inside = Markup("").join(escape(child) for child in children)
+    return Markup(f"<{name}{shown}>{inside}</{name}>")
+
+
+def group(*children: str, **attributes: Value) -> Markup:
+    """`g`."""
+    return element("g", *children, **attributes)
+
+
+def text(words: str, x: float, y: float, cls: str = "", anchor: str | None = None) -> Markup:
+    """`text`; anchor: start (the default), middle or end."""
+    return element("text", words, x=x, y=y, cls=cls or None, text_anchor=anchor)
+
+
+def titled(title: str) -> Markup:
+    """A title, which a browser shows when the pointer rests on the element around it."""
+    return element("title", title)
+
+
+def line(x1: float, y1: float, x2: float, y2: float, cls: str) -> Markup:
+    """`line`."""
+    return element("line", x1=x1, y1=y1, x2=x2, y2=y2, cls=cls)
+
+
+def picture(width: float, height: float, label: str, *children: str, cls: str | None = None) -> Markup:
+    """The whole drawing, with a label for those who do not see it.
+
+    cls: none shrinks it with the page to a minimum; `natural` keeps its size; `fit` shrinks it as far as it takes.
+    """
+    return element(
+        "svg", *children, viewBox=f"0 0 {_text(width)} {_text(height)}", width=width, height=height, role="img",
+        aria_label=label, cls=cls,
+    )  # fmt: skip
+
+
+def _attribute(key: str) -> str:
+    return "class" if key == "cls" else key if key == "viewBox" else key.replace("_", "-")
+
+
+def _text(value: Value) -> str:
+    if isinstance(value, float):
+        return f"{value:.2f}".rstrip("0").rstrip(".")
+    return str(value)
