@@ -86,7 +86,7 @@ def build_dataset(config: Config, split: str) -> Dataset:
         context["classes"] = list(class_table(config.data.classes).names)
     dataset: Dataset = build_part(section.dataset, **context)
     if config.data.classes is not None and tuple(dataset.classes) != tuple(context["classes"]):
-        raise ConfigError(_class_lists_differ(f"data.{split}.dataset", dataset.classes, context["classes"]))
+        raise ConfigError(class_lists_differ(f"data.{split}.dataset", dataset.classes, context["classes"]))
     return dataset
 
 
@@ -104,7 +104,8 @@ def aspect_groups_of(config: Config, dataset: Dataset) -> np.ndarray | None:
     return aspect_groups(sizes)
 
 
-def _class_lists_differ(where: str, found: Sequence[str], wanted: Sequence[str]) -> Problem:
+def class_lists_differ(where: str, found: Sequence[str], wanted: Sequence[str]) -> Problem:
+    """What is said when a data set has other classes than the model, both lists named."""
     return Problem(
         where,
         f"its {len(found)} classes are not the {len(wanted)} of the model: {_names(found)} against {_names(wanted)}",
@@ -119,7 +120,7 @@ def _names(names: Sequence[str]) -> str:
 def check_classes(dataset: Dataset, model: VisionModel, split: str) -> None:
     """Raises ConfigError, naming both lists, when data and model disagree about names or order of classes."""
     if tuple(dataset.classes) != tuple(model.classes):
-        raise ConfigError(_class_lists_differ(f"data.{split}.dataset", dataset.classes, model.classes))
+        raise ConfigError(class_lists_differ(f"data.{split}.dataset", dataset.classes, model.classes))
 
 
 def split_section(config: Config, split: str) -> SplitSection:

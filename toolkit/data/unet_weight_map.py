@@ -40,6 +40,9 @@ class UNetWeightMap(Transform):
     Raises DataError for a sample without a label map, ConfigError when `class_weights` has too few numbers.
     """
 
+    geometric = False
+    """Whether sizes or boxes change: such transforms are what a check of sizes goes through."""
+
     def __init__(
         self,
         w0: NonNegativeFloat = 10.0,

@@ -1,0 +1,100 @@
+"""What a config says of classes and channels against what the data and a checkpoint say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from toolkit.config.build import nested_parts
+from toolkit.config.schema import arguments_of
+from toolkit.config.sections import Config, PartSpec
+from toolkit.config.source import dotted
+from toolkit.errors import Problem
+from toolkit.losses.class_weights import PRESETS, is_computed
+from toolkit.models.transfer import Transfer
+from toolkit.models.vision_model import VisionModel
+from toolkit.necks.context import Context
+from toolkit.preflight.report import Finding, Report
+from toolkit.samples import Sample
+
+
+def check_class_weights(report: Report, config: Config, classes: Sequence[str]) -> None:
+    """Notes every list or preset of class weights that has not one number a class."""
+    for part in nested_parts(config.model.head):
+        weights = part.arguments.get("class_weights")
+        if weights is None or is_computed(weights):
+            continue
+        numbers = PRESETS.get(weights, ()) if isinstance(weights, str) else weights
+        if len(numbers) != len(classes) and not (isinstance(weights, str) and weights not in PRESETS):
+            where = f"{dotted(part.path)}.class_weights"
+            message = f"has {len(numbers)} numbers, but there are {len(classes)} classes: {_some(classes)}"
+            problem = Problem(where, message, "give one number a class, or median_frequency")
+            report.add(Finding("class_weights", problem), 2)
+
+
+def check_context(report: Report, model: VisionModel) -> None:
+    """Notes a context module whose width is not the number of classes, which the published nets' is."""
+    neck = model.neck
+    if not isinstance(neck, Context):
+        return
+    channels = neck.convolutions[0].in_channels
+    if channels != model.num_classes:
+        message = (
+            f"is {channels}, but there are {model.num_classes} classes; the published nets have one channel a class"
+        )
+        problem = Problem("model.neck.channels", message, f"set it to {model.num_classes}")
+        report.warn("context_channels", problem)
+
+
+def check_channels(report: Report, config: Config, model: VisionModel, sample: Sample, split: str = "train") -> None:
+    """Notes images of another number of channels than the model takes."""
+    found = sample.image.shape[2]
+    if found == model.in_channels:
+        return
+    words = {1: "gray (1 channel)", 3: "RGB (3 channels)"}
+    message = (
+        f"the model takes images of {words.get(model.in_channels, f'{model.in_channels} channels')}, "
+        f"{split} has {words.get(found, f'{found} channels')}, e.g. {sample.name}"
+    )
+    remedies = []
+    if _takes(config.model.backbone.cls, "in_channels"):
+        remedies.append(f"set model.backbone.in_channels: {found}")
+    section = getattr(config.data, split)
+    if section is not None and _takes(section.dataset.cls, "channels"):
+        remedies.append(f"set data.{split}.dataset.channels: {model.in_channels}")
+    remedy = " or ".join(remedies) or f"choose a backbone that takes {found} channels"
+    report.add(Finding("channels", Problem("model.backbone", message, remedy)), 2)
+
+
+def _takes(cls: type, argument: str) -> bool:
+    return argument in arguments_of(cls)
+
+
+def check_pretrained_channels(report: Report, backbone: PartSpec, in_channels: int) -> None:
+    """Notes named weights (of RGB images) for a backbone of more than three or of two channels."""
+    named = [name for name in ("weights", "pretrained") if backbone.arguments.get(name)]
+    if named and in_channels not in (1, 3):
+        message = f"published weights are for 3 channels, but in_channels is {in_channels}"
+        problem = Problem(f"model.backbone.{named[0]}", message, "set it to null, or in_channels to 3 or 1")
+        report.warn("pretrained_channels", problem)
+
+
+def check_start(report: Report, config: Config, taken: Transfer, classes: Sequence[str]) -> None:
+    """Says what `model.init_from` gave, and warns of classes that it does not know."""
+    report.facts += [f"start   {line}" for line in taken.lines()]
+    report.statistics["init_from"] = {
+        "loaded": len(taken.loaded), "matched": len(taken.matched), "mismatched": list(taken.mismatched),
+        "missing": list(taken.missing), "unused": list(taken.unused),
+    }  # fmt: skip
+    if taken.new:
+        known = f"it knows {_some(taken.known)}" if taken.known else "it knows none of them"
+        message = (
+            f"{config.model.init_from} was trained on other classes: {_some(taken.new)} of the {len(classes)} here are "
+            f"new to it and start from random numbers; {known}"
+        )
+        report.warn(
+            "init_classes", Problem("model.init_from", message, "right if the classes are new; check their names")
+        )
+
+
+def _some(names: Sequence[str], most: int = 12) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

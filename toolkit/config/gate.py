@@ -1,0 +1,214 @@
+"""What a check looks at, one thing after another: data, classes, parts, parts against data, the training's numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from toolkit.config.agreement import (
+    check_channels,
+    check_class_weights,
+    check_context,
+    check_pretrained_channels,
+    check_start,
+)
+from toolkit.config.build import (
+    aspect_groups_of,
+    build_dataset,
+    build_evaluators,
+    build_model,
+    build_optimizer_rule,
+    build_schedule,
+    build_transforms,
+    class_lists_differ,
+    classes_of,
+    with_class_weights,
+)
+from toolkit.config.restore import initialise
+from toolkit.config.sections import Config
+from toolkit.config.trial import first_passages, meta_model, model_sizes, part_names, usual_passage
+from toolkit.contracts import Dataset, Transform
+from toolkit.data.classes import ClassTable
+from toolkit.data.transforms import refuse_for_evaluation
+from toolkit.errors import UserError
+from toolkit.heads.rcnn import RcnnHead
+from toolkit.models.vision_model import VisionModel
+from toolkit.preflight.anchor_checks import check_anchors
+from toolkit.preflight.anchor_recall import layout_of
+from toolkit.preflight.first_batch import try_batch
+from toolkit.preflight.passage import boxes_seen, passage
+from toolkit.preflight.report import Finding, Report
+from toolkit.preflight.same_files import check_same_files
+from toolkit.preflight.size_checks import check_sizes, compare_with_validation
+from toolkit.preflight.train_facts import Plan, check_plan
+from toolkit.preflight.trial_run import Trial, try_parts
+from toolkit.samples import Sample
+
+SPLITS = ("train", "val", "test")
+
+
+class Gate:
+    """What is known of a config so far, while one thing after another is looked at. Findings go to the report."""
+
+    def __init__(self, report: Report, config: Config, sound: frozenset[str]) -> None:
+        self.report = report
+        self.config = config
+        self.sound = sound
+        self.datasets: dict[str, Dataset] = {}
+        self.transforms: dict[str, list[Transform]] = {}
+        self.table: ClassTable | None = None
+        self.trial: Trial | None = None
+
+    def data(self) -> None:
+        """Data sets and transforms of every split."""
+        for split in SPLITS:
+            if f"data.{split}" not in self.sound or getattr(self.config.data, split) is None:
+                continue
+            dataset = (
+                _test_split(self.report, self.config)
+                if split == "test"
+                else self.report.attempt("data", build_dataset, self.config, split)
+            )
+            if dataset is not None:
+                self.datasets[split] = dataset
+                self.report.facts.append(f"data    {split}: {_counted(dataset)}")
+            transforms = self.report.attempt("transforms", build_transforms, self.config, split)
+            if transforms is not None:
+                self.transforms[split] = transforms
+                if split != "train":
+                    self.report.attempt("transforms", refuse_for_evaluation, transforms, f"data.{split}.transforms")
+        check_same_files(self.report, self.datasets)
+
+    def classes(self) -> None:
+        """The class table, and whether every split has it; the numbers that weigh the classes."""
+        config, train = self.config, self.datasets.get("train")
+        if config.data.classes is None and train is None:
+            return
+        self.table = table = self.report.attempt("classes", classes_of, config, train)
+        if table is None:
+            return
+        self.report.facts.append(f"classes {len(table.names)}: {_listed(table.names)}")
+        for split, dataset in self.datasets.items():
+            if tuple(dataset.classes) != table.names:
+                problem = class_lists_differ(f"data.{split}.dataset", dataset.classes, table.names)
+                self.report.add(Finding("classes", problem), 2)
+        self.report.attempt("evaluators", build_evaluators, config, table.names)
+        if "model" in self.sound:
+            check_class_weights(self.report, config, table.names)
+
+    def parts(self) -> None:
+        """Parts on one another and against the data, on the meta device; then the numbers of the training."""
+        if "model" in self.sound:
+            model = self.report.attempt("parts", meta_model, self.config, self.table)
+            if model is not None:
+                count = sum(parameter.numel() for parameter in model.parameters())
+                self.report.facts.append(f"model   {count:,} parameters; the head reads {model.spec.describe()}")
+                self.against_data(model)
+            if "train" in self.sound:
+                self.plan(model)
+        elif "train" in self.sound:
+            self.plan(None)
+
+    def against_data(self, model: VisionModel | None, *, suggest: bool = True) -> None:
+        """Sizes, channels, anchors of a model on the meta device. suggest: whether better anchors are searched for."""
+        if model is None:
+            return
+        config, report = self.config, self.report
+        train, transforms = self.datasets.get("train"), self.transforms.get("train")
+        like = report.attempt("sample", lambda: train[0]) if train is not None and len(train) else None
+        size = usual_passage(transforms or [], model.in_channels)
+        check_context(report, model)
+        check_pretrained_channels(report, config.model.backbone, model.in_channels)
+        if train is not None and like is not None:
+            check_channels(report, config, model, like)
+            if transforms is not None:
+                size = self._sizes(train, transforms, like, model) or size
+                if isinstance(model.head, RcnnHead) and like.boxes is not None:
+                    seen = boxes_seen(train, transforms, config.seed)
+                    check_anchors(report, seen, layout_of(model.head), model.classes, suggest=suggest)
+        batch = max(1, self._batch_size() // self.processes)
+        self.trial = report.attempt("parts", try_parts, model, part_names(config), size, batch)
+
+    def _sizes(
+        self, train: Dataset, transforms: Sequence[Transform], like: Sample, model: VisionModel
+    ) -> tuple[int, int] | None:
+        """Image sizes against the model; the size that most training images have."""
+        report, config = self.report, self.config
+        groups = report.attempt("group_by_aspect", aspect_groups_of, config, train)
+        ways = first_passages(report, config, train, transforms, like, self._batch_size(), groups)
+        check_sizes(report, ways, model_sizes(model, None), self._batch_size())
+        if not ways:
+            return None
+        size = ways[0][0].after
+        val, steps = self.datasets.get("val"), self.transforms.get("val")
+        if val is not None and steps is not None and len(val):
+            one = report.attempt("sample", lambda: passage(val[0], steps, 0)[0])
+            if one is not None:
+                compare_with_validation(report, size, one.after)
+        return size
+
+    def plan(self, model: VisionModel | None) -> None:
+        """The `train` section: what it builds, and what of it will surprise."""
+        config, report = self.config, self.report
+        rule = report.attempt("optimizer", build_optimizer_rule, config)
+        report.attempt("schedule", build_schedule, config)
+        if rule is None:
+            return
+        images = {split: len(dataset) for split, dataset in self.datasets.items()}
+        measured = images.get("val", 0) if config.evaluate.evaluators else 0
+        plan = Plan(
+            config.train, config.train.optimizer.name, rule.lr, images.get("train", 0), measured, self._batch_size(),
+            config.data.workers,
+        )  # fmt: skip
+        check_plan(report, plan, model)
+
+    def first_batch(self) -> None:
+        """Weights as the training will start with, and one batch forward and backward; only where all else is well."""
+        config, report = self.config, self.report
+        if report.errors or self.table is None or "train" not in self.datasets:
+            return
+        train = self.datasets["train"]
+        config = report.attempt("class_weights", with_class_weights, config, train) or config
+        torch.manual_seed(config.seed)
+        model = report.attempt("parts", build_model, config, pretrained=False, classes=self.table)
+        if model is None:
+            return
+        taken = report.attempt("init_from", initialise, model, config)
+        if taken is not None:
+            check_start(report, config, taken, self.table.names)
+        macs = self.trial.macs if self.trial else 0.0
+        groups = aspect_groups_of(config, train)
+        report.attempt(
+            "first_batch", try_batch, report, model, train, self.transforms["train"], self._batch_size(), config.seed,
+            groups, macs,
+        )  # fmt: skip
+
+    @property
+    def processes(self) -> int:
+        """How many share a batch."""
+        return self.config.train.devices * self.config.train.nodes
+
+    def _batch_size(self) -> int:
+        size: Any = self.config.data.batch_size
+        return size if isinstance(size, int) else 2 * self.processes  # "auto": found when training begins
+
+
+def _test_split(report: Report, config: Config) -> Dataset | None:
+    """Training does not touch the test images, which many a copy of a data set lacks: that is no error."""
+    try:
+        return build_dataset(config, "test")
+    except UserError as error:
+        for problem in error.problems:
+            report.warn("test_data", problem._replace(suggestion="training does not need it"))
+        return None
+
+
+def _counted(dataset: Dataset) -> str:
+    describe: Callable[[], str] | None = getattr(dataset, "describe", None)
+    return str(describe()) if describe else f"{len(dataset)} images"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")

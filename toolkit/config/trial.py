@@ -1,0 +1,101 @@
+"""The parts of a config on the meta device: built, tried on one another, and asked what sizes they take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from toolkit.config.build import build_model, build_part
+from toolkit.config.sections import Config
+from toolkit.contracts import Dataset, Transform
+from toolkit.data.classes import ClassTable
+from toolkit.data.seeds import sample_seed
+from toolkit.data.step_batches import StepBatches
+from toolkit.errors import UserError
+from toolkit.heads.pixel import PixelHead
+from toolkit.heads.pixel_values import PixelValuesHead
+from toolkit.models.vision_model import VisionModel
+from toolkit.preflight.passage import Passage, Size, blank, passage, passages
+from toolkit.preflight.report import Report
+from toolkit.preflight.sample_files import stored_sizes
+from toolkit.preflight.size_checks import ModelSizes
+from toolkit.preflight.trial_run import PartNames
+from toolkit.samples import Sample
+
+LOOKED_AT = 64
+"""Images of the first batches whose way through the transforms is tried."""
+_USUAL: Size = (480, 640)
+"""Size of a picture when there are none to ask."""
+
+
+def meta_model(config: Config, table: ClassTable | None) -> VisionModel | None:
+    """The model without weights or memory. Without classes only backbone and neck are built, and nothing is returned.
+
+    Raises PartsError for parts that do not fit, ConfigError for arguments they refuse.
+    """
+    with torch.device("meta"):
+        if table is not None:
+            return build_model(config, pretrained=False, classes=table)
+        backbone = build_part(config.model.backbone, pretrained=False)
+        if config.model.neck is not None:
+            build_part(config.model.neck, pretrained=False, spec=backbone.spec)
+    return None
+
+
+def part_names(config: Config) -> PartNames:
+    """`backbone 'resnet'` ..., with their places in the config."""
+    section = config.model
+    neck = f"model.neck '{section.neck.name}'" if section.neck is not None else ""
+    return PartNames(f"model.backbone '{section.backbone.name}'", neck, f"model.head '{section.head.name}'")
+
+
+def model_sizes(model: VisionModel, field: int | None) -> ModelSizes:
+    """What a model says of image sizes. field: see `ModelSizes`."""
+    strides = (*model.backbone.spec.strides, *model.spec.strides)
+    dense = isinstance(model.head, PixelHead | PixelValuesHead)
+    return ModelSizes(model.spec.sizes, max(strides), model.illegal_sizes == "pad", dense, field)
+
+
+def first_passages(
+    report: Report,
+    config: Config,
+    dataset: Dataset,
+    transforms: Sequence[Transform],
+    like: Sample,
+    batch_size: int,
+    groups: np.ndarray | None = None,
+) -> list[list[Passage]]:
+    """The ways of the first batches' images through the transforms; then those of the smallest and largest images.
+
+    A transform that cannot take one of them is noted as an error.
+    """
+    sizes = stored_sizes(dataset) or {like.position: like.original_size}
+    count = max(1, LOOKED_AT // batch_size)
+    order = StepBatches(len(dataset), min(batch_size, LOOKED_AT), config.seed, 0, count, groups=groups)
+    batches = [
+        report.attempt("transforms", passages, dataset, transforms, config.seed, keys, sizes, like) for keys in order
+    ]
+    found = [batch for batch in batches if batch]
+    if not found and all(batch is not None for batch in batches):  # none of those was looked at
+        keys = [(0, position) for position in list(sizes)[:LOOKED_AT]]
+        rest = report.attempt("transforms", passages, dataset, transforms, config.seed, keys, sizes, like)
+        found = [rest] if rest else []
+    extremes = {pick(sizes, key=lambda p: (sizes[p][side], p)) for pick in (min, max) for side in (0, 1)}
+    for position in sorted(extremes):
+        sample = blank(dataset, position, sizes[position], like)
+        way = report.attempt("transforms", passage, sample, transforms, sample_seed(config.seed, 0, position))
+        if way is not None and len(set(sizes.values())) > 1:
+            found.append([way[0]])
+    return found
+
+
+def usual_passage(transforms: Sequence[Transform], channels: int) -> Size:
+    """What the transforms make of an ordinary picture, for a config whose data cannot be read."""
+    height, width = _USUAL
+    sample = Sample(np.zeros((height, width, channels), np.uint8), "", 0, _USUAL, np.zeros(_USUAL, np.uint8))
+    try:
+        return passage(sample, transforms, 0)[0].after
+    except UserError:
+        return _USUAL

@@ -1,0 +1,128 @@
+"""What the training transforms make of images of known sizes, and of the boxes in them, tried on blank pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from toolkit.contracts import Dataset, Transform
+from toolkit.data.detection_index import DetectionIndex
+from toolkit.data.seeds import mix, sample_seed
+from toolkit.data.transforms import transform_name
+from toolkit.errors import DataError, Problem, UserError
+from toolkit.preflight.sample_files import spread
+from toolkit.samples import Boxes, Sample
+
+Size = tuple[int, int]
+
+
+class Passage(NamedTuple):
+    """One image on its way. name: of the sample. steps: (transform's name, size before it, size after it).
+
+    before, after: (height, width) as stored and as the model gets it.
+    """
+
+    name: str
+    before: Size
+    after: Size
+    steps: tuple[tuple[str, Size, Size], ...]
+
+
+class SeenBoxes(NamedTuple):
+    """Objects as the model will see them. xyxy: (M, 4) float64 pixels. labels: (M,). sizes: (M, 2) of their images."""
+
+    xyxy: np.ndarray
+    labels: np.ndarray
+    sizes: np.ndarray
+
+
+def passage(sample: Sample, transforms: Sequence[Transform], seed: int) -> tuple[Passage, Sample]:
+    """A sample through the transforms that change its geometry, each with the seed that training gives it.
+
+    Raises DataError naming the transform that cannot take the image.
+    """
+    first, steps = _size(sample), []
+    for place, transform in enumerate(transforms):
+        if not getattr(transform, "geometric", True):
+            continue
+        before = _size(sample)
+        sample = transform(sample, mix(seed, place))
+        name = transform_name(transform)
+        if 0 in sample.image.shape:
+            raise DataError(Problem(sample.name, f"is an empty image after '{name}'"))
+        steps.append((name, before, _size(sample)))
+    return Passage(sample.name, first, _size(sample), tuple(steps)), sample
+
+
+def blank(dataset: Dataset, position: int, size: Size, like: Sample) -> Sample:
+    """A black picture of a size, with the kinds of annotation that `like`, a real sample of the data set, has."""
+    index = getattr(dataset, "index", None)
+    known = isinstance(index, DetectionIndex)
+    empty = Boxes.of(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+    return Sample(
+        np.zeros((*size, like.image.shape[2]), np.uint8),
+        index.names[position] if known and index is not None else f"image {position} ({size[0]}x{size[1]})",
+        position,
+        size,
+        label_map=None if like.label_map is None else np.zeros(size, np.uint8),
+        boxes=None if like.boxes is None else index.boxes(position, size) if known and index is not None else empty,
+        value_map=None if like.value_map is None else np.zeros(size, np.float32),
+    )
+
+
+def passages(
+    dataset: Dataset,
+    transforms: Sequence[Transform],
+    seed: int,
+    keys: Iterable[tuple[int, int]],
+    sizes: dict[int, Size],
+    like: Sample,
+) -> list[Passage]:
+    """The way of the images (epoch, position) whose size is known. Raises DataError as `passage`."""
+    chosen = [(epoch, position) for epoch, position in keys if position in sizes]
+    return [
+        passage(blank(dataset, p, sizes[p], like), transforms, sample_seed(seed, epoch, p))[0] for epoch, p in chosen
+    ]
+
+
+def boxes_seen(dataset: Dataset, transforms: Sequence[Transform], seed: int, limit: int = 300) -> SeenBoxes:
+    """The targets of at most `limit` images, evenly spread, after the transforms of epoch 0; crowds and difficult
+    objects, and what has no area, left out.
+
+    The pictures are blank where the annotation gives their sizes, and read where it does not. Images that cannot be
+    read or transformed are left out: other checks name them.
+    """
+    sizes = dataset.image_sizes()
+    index = getattr(dataset, "index", None)
+    found: list[tuple[Boxes, Size]] = []
+    like = Sample(np.zeros((1, 1, 3), np.uint8), "", 0, (1, 1), boxes=Boxes.of([], []))
+    for position in spread(len(dataset), limit):
+        try:
+            if sizes is not None and isinstance(index, DetectionIndex) and np.all(sizes[position]):
+                height, width = sizes[position].tolist()
+                sample = blank(dataset, position, (height, width), like)
+            else:
+                sample = dataset[position]
+            sample = passage(sample, transforms, sample_seed(seed, 0, position))[1]
+        except UserError:
+            continue
+        if sample.boxes is not None:
+            found.append((sample.boxes, _size(sample)))
+    return _targets(found)
+
+
+def _targets(found: Sequence[tuple[Boxes, Size]]) -> SeenBoxes:
+    if not found:
+        return SeenBoxes(np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros((0, 2), np.int64))
+    xyxy = np.concatenate([boxes.xyxy for boxes, _ in found]).astype(np.float64)
+    labels = np.concatenate([boxes.labels for boxes, _ in found])
+    sizes = np.concatenate([np.tile(np.array(size), (boxes.number, 1)) for boxes, size in found])
+    unclear = np.concatenate([boxes.crowd | boxes.difficult for boxes, _ in found])
+    keep = ~unclear & (xyxy[:, 2:] > xyxy[:, :2]).all(1)
+    return SeenBoxes(xyxy[keep], labels[keep], sizes[keep])
+
+
+def _size(sample: Sample) -> Size:
+    return sample.image.shape[0], sample.image.shape[1]

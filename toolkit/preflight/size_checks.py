@@ -1,0 +1,181 @@
+"""Image sizes against the model: strides, legal sizes, receptive field, and what is lost to padding and stretching."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from toolkit.contracts import SizeRule
+from toolkit.errors import Problem
+from toolkit.ops.padding import legal_size
+from toolkit.preflight.passage import Passage, Size
+from toolkit.preflight.report import Finding, Report
+
+WASTED = 0.1
+"""Share of a batch that is padding from which on it is worth a warning."""
+MIXED = 0.3
+"""The same for images of several sizes in one batch, which some padding is the price of."""
+STRETCHED, STRETCHED_SHARE = 1.5, 0.1
+"""A resize changes height / width by more than this factor, for more than this share of the images."""
+FIELD_SMALL, FIELD_LARGE = 4.0, 4.0
+"""A dense net sees less than 1/4 of the longer side, or more than 4 times the shorter one."""
+
+
+class ModelSizes(NamedTuple):
+    """What a model says of sizes. stride: its coarsest map's. pads: whether illegal sizes are padded (else refused).
+
+    field: pixels that a cell of the map the head reads depends on, in each direction; None when not known.
+    dense: whether the head answers for every pixel.
+    """
+
+    rule: SizeRule
+    stride: int
+    pads: bool
+    dense: bool
+    field: int | None = None
+
+
+def shown(size: Size) -> str:
+    """`360x480`, height first."""
+    return f"{size[0]}x{size[1]}"
+
+
+def check_sizes(report: Report, batches: Sequence[Sequence[Passage]], model: ModelSizes, batch_size: int) -> None:
+    """Notes what stands out in the first training batches' sizes; batches: the images of each, in order."""
+    passages = [passage for batch in batches for passage in batch]
+    if not passages:
+        return
+    counts = Counter(passage.after for passage in passages)
+    size = counts.most_common(1)[0][0]
+    many = f", and {len(counts) - 1} other sizes" if len(counts) > 1 else ""
+    report.facts.append(f"sizes   training images of {shown(size)}{many}, height x width, after the transforms")
+    report.statistics["image_size"] = list(size)
+    _against_stride(report, counts, model)
+    _against_field(report, size, model)
+    _legal(report, counts, size, model)
+    _crops(report, passages)
+    _stretched(report, passages)
+    if batch_size > 1:
+        _mixed(report, batches)
+
+
+def _against_stride(report: Report, counts: Counter[Size], model: ModelSizes) -> None:
+    small = [size for size in counts if min(size) < max(model.stride, model.rule.minimum)]
+    if not small:
+        return
+    least = min(small, key=min)
+    if min(least) < model.rule.minimum:
+        wanted = f"the model takes at least {model.rule.minimum} pixels a side"
+        remedy = f"resize or crop to {model.rule.minimum} or more in data.train.transforms"
+    else:
+        wanted = f"the coarsest map has stride {model.stride}, so all of such an image is less than a cell of it"
+        remedy = f"use images of {4 * model.stride} pixels and more, or a backbone with fewer strides"
+    number = sum(counts[size] for size in small)
+    message = (
+        f"{number} of {counts.total()} training images looked at are as small as {shown(least)} (height x width) after "
+        f"the transforms, and {wanted}"
+    )
+    severe = min(least) < model.rule.minimum and not model.pads
+    problem = Problem("data.train.transforms", message, remedy)
+    report.add(Finding("small_image", problem, "error" if severe else "warning"), 2)
+
+
+def _against_field(report: Report, size: Size, model: ModelSizes) -> None:
+    if model.field is None or not model.dense:
+        return
+    report.facts.append(f"field   a cell of the map the head reads sees {model.field} pixels of {shown(size)}")
+    report.statistics["receptive_field"] = model.field
+    if model.field * FIELD_SMALL < max(size):
+        message = f"an answer depends on {model.field} pixels each way, the images are {shown(size)}"
+        remedy = "use smaller images, or a deeper or more dilated model, if what surrounds a pixel matters"
+        report.warn("small_field", Problem("model", message, remedy))
+    elif model.field > FIELD_LARGE * min(size):
+        message = f"an answer depends on {model.field} pixels each way, the images are {shown(size)}: most is padding"
+        report.warn("large_field", Problem("model", message, "use larger images, or a shallower model"))
+
+
+def _legal(report: Report, counts: Counter[Size], size: Size, model: ModelSizes) -> None:
+    """How much every batch is enlarged to a size the parts can take."""
+    illegal = [size for size in counts if legal_size(size, model.rule) != size]
+    if not illegal:
+        return
+    size = size if size in illegal else illegal[0]
+    legal = legal_size(size, model.rule)
+    wasted = 1 - (size[0] * size[1]) / (legal[0] * legal[1])
+    near = [n and model.rule.previous_legal(n) for n in size]
+    offers = " or ".join(shown((h, w)) for h, w in ((near[0], near[1]), legal) if h and w)
+    text = f"{shown(size)} is padded to {shown(legal)} in every step, {wasted:.0%} of the work; legal are {offers}"
+    report.statistics["padded_share"] = round(wasted, 4)
+    if not model.pads:
+        problem = Problem("model.illegal_sizes", f"{shown(size)} is refused: legal are {offers}", "crop or resize")
+        report.add(Finding("illegal_size", problem), 2)
+    elif wasted >= WASTED:
+        report.warn("padded", Problem("data.train.transforms", text, f"crop or resize to {offers}"))
+    else:
+        report.facts.append(f"padding {text}")
+
+
+def _crops(report: Report, passages: Sequence[Passage]) -> None:
+    """Crops larger than what they are cut from: the rest of the window is filled."""
+    wider: dict[str, list[tuple[Passage, Size, Size]]] = {}
+    total: Counter[str] = Counter()
+    for passage in passages:
+        for name, before, after in passage.steps:
+            total[name] += 1
+            if "crop" in name.lower() and (after[0] > before[0] or after[1] > before[1]):
+                wider.setdefault(name, []).append((passage, before, after))
+    for name, cases in wider.items():
+        share = len(cases) / total[name]
+        passage, before, after = cases[0]
+        filled = float(np.mean([1 - min(b[0], a[0]) * min(b[1], a[1]) / (a[0] * a[1]) for _, b, a in cases]))
+        message = (
+            f"'{name}' cuts {shown(after)} out of smaller images in {share:.0%} of the cases "
+            f"({passage.name}: {shown(before)}); {filled:.0%} of such a window is filling"
+        )
+        if filled * share >= WASTED:
+            report.warn("large_crop", Problem("data.train.transforms", message, "crop less, or resize before"))
+
+
+def _stretched(report: Report, passages: Sequence[Passage]) -> None:
+    """Whole images scaled to another shape."""
+    factors = []
+    for passage in passages:
+        for name, before, after in passage.steps:
+            if name.lower() == "resize":
+                ratio = (after[0] / after[1]) / (before[0] / before[1])
+                factors.append((max(ratio, 1 / ratio), passage, before, after))
+    far = [case for case in factors if case[0] > STRETCHED]
+    if not far or len(far) < STRETCHED_SHARE * len(factors):
+        return
+    factor, passage, before, after = max(far, key=lambda case: case[0])
+    message = (
+        f"'resize' stretches {len(far) / len(factors):.0%} of the images by more than {STRETCHED:g} "
+        f"({passage.name}: {shown(before)} to {shown(after)}, by {factor:.2g})"
+    )
+    report.warn("stretched", Problem("data.train.transforms", message, "use resize_shorter and random_crop instead"))
+
+
+def _mixed(report: Report, batches: Sequence[Sequence[Passage]]) -> None:
+    """Images of several sizes are padded to the largest height and width of their batch."""
+    held, made = 0, 0
+    for batch in batches:
+        sizes = [passage.after for passage in batch]
+        held += sum(height * width for height, width in sizes)
+        made += len(sizes) * max(height for height, _ in sizes) * max(width for _, width in sizes)
+    wasted = 1 - held / made
+    report.statistics["mixed_padding"] = round(wasted, 4)
+    text = f"images of several sizes share a batch: {wasted:.0%} of it is padding"
+    if wasted >= MIXED:
+        remedy = "set data.group_by_aspect: true, or crop or resize to one size"
+        report.warn("mixed_sizes", Problem("data.train.transforms", text, remedy))
+    elif wasted > 0:
+        report.facts.append(f"padding {text}")
+
+
+def compare_with_validation(report: Report, train: Size, val: Size) -> None:
+    """Says, without blame, that validation images have another size than the training crops."""
+    if train != val:
+        report.facts.append(f"sizes   validation images of {shown(val)}: another size than training's, which is fine")

@@ -1,0 +1,116 @@
+"""Parts tried on one another without weights: images of the right size through them on the meta device, in no time.
+
+Constructors compare what parts promise (`PyramidSpec`); this compares the promises with the tensors, so that a part
+that promises wrongly is named, and not the one after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from toolkit.contracts import FeaturePyramid, PyramidSpec
+from toolkit.errors import ConfigError, ImageSizeError, PartsError, Problem, UserError
+from toolkit.models.vision_model import VisionModel
+from toolkit.ops.padding import check_size, legal_size
+
+Size = tuple[int, int]
+
+
+class PartNames(NamedTuple):
+    """How a config calls the parts: `backbone 'resnet'`. neck is "" when there is none."""
+
+    backbone: str
+    neck: str
+    head: str
+
+
+class Trial(NamedTuple):
+    """size: (height, width) of the images as the parts saw them, a legal size. macs: multiply-accumulates an image."""
+
+    size: Size
+    macs: float
+
+
+def try_parts(model: VisionModel, names: PartNames, size: Size, batch: int = 1) -> Trial:
+    """Sends `batch` images of (height, width) through a model on the meta device, as training does.
+
+    Raises PartsError naming the first pair of parts that does not fit, with both sides' specs; ImageSizeError for a
+    size that the model refuses; ConfigError for a batch too small for batch normalisation.
+    """
+    if model.illegal_sizes == "refuse":
+        check_size(size, model.spec.sizes)
+    legal = legal_size(size, model.spec.sizes)
+    images = torch.zeros((batch, model.in_channels, *legal), dtype=torch.uint8, device="meta")
+    model = model.train()
+    before = f"images of {legal[0]}x{legal[1]}"
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        pyramid = _step(names.backbone, before, lambda: model.backbone(model.normalise(images)), batch)
+        _compare(names.backbone, model.backbone.spec, pyramid, legal)
+        before = f"{names.backbone} ({model.backbone.spec.describe()})"
+        if model.neck is not None:
+            given, neck = pyramid, model.neck
+            pyramid = _step(names.neck, before, lambda: neck(given), batch)
+            _compare(names.neck, neck.spec, pyramid, legal)
+            before = f"{names.neck} ({neck.spec.describe()})"
+        _step(names.head, before, lambda: model.head(pyramid), batch)
+    return Trial(legal, counter.get_total_flops() / 2 / batch)
+
+
+def _step(part: str, before: str, work: Callable[[], Any], batch: int) -> Any:
+    try:
+        return work()
+    except ImageSizeError as error:
+        raise ImageSizeError(Problem(part, *problem[1:]) for problem in error.problems) from error
+    except UserError as error:
+        raise PartsError(
+            Problem(part, f"does not fit {before}: {problem.message}", problem.suggestion) for problem in error.problems
+        ) from error
+    except Exception as error:  # whatever a part of somebody's own raises when it is fed what it does not expect
+        text = " ".join(str(error).split())
+        if "more than 1 value per channel" in text:
+            raise _too_few_values(part, batch) from error
+        message = f"does not fit {before}: {type(error).__name__}: {text[:300]}"
+        raise PartsError(Problem(part, message, "change one of the two, or what the first says in its spec")) from error
+
+
+def _too_few_values(part: str, batch: int) -> ConfigError:
+    message = f"normalises over a batch of {batch} image(s) whose map is a single cell: one value has no variance"
+    remedy = "use larger images, data.batch_size of 2 or more a process, or a part without batch normalisation"
+    return ConfigError(Problem(part, message, remedy))
+
+
+def _compare(part: str, spec: PyramidSpec, pyramid: Any, size: Size) -> None:
+    """Raises PartsError when the tensors are not what the spec promises."""
+    if not isinstance(pyramid, FeaturePyramid):
+        raise PartsError(Problem(part, f"gives a {type(pyramid).__name__}, but a FeaturePyramid was wanted"))
+    wrong = _differences(spec, pyramid, size)
+    if wrong:
+        promised = f"promises {spec.describe()}"
+        message = f"{promised}, but for images of {size[0]}x{size[1]} {wrong}"
+        raise PartsError(Problem(part, message, "correct the `spec` it sets, or its layers"))
+
+
+def _differences(spec: PyramidSpec, pyramid: FeaturePyramid, size: Size) -> str:
+    if len(pyramid.maps) != len(spec):
+        return f"it gives {len(pyramid.maps)} map(s) of {_shapes(pyramid)}"
+    for number, (features, channels, stride, border) in enumerate(
+        zip(pyramid.maps, spec.channels, spec.strides, spec.borders, strict=True)
+    ):
+        found = f"map {number} is {features.shape[1]} channels of {features.shape[2]}x{features.shape[3]}"
+        if features.shape[1] != channels:
+            return f"{found}, which are not {channels} channels"
+        for cells, pixels in zip(features.shape[-2:], size, strict=True):
+            # Floor, ceil, or (a kernel without padding) a cell less.
+            if abs(cells - (pixels - 2 * border) / stride) >= 2:
+                return f"{found}, which is stride {max(1, round((pixels - 2 * border) / cells))}, not {stride}"
+    if spec.pool_indices and len(pyramid.pools) != len(pyramid.maps) - 1:
+        return f"it gives {len(pyramid.pools)} pooling indices for {len(pyramid.maps)} maps"
+    return ""
+
+
+def _shapes(pyramid: FeaturePyramid) -> str:
+    return ", ".join(f"{m.shape[1]}x{m.shape[2]}x{m.shape[3]}" for m in pyramid.maps)
