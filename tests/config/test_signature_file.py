@@ -22,11 +22,13 @@ from toolkit.config import signature_file
 from toolkit.config.annotation_json import NotWritableError, from_json, to_json
 from toolkit.config.annotations import describe_type
 from toolkit.config.checker import Checker
+from toolkit.config.config_file import read
+from toolkit.config.overrides import override
 from toolkit.config.schema import LiveSignatures
 from toolkit.config.sections import BackbonePart
 from toolkit.config.signature_file import NotOnFileError, StoredSignatures
 from toolkit.config.signature_record import record
-from toolkit.config.source import override, parse, read
+from toolkit.config.source import parse
 from toolkit.contracts import REGISTRIES
 from toolkit.errors import ConfigError, Problem
 
@@ -71,7 +73,7 @@ def compare_mutations(path: Path, stored: StoredSignatures, count: int) -> None:
     good = yaml.safe_load(path.read_text())
     found = [both(yaml.dump(mutated(good, seed)), stored) for seed in range(count)]
     assert sum(bool(number) for number, _ in found) > count / 2  # most mutations are mistakes
-    assert sum(answered for _, answered in found) > count * 0.8  # and the file knows nearly always
+    assert sum(answered for _, answered in found) > count / 2  # and the file knows, but for names of the user's own
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

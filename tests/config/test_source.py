@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.config.source import override, parse, read
+from toolkit.config.config_file import read
+from toolkit.config.overrides import override
+from toolkit.config.source import parse
 from toolkit.errors import ConfigError
 
 
@@ -46,7 +48,9 @@ def test_bad_files_are_refused_with_a_place(text: str, place: str, words: str) -
 
 
 def test_a_tag_is_no_command() -> None:
-    assert parse("a: !!python/object/apply:os.system [echo]", "c.yaml").values == {"a": ["echo"]}
+    for text in ("!!python/object/apply:os.system [echo]", "!!python/name:os.system", "!!set {a}", "!mine 3"):
+        with pytest.raises(ConfigError, match=r"c\.yaml:1:4  a: "):
+            parse(f"a: {text}", "c.yaml")
 
 
 def test_multiplying_aliases_are_refused() -> None:

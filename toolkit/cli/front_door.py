@@ -13,8 +13,8 @@ from pathlib import Path
 def refuse_mistakes(config: str, overrides: Sequence[str]) -> None:
     """Raises ConfigError with every problem of the config, as `load_config` does; says nothing of a good one."""
     from toolkit.config.checker import Checker
+    from toolkit.config.config_file import read
     from toolkit.config.signature_file import load
-    from toolkit.config.source import read
     from toolkit.errors import ConfigError
 
     source = read(Path(config), overrides)

@@ -9,13 +9,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from functools import cache
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
-from toolkit.config.annotations import describe_type, is_section, list_item, part_of, with_article, without_none
+from toolkit.config.annotations import (
+    Argument,
+    describe_type,
+    is_section,
+    list_item,
+    part_of,
+    with_article,
+    without_none,
+)
+from toolkit.config.remedies import belongs_to, how_to_write
 from toolkit.config.sections import Config, PartSpec
 from toolkit.config.signatures import MISSING, Kind, Signatures
 from toolkit.config.source import Path_, Source, dotted
@@ -114,7 +124,7 @@ class Checker:
                     self.problems.append(Problem(where, message, "remove it"))
                 else:
                     message = f"{what} has no {word} '{key}'"
-                    self.problems.append(Problem(where, message, did_you_mean(str(key), known)))
+                    self.problems.append(Problem(where, message, self._meant(cls, str(key), known, given, path)))
         misspelt = {
             name for key in given if key not in known for name in get_close_matches(str(key), known, cutoff=0.6)
         }
@@ -127,6 +137,21 @@ class Checker:
                 wanted = describe_type(argument.annotation)
                 self._add(path, f"{what} needs '{name}'", f"wanted {wanted}")
         return _FAILED if len(self.problems) > before else result
+
+    def _meant(self, cls: type, key: str, known: Mapping[str, Argument], given: Mapping[Any, Any], path: Path_) -> str:
+        """What an unknown key may have meant: a near name, an argument of a part beside it, a key of another section."""
+        near = did_you_mean(key, known)
+        if near.startswith("did you mean") or not is_section(cls):
+            return near
+        for name in known:
+            part = part_of(without_none(known[name].annotation)[0])
+            inner = given.get(name)
+            called = inner.get("name") if isinstance(inner, Mapping) else inner
+            if part and isinstance(called, str):
+                with suppress(ConfigError):
+                    if key in self.signatures.arguments_of(self.signatures.find(part.kind, called)):
+                        return f"did you mean '{dotted((*path, name, key))}'?"
+        return belongs_to(key) or near
 
     def value(self, annotation: Any, value: Any, path: Path_) -> Any:
         """One argument: a part, a list of parts, a section, or a plain value."""
@@ -168,12 +193,7 @@ class Checker:
         return describe_type(annotation)
 
     def _wrong(self, path: Path_, wanted: str, found: Any, annotation: Any = None) -> Any:
-        plain, _ = without_none(annotation)
-        choices = (
-            [choice for choice in get_args(plain) if isinstance(choice, str)] if get_origin(plain) is Literal else []
-        )
-        close = did_you_mean(found, choices) if choices and isinstance(found, str) else ""
-        return self._add(path, f"wanted {wanted}, found {_shown(found)}", close if close.startswith("did") else "")
+        return self._add(path, f"wanted {wanted}, found {_shown(found)}", how_to_write(annotation, found))
 
     def _add(self, path: Path_, message: str, suggestion: str = "") -> Any:
         self.problems.append(Problem(self.source.where(path), message, suggestion))
@@ -207,6 +227,6 @@ def _line_of(where: str) -> tuple[int, int]:
     parts = where.split("  ")[0].rsplit(":", 2)
     return (
         (int(parts[1]), int(parts[2]))
-        if len(parts) == 3 and parts[1].isdigit() and parts[2].isdigit()
+        if len(parts) == 3 and parts[1].isdecimal() and parts[2].isdecimal()
         else (1 << 30, 0)
     )

@@ -15,9 +15,11 @@ import toolkit.evaluators
 import toolkit.heads
 import toolkit.losses
 import toolkit.necks  # noqa: F401
+from toolkit.config.config_file import read
+from toolkit.config.overrides import override
 from toolkit.config.schema import check
 from toolkit.config.sections import Config
-from toolkit.config.source import Source, override, parse, read
+from toolkit.config.source import Source, parse
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:

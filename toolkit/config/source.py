@@ -1,4 +1,4 @@
-"""A YAML file as plain values, with the line and column of every key and value, and command-line overrides laid over it.
+"""A YAML file as plain values, with the line and column of every key and value.
 
 Numbers and booleans follow YAML 1.2 where users expect it: `1e-3` is a number, `yes`, `on` and dates are strings.
 """
@@ -6,29 +6,29 @@ Numbers and booleans follow YAML 1.2 where users expect it: `1e-3` is a number, 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
-from toolkit.errors import ConfigError, Problem, no_such
+from toolkit.errors import ConfigError, Problem
 
 Path_ = tuple[str | int, ...]
+_PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
+_MAX_DEPTH = 50
 _MAX_NODES = 100_000  # more than any experiment needs; stops a file whose aliases multiply
 
 
-class _Yaml(yaml.SafeLoader):
+class YamlLoader(yaml.SafeLoader):
     """SafeLoader without YAML 1.1's surprises."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, Any]]] = {}  # noqa: RUF012 - PyYAML's own class attribute
 
 
-_Yaml.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^(~|null|Null|NULL|)$"), ["~", "n", "N", ""])
-_Yaml.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|True|false|False)$"), list("tTfF"))
-_Yaml.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?(0|[1-9][0-9_]*)$"), list("-+0123456789"))
-_Yaml.add_implicit_resolver(
+YamlLoader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^(~|null|Null|NULL|)$"), ["~", "n", "N", ""])
+YamlLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|True|false|False)$"), list("tTfF"))
+YamlLoader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?(0|[1-9][0-9_]*)$"), list("-+0123456789"))
+YamlLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(
         r"^([-+]?([0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*|[0-9][0-9_]*(?=[eE]))([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan)$"
@@ -82,7 +82,7 @@ def dotted(path: Path_) -> str:
 class _Reader:
     """Turns composed nodes into values, noting marks; refuses what a config cannot mean."""
 
-    def __init__(self, source: Source, loader: _Yaml) -> None:
+    def __init__(self, source: Source, loader: YamlLoader) -> None:
         self.source, self.loader = source, loader
         self.open: set[int] = set()
         self.count = 0
@@ -92,8 +92,15 @@ class _Reader:
         mark = Mark(self.source.file, node.start_mark.line + 1, node.start_mark.column + 1)
         self.source.marks.setdefault(path, mark)
         self.count += 1
-        if id(node) in self.open or self.count > _MAX_NODES or len(path) > 50:
+        if id(node) in self.open or self.count > _MAX_NODES:
             raise ConfigError(Problem(f"{mark}  {dotted(path)}", "aliases (*name) that contain themselves or multiply"))
+        if len(path) > _MAX_DEPTH:
+            raise ConfigError(Problem(f"{mark}", f"more than {_MAX_DEPTH} lists and mappings inside one another"))
+        if not isinstance(node, yaml.ScalarNode) and node.tag not in _PLAIN_TAGS:
+            self.problems.append(
+                Problem(f"{mark}  {dotted(path)}", f"the tag {node.tag!r} means nothing here", "remove it")
+            )
+            return None
         self.open.add(id(node))
         try:
             if isinstance(node, yaml.MappingNode):
@@ -134,96 +141,74 @@ class _Reader:
 
 def parse(text: str, file: str) -> Source:
     """YAML text into a `Source`. Raises ConfigError for bad syntax, doubled keys and self-containing aliases."""
-    source = Source(file)
     try:
-        loader = _Yaml(text)
+        source = _read(text, file)
+    except yaml.YAMLError as error:
+        raise ConfigError(_syntax_problem(error, text, file)) from None
+    if source.values is None:
+        source.values = {}
+    if not isinstance(source.values, dict):
+        kind = {"list": "a list", "str": "text"}.get(type(source.values).__name__, "a single value")
+        message = f"wanted a mapping of sections, found {kind}"
+        raise ConfigError(Problem(file, message, "a config has the keys model, data and train"))
+    return source
+
+
+def parse_value(text: str, file: str) -> Any:
+    """One value by YAML's rules; text that is no YAML stays text. Raises ConfigError for what no config can hold."""
+    try:
+        return _read(text, file).values
+    except yaml.YAMLError:
+        return text
+
+
+def _read(text: str, file: str) -> Source:
+    source = Source(file)
+    reader = None
+    try:
+        loader = YamlLoader(text)
         try:
             node = loader.get_single_node()
             reader = _Reader(source, loader)
-            source.values = {} if node is None else reader.value(node, ())
+            source.values = None if node is None else reader.value(node, ())
         finally:
             loader.dispose()
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-        place = Mark(file, mark.line + 1, mark.column + 1) if mark else Mark(file)
-        text = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise ConfigError(Problem(str(place), f"not valid YAML: {text}")) from None
-    except (RecursionError, ValueError) as error:
+    except RecursionError:
+        raise ConfigError(Problem(file, "not valid YAML: lists and mappings inside one another without end")) from None
+    except ValueError as error:
         raise ConfigError(Problem(file, f"not valid YAML: {error}")) from None
     if reader.problems:
         raise ConfigError(reader.problems)
-    if not isinstance(source.values, dict):
-        raise ConfigError(Problem(file, f"wanted a mapping of sections, found {type(source.values).__name__}"))
     return source
 
 
-def read(path: Path, overrides: Sequence[str] = ()) -> Source:
-    """A config file with `key=value` overrides laid over it. Raises ConfigError."""
-    if path.is_dir():
-        raise ConfigError(Problem(str(path), "is a folder; wanted a config file (YAML)"))
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(no_such("config file", path)) from None
-    except UnicodeDecodeError:
-        raise ConfigError(Problem(str(path), "is not a text file; wanted a config in YAML")) from None
-    except OSError as error:
-        raise ConfigError(Problem(str(path), f"cannot be read: {error.strerror}")) from None
-    source = parse(text, str(path))
-    override(source, overrides)
-    return source
+_REMEDIES = {
+    "mapping values are not allowed": "look at the indentation, and put text that holds ': ' in quotes",
+    "could not find expected ':'": "a key is followed by a colon and a space; look at the line above too",
+    "<block end>": "the indentation of this line fits no line above it",
+    "end of stream": "a quote or a bracket is not closed",
+    "stream end": "a quote or a bracket is not closed",
+    "undefined alias": "text that begins with '*' needs quotes",
+    "<stream start>": "a config is one document: remove the lines '---' and '...'",
+    "document start": "a config is one document: remove the lines '---' and '...'",
+}
+"""What a mistake in YAML usually is, by words of PyYAML's message."""
 
 
-def override(source: Source, overrides: Sequence[str]) -> None:
-    """Applies `a.b=value` in order; values are YAML, a missing section is made. Raises ConfigError, all at once."""
-    problems = []
-    for item in overrides:
-        dotted_path, equals, text = item.partition("=")
-        where = f"command line  {dotted_path}"
-        if not equals or not dotted_path:
-            problems.append(Problem("command line", f"'{item}' is not of the form key=value"))
-            continue
-        try:
-            value = yaml.load(text, _Yaml)  # a SafeLoader
-        except yaml.YAMLError:
-            value = text  # a Windows path, a colon: what stands there is what was meant
-        problem = _assign(source, dotted_path.split("."), value, where)
-        if problem:
-            problems.append(problem)
-    if problems:
-        raise ConfigError(problems)
-
-
-def _assign(source: Source, names: list[str], value: Any, where: str) -> Problem | None:
-    node: Any = source.values
-    path: Path_ = ()
-    for position, name in enumerate(names):
-        last = position == len(names) - 1
-        key: str | int = name
-        if isinstance(node, list):
-            if not name.isdigit() or int(name) >= len(node):
-                return Problem(where, f"{dotted(path)} is a list of {len(node)}; wanted a place 0 to {len(node) - 1}")
-            key = int(name)
-        elif isinstance(node, dict):
-            key = int(name) if name.lstrip("-").isdigit() and int(name) in node else name
-        else:
-            return Problem(where, f"{dotted(path)} is a single value and has no '{name}'")
-        path = (*path, key)
-        if last:
-            _forget(source, path)
-            node[key] = value
-            source.keys[path] = source.marks[path] = Mark("command line")
-        else:
-            if isinstance(node, dict) and not isinstance(node.get(key), (dict, list)):
-                # `model.head.loss.name=dice` over `loss: dice` or over nothing makes the mapping it needs.
-                node[key] = {"name": node[key]} if isinstance(node.get(key), str) else {}
-                source.keys[path] = source.marks[path] = Mark("command line")
-            node = node[key]
-    return None
-
-
-def _forget(source: Source, path: Path_) -> None:
-    """Drops the file's marks below a path that is replaced."""
-    for table in (source.keys, source.marks):
-        for known in [known for known in table if known[: len(path)] == path]:
-            del table[known]
+def _syntax_problem(error: yaml.YAMLError, text: str, file: str) -> Problem:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    place = Mark(file, mark.line + 1, mark.column + 1) if mark else Mark(file)
+    said = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error).splitlines()[0]
+    if isinstance(error, yaml.reader.ReaderError):
+        line = text.count("\n", 0, error.position) + 1
+        place = Mark(file, line, error.position - text.rfind("\n", 0, error.position))
+        said = f"a character that no text holds ({error.character!r:.12})"
+        return Problem(str(place), f"not valid YAML: {said}", "remove it")
+    if (
+        mark
+        and text.splitlines()[mark.line : mark.line + 1]
+        and "\t" in text.splitlines()[mark.line][: mark.column + 1]
+    ):
+        return Problem(str(place), "not valid YAML: a tab", "indent with spaces")
+    remedy = next((remedy for words, remedy in _REMEDIES.items() if words in said), "")
+    return Problem(str(place), f"not valid YAML: {said}", remedy)

@@ -1,0 +1,90 @@
+"""`key=value` arguments of a command line, laid over a config."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from toolkit.config.source import Mark, Path_, Source, dotted, parse_value
+from toolkit.errors import ConfigError, Problem
+
+_COMMAND_LINE = Mark("command line")
+
+
+def override(source: Source, overrides: Sequence[str]) -> None:
+    """Applies `a.b=value` in order; values are YAML, a missing section is made. Raises ConfigError, all at once."""
+    problems = []
+    items = list(overrides)
+    while items:
+        item = items.pop(0)
+        key, equals, text = item.partition("=")
+        if not equals or not key or not text.strip():
+            problems.append(_misshapen(item, items))
+            continue
+        try:
+            value = parse_value(text, f"command line  {key}")
+        except ConfigError as error:
+            problems += error.problems
+            continue
+        problem = _assign(source, key.split("."), value, f"command line  {key}")
+        if problem:
+            problems.append(problem)
+    if problems:
+        raise ConfigError(problems)
+
+
+def _misshapen(item: str, rest: list[str]) -> Problem:
+    """What is said of an argument that is no `key=value`; takes from `rest` what belongs to it."""
+    key, equals, _ = item.partition("=")
+    if equals and key:
+        message = f"nothing stands after '{item}'"
+        return Problem(f"command line  {key}", message, f"give a value: {key}=VALUE, or {key}=null for none")
+    if not equals and rest and rest[0].startswith("="):  # spaces around the '='
+        value = rest.pop(0)[1:] or (rest.pop(0) if rest else "VALUE")
+        return Problem("command line", f"'{item} = {value}' has spaces", f"write {item}={value}")
+    if not equals and rest and "=" not in rest[0] and "." in item and not Path(item).exists():
+        value = rest.pop(0)
+        return Problem("command line", f"'{item} {value}' has no '='", f"write {item.rstrip(':')}={value}")
+    if Path(item).is_dir():
+        return Problem("command line", f"'{item}' is a folder; wanted key=value", f"for the run folder: --run {item}")
+    if Path(item).is_file():
+        return Problem(
+            "command line", f"'{item}' is a file; wanted key=value", "give one file, and changes as key=value"
+        )
+    return Problem("command line", f"'{item}' is not of the form key=value", "write train.steps=300, without spaces")
+
+
+def _assign(source: Source, names: list[str], value: Any, where: str) -> Problem | None:
+    node: Any = source.values
+    path: Path_ = ()
+    for position, name in enumerate(names):
+        last = position == len(names) - 1
+        key: str | int = name
+        if isinstance(node, list):
+            if not name.isdecimal() or int(name) >= len(node):
+                return Problem(where, f"{dotted(path)} is a list of {len(node)}; wanted a place 0 to {len(node) - 1}")
+            key = int(name)
+        elif isinstance(node, dict):
+            key = int(name) if name.removeprefix("-").isdecimal() and int(name) in node else name
+        else:
+            return Problem(where, f"{dotted(path)} is a single value and has no '{name}'")
+        path = (*path, key)
+        if last:
+            _forget(source, path)
+            node[key] = value
+            source.keys[path] = source.marks[path] = _COMMAND_LINE
+        else:
+            if isinstance(node, dict) and not isinstance(node.get(key), (dict, list)):
+                # `model.head.loss.name=dice` over `loss: dice` or over nothing makes the mapping it needs.
+                node[key] = {"name": node[key]} if isinstance(node.get(key), str) else {}
+                source.keys[path] = source.marks[path] = _COMMAND_LINE
+            node = node[key]
+    return None
+
+
+def _forget(source: Source, path: Path_) -> None:
+    """Drops the file's marks below a path that is replaced."""
+    for table in (source.keys, source.marks):
+        for known in [known for known in table if known[: len(path)] == path]:
+            del table[known]
