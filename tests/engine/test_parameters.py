@@ -65,5 +65,5 @@ def test_frozen_parts_are_named_by_whole_parts_of_a_name() -> None:
     net = Net()
     found = names(net, parameter_groups(net, 0.1, frozen=["backbone.0", "head.bias"]))
     assert found == {"model": {"backbone.1.weight", "backbone.1.bias", "head.weight"}}
-    with pytest.raises(ConfigError, match="begins with 'back'; known: 'backbone"):
+    with pytest.raises(ConfigError, match="begins with 'back'; did you mean 'backbone'"):
         parameter_groups(net, 0.1, frozen=["back"])

@@ -51,7 +51,9 @@ class StopRequest:
         """
         if fabric.world_size > 1:
             asked = torch.tensor(float(self.requested), device=fabric.device)
-            self.requested = bool(fabric.all_reduce(asked, reduce_op="max").item())
+            stop = bool(fabric.all_reduce(asked, reduce_op="max").item())
+            self.requested = self.requested or stop  # a signal may have come since: the next call tells the others
+            return stop
         return self.requested
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:

@@ -29,9 +29,11 @@ class Sgd(OptimizerRule):
 
     def build(self, groups: Iterable[dict[str, Any]]) -> torch.optim.Optimizer:
         """torch.optim.SGD over the groups."""
-        return torch.optim.SGD(
+        optimizer = torch.optim.SGD(
             list(groups), self.lr, self.momentum, weight_decay=self.weight_decay, nesterov=self.nesterov, fused=True
         )
+        optimizer.register_step_pre_hook(_begin_momentum)
+        return optimizer
 
 
 @OPTIMIZERS.register("adamw")
@@ -56,3 +58,17 @@ class AdamW(OptimizerRule):
         return torch.optim.AdamW(
             list(groups), self.lr, self.betas, self.eps, weight_decay=self.weight_decay, fused=True
         )
+
+
+def _begin_momentum(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    """Gives a parameter that is updated for the first time a momentum of 0, which is what the first update assumes.
+
+    PyTorch's fused kernel (2.15) fails when some parameters of a group have their momentum and others not yet, as when
+    a part is trained later than the rest.
+    """
+    for group in optimizer.param_groups:
+        if group["momentum"] == 0:
+            continue
+        for parameter in group["params"]:
+            if parameter.grad is not None and optimizer.state[parameter].get("momentum_buffer") is None:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)

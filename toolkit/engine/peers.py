@@ -13,7 +13,7 @@ from torch import nn
 from toolkit.errors import Problem, UserError
 
 _LOST = re.compile(
-    r"gloo|NCCL|Connection (closed|reset|refused)|Broken pipe|process group|TCPStore|remote process", re.I
+    r"gloo|NCCL|Connection (closed|reset|refused)|Broken pipe|process group|TCPStore|remote process", re.IGNORECASE
 )
 
 
