@@ -39,6 +39,7 @@ class Progress:
         self.done = 0
         self._start = self._last = time.monotonic()
         self._first = 0
+        self._warm: tuple[int, float] | None = None
         self._terminal = on_terminal()
         self._width = 0
 
@@ -59,6 +60,8 @@ class Progress:
         """Shows `done` of `total`, redrawn at most ten times a second."""
         self.done = done
         now = time.monotonic()
+        if self._warm is None:
+            self._warm = (done, now)
         if not self.shown or now - self._last < (0.1 if self._terminal else self.every):
             return
         self._last = now
@@ -78,6 +81,18 @@ class Progress:
             sys.stderr.write("\r" + " " * self._width + "\r")
             sys.stderr.flush()
             self._width = 0
+
+    @property
+    def made(self) -> int:
+        """Units since `start_at`."""
+        return self.done - self._first
+
+    @property
+    def seconds_each(self) -> float:
+        """Mean time of a unit since the first update, which is left out because it warms up; 0 before the second."""
+        if self._warm is None or self.done == self._warm[0]:
+            return 0.0
+        return (time.monotonic() - self._warm[1]) / (self.done - self._warm[0])
 
     @property
     def seconds_left(self) -> float:

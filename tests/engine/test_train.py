@@ -23,7 +23,7 @@ from toolkit.engine.checkpoint import load_state
 from toolkit.engine.interrupt import Interrupted
 from toolkit.errors import CheckpointError, ConfigError, UserError
 
-TIMED = ("images_per_second", "data_wait")
+TIMED = ("images_per_second", "data_wait", "memory_mib")
 
 
 @pytest.fixture(scope="module")

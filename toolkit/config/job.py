@@ -71,6 +71,7 @@ def build_job(
         config_text=text,
         metadata=model_metadata(model, text, datasets["train"]),
         statistics=statistics if settings.recompute_bn else None,
+        val_images=len(datasets["val"]) if measured else 0,
     )
 
 
@@ -101,4 +102,5 @@ def evaluation(
         fabric.global_rank,
         fabric.world_size,
     )
-    return evaluate(fabric, model, loader, build_evaluators(config, model.classes), images=len(dataset), stop=stop)
+    evaluators = build_evaluators(config, model.classes)
+    return evaluate(fabric, model, loader, evaluators, images=len(dataset), stop=stop, with_loss=config.evaluate.loss)

@@ -77,10 +77,10 @@ def run_training(
     say_start(log, config, taken, computed_weights(asked, config) if config is not asked else [])
     if saved is not None:
         say_changes(log, saved, changes)
-    metrics = train(fabric, job, config.train, state)
-    log.line(f"done: {config.train.steps} steps; {folder.path}")
+    trained = train(fabric, job, config.train, state)
+    log.line(f"done: {trained.step} steps; {folder.path}")
     leave(fabric)
-    return {"run": str(folder.path), "step": config.train.steps, "metrics": metrics}
+    return {"run": str(folder.path), "step": trained.step, "metrics": trained.metrics}
 
 
 def _fresh_folder(fabric: Any, base: Path, *, exact: bool) -> RunFolder:
@@ -119,5 +119,6 @@ def run_evaluation(
         "images": result.images,
         "seconds": round(result.seconds, 3),
         "metrics": result.metrics,
+        "losses": result.losses,
         "tables": result.tables,
     }

@@ -104,10 +104,15 @@ class TrainSection(TrainSettings):
 
 @dataclass(frozen=True)
 class EvaluateSection:
-    """What is measured on `val` and `test`. The first evaluator's main number decides which weights are "best"."""
+    """What is measured on `val` and `test`. The first evaluator's main number decides which weights are "best".
+
+    batch_size: images of a batch; null takes data.batch_size. loss: also the loss, a mean over images of what each
+    would have alone, in evaluation mode; it shares the net's pass with the metric where the images are of a legal size.
+    """
 
     evaluators: list[EvaluatorPart] = field(default_factory=list)
     batch_size: PositiveInt | None = None
+    loss: bool = True
 
 
 @dataclass(frozen=True)

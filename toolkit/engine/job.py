@@ -22,7 +22,7 @@ class Job:
     batches: endless batches from a step on. evaluate: one evaluation, or None without validation data.
     best_metric: the number that decides which weights are kept as best. step_images: images a step, of all processes.
     metadata: written into every weights file. statistics: the batches over which batch normalisation is recomputed at
-    the end, the same in every process, or None.
+    the end, the same in every process, or None. val_images: how many an evaluation looks at.
     """
 
     model: VisionModel
@@ -39,6 +39,7 @@ class Job:
     config_text: str
     metadata: dict[str, Any] = field(default_factory=dict)
     statistics: Callable[[], Iterable[Batch]] | None = None
+    val_images: int = 0
 
     def epoch(self, step: int) -> float:
         """Passes over the data after `step` updates, for reading only."""

@@ -1,32 +1,71 @@
-"""The line and the event that a training writes every `log_every` steps."""
+"""The line and the event that a training writes every `log_every` steps, and the time it expects to take."""
 
 from __future__ import annotations
 
+import resource
+import sys
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from toolkit.engine.job import Job
 from toolkit.engine.position import Position
+from toolkit.engine.settings import TrainSettings
 from toolkit.progress import Progress, duration
 
 
-def log_step(fabric: Any, job: Job, position: Position, rate: float, progress: Progress) -> None:
+def log_step(fabric: Any, job: Job, position: Position, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
     """One event and one line for the steps since the last; the window begins anew."""
     means, speed = _over_processes(fabric, position.window.means()), position.window.speed()
-    norm = means.pop("gradient_norm", None)
-    step, epoch = position.step, job.epoch(position.step)
-    extra = {"gradient_norm": norm} if norm is not None else {}
+    norm = means.pop("gradient_norm")
+    rates = learning_rates(optimizer)
+    step, epoch, loss = position.step, job.epoch(position.step), sum(means.values())
     terms = {f"loss/{name}": value for name, value in means.items()}
-    job.log.event(step=step, epoch=round(epoch, 3), lr=rate, loss=sum(means.values()), **terms, **extra, **speed)
+    memory = memory_mib(fabric.device)
+    job.log.event(
+        step=step, epoch=round(epoch, 3), **rates, loss=loss, **terms, gradient_norm=norm, **speed, memory_mib=memory
+    )
     progress.clear()
     inside = f" ({' '.join(f'{name} {value:.4g}' for name, value in means.items())})" if len(means) > 1 else ""
     job.log.line(
-        f"step {step}/{progress.total}  epoch {epoch:.2f}  loss {sum(means.values()):.4f}{inside}  lr {rate:.2e}  "
-        f"{speed['images_per_second']:.1f} img/s  data wait {100 * speed['data_wait']:.0f} %  "
-        f"eta {duration(progress.seconds_left)}"
+        f"step {step}/{progress.total}  epoch {epoch:.2f}  loss {loss:.4f}{inside}  lr {rates['lr']:.2e}  "
+        f"grad {norm:.3g}  {speed['images_per_second']:.1f} img/s  data wait {100 * speed['data_wait']:.0f} %  "
+        f"{memory:.0f} MiB  eta {duration(progress.seconds_left)}"
     )
     position.window.reset()
+
+
+def learning_rates(optimizer: torch.optim.Optimizer) -> dict[str, float]:
+    """That of the group trained fastest as "lr", and where they differ each as "lr/GROUP"."""
+    rates = [group["lr"] for group in optimizer.param_groups]
+    named = {f"lr/{group.get('name', place)}": group["lr"] for place, group in enumerate(optimizer.param_groups)}
+    return {"lr": max(rates), **(named if len(set(rates)) > 1 else {})}
+
+
+def memory_mib(device: torch.device) -> float:
+    """Largest memory of the run's tensors on a GPU so far; elsewhere what this process holds now. MiB."""
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        return round(pages * resource.getpagesize() / 2**20, 1)
+    except OSError:  # no /proc: the largest so far is what the system tells
+        unit = 1 if sys.platform == "darwin" else 1024
+        return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)
+
+
+def say_time(job: Job, settings: TrainSettings, progress: Progress) -> None:
+    """What the rest will take, from the steps so far without the first, which warms up."""
+    each, left = progress.seconds_each, progress.total - progress.done
+    text = f"time       about {duration(each * left)} for {left} more steps ({each:.3g} s each)"
+    evaluations = left // settings.evaluate_every if settings.evaluate_every and job.evaluate else 0
+    if evaluations and job.val_images:
+        # A forward pass is about a third of a step: backward takes twice as long.
+        seconds = evaluations * job.val_images * each / job.step_images / 3
+        text += f", and about {duration(seconds)} for {evaluations} evaluations"
+    progress.clear()
+    job.log.line(text)
 
 
 def _over_processes(fabric: Any, means: dict[str, float]) -> dict[str, float]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 from toolkit.engine.checkpoint import TrainState
+from toolkit.engine.settings import TrainSettings
 from toolkit.engine.window import LogWindow
 from toolkit.samples import Batch
 
@@ -15,7 +16,7 @@ from toolkit.samples import Batch
 class Position:
     """step: optimizer updates made. evaluated: step of the last evaluation, -1 before the first.
 
-    best: metric value and step of `best.safetensors`, or empty. stale: evaluations since then.
+    best: metric value and step of `best.safetensors`, or empty. stale: evaluations since that were not better.
     window: sums since the last log line.
     """
 
@@ -31,6 +32,10 @@ class Position:
         if state is None:
             return Position()
         return Position(state.step, state.evaluated, dict(state.best), state.stale, LogWindow(state.window))
+
+    def finished(self, settings: TrainSettings) -> bool:
+        """Whether there is nothing left to train: all steps made, or no better evaluation for `patience` of them."""
+        return self.step >= settings.steps or (settings.patience is not None and self.stale >= settings.patience)
 
     def fetched(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """The batches, with the time spent waiting for each noted."""

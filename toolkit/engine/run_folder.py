@@ -11,7 +11,10 @@ from typing import Any
 from toolkit.errors import ConfigError, Problem, no_such
 from toolkit.files import cannot_write, replacing
 
+NONFINITE_FILE = "nonfinite_batch.state"
+"""A batch whose loss was not finite (`engine/replay.py`)."""
 _BEFORE_THE_FIRST_SAVE = ("config.yaml", "environment.json", "metrics.jsonl", "train.log")
+_MAY_STAY = re.compile(rf"(rank\d+_)?{re.escape(NONFINITE_FILE)}")
 _HALF_WRITTEN = re.compile(
     r"\.(?:(?:config\.yaml|environment\.json|metrics\.jsonl|last\.state|(?:last|best)\.safetensors)\.\d+\.tmp|writable)"
 )
@@ -87,7 +90,8 @@ def _is_free(path: Path) -> bool:
     if not path.exists():
         return True
     return path.is_dir() and all(
-        entry.name in _BEFORE_THE_FIRST_SAVE or _HALF_WRITTEN.fullmatch(entry.name) for entry in path.iterdir()
+        entry.name in _BEFORE_THE_FIRST_SAVE or _HALF_WRITTEN.fullmatch(entry.name) or _MAY_STAY.fullmatch(entry.name)
+        for entry in path.iterdir()
     )
 
 

@@ -6,31 +6,45 @@ each step's random numbers are functions of (seed, step), so a resumed run is th
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from toolkit.engine.checkpoint import TrainState, save_state
+from toolkit.engine.finite import FiniteCheck, Origin
 from toolkit.engine.interrupt import Interrupted, StopRequest
 from toolkit.engine.job import Job
-from toolkit.engine.log_step import log_step
+from toolkit.engine.log_step import log_step, say_time
 from toolkit.engine.measure import measure
+from toolkit.engine.parameters import LateParts
 from toolkit.engine.position import Position
 from toolkit.engine.prepare import prepare
+from toolkit.engine.reading import Reading
 from toolkit.engine.recompute_bn import recompute_bn
 from toolkit.engine.settings import TrainSettings
-from toolkit.engine.step import add_finite, due, gradient_norm, set_learning_rate, step_seed
+from toolkit.engine.step import add_terms, due, gradient_norm, set_learning_rate, step_seed, summed
+from toolkit.engine.weight_average import WeightAverage
 from toolkit.models.weights import save_weights
 from toolkit.progress import Progress
 
 
-def train(fabric: Any, job: Job, settings: TrainSettings, state: TrainState | None = None) -> dict[str, float | None]:
-    """Trains until `settings.steps`, from `state` when there is one; returns the last evaluation's numbers.
+class Trained(NamedTuple):
+    """step: updates made. metrics: of the last evaluation. early: whether `patience` ended it before `steps`."""
+
+    step: int
+    metrics: dict[str, float | None]
+    early: bool
+
+
+def train(fabric: Any, job: Job, settings: TrainSettings, state: TrainState | None = None) -> Trained:
+    """Trains until `settings.steps`, from `state` when there is one.
 
     Raises Interrupted after saving when a stop is asked for, UserError for a loss that is not finite.
     """
     module, optimizer = prepare(fabric, job, settings, state)
-    at = Position.of(state)
+    late = LateParts(job.model, settings.freeze_until)
+    average = WeightAverage(job.model, settings.ema_decay, state.average if state else None)
+    at, check = Position.of(state), FiniteCheck(fabric, job)
     if state is not None:
         job.log.keep_until(at.step, at.evaluated)
     metrics: dict[str, float | None] = {}
@@ -39,56 +53,77 @@ def train(fabric: Any, job: Job, settings: TrainSettings, state: TrainState | No
         progress.start_at(at.step)
         batches = at.fetched(job.batches(at.step))
         while True:
-            last = at.step == settings.steps
+            last, stopping = at.finished(settings), stop.agreed(fabric)
+            measuring = job.evaluate and at.evaluated != at.step and (last or due(at.step, settings.evaluate_every))
+            saving = at.step > 0 and (last or stopping or measuring or due(at.step, settings.save_every))
+            if measuring or saving:
+                check.settle()
             if last and job.statistics and at.evaluated != at.step:
-                number = recompute_bn(job.model, job.statistics())
+                with average.in_model():
+                    number = recompute_bn(job.model, job.statistics())
                 job.log.line(f"batch normalisation: statistics of {number} batches")
-            if job.evaluate and at.evaluated != at.step and (last or due(at.step, settings.evaluate_every)):
+            if measuring:
+                if not job.run.state.exists():  # so that best.safetensors never stands without one
+                    save(fabric, job, optimizer, average, at)
                 try:
-                    metrics = measure(fabric, job, at, stop, progress)
+                    with average.in_model():
+                        metrics = measure(fabric, job, settings, at, stop, progress)
                 except Interrupted:
-                    save(fabric, job, optimizer, at)
+                    save(fabric, job, optimizer, average, at)
                     raise
-            if at.step > 0 and (last or stop.requested or due(at.step, settings.save_every)):
-                save(fabric, job, optimizer, at)
+                if not last and at.finished(settings):
+                    continue
+            if saving:
+                save(fabric, job, optimizer, average, at)
             if last:
-                return metrics
-            if stop.requested:
+                return Trained(at.step, metrics, at.step < settings.steps)
+            if stopping:
                 raise Interrupted
 
-            rate = set_learning_rate(optimizer, job.schedule, at.step, settings)
+            set_learning_rate(optimizer, job.schedule, at.step, settings)
             terms: dict[str, float] = {}
             for part in range(settings.accumulate):
-                torch.manual_seed(step_seed(job.seed, at.step * settings.accumulate + part, fabric.global_rank))
+                seed = step_seed(job.seed, at.step * settings.accumulate + part, fabric.global_rank)
+                torch.manual_seed(seed)
                 batch = fabric.to_device(next(batches))
                 with fabric.no_backward_sync(module, enabled=part < settings.accumulate - 1):
                     losses = module(batch)
-                    total = torch.stack(list(losses.values())).sum()
-                    add_finite(terms, losses, at.step, batch, settings.accumulate)
-                    fabric.backward(total / settings.accumulate)
-            norm = gradient_norm(fabric, module, optimizer, settings.clip_norm)
+                    reading = Reading(losses)
+                    fabric.backward(summed(losses) / settings.accumulate)
+                add_terms(terms, check.losses(reading, Origin(at.step, seed, batch)), settings.accumulate)
+            late.drop_gradients(at.step)
+            norm = gradient_norm(fabric, optimizer, settings.clip_norm)
+            at.window.add(terms, check.gradient(norm, optimizer, Origin(at.step, seed, batch)))
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+            average.update()
             at.step += 1
 
-            at.window.add({**terms, **({"gradient_norm": norm} if norm is not None else {})})
             at.window.took(job.step_images, 0.0)
             progress.update(at.step, f"loss {sum(terms.values()):.4g}")
+            if progress.made == 3:
+                say_time(job, settings, progress)
             if due(at.step, settings.log_every) or at.step == settings.steps:
-                log_step(fabric, job, at, rate, progress)
+                log_step(fabric, job, at, optimizer, progress)
 
 
-def save(fabric: Any, job: Job, optimizer: torch.optim.Optimizer, at: Position) -> None:
+def save(fabric: Any, job: Job, optimizer: Any, average: WeightAverage, at: Position) -> None:
     """The state first: it alone decides where a resumed run starts."""
     if not fabric.is_global_zero:
         return
-    model = job.model.state_dict()
-    scaler = dict(fabric.strategy.precision.state_dict())
-    save_state(
-        job.run.state,
-        TrainState(
-            at.step, model, optimizer.state_dict(), scaler, at.best, at.evaluated, dict(at.window.sums), job.config_text,
-            classes=tuple(job.model.classes), stale=at.stale,
-        ),
-    )  # fmt: skip
-    save_weights(job.run.last, model, {**job.metadata, "step": at.step})
+    model, averages = job.model.state_dict(), average.state()
+    state = TrainState(
+        at.step,
+        model,
+        optimizer.state_dict(),
+        scaler=dict(fabric.strategy.precision.state_dict()),
+        best=at.best,
+        evaluated=at.evaluated,
+        window=at.window.state(),
+        config=job.config_text,
+        classes=tuple(job.model.classes),
+        stale=at.stale,
+        average=averages,
+    )
+    save_state(job.run.state, state)
+    save_weights(job.run.last, averages or model, {**job.metadata, "step": at.step})

@@ -106,9 +106,13 @@ class VisionModel(nn.Module):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Named scalars, of which the training loss is the sum. Raises as `forward`."""
+        return self.head.loss(*self.for_loss(batch))
+
+    def for_loss(self, batch: Batch) -> tuple[FeaturePyramid, Batch]:
+        """What the head's loss looks at: the pyramid, and the batch at a legal size. Raises as `forward`."""
         images = self._legal(batch.images)
         size = (images.shape[-2], images.shape[-1])
-        return self.head.loss(self.pyramid(images), pad_targets(batch, size)._replace(images=images))
+        return self.pyramid(images), pad_targets(batch, size)._replace(images=images)
 
     @torch.inference_mode()
     def predict(self, batch: Batch) -> list[Prediction]:

@@ -1,0 +1,84 @@
+"""Losses and gradients are finite, or the run stops before they reach the weights, leaving a batch to replay."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple, NoReturn
+
+import torch
+from torch import Tensor
+
+from toolkit.engine.job import Job
+from toolkit.engine.reading import Reading
+from toolkit.engine.replay import BadBatch, save_bad_batch
+from toolkit.engine.run_folder import NONFINITE_FILE
+from toolkit.errors import Problem, UserError
+from toolkit.samples import Batch
+
+
+class Origin(NamedTuple):
+    """Where numbers come from: the step, the batch, and the seed of its random stream."""
+
+    step: int
+    seed: int
+    batch: Batch
+
+
+class FiniteCheck:
+    """Looks at every loss and every gradient norm without making a GPU wait.
+
+    The loss is read after the backward pass is launched, and before the optimizer's step. The gradient norm, on a GPU,
+    is read a step later: until then the device itself leaves out the optimizer's step when it is not finite (fused
+    optimizers take that flag, as float16's scaler gives it). So the weights are those that made the number. With
+    float16 gradients that are not finite are the scaler's to skip, and no error.
+    """
+
+    def __init__(self, fabric: Any, job: Job) -> None:
+        self.fabric, self.job = fabric, job
+        self.scaled = getattr(fabric.strategy.precision, "scaler", None) is not None
+        self._pending: tuple[Reading, Origin] | None = None
+
+    def losses(self, reading: Reading, origin: Origin) -> dict[str, float]:
+        """The terms of a batch. Raises UserError, after saving the batch, when one is not finite."""
+        values = reading.values()
+        self.settle()
+        if not all(map(math.isfinite, values.values())):
+            self._stop("the loss is not finite", values, origin)
+        return values
+
+    def gradient(self, norm: Tensor, optimizer: Any, origin: Origin) -> Reading:
+        """Sees to it that a norm that is not finite leaves the weights alone and ends the run."""
+        reading = Reading({"gradient_norm": norm})
+        if not self.scaled:
+            self._pending = (reading, origin)
+            if norm.device.type == "cuda":
+                raw = getattr(optimizer, "optimizer", optimizer)
+                raw.found_inf = (~torch.isfinite(norm)).float()
+            else:
+                self.settle()
+        return reading
+
+    def settle(self) -> None:
+        """Raises if the last gradient was not finite; to be called before anything is saved or measured."""
+        if self._pending is not None:
+            (reading, origin), self._pending = self._pending, None
+            values = reading.values()
+            if not math.isfinite(values["gradient_norm"]):
+                self._stop("the loss is finite, but its gradient is not", values, origin)
+
+    def _stop(self, what: str, values: Mapping[str, float], origin: Origin) -> NoReturn:
+        rank = self.fabric.global_rank
+        path = self.job.run.path / (NONFINITE_FILE if rank == 0 else f"rank{rank}_{NONFINITE_FILE}")
+        bad = BadBatch(
+            origin.step, origin.seed, dict(values), origin.batch, self.job.model.state_dict(), self.job.config_text
+        )
+        save_bad_batch(path, bad)
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        files = ", ".join(origin.batch.names)
+        message = f"{what} at step {origin.step}: {shown}; images of the batch: {files}; saved as {path}"
+        remedy = (
+            f"look where it begins with `toolkit train CONFIG --replay {path}`; "
+            "lower train.optimizer.lr, add train.warmup_steps or train.clip_norm"
+        )
+        raise UserError(Problem("train", message, remedy))
