@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.engine.checkpoint import TrainState
+from toolkit.engine.frozen_bn import freeze_batch_norms
 from toolkit.engine.job import Job
 from toolkit.engine.optimizer_state import restore_optimizer
-from toolkit.engine.parameters import parameter_groups
+from toolkit.engine.parameters import group_lines, parameter_groups
 from toolkit.engine.settings import TrainSettings
 from toolkit.errors import Problem, UserError
 from toolkit.models.vision_model import VisionModel
@@ -37,7 +38,10 @@ def prepare(
 
     Raises UserError when nothing is trained.
     """
+    freeze_batch_norms(job.model, settings.frozen_bn)
     optimizer = job.rule.build(_groups(job, settings))
+    for line in group_lines(optimizer.param_groups) if len(optimizer.param_groups) > 1 else []:
+        job.log.line(f"group      {line}")
     for group in optimizer.param_groups:
         group["base_lr"] = group["lr"]
     job.model.train()
@@ -58,6 +62,8 @@ def _groups(job: Job, settings: TrainSettings) -> list[dict[str, Any]]:
         decay_norm_and_bias=settings.decay_norm_and_bias,
         bias_lr_factor=settings.bias_lr_factor,
         frozen=settings.frozen,
+        lr_factors=settings.lr_factors,
+        layer_decay=settings.layer_decay,
     )
     if not groups:
         raise UserError(Problem("train", "no parameter of the model is trained", "unfreeze a part"))
