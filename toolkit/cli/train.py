@@ -27,7 +27,12 @@ def command(
     """
     from toolkit.config.jobs import run_training
     from toolkit.config.load import load_config
+    from toolkit.engine.peers import is_first_process
 
+    if allow_changes and not resume:
+        raise click.UsageError(
+            "--allow-changes goes with --resume: it lets the config differ from the one a run began with"
+        )
     result = run_training(load_config(config, overrides), run, resume=resume, allow_changes=allow_changes)
-    if as_json:
+    if as_json and is_first_process():
         print_json(result)

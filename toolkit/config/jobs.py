@@ -28,6 +28,7 @@ from toolkit.contracts import Dataset
 from toolkit.engine.environment import environment
 from toolkit.engine.interrupt import StopRequest
 from toolkit.engine.log import RunLog
+from toolkit.engine.peers import explained
 from toolkit.engine.process import leave, make_fabric
 from toolkit.engine.run_folder import RunFolder
 from toolkit.engine.settings import TrainSettings
@@ -52,7 +53,15 @@ def run_training(
     for everything a user can mend, Interrupted after a saved stop.
     """
     fabric = make_fabric(config.train)
-    base, exact = Path(run) if run is not None else Path(root) / (config.name or "run"), run is not None
+    base = Path(run) if run is not None else Path(root) / (config.name or "run")
+    with explained(fabric):
+        return _training(fabric, config, base, run is not None, resume, allow_changes, quiet)
+
+
+def _training(
+    fabric: Any, config: Config, base: Path, exact: bool, resume: bool, allow_changes: bool, quiet: bool
+) -> dict[str, Any]:
+    """One process's part of a training, in the folder `base` or, unless `exact`, one numbered after it."""
     saved = saved_run(RunFolder.to_continue(base, exact=exact)) if resume else None
     state = saved.state if saved is not None else None
     # Everything that can fail for the user's reasons comes before the folder is made.

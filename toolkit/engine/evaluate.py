@@ -46,8 +46,8 @@ def evaluate(
     """Runs a model over a loader whose batches carry truths, and returns the merged numbers (the same in every process).
 
     fabric: a launched Fabric. evaluators: fresh ones. images: how many there are, for the progress. stop: looked at
-    between batches; raises Interrupted. with_loss: also the loss of each image, see `validation_loss.py`. The model's
-    training flags are put back.
+    between batches; raises Interrupted, in every process when one was asked. with_loss: also the loss of each image,
+    see `validation_loss.py`. The model's training flags are put back.
     """
     began = time.monotonic()
     flags = {module: module.training for module in model.modules()}
@@ -58,7 +58,7 @@ def evaluate(
         with Progress("evaluate", images, "img", shown=fabric.is_global_zero) as progress, torch.inference_mode():
             for batch in loader:
                 if stop is not None and stop.requested:
-                    raise Interrupted
+                    break
                 on_device = fabric.to_device(batch._replace(truths=()))
                 with fabric.autocast():
                     predictions = predict_and_measure(model, on_device, loss) if loss else model.predict(on_device)
@@ -68,6 +68,8 @@ def evaluate(
                 progress.update(min(seen * fabric.world_size, images))
     finally:
         _restore(flags)
+    if stop is not None and stop.agreed(fabric):
+        raise Interrupted
     _merge(fabric, evaluators, loss)
     metrics: dict[str, float | None] = {}
     for evaluator in evaluators:

@@ -70,6 +70,7 @@ def train(fabric: Any, job: Job, settings: TrainSettings, state: TrainState | No
                         metrics = measure(fabric, job, settings, at, stop, progress)
                 except Interrupted:
                     save(fabric, job, optimizer, average, at)
+                    fabric.barrier()  # the end of one process makes its launcher end the others: not before it is saved
                     raise
                 if not last and at.finished(settings):
                     continue
@@ -78,6 +79,7 @@ def train(fabric: Any, job: Job, settings: TrainSettings, state: TrainState | No
             if last:
                 return Trained(at.step, metrics, at.step < settings.steps)
             if stopping:
+                fabric.barrier()
                 raise Interrupted
 
             set_learning_rate(optimizer, job.schedule, at.step, settings)
