@@ -1,0 +1,144 @@
+"""The page of a check: everything the report says is on it, and nothing that a file is called becomes markup."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from page_reader import read_page
+from PIL import Image
+
+from toolkit.errors import Problem
+from toolkit.preflight.report import Finding, Report, Table
+from toolkit.report.check_page import check_page
+from toolkit.report.thumbnails import SIDE, Mark, thumbnail
+
+HOSTILE = "<img src=x onerror=alert(1)> & \"'--><script>.jpg"
+
+
+def decoded(data: str | None) -> np.ndarray:
+    assert data is not None
+    head, _, body = data.partition(",")
+    assert head in ("data:image/jpeg;base64", "data:image/png;base64")
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(body))).convert("RGB"))
+
+
+def picture(path: Path, size: tuple[int, int] = (300, 480), value: int = 90) -> Path:
+    image = np.full((*size, 3), value, np.uint8)
+    image[:, : size[1] // 2] = (200, 40, 40)
+    Image.fromarray(image).save(path)
+    return path
+
+
+def test_everything_found_is_on_the_page(tmp_path: Path) -> None:
+    good, empty = picture(tmp_path / "a.png"), tmp_path / "b.png"
+    empty.write_bytes(b"")
+    report = Report(facts=["data    train: 2 images", "no such word"])
+    report.add(
+        Finding("unreadable", Problem("train", "1 image is bad", "fetch it"), number=2, files=(str(good), str(empty)))
+    )
+    report.add(Finding("rare", Problem("", "class 3 is rare", ""), "warning"))
+    report.tables.append(Table("Sizes", ["class", "boxes"], [["cat", "12"], ["dog", "7"]]))
+    report.statistics.update(loss={"total": 2.5}, frequencies={"cat": 0.75, "dog": 0.2, "cow": 0.05}, image_size=[3, 4])
+    page = read_page(check_page(report, "my config"))
+    for words in ("1 error, 1 warning", "1 image is bad", "fetch it", "class 3 is rare", "train: 2 images", "Sizes",
+                  "dog", "0.75", "Frequencies", "3, 4", "is empty (0 bytes)", "a.png", "480×300"):  # fmt: skip
+        assert words in page.text, words
+    assert len(page.named("img")) == 1
+    assert decoded(page.named("img")[0]["src"]).shape == (150, SIDE, 3)
+
+
+@pytest.mark.parametrize(("severities", "headline"), [
+    ([], "ok"), (["warning"], "ok, with 1 warning"), (["warning"] * 2, "ok, with 2 warnings"),
+    (["error"], "1 error"), (["error", "error", "warning"], "2 errors, 1 warning"),
+])  # fmt: skip
+def test_headline(severities: list[str], headline: str) -> None:
+    report = Report()
+    for number, severity in enumerate(severities):
+        report.add(Finding("kind", Problem("", f"fault {number}"), severity))  # type: ignore[arg-type]
+    page = read_page(check_page(report, "name"))
+    assert headline in [words.strip() for words in page.words]
+
+
+def test_nothing_from_outside_becomes_markup(tmp_path: Path) -> None:
+    folder = tmp_path / "<b>folder"
+    folder.mkdir()
+    file = picture(folder / HOSTILE.replace("/", ""))
+    report = Report(facts=[f"data    {HOSTILE}"])
+    missing = str(folder / "none<svg onload=alert(1)>.png")
+    report.add(Finding("k<i>d", Problem(HOSTILE, HOSTILE, HOSTILE), files=(str(file), missing, *[HOSTILE] * 20)))
+    report.tables.append(Table(HOSTILE, [HOSTILE], [[HOSTILE]]))
+    report.statistics.update({HOSTILE: {HOSTILE: 1, "b": 2, "c": 3}, "x": {HOSTILE: {HOSTILE: HOSTILE}}, "y": HOSTILE})
+    marks = {str(file): [Mark((1, 1, 50, 50), HOSTILE)]}
+    html = check_page(report, HOSTILE, [HOSTILE], [(1, 2, 3)], marks=lambda path: marks.get(path, ()))
+    page = read_page(html)
+    assert not page.named("b")
+    assert not page.named("i")
+    assert len(page.named("img")) == 1
+    assert page.text.count(HOSTILE) >= 8
+    assert "<script" not in html
+
+
+def test_few_pictures_however_many_files(tmp_path: Path) -> None:
+    file = str(picture(tmp_path / "a.jpg"))
+    report = Report()
+    for number in range(30):
+        report.add(Finding("kind", Problem("", f"fault {number}"), number=500, files=(file,) * 500))
+    html = check_page(report, "many")
+    page = read_page(html)
+    assert len(page.named("img")) == 72
+    assert "494 more files" in page.text
+    assert len(html) < 2_000_000
+
+
+def test_a_label_map_is_shown_in_its_classes_colours(tmp_path: Path) -> None:
+    labels = np.repeat(np.array([[0, 1, 2, 255]], np.uint8), 40, 0).repeat(20, 1)
+    Image.fromarray(labels).save(tmp_path / "mask.png")
+    shown = decoded(thumbnail(str(tmp_path / "mask.png"), [(10, 20, 30), (200, 0, 0), (0, 200, 0)]).data)
+    assert [tuple(shown[20, x]) for x in (10, 30, 50, 70)] == [
+        (10, 20, 30), (200, 0, 0), (0, 200, 0), (224, 224, 192),
+    ]  # fmt: skip
+
+
+def test_boxes_are_drawn_where_they_are(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((480, 480, 3), np.uint8)).save(tmp_path / "a.png")
+    Image.effect_noise((480, 480), 80).convert("RGB").save(tmp_path / "a.png")
+    plain = decoded(thumbnail(str(tmp_path / "a.png")).data).astype(int)
+    marked = decoded(thumbnail(str(tmp_path / "a.png"), marks=[Mark((100, 200, 300, 400), "")]).data).astype(int)
+    changed = np.argwhere(np.abs(marked - plain).max(2) > 60)
+    assert np.abs(changed.min(0) - (100, 50)).max() <= 16  # a word's tag may stand above
+    assert np.abs(changed.max(0) - (200, 150)).max() <= 3
+
+
+@pytest.mark.parametrize(("name", "data", "reason"), [
+    ("empty.jpg", b"", "empty"),
+    ("text.png", b"not a picture", "is not an image"),
+    ("cut.png", None, "truncated"),
+    ("notes.txt", b"words", "not an image"),
+])  # fmt: skip
+def test_files_without_a_picture_say_why(tmp_path: Path, name: str, data: bytes | None, reason: str) -> None:
+    if data is None:
+        whole = picture(tmp_path / "whole.png", value=7).read_bytes()
+        data = whole[:60]
+    (tmp_path / name).write_bytes(data)
+    shown = thumbnail(str(tmp_path / name))
+    assert shown.data is None
+    assert reason in shown.reason
+    assert "no such file" in thumbnail(str(tmp_path / "missing.png")).reason
+    assert "folder" in thumbnail(str(tmp_path)).reason
+
+
+def test_what_a_broken_off_jpeg_still_holds_is_shown(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    image = cv2.resize(rng.integers(0, 255, (30, 40, 3), np.uint8), (400, 300))
+    Image.fromarray(image).save(tmp_path / "whole.jpg", quality=95)
+    whole = (tmp_path / "whole.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    cut, full = (decoded(thumbnail(str(tmp_path / f"{name}.jpg")).data).astype(int) for name in ("cut", "whole"))
+    assert cut.shape == full.shape
+    assert np.abs(cut[:60] - full[:60]).mean() < 12
+    assert np.abs(cut[-40:] - full[-40:]).mean() > 30

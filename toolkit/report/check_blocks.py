@@ -1,0 +1,138 @@
+"""A check's statistics, whatever they are called, as blocks for a page: bars, histograms, tables, pairs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from toolkit.preflight.report import Table
+from toolkit.report.svg_bars import NamedBar, named_bars
+
+_MOST_BARS = 40
+_MOST_ROWS = 200
+
+
+@dataclass(frozen=True)
+class Block:
+    """A piece of the page. drawing: or None. header, rows: of a table, or (). numeric: columns to align right."""
+
+    title: str
+    drawing: Markup | None = None
+    header: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+    numeric: tuple[bool, ...] = ()
+    note: str = ""
+
+
+def table_block(table: Table) -> Block:
+    """A table of the report."""
+    return _tabled(table.title, table.header, table.rows)
+
+
+def statistic_blocks(statistics: Mapping[str, Any]) -> list[Block]:
+    """A block a statistic that is a collection, and one for all that are single values."""
+    single = {name: value for name, value in statistics.items() if _is_plain(value)}
+    blocks = [block for name, value in statistics.items() if not _is_plain(value) for block in _blocks(name, value)]
+    if single:
+        blocks.append(_pairs("Other numbers", single))
+    return blocks
+
+
+def _blocks(name: str, value: Any) -> list[Block]:
+    title = spoken(name)
+    if isinstance(value, Mapping):
+        if value and all(_is_number(item) for item in value.values()) and len(value) > 2:
+            return [_bars(title, value)]
+        if value and all(isinstance(item, Mapping) and _all_plain(item) for item in value.values()):
+            return [_of_mappings(title, value)]
+        plain = {key: item for key, item in value.items() if _is_plain(item)}
+        inner = [(key, item) for key, item in value.items() if not _is_plain(item)]
+        found = [_pairs(title, plain)] if plain else []
+        return found + [block for key, item in inner for block in _blocks(f"{name}: {spoken(str(key))}", item)]
+    if isinstance(value, Sequence) and value and all(isinstance(item, Mapping) for item in value):
+        header = tuple(dict.fromkeys(str(key) for item in value for key in item))
+        return [_tabled(title, header, [[shown(item.get(key)) for key in header] for item in value])]
+    return [Block(title, rows=((json.dumps(value, ensure_ascii=False, default=str)[:2000],),))] if value else []
+
+
+def _bars(title: str, values: Mapping[str, Any]) -> Block:
+    bars = [
+        NamedBar(str(name), max(float(number), 0.0) if math.isfinite(float(number)) else 0.0, shown(number))
+        for name, number in list(values.items())[:_MOST_BARS]
+    ]
+    left = len(values) - len(bars)
+    return Block(title, named_bars(bars, title), note=f"and {left} more" if left > 0 else "")
+
+
+def _pairs(title: str, values: Mapping[str, Any]) -> Block:
+    rows = tuple((spoken(str(name)), shown(value)) for name, value in values.items())
+    return Block(title, rows=rows, numeric=(False, False))
+
+
+def _of_mappings(title: str, value: Mapping[str, Mapping[str, Any]]) -> Block:
+    keys = tuple(dict.fromkeys(str(key) for item in value.values() for key in item))
+    rows = [[str(name), *(shown(item.get(key)) for key in keys)] for name, item in value.items()]
+    return _tabled(title, ("", *(spoken(key) for key in keys)), rows)
+
+
+def _tabled(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Block:
+    kept = tuple(tuple(str(cell) for cell in row) for row in rows[:_MOST_ROWS])
+    numeric = tuple(
+        bool(kept) and all(_looks_numeric(row[column]) for row in kept if column < len(row))
+        for column in range(len(header))
+    )
+    left = len(rows) - len(kept)
+    return Block(title, None, tuple(header), kept, numeric, f"and {left} more rows" if left > 0 else "")
+
+
+def _looks_numeric(cell: str) -> bool:
+    return not cell.strip() or (cell.strip()[0] in "0123456789+-–.−" and len(cell) < 24)
+
+
+def spoken(name: str) -> str:
+    """A key as a title.
+
+    >>> spoken("pixel_mean")
+    'Pixel mean'
+    """
+    words = name.replace("_", " ").strip()
+    return words[:1].upper() + words[1:]
+
+
+def shown(value: Any) -> str:
+    """A plain value as text; lists with commas, nothing as a dash.
+
+    >>> shown([0.5, 0.25]), shown(None), shown(12345), shown(True)
+    ('0.5, 0.25', '–', '12,345', 'yes')
+    """
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4g}" if math.isfinite(value) else "–"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(shown(item) for item in value)
+    return str(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_plain(value: Any) -> bool:
+    """A single value or a short list of them."""
+    if isinstance(value, (list, tuple)):
+        return len(value) <= 16 and all(not isinstance(item, (list, tuple, Mapping)) for item in value)
+    return not isinstance(value, Mapping)
+
+
+def _all_plain(values: Mapping[str, Any]) -> bool:
+    return all(_is_plain(value) for value in values.values())

@@ -1,0 +1,124 @@
+"""Small pictures of files that may be anything: photographs, label maps, damaged files."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from toolkit.data.images import IMAGE_SUFFIXES
+from toolkit.inference.draw import draw_boxes, full_palette
+from toolkit.report.page import picture_data
+
+SIDE = 240
+"""Pixels of a thumbnail's longer side, at most."""
+_LARGEST_FILE = 256 * 2**20
+_MOST_PIXELS = 120_000_000
+_MOST_LABELS = 48
+"""A gray file with no more values than this is taken for a label map, and its values are coloured."""
+_MARK = (255, 60, 60)
+
+
+class Mark(NamedTuple):
+    """A box to draw: (x1, y1, x2, y2) in the file's pixels, and a word for it."""
+
+    xyxy: tuple[float, float, float, float]
+    text: str
+
+
+class Thumbnail(NamedTuple):
+    """data: a data URI, or None with the reason. path: of the file. size: "480×360" (width × height), or ""."""
+
+    path: str
+    name: str
+    data: str | None
+    reason: str = ""
+    size: str = ""
+
+
+def thumbnail(path: str, palette: Sequence[tuple[int, int, int]] = (), marks: Sequence[Mark] = ()) -> Thumbnail:
+    """A picture of a file, as far as it can be read; never raises for what the file holds.
+
+    palette: colours of label maps' values. What a damaged JPEG still gives is shown.
+    """
+    file = Path(path)
+    name = file.name or path
+    try:
+        if not file.exists():
+            return Thumbnail(path, name, None, "there is no such file")
+        if not file.is_file():
+            return Thumbnail(path, name, None, "is a folder")
+        if file.suffix.lower() not in IMAGE_SUFFIXES:
+            return Thumbnail(path, name, None, f"{file.suffix or 'no extension'}: not an image file")
+        if file.stat().st_size > _LARGEST_FILE:
+            return Thumbnail(path, name, None, "too large for a thumbnail")
+        return _read(path, name, file.read_bytes(), palette, marks)
+    except UnidentifiedImageError:
+        return Thumbnail(path, name, None, "is not an image, whatever its name says")
+    except OSError as error:
+        return Thumbnail(path, name, None, f"cannot be read: {error.strerror or error}")
+    except Exception as error:  # whatever a broken file makes a decoder do, the page is written
+        return Thumbnail(path, name, None, f"cannot be decoded: {type(error).__name__}")
+
+
+def _read(
+    path: str, name: str, data: bytes, palette: Sequence[tuple[int, int, int]], marks: Sequence[Mark]
+) -> Thumbnail:
+    if not data:
+        return Thumbnail(path, name, None, "is empty (0 bytes)")
+    labels = _label_values(data)
+    if labels is not None:
+        drawn, exact = full_palette(palette, len(palette) or 255)[labels], True
+    else:
+        drawn, exact = _picture(data), False
+    height, width = drawn.shape[:2]
+    scale = min(1.0, SIDE / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    small = cv2.resize(drawn, size, interpolation=cv2.INTER_NEAREST if exact else cv2.INTER_AREA)
+    if marks:
+        boxes = np.array([mark.xyxy for mark in marks], np.float64) * scale
+        small = draw_boxes(small, boxes, [_MARK] * len(marks), [mark.text for mark in marks])
+    return Thumbnail(path, name, picture_data(small, exact=exact), "", f"{width}×{height}")
+
+
+def _picture(data: bytes) -> np.ndarray:
+    """(H, W, 3) uint8, upright. A JPEG that breaks off gets an end, so that what it holds is seen."""
+    ended = data + b"\xff\xd9" if data[:2] == b"\xff\xd8" else data
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(io.BytesIO(ended)) as image:
+            if image.size[0] * image.size[1] > _MOST_PIXELS:
+                raise OSError("too many pixels for a thumbnail")
+            if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+                return _stretched(np.asarray(image, np.float64))
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+
+
+def _stretched(values: np.ndarray) -> np.ndarray:
+    """Deep gray from its smallest to its largest value, as RGB."""
+    finite = np.nan_to_num(values, posinf=0, neginf=0)
+    low, high = float(finite.min()), float(finite.max())
+    gray = ((finite - low) * (255 / (high - low) if high > low else 0)).astype(np.uint8)
+    return np.repeat(gray[:, :, None], 3, axis=2)
+
+
+def _label_values(data: bytes) -> np.ndarray | None:
+    """(H, W) uint8 when the file looks like a label map: a palette or gray PNG, GIF, BMP or TIFF with few values."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(io.BytesIO(data)) as image:
+                if image.mode not in ("P", "L", "1") or image.format == "JPEG":
+                    return None
+                if image.size[0] * image.size[1] > _MOST_PIXELS:
+                    return None
+                values = np.asarray(image).astype(np.uint8)
+        except Exception:  # a damaged file: the other decoder may still show a part of it
+            return None
+    return values if len(np.unique(values)) <= _MOST_LABELS else None
