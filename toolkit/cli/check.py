@@ -2,34 +2,96 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import click
 
-from toolkit.cli.options import config_argument, json_option, print_json
+from toolkit.cli.front_door import refuse_mistakes
+from toolkit.cli.options import json_option, print_json
+from toolkit.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from toolkit.preflight.report import Report
 
 
 @click.command("check", epilog="Example: toolkit check configs/tiny/unet_shapes.yaml --full")
-@config_argument
+@click.argument("config", type=click.Path())
+@click.argument("overrides", nargs=-1, metavar="[key=value ...]")
 @click.option("--full", is_flag=True, help="Also read every file of every split.")
+@click.option("--preview", type=click.Path(), metavar="DIR", help="Write pictures of samples as the model sees them.")
 @json_option
-def command(config: str, overrides: tuple[str, ...], full: bool, as_json: bool) -> None:
+def command(config: str, overrides: tuple[str, ...], full: bool, preview: str | None, as_json: bool) -> None:
     """Everything that can be known before training.
 
-    Config, parts that fit, data, one batch forward and backward. Exit code 1 when files are at fault, 2 when the
-    config is.
+    Config, parts that fit, data, data against the model, one batch forward and backward. Exit code 1 when files are at
+    fault, 2 when the config is. Sections of the config that are sound are looked at even when others are not.
     """
-    from toolkit.config.check import check_config
-    from toolkit.config.load import load_config
-
-    report = check_config(load_config(config, overrides), full=full)
+    mistakes = _mistakes(config, overrides)
+    if mistakes and not as_json:  # at once: the rest takes seconds
+        _say("error", mistakes)
+    report = _looked_at(config, overrides, mistakes, full, preview)
     if as_json:
         print_json(report.as_json())
     else:
-        for fact in report.facts:
-            click.echo(fact)
-        for problem in report.warnings:
-            click.echo(f"warning {problem}", err=True)
-        for problem in report.errors:
-            click.echo(f"error   {problem}", err=True)
-        click.echo("ok" if not report.errors else f"{len(report.errors)} problem(s)", err=bool(report.errors))
+        _print(report, told=mistakes)
     if report.errors:
         raise click.exceptions.Exit(report.exit_code)
+
+
+def _mistakes(config: str, overrides: Sequence[str]) -> list[Problem]:
+    """What is wrong in a config that can be read. Raises ConfigError for one that cannot."""
+    try:
+        refuse_mistakes(config, overrides)
+    except ConfigError as error:
+        from pathlib import Path
+
+        from toolkit.config.config_file import read
+
+        read(Path(config), overrides)
+        return list(error.problems)
+    return []
+
+
+def _looked_at(
+    config: str, overrides: Sequence[str], mistakes: Sequence[Problem], full: bool, preview: str | None
+) -> Report:
+    from pathlib import Path
+
+    from toolkit.config.check import check_config
+    from toolkit.config.config_file import read
+    from toolkit.config.load import load_config
+    from toolkit.config.sound import sound_sections
+
+    if not mistakes:
+        return check_config(load_config(config, overrides), full=full, preview=preview)
+    sections, sound = sound_sections(read(Path(config), overrides))
+    return check_config(sections, full=full, preview=preview, sound=sound, mistakes=mistakes)
+
+
+def _print(report: Report, told: Sequence[Problem]) -> None:
+    """Facts and tables on standard output; warnings and errors, in groups, on standard error."""
+    from toolkit.engine.log import table
+
+    for fact in report.facts:
+        click.echo(fact)
+    for title, header, rows in report.tables:
+        click.echo("\n" + table(title, list(header), [list(row) for row in rows]))
+    _say("warning", report.warnings)
+    _say("error", [problem for problem in report.errors if problem not in told])
+    kinds = (("error", report.errors), ("warning", report.warnings))
+    numbers = [_counted(len(problems), word) for word, problems in kinds if problems]
+    click.echo("\n" + ", ".join(["not ok" if report.errors else "ok", *numbers]))
+
+
+def _say(word: str, problems: Sequence[Problem]) -> None:
+    if problems:
+        click.echo(f"\n{_counted(len(problems), word)}", err=True)
+    for problem in problems:
+        click.echo(f"  {word:<7} {problem._replace(suggestion='')}", err=True)
+        if problem.suggestion:
+            click.echo(f"          -> {problem.suggestion}", err=True)
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}{'s' if number != 1 else ''}"

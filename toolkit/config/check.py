@@ -2,35 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from toolkit.config.build import build_transforms
+from toolkit.config.build import aspect_groups_of, build_transforms
 from toolkit.config.gate import Gate
 from toolkit.config.sections import Config
 from toolkit.config.sound import SECTIONS
 from toolkit.config.trial import meta_model
 from toolkit.contracts import Dataset
 from toolkit.data.classes import ClassTable
-from toolkit.data.loader import SeededDataset
+from toolkit.data.loader import SeededDataset, eval_loader, train_loader
 from toolkit.data.transforms import Pipeline
 from toolkit.errors import Problem, UserError
 from toolkit.models.vision_model import VisionModel
+from toolkit.preflight.preview import refuse_data_folder, write_preview
 from toolkit.preflight.report import Finding, Report
 from toolkit.progress import tracked
 
+_TRAIN_SAMPLES, _VAL_SAMPLES = 24, 12
+"""Samples in a preview."""
+
 
 def check_config(
-    config: Config, *, full: bool = False, preview: str | Path | None = None, sound: frozenset[str] = SECTIONS
+    config: Config,
+    *,
+    full: bool = False,
+    preview: str | Path | None = None,
+    sound: frozenset[str] = SECTIONS,
+    mistakes: Sequence[Problem] = (),
 ) -> Report:
     """Parts, data, one against the other, and one training batch of a config that is itself well-formed.
 
     full: every sample of every split is read as well. preview: a folder for pictures of what the model will see;
-    nothing else is written. sound: the sections to look at, when others are at fault (see `sound_sections`).
+    nothing else is written. sound: the sections to look at, when others are at fault (see `sound_sections`);
+    mistakes: what is wrong in those.
     """
     report = Report()
+    for problem in mistakes:
+        report.add(Finding("config", problem), 2)
     gate = Gate(report, config, sound)
     gate.data()
     gate.classes()
@@ -41,6 +54,8 @@ def check_config(
         report.warn("no_evaluator", Problem("evaluate.evaluators", "no evaluator: nothing will be measured"))
     if sound == SECTIONS:
         gate.first_batch()
+    if preview is not None:
+        report.attempt("preview", _preview, gate, Path(preview))
     if full:
         for split, dataset in gate.datasets.items():
             _read_all(report, dataset, split, config.data.workers)
@@ -60,6 +75,35 @@ def quick_check(config: Config, model: VisionModel, datasets: dict[str, Dataset]
     gate.against_data(meta_model(config, gate.table), suggest=False)
     gate.plan(model)
     return gate.report
+
+
+def _preview(gate: Gate, folder: Path) -> None:
+    """Pictures of the first training batches, exactly those of a training, and of the first validation samples."""
+    refuse_data_folder(folder, gate.datasets.values())
+    data, seed, written = gate.config.data, gate.config.seed, []
+    if gate.table is None:
+        return
+    if "train" in gate.datasets and "train" in gate.transforms:
+        train = gate.datasets["train"]
+        size = gate.batch_size
+        loader = train_loader(
+            train,
+            gate.transforms["train"],
+            size,
+            seed,
+            0,
+            -(-_TRAIN_SAMPLES // size),
+            groups=aspect_groups_of(gate.config, train),
+        )
+        headline = f"training, the first batches of {size} (seed {seed})"
+        written += write_preview(loader, gate.table, folder, "train", headline, _TRAIN_SAMPLES, gate.rule)
+    if "val" in gate.datasets and "val" in gate.transforms:
+        loader = eval_loader(
+            gate.datasets["val"], gate.transforms["val"], data.batch_size if isinstance(data.batch_size, int) else 1
+        )
+        written += write_preview(loader, gate.table, folder, "val", "validation, in order", _VAL_SAMPLES)
+    gate.report.facts.append(f"preview {', '.join(path.name for path in written)} in {folder.absolute()}")
+    gate.report.statistics["preview"] = [str(path.absolute()) for path in written]
 
 
 def _read_all(report: Report, dataset: Dataset, split: str, workers: int) -> None:

@@ -29,7 +29,7 @@ from toolkit.config.build import (
 from toolkit.config.restore import initialise
 from toolkit.config.sections import Config
 from toolkit.config.trial import first_passages, meta_model, model_sizes, part_names, usual_passage
-from toolkit.contracts import Dataset, Transform
+from toolkit.contracts import ANY_SIZE, Dataset, Transform
 from toolkit.data.classes import ClassTable
 from toolkit.data.transforms import refuse_for_evaluation
 from toolkit.errors import UserError
@@ -60,6 +60,7 @@ class Gate:
         self.transforms: dict[str, list[Transform]] = {}
         self.table: ClassTable | None = None
         self.trial: Trial | None = None
+        self.rule = ANY_SIZE
 
     def data(self) -> None:
         """Data sets and transforms of every split."""
@@ -115,6 +116,7 @@ class Gate:
         """Sizes, channels, anchors of a model on the meta device. suggest: whether better anchors are searched for."""
         if model is None:
             return
+        self.rule = model.spec.sizes
         config, report = self.config, self.report
         train, transforms = self.datasets.get("train"), self.transforms.get("train")
         like = report.attempt("sample", lambda: train[0]) if train is not None and len(train) else None
@@ -128,7 +130,7 @@ class Gate:
                 if isinstance(model.head, RcnnHead) and like.boxes is not None:
                     seen = boxes_seen(train, transforms, config.seed)
                     check_anchors(report, seen, layout_of(model.head), model.classes, suggest=suggest)
-        batch = max(1, self._batch_size() // self.processes)
+        batch = max(1, self.batch_size // self.processes)
         self.trial = report.attempt("parts", try_parts, model, part_names(config), size, batch)
 
     def _sizes(
@@ -137,8 +139,8 @@ class Gate:
         """Image sizes against the model; the size that most training images have."""
         report, config = self.report, self.config
         groups = report.attempt("group_by_aspect", aspect_groups_of, config, train)
-        ways = first_passages(report, config, train, transforms, like, self._batch_size(), groups)
-        check_sizes(report, ways, model_sizes(model, None), self._batch_size())
+        ways = first_passages(report, config, train, transforms, like, self.batch_size, groups)
+        check_sizes(report, ways, model_sizes(model, None), self.batch_size)
         if not ways:
             return None
         size = ways[0][0].after
@@ -159,7 +161,7 @@ class Gate:
         images = {split: len(dataset) for split, dataset in self.datasets.items()}
         measured = images.get("val", 0) if config.evaluate.evaluators else 0
         plan = Plan(
-            config.train, config.train.optimizer.name, rule.lr, images.get("train", 0), measured, self._batch_size(),
+            config.train, config.train.optimizer.name, rule.lr, images.get("train", 0), measured, self.batch_size,
             config.data.workers,
         )  # fmt: skip
         check_plan(report, plan, model)
@@ -181,7 +183,7 @@ class Gate:
         macs = self.trial.macs if self.trial else 0.0
         groups = aspect_groups_of(config, train)
         report.attempt(
-            "first_batch", try_batch, report, model, train, self.transforms["train"], self._batch_size(), config.seed,
+            "first_batch", try_batch, report, model, train, self.transforms["train"], self.batch_size, config.seed,
             groups, macs,
         )  # fmt: skip
 
@@ -190,7 +192,9 @@ class Gate:
         """How many share a batch."""
         return self.config.train.devices * self.config.train.nodes
 
-    def _batch_size(self) -> int:
+    @property
+    def batch_size(self) -> int:
+        """Images of a batch, of all processes together."""
         size: Any = self.config.data.batch_size
         return size if isinstance(size, int) else 2 * self.processes  # "auto": found when training begins
 
