@@ -12,17 +12,19 @@ import torch
 from toolkit.config.build import (
     build_dataset,
     build_model,
-    build_transforms,
     check_classes,
     classes_of,
     computed_weights,
     with_class_weights,
 )
+from toolkit.config.check import quick_check
+from toolkit.config.before_training import check_before_training
 from toolkit.config.job import build_job, evaluation
 from toolkit.config.plain import to_yaml
 from toolkit.config.restore import initialise, restore
 from toolkit.config.resume import changes_of, config_file_text, saved_run, say_changes
 from toolkit.config.sections import Config
+from toolkit.config.sent_elsewhere import sent_elsewhere
 from toolkit.config.start_screen import introduce, say_start
 from toolkit.contracts import Dataset
 from toolkit.engine.environment import environment
@@ -35,6 +37,7 @@ from toolkit.engine.settings import TrainSettings
 from toolkit.engine.train import train
 from toolkit.errors import ConfigError, Problem
 from toolkit.models.vision_model import VisionModel
+from toolkit.preflight.report import Report
 
 
 def run_training(
@@ -62,6 +65,7 @@ def _training(
     fabric: Any, config: Config, base: Path, exact: bool, resume: bool, allow_changes: bool, quiet: bool
 ) -> dict[str, Any]:
     """One process's part of a training, in the folder `base` or, unless `exact`, one numbered after it."""
+    check_before_training(config)
     saved = saved_run(RunFolder.to_continue(base, exact=exact)) if resume else None
     state = saved.state if saved is not None else None
     # Everything that can fail for the user's reasons comes before the folder is made.
@@ -71,7 +75,8 @@ def _training(
     taken = initialise(model, config) if state is None else None
     for split, dataset in datasets.items():
         check_classes(dataset, model, split)
-    build_transforms(config, "train")
+    found = quick_check(config, model, datasets) if state is None else Report()
+    found.stop_on_errors()
     changes = changes_of(saved, config, model, allowed=allow_changes) if saved is not None else []
     folder = saved.folder if saved is not None else RunFolder(base)
     if state is None:
@@ -83,10 +88,13 @@ def _training(
         folder.write_json(folder.environment, environment(str(fabric.device.type), config.seed))
     job = build_job(config, fabric, model, datasets, folder, log, text)
     introduce(log, config, model, datasets, fabric, state, folder)
+    for problem in found.warnings:
+        log.line(f"note       {problem.where}: {problem.message}")
     say_start(log, config, taken, computed_weights(asked, config) if config is not asked else [])
     if saved is not None:
         say_changes(log, saved, changes)
-    trained = train(fabric, job, config.train, state)
+    with sent_elsewhere(log, config, folder, state):
+        trained = train(fabric, job, config.train, state)
     log.line(f"done: {trained.step} steps; {folder.path}")
     leave(fabric)
     return {"run": str(folder.path), "step": trained.step, "metrics": trained.metrics}

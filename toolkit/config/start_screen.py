@@ -36,10 +36,6 @@ def introduce(
     was = parse_config(state.config, str(folder.config)).train.steps if state else settings.steps
     if was != settings.steps:
         log.line(f"note       train.steps was {was}: the schedule goes on by the new number")
-    if settings.warmup_steps >= settings.steps:
-        log.line(
-            f"note       warm-up ({settings.warmup_steps} steps) is not over when the run is: the rate never gets there"
-        )
 
 
 def say_start(log: RunLog, config: Config, taken: Transfer | None, weights: list[list[float]]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, ParamSpec, TypeVar
 
-from toolkit.errors import ConfigError, Problem, UserError
+from toolkit.errors import ConfigError, DataError, Problem, UserError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -87,6 +87,11 @@ class Report:
             for problem in error.problems:
                 self.add(Finding(kind, problem), 2 if isinstance(error, ConfigError) else 1)
             return None
+
+    def stop_on_errors(self) -> None:
+        """Raises all errors together: ConfigError when only the config is at fault, else DataError."""
+        if self.errors:
+            raise (ConfigError if self.exit_code == 2 else DataError)(self.errors)
 
     def as_json(self) -> dict[str, Any]:
         """{"ok", "errors", "warnings", "facts", "statistics"}: plain values."""
