@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -249,6 +250,13 @@ class Dataset(ABC):
     def image_sizes(self) -> np.ndarray | None:
         """(N, 2) height and width of each image, 0 where unknown; None when nothing is known without opening them."""
         return None
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """The files a sample is read from, its image first, then its annotation; () when the data set does not say.
+
+        By them a check names faults, finds an image in two splits and remembers what it has read already.
+        """
+        return ()
 
 
 class Transform(ABC):

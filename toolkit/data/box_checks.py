@@ -60,7 +60,7 @@ def checked_boxes(
     sizes: (N, 2) height and width of each image, 0 where unknown. where: file and object of box i, for messages.
     """
     finite = np.isfinite(raw.xyxy).all(axis=1)
-    for index in _told(~finite, "boxes with numbers that are not finite", problems):
+    for index in _told(~finite, raw.owners, "boxes with numbers that are not finite", problems):
         problems.add("boxes with numbers that are not finite", where(index), f"box {_text(raw, index)} is not finite")
 
     size = sizes[raw.owners][:, ::-1].astype(np.float64)  # width, height
@@ -74,7 +74,7 @@ def checked_boxes(
     flat = finite & ((extent <= 0).any(axis=1) | ((inside <= 0).any(axis=1) & ((fix == "clip") | ~outside)))
 
     if fix == "stop":
-        for index in _told(flat, "boxes without area", problems):
+        for index in _told(flat, raw.owners, "boxes without area", problems):
             width, height = extent[index]
             problems.add(
                 "boxes without area",
@@ -82,7 +82,7 @@ def checked_boxes(
                 f"box {_text(raw, index)} is {width:g} wide and {height:g} high; both must be positive",
                 "correct it, or set fix_boxes: drop",
             )
-        for index in _told(outside & ~flat, "boxes outside their image", problems):
+        for index in _told(outside & ~flat, raw.owners, "boxes outside their image", problems):
             width, height = size[index]
             problems.add(
                 "boxes outside their image",
@@ -99,8 +99,9 @@ def checked_boxes(
     return kept, fixes
 
 
-def _told(mask: np.ndarray, kind: str, problems: ProblemList) -> list[int]:
+def _told(mask: np.ndarray, owners: np.ndarray, kind: str, problems: ProblemList) -> list[int]:
     """The first cases of a problem; the others are only counted."""
+    problems.blame(kind, np.unique(owners[mask]).tolist())
     cases = np.flatnonzero(mask).tolist()
     told = cases[:20]
     problems.count(kind, len(cases) - len(told))

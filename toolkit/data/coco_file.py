@@ -63,10 +63,14 @@ def read_coco_file(path: Path, problems: ProblemList) -> CocoFile:
     image_ids = _column(images, "id")
     owners, known = _places(_column(annotations, "image_id"), image_ids)
     _refuse_unknown(path, annotations, known, "image_id", "images", problems)
+    before = problems.number
     _, named = _places(_column(annotations, "category_id"), _column(categories, "id"))
     _refuse_unknown(path, annotations, named, "category_id", "categories", problems)
     xywh, readable = _boxes(path, annotations, problems)
     keep = known & named & readable
+    if problems.number > before:
+        problems.blame("annotations of unknown categories", owners[known & ~named].tolist())
+        problems.blame("boxes that are not four numbers", owners[known & ~readable].tolist())
     extra = _numbers(path, annotations, ("area", "iscrowd"), problems)
     return CocoFile(
         [image["file_name"] for image in images],

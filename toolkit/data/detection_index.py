@@ -28,7 +28,8 @@ class DetectionIndex:
     names: paths relative to the root. image_ids: (N,) int64. sizes: (N, 2) int32 height and width, 0 where the
     annotation does not say. offsets: (N + 1,) int64. xyxy: (M, 4) float32, pixels, or fractions of the image where
     `normalised`. labels: (M,) int32. crowd, difficult: (M,) bool. area: (M,) float32, NaN where not annotated.
-    fixes: boxes mended while reading. left_out: images without boxes that were left out.
+    fixes: boxes mended while reading. left_out: images without boxes that were left out. The constructor's left_out:
+    positions of images that are dropped because something is wrong with them.
     """
 
     def __init__(
@@ -40,9 +41,14 @@ class DetectionIndex:
         fixes: BoxFixes,
         keep_empty: bool,
         normalised: bool = False,
+        left_out: Sequence[int] = (),
     ) -> None:
         counts = np.bincount(boxes.owners, minlength=len(names))
         keep = np.flatnonzero(counts) if not keep_empty else np.arange(len(names))
+        self.left_out = len(names) - len(keep)
+        if left_out:
+            keep = np.setdiff1d(keep, left_out)
+            boxes = RawBoxes(*(field[np.isin(boxes.owners, keep)] for field in boxes))
         order = np.argsort(boxes.owners, kind="stable")
         self.names = PackedStrings(names[i] for i in keep.tolist())
         self.image_ids = np.asarray(image_ids, np.int64)[keep]
@@ -55,7 +61,6 @@ class DetectionIndex:
         self.area = boxes.area[order].astype(np.float32)
         self.normalised = normalised
         self.fixes = fixes
-        self.left_out = len(names) - len(keep)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -136,10 +141,12 @@ def build_index(
         boxes, fixes = checked_boxes(raw, np.ones_like(sizes), fix_boxes, problems, box_name, ROUNDING_FRACTION)
     else:
         boxes, fixes = checked_boxes(raw, sizes, fix_boxes, problems, box_name)
-    problems.stop_if_any(where)
+    problems.stop_if_any(where, names)
     if not names:
         raise DataError(Problem(where, "the data set holds no images"))
-    index = DetectionIndex(names, image_ids, sizes, boxes, fixes, keep_empty, normalised)
+    index = DetectionIndex(names, image_ids, sizes, boxes, fixes, keep_empty, normalised, problems.blamed)
+    if not len(index) and len(problems.blamed) == len(names):
+        raise DataError(Problem(where, f"something is wrong with every one of its {len(names)} images"))
     if not len(index):
         raise DataError(Problem(where, f"none of its {len(names)} images has a box", "set keep_empty: true"))
     return index

@@ -17,21 +17,23 @@ def find_missing_images(root: Path, names: Sequence[str], source: str, problems:
     """
     folders: dict[str, frozenset[str]] = {}
     missing = []
-    for name in names:
+    for position, name in enumerate(names):
         folder, _, file = name.rpartition("/")
         if folder not in folders:
             folders[folder] = _listing(root / folder)
         if file not in folders[folder]:
-            missing.append((name, folder, file))
+            missing.append((position, name, folder, file))
     if names and len(missing) == len(names):
         first = (root / names[0]).absolute()
         message = f"none of the {len(names)} image files exists; the first was looked for at {first}"
         problems.add("missing image files", source, message, "check root and the folder of the images")
+        problems.blame("missing image files", range(len(names)))
         return
-    for name, folder, file in missing:
+    for position, name, folder, file in missing:
         near = did_you_mean(file, folders[folder]) if problems.wants_more("missing image files") else ""
         near = near if near.startswith("did") else ""
-        problems.add("missing image files", source, f"image file {(root / name).absolute()} does not exist", near)
+        with problems.about(position):
+            problems.add("missing image files", source, f"image file {(root / name).absolute()} does not exist", near)
 
 
 def _listing(folder: Path) -> frozenset[str]:

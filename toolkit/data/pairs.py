@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from toolkit.data.images import IMAGE_SUFFIXES
+from toolkit.data.leaving_out import Fault, raise_or_note
 from toolkit.errors import DataError, Problem, no_such
 
 _SHOWN = 20
@@ -43,14 +44,18 @@ def find_pairs(
     listed = "of the split " if keys is not None else ""
     no_image = [key for key in wanted if key not in found_images]
     no_mask = [key for key in wanted if key in found_images and key not in found_masks]
-    problems += _report(images, f"image(s) {listed}not found", no_image, found_images)
-    problems += _report(masks, f"image(s) {listed}have no mask", no_mask, found_masks)
+    faults = _report("image_missing", images, f"image(s) {listed}not found", no_image, found_images, {})
+    faults += _report("no_mask", masks, f"image(s) {listed}have no mask", no_mask, found_masks, found_images)
     if keys is None:
         extra = sorted(set(found_masks) - set(found_images))
-        problems += _report(images, "mask(s) have no image", extra, found_images)
-    if problems:
-        raise DataError(problems)
-    return [Pair(key, found_images[key], found_masks[key]) for key in wanted]
+        faults += _report("no_image", images, "mask(s) have no image", extra, found_images, None)
+    raise_or_note(faults)
+    left = [
+        Pair(key, found_images[key], found_masks[key]) for key in wanted if key in found_images and key in found_masks
+    ]
+    if not left:
+        raise DataError(fault.problem for fault in faults)
+    return left
 
 
 def read_split(path: Path) -> list[str]:
@@ -69,8 +74,9 @@ def read_split(path: Path) -> list[str]:
         raise DataError(Problem(str(path), "the split file names no images"))
     twice = sorted({key for key, count in _counts(keys).items() if count > 1})
     if twice:
-        raise DataError(Problem(str(path), f"{len(twice)} name(s) stand more than once: {_some(twice)}"))
-    return keys
+        problem = Problem(str(path), f"{len(twice)} name(s) stand more than once: {_some(twice)}", "remove the repeats")
+        raise_or_note([Fault("listed_twice", problem, number=len(twice))])
+    return list(dict.fromkeys(keys))
 
 
 def _counts(keys: Iterable[str]) -> dict[str, int]:
@@ -129,12 +135,21 @@ def _without_extension(name: str) -> str:
     return stem if dot and f".{extension.lower()}" in IMAGE_SUFFIXES else name
 
 
-def _report(place: Path, what: str, keys: Sequence[str], known: Mapping[str, Path]) -> list[Problem]:
+def _report(
+    kind: str,
+    place: Path,
+    what: str,
+    keys: Sequence[str],
+    known: Mapping[str, Path],
+    images: Mapping[str, Path] | None,
+) -> list[Fault]:
+    """images: those that the keys mean, where they exist; None when there is nothing to leave out."""
     if not keys:
         return []
+    names = () if images is None else tuple(str(images.get(key, place / key)) for key in keys)
     nearby = f"e.g. {next(iter(known.values())).name}" if known else ""
     suggestion = f"images and masks are matched by name; here lie {len(known)} files, {nearby}"
-    return [Problem(str(place), f"{len(keys)} {what}: {_some(keys)}", suggestion)]
+    return [Fault(kind, Problem(str(place), f"{len(keys)} {what}: {_some(keys)}", suggestion), names, len(keys))]
 
 
 def _some(names: Sequence[str]) -> str:

@@ -45,6 +45,10 @@ class CamVid(Dataset):
     def __getitem__(self, index: int) -> Sample:
         return read_pair(self.pairs[index], self.root, index, self.reader)
 
+    def files(self, index: int) -> tuple[Path, ...]:
+        """The image and its mask."""
+        return self.pairs[index].image, self.pairs[index].mask
+
     def describe(self) -> str:
         """The data set in a line."""
         return f"CamVid {self.split}: {len(self)} images in {self.root}, {len(self.classes)} classes"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from toolkit.contracts import DATASETS, Dataset
@@ -47,6 +48,10 @@ class Cityscapes(Dataset):
 
     def __getitem__(self, index: int) -> Sample:
         return read_pair(self.pairs[index], self.root, index, self.reader)
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """The image and its mask."""
+        return self.pairs[index].image, self.pairs[index].mask
 
     def describe(self) -> str:
         """The data set in a line."""

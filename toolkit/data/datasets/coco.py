@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import posixpath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 
@@ -51,6 +52,7 @@ class CocoDataset(Dataset):
         path = self.root / annotations
         if path.is_dir():
             path = path / _ROBOFLOW
+        self.path = path
         folder = path.parent if images is None else self.root / images
         problems = ProblemList()
         file = read_coco_file(path, problems)
@@ -65,6 +67,7 @@ class CocoDataset(Dataset):
 
         prefix = _prefix(folder, self.root)
         names = [prefix + name.replace("\\", "/") for name in file.image_names]
+        _refuse_outside(path, folder, file.image_names, problems)
         find_missing_images(self.root, names, str(path), problems)
 
         def box_name(box: int) -> str:
@@ -81,6 +84,10 @@ class CocoDataset(Dataset):
     def __getitem__(self, index: int) -> Sample:
         """Reads an image and its boxes."""
         return self.index.sample(index, self.root)
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """The image and the JSON."""
+        return self.root / self.index.names[index], self.path
 
     def image_sizes(self) -> np.ndarray:
         """As annotated."""
@@ -100,6 +107,18 @@ def _table(file: CocoFile, classes: list[str] | None) -> dict[str, int]:
         for number, name, parent in file.categories
         if not (number not in used and parent == "none" and name in parents and name not in (classes or ()))
     }
+
+
+def _refuse_outside(path: Path, folder: Path, names: list[str], problems: ProblemList) -> None:
+    """A file_name may go down from the images' folder, not out of it: such a data set would read anything anywhere."""
+    kind = "file names that lead out of the images' folder"
+    for position, name in enumerate(names):
+        parts = PurePosixPath(posixpath.normpath(name.replace("\\", "/")))
+        if parts.is_absolute() or PureWindowsPath(name).drive or parts.parts[:1] == ("..",):
+            message = f"file_name '{name}' leads out of the images' folder {folder.absolute()}"
+            remedy = "set `images` to the folder that holds them all, and correct the names"
+            with problems.about(position):
+                problems.add(kind, str(path), message, remedy)
 
 
 def _raw_boxes(file: CocoFile, category_ids: tuple[int, ...]) -> RawBoxes:

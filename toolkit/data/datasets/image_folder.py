@@ -64,6 +64,10 @@ class ImageFolder(Dataset):
         image = read_image(path, self.channels)
         return Sample(image, name_in(self.root, path), index, image.shape[:2], image_label=label)
 
+    def files(self, index: int) -> tuple[Path, ...]:
+        """The image."""
+        return (self.items[index][0],)
+
     def describe(self) -> str:
         """The data set in a line."""
         return f"{len(self)} images of {len(self.classes)} classes in {self.root}"

@@ -95,6 +95,10 @@ class ImageMaps(Dataset):
             raise DataError(Problem(str(path), "holds infinite numbers", "write NaN where a pixel is not known"))
         return values
 
+    def files(self, index: int) -> tuple[Path, ...]:
+        """The image and its map."""
+        return self.pairs[index]
+
     def describe(self) -> str:
         """The data set in a line."""
         return f"{len(self)} images with maps of {self.classes[0]} in {self.root}"

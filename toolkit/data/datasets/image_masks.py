@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from toolkit.contracts import DATASETS, Dataset
@@ -54,6 +55,10 @@ class ImageMasks(Dataset):
 
     def __getitem__(self, index: int) -> Sample:
         return read_pair(self.pairs[index], self.root, index, self.reader, self.channels)
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """The image and its mask."""
+        return self.pairs[index].image, self.pairs[index].mask
 
     def describe(self) -> str:
         """The data set in a line."""

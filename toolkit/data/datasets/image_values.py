@@ -63,6 +63,10 @@ class ImageValuesTable(Dataset):
         image = read_image(row.path, self.channels)
         return Sample(image, name_in(self.root, row.path), index, image.shape[:2], image_values=row.values.copy())
 
+    def files(self, index: int) -> tuple[Path, ...]:
+        """The image. (Its numbers were read from the table when the data set was made.)"""
+        return (self.rows[index].path,)
+
     def describe(self) -> str:
         """The data set in a line."""
         return f"{len(self)} images with {', '.join(self.classes)} in {self.root}"

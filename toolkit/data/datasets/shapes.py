@@ -77,12 +77,20 @@ class Shapes(Dataset):
         boxes = None if self.boxes is None else self.boxes[index]
         return sample._replace(boxes=boxes, image_id=index + 1)
 
+    def files(self, index: int) -> tuple[Path, ...]:
+        """The image and its mask or the file of all boxes."""
+        pair = self.pairs[index]
+        return (pair.image, self._boxes_file()) if self.target == "boxes" else (pair.image, pair.mask)
+
     def describe(self) -> str:
         """The data set in a line."""
         return f"shapes {self.split}: {len(self)} synthetic images in {self.root}, {len(self.classes)} classes"
 
+    def _boxes_file(self) -> Path:
+        return self.root / "annotations" / f"instances_{self.split}.json"
+
     def _read_boxes(self) -> tuple[Boxes, ...]:
-        path = self.root / "annotations" / f"instances_{self.split}.json"
+        path = self._boxes_file()
         try:
             coco = json.loads(path.read_text(encoding="utf-8"))
             by_image: list[list[dict[str, Any]]] = [[] for _ in self.pairs]

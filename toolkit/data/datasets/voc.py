@@ -55,12 +55,13 @@ class VocDataset(Dataset):
         names, files, paths = [], [], []
         for stem in layout.stems:
             path = layout.annotations / f"{stem}.xml"
-            file = _annotation(path, problems)
-            name = _picture(stem, file, pictures, path, layout, problems) if file is not None else None
-            if file is not None and name is not None:
-                names.append(name)
-                files.append(file)
-                paths.append(path)
+            with problems.about(len(names)):
+                file = _annotation(path, problems)
+                name = _picture(stem, file, pictures, path, layout, problems) if file is not None else None
+            # What is wrong has a place too, to be named and left out.
+            names.append(name or next(iter(pictures.get(stem, ())), _relative(path, self.root)))
+            files.append(file or VocFile("", (0, 0), []))
+            paths.append(path)
         where = str(layout.source)
         self.classes = _classes(self.root, files, classes, where, problems)
         self.category_ids = tuple(range(1, len(self.classes) + 1))  # VOC has none; COCO's begin with 1
@@ -83,6 +84,9 @@ class VocDataset(Dataset):
             np.array([one.difficult for one in objects], bool),
         )
         sizes = np.array([file.size for file in files], np.int64).reshape(-1, 2)
+        self._annotations = layout.annotations
+        named = zip(names, paths, strict=True)
+        self._stems = {name: path.stem for name, path in named if path.stem != Path(name).stem}
         self.index = build_index(
             where, names, np.arange(len(names)), sizes, raw, box_name, problems, keep_empty, fix_boxes
         )
@@ -93,6 +97,11 @@ class VocDataset(Dataset):
     def __getitem__(self, index: int) -> Sample:
         """Reads an image and its boxes."""
         return self.index.sample(index, self.root)
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """The image and its XML file."""
+        name = self.index.names[index]
+        return self.root / name, self._annotations / f"{self._stems.get(name, Path(name).stem)}.xml"
 
     def image_sizes(self) -> np.ndarray:
         """As annotated."""
@@ -141,6 +150,10 @@ def _layout(root: Path, split: str) -> _Layout:
 def _other_splits(folder: Path) -> str:
     splits = sorted(path.stem for path in folder.glob("*.txt"))
     return f"there are: {', '.join(splits[:10])}" if splits else ""
+
+
+def _relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
 
 
 def _pictures(root: Path, folder: Path) -> dict[str, list[str]]:

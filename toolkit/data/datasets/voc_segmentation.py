@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from toolkit.contracts import DATASETS, Dataset
 from toolkit.data.classes import class_table
 from toolkit.data.label_values import LabelReader
@@ -33,6 +35,10 @@ class VocSegmentation(Dataset):
 
     def __getitem__(self, index: int) -> Sample:
         return read_pair(self.pairs[index], self.root, index, self.reader)
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """The image and its mask."""
+        return self.pairs[index].image, self.pairs[index].mask
 
     def describe(self) -> str:
         """The data set in a line."""

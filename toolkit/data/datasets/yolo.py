@@ -71,7 +71,9 @@ class YoloDataset(Dataset):
         boxes: list[YoloBox] = []
         for owner, path in enumerate(labels):
             if path.is_file():
-                for line, box in read_yolo_labels(path, len(table), problems):
+                with problems.about(owner):
+                    found = read_yolo_labels(path, len(table), problems)
+                for line, box in found:
                     owners.append(owner)
                     lines.append(line)
                     boxes.append(box)
@@ -99,6 +101,12 @@ class YoloDataset(Dataset):
     def __getitem__(self, index: int) -> Sample:
         """Reads an image and its boxes."""
         return self.index.sample(index, self.root)
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """The image and its label file, where it has one."""
+        image = self.root / self.index.names[index]
+        label = _label_path(image)
+        return (image, label) if label.is_file() else (image,)
 
     def image_sizes(self) -> np.ndarray:
         """As annotated."""

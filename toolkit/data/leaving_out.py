@@ -1,0 +1,57 @@
+"""Whether a data set that is being made stops at a fault of one sample, or leaves that sample out and says so.
+
+A data set's constructor raises every problem it sees. A check wants to go on and find what else is wrong, and
+`data.on_bad: skip` wants the rest of the samples; both make it inside `leaving_out()`, where a fault that belongs to
+single samples is noted and the samples are dropped. What makes the whole data set meaningless is raised all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import NamedTuple
+
+from toolkit.errors import DataError, Problem
+
+
+class Fault(NamedTuple):
+    """One kind of fault, of however many samples.
+
+    kind: a short stable word for programs. problem: what a person is told. names: images that are left out, absolute or
+    relative to the data set's root; () when the fault belongs to none (a mask without image). number: how many files
+    or boxes.
+    """
+
+    kind: str
+    problem: Problem
+    names: tuple[str, ...] = ()
+    number: int = 1
+
+
+_noted: ContextVar[list[Fault] | None] = ContextVar("noted", default=None)
+
+
+@contextmanager
+def leaving_out() -> Iterator[list[Fault]]:
+    """Inside, data sets are made without the samples that are wrong; the list fills with what was wrong."""
+    faults: list[Fault] = []
+    token = _noted.set(faults)
+    try:
+        yield faults
+    finally:
+        _noted.reset(token)
+
+
+def is_leaving_out() -> bool:
+    """Whether faults of single samples are noted instead of raised."""
+    return _noted.get() is not None
+
+
+def raise_or_note(faults: Sequence[Fault]) -> None:
+    """Raises DataError with the problems, or notes them inside `leaving_out()`."""
+    noted = _noted.get()
+    if noted is not None:
+        noted.extend(faults)
+    elif faults:
+        raise DataError(fault.problem for fault in faults)
