@@ -10,7 +10,7 @@ import numpy as np
 from toolkit.analysis.anatomy import Anatomy, Kept, LayerRow
 from toolkit.analysis.effective_field import EffectiveField
 from toolkit.report.field_picture import Theory, caption, field_picture
-from toolkit.report.layer_cells import both, part_cells, shape
+from toolkit.report.layer_cells import both, field_text, part_cells, shape
 from toolkit.report.page import picture_data, render
 from toolkit.report.quantities import bytes_of, short
 from toolkit.report.stages import board
@@ -118,15 +118,16 @@ def _tiles(anatomy: Anatomy) -> list[Tile]:
 
 
 def _field_sentence(anatomy: Anatomy) -> str:
-    if anatomy.receptive_field is None:
+    cells = [row for row in anatomy.layers if row.runs and row.receptive_field is not None and not row.whole_image]
+    if not cells:
         return "The image pixels that can change a cell, along an axis."
-    seen, size = max(anatomy.receptive_field), max(anatomy.input[1:])
-    words = f"A cell of the output can be changed by {both(anatomy.receptive_field)} px along an axis"
-    if anatomy.position_dependent and anatomy.receptive_field_min is not None:
-        words = f"A cell of the output can be changed by {both(anatomy.receptive_field_min)} to "
-        words += f"{both(anatomy.receptive_field)} px along an axis, by its position"
+    last = cells[-1]
+    whole = any(row.whole_image for row in anatomy.layers)
+    what = f"A cell of the last map ({last.name})" if whole else "A cell of the output"
+    seen, size = max(last.receptive_field or (0, 0)), max(anatomy.input[1:])
     against = "more than the image has" if seen > size else f"{100 * seen / size:.0f} % of the image's longer side"
-    return f"{words}: {against}."
+    where = ", by its position" if last.position_dependent else ""
+    return f"{what} can be changed by {field_text(last)} px along an axis{where}: {against}."
 
 
 def _fields_sentence(fields: Sequence[ShownField]) -> str:

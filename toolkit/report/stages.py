@@ -16,9 +16,9 @@ class Stage:
     """The layers of one part at one resolution, or a whole head.
 
     key: of the stage, e.g. "backbone@4". level: place in the column, 0 for the finest. jump: image pixels between cells,
-    None for a head. output: of its last layer. convolutions: layers with weights and a kernel.
-    parameters, macs: sums of its layers. receptive_field: the largest at its last layer. span: levels it takes (a head
-    stands beside all maps it reads).
+    None for a head. output, receptive_field: of the map it hands on, or of its last layer. convolutions: layers with
+    weights and a kernel. parameters, macs: sums of its layers. span: levels it takes (a head stands beside all maps it
+    reads).
     """
 
     key: str
@@ -26,6 +26,7 @@ class Stage:
     level: int
     jump: float | None
     output: Shape | None
+    receptive_field: Pair | None
     layers: tuple[LayerRow, ...]
     span: tuple[int, int]
 
@@ -43,12 +44,6 @@ class Stage:
     def macs(self) -> int:
         """Sum over its layers."""
         return sum(row.macs for row in self.layers)
-
-    @property
-    def receptive_field(self) -> Pair | None:
-        """Of the layer that sees most."""
-        seen = [row.receptive_field for row in self.layers if row.receptive_field is not None]
-        return max(seen, default=None)
 
 
 @dataclass(frozen=True)
@@ -85,8 +80,13 @@ def board(anatomy: Anatomy) -> Board:
     for row in rows:
         groups.setdefault(keys[row.name], []).append(row)
     links = _links(rows, keys, anatomy)
-    idle = [row for row in anatomy.layers if not row.runs and row.part == "head"]
-    stages = [_stage(key, group, levels, links, groups, idle) for key, group in groups.items()]
+    idle = tuple(row for row in anatomy.layers if not row.runs and row.part == "head")
+    handed_on = {found.layer for part in anatomy.parts for found in part.maps}
+    places = {level: place for place, (level, _) in enumerate(levels)}
+    stages = [
+        _stage(key, group, places, handed_on) if key != "head" else _head(group, places, links, groups, idle)
+        for key, group in groups.items()
+    ]
     return Board(tuple(stages), tuple(links), tuple(jump for _, jump in levels))
 
 
@@ -149,21 +149,24 @@ def _indices(anatomy: Anatomy, keys: dict[str, str]) -> list[tuple[str, str, int
     return found
 
 
-def _stage(
-    key: str,
+def _stage(key: str, rows: Sequence[LayerRow], places: dict[int, int], handed_on: set[str]) -> Stage:
+    """handed_on: names of the rows that make maps for the next part."""
+    jump = next(jump for row, jump in _with_last(rows) if row.jump is not None or row is rows[-1])
+    place = places[_bin(jump)]
+    made = [row for row in rows if row.output is not None]
+    shown = next((row for row in reversed(made) if row.name in handed_on), made[-1] if made else rows[-1])
+    return Stage(key, rows[0].part, place, jump, shown.output, shown.receptive_field, tuple(rows), (place, place))
+
+
+def _head(
     rows: Sequence[LayerRow],
-    levels: Sequence[tuple[int, float]],
+    places: dict[int, int],
     links: Sequence[Link],
     groups: dict[str, list[LayerRow]],
-    idle: Sequence[LayerRow],
+    idle: tuple[LayerRow, ...],
 ) -> Stage:
-    places = {level: place for place, (level, _) in enumerate(levels)}
-    output = next((row.output for row in reversed(rows) if row.output is not None), None)
-    if key != "head":
-        jump = next(jump for row, jump in _with_last(rows) if row.jump is not None or row is rows[-1])
-        place = places[_bin(jump)]
-        return Stage(key, rows[0].part, place, jump, output, tuple(rows), (place, place))
-    read = [link.source for link in links if link.target == key and link.source in groups]
+    """The whole head, beside the maps it reads. idle: its layers that only training uses."""
+    read = [link.source for link in links if link.target == "head" and link.source in groups]
     beside = [places[_bin(row.jump[0])] for source in read for row in groups[source] if row.jump is not None] or [0]
-    place = min(beside)
-    return Stage(key, "head", place, None, output, (*rows, *idle), (place, max(beside)))
+    output = next((row.output for row in reversed(rows) if row.output is not None), None)
+    return Stage("head", "head", min(beside), None, output, None, (*rows, *idle), (min(beside), max(beside)))

@@ -14,6 +14,7 @@ Scale = Callable[[float], float]
 
 _WIDTH, _HEIGHT = 1080, 330
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 24, 22, 44
+_PLOT = _HEIGHT - _TOP - _BOTTOM
 _GROWING = ("unpool", "upsample", "resize", "interpolate", "transposed conv")
 """Kinds that make maps larger: drawn as triangles."""
 _JOINING = ("concat", "add", "mul")
@@ -33,7 +34,7 @@ def growth(anatomy: Anatomy) -> Markup | None:
         return _LEFT + (_WIDTH - _LEFT - _RIGHT) * depth / deepest
 
     def y_of(pixels: float) -> float:
-        return _TOP + (_HEIGHT - _TOP - _BOTTOM) * (1 - pixels / high)
+        return _TOP + _PLOT * (1 - pixels / high)
 
     return picture(
         _WIDTH, _HEIGHT, f"Receptive field of {anatomy.name} by depth",
@@ -51,20 +52,15 @@ def _smallest(row: LayerRow) -> int:
 
 
 def _spans(rows: Sequence[LayerRow], x_of: Scale) -> list[Markup]:
-    """A tinted strip a part, with its name at the foot."""
-    found = []
+    """A tinted strip a part, from where the part before it ends."""
+    found: list[Markup] = []
+    start = x_of(0)
     for part in dict.fromkeys(row.part for row in rows):
-        depths = [row.depth for row in rows if row.part == part]
-        first, last = x_of(max(min(depths) - 0.5, 0)), x_of(max(depths))
-        strip = element(
-            "rect",
-            x=first,
-            y=_TOP,
-            width=max(last - first, 2),
-            height=_HEIGHT - _TOP - _BOTTOM,
-            cls=f"{part}-fill tint",
-        )
-        found.append(strip)
+        end = max(x_of(max(row.depth for row in rows if row.part == part)), start)
+        strip = element("rect", x=start, y=_TOP, width=end - start, height=_PLOT, cls=f"{part}-fill tint")
+        words = text(part, end - 6, _TOP + _PLOT - 8, f"small {part}-ink", "end") if end - start > 70 else ""
+        found += [strip, Markup(words)]
+        start = end
     return found
 
 
