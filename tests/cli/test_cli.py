@@ -254,7 +254,7 @@ def test_a_checkpoint_of_another_model_is_refused(made: Path, tmp_path: Path, to
         result = toolkit("predict", tmp_path / "bad.safetensors", made / "data" / "images", "--out", tmp_path / "o")
         assert result.code == 1
         assert "bad.safetensors" in result.err
-    assert toolkit("evaluate", tmp_path / "none").code == 1
+    assert toolkit("evaluate", tmp_path / "none").code == 2
     assert "run folder" in toolkit("evaluate", made / "run" / "last.state").err
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from toolkit.cli.front_door import refuse_wrong_path
 from toolkit.cli.options import json_option, print_json
 
 
@@ -17,6 +18,7 @@ def command(checkpoint: str, overrides: tuple[str, ...], split: str, as_json: bo
 
     The checkpoint carries its config; key=value arguments change it (data.root=elsewhere).
     """
+    refuse_wrong_path(checkpoint, overrides)
     from toolkit.config.jobs import run_evaluation
     from toolkit.engine.log import table
 

@@ -7,14 +7,14 @@ and a wrong option shall not wait for torch. Exit codes: 0 done, 1 the work fail
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import sys
 from collections.abc import Sequence
 
 import click
 
-from toolkit.errors import Problem, UserError, did_you_mean
+from toolkit.cli.options import print_json
+from toolkit.errors import ConfigError, Problem, UserError, did_you_mean
 from toolkit.version import __version__
 
 VERBS = {
@@ -26,6 +26,13 @@ VERBS = {
     "list": "What a config may name: parts, arguments, defaults.",
     "schema": "The JSON Schema of configs, for editors.",
 }
+
+
+def _verb_meant(args: list[str]) -> str:
+    first = args[0]
+    if first.endswith((".yaml", ".yml")):
+        return f"the verb comes first: toolkit train {' '.join(args)}"
+    return did_you_mean(first, VERBS)
 
 
 class _Verbs(click.Group):
@@ -43,7 +50,7 @@ class _Verbs(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in VERBS and not args[0].startswith("-"):
-            ctx.fail(f"no verb '{args[0]}'; {did_you_mean(args[0], VERBS)}")
+            ctx.fail(f"no verb '{args[0]}'; {_verb_meant(args)}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -71,8 +78,10 @@ def run(arguments: Sequence[str]) -> int:
     except click.exceptions.Abort:
         return 130
     except click.ClickException as error:
+        usage = _usage_error(error)
         error.show()
-        return 2
+        print(*(problem.suggestion for problem in usage.problems if problem.suggestion), file=sys.stderr)  # noqa: T201
+        return report(usage, wants_json=wants_json, said=True)
     except UserError as error:
         if os.environ.get("TOOLKIT_DEBUG"):
             raise
@@ -94,14 +103,32 @@ def run(arguments: Sequence[str]) -> int:
         return report(known, wants_json=wants_json)
 
 
-def report(error: UserError, *, wants_json: bool) -> int:
-    """Prints every problem (as one JSON object on standard output when asked for) and returns the exit code."""
-    for problem in error.problems:
-        print(problem, file=sys.stderr)  # noqa: T201
+def report(error: UserError, *, wants_json: bool, said: bool = False) -> int:
+    """Prints every problem (as one JSON object on standard output when asked for) and returns the exit code.
+
+    said: standard error has it already. Names come from files that anybody may have written: what a terminal would
+    obey instead of showing is written out.
+    """
+    for problem in () if said else error.problems:
+        print(_printable(str(problem)), file=sys.stderr)  # noqa: T201
     if wants_json:
         errors = [problem_json(problem) for problem in error.problems]
-        print(json.dumps({"ok": False, "errors": errors, "warnings": []}, ensure_ascii=False))  # noqa: T201
+        print_json({"ok": False, "errors": errors, "warnings": []})
     return error.exit_code
+
+
+def _printable(text: str) -> str:
+    return "".join(
+        letter if letter.isprintable() or letter == "\n" else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
+
+
+def _usage_error(error: click.ClickException) -> ConfigError:
+    meant = ""
+    if isinstance(error, click.NoSuchOption) and "." in error.option_name:
+        meant = f"Write {error.option_name.lstrip('-')}=VALUE, without dashes."
+    return ConfigError(Problem("command line", error.format_message(), meant))
 
 
 def problem_json(problem: Problem) -> dict[str, str]:

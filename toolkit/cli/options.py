@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
+import math
+import sys
 from typing import Any, TypeVar
 
 import click
@@ -33,5 +35,18 @@ def json_option(function: F) -> F:
 
 
 def print_json(value: Any) -> None:
-    """One object, undefined numbers as null."""
-    click.echo(json.dumps(value, ensure_ascii=False, default=str))
+    """One object, undefined numbers as null; letters that the terminal's encoding lacks as escapes."""
+    text = json.dumps(_defined(value), ensure_ascii=False, default=str)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        text = json.dumps(_defined(value), default=str)
+    click.echo(text)
+
+
+def _defined(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _defined(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_defined(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

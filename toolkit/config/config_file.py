@@ -75,8 +75,9 @@ def _missing(path: Path) -> Problem:
     if equals and "/" not in name:
         remedy = f"the config file comes first: toolkit train CONFIG {path}"
         return Problem("command line", f"'{path}' stands where the config file should", remedy)
-    meant = _meant(path)
-    return Problem("", no_such("config file", path), f"did you mean {' or '.join(meant)}?" if meant else "")
+    message = no_such("config file", path)
+    meant = [name for name in _meant(path) if str(Path(name).absolute()) not in message]
+    return Problem("", message, f"did you mean {' or '.join(meant)}?" if meant else "")
 
 
 def _meant(path: Path) -> list[str]:

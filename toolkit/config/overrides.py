@@ -37,6 +37,8 @@ def override(source: Source, overrides: Sequence[str]) -> None:
 def _misshapen(item: str, rest: list[str]) -> Problem:
     """What is said of an argument that is no `key=value`; takes from `rest` what belongs to it."""
     key, equals, _ = item.partition("=")
+    if not item.strip():
+        return Problem("command line", "an empty argument", "remove it, or write key=value")
     if equals and key:
         message = f"nothing stands after '{item}'"
         return Problem(f"command line  {key}", message, f"give a value: {key}=VALUE, or {key}=null for none")

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from toolkit.config.build import build_model, build_transforms
 from toolkit.config.load import parse_config
 from toolkit.config.sections import Config
+from toolkit.config.weights_path import weights_file
 from toolkit.data.classes import ClassTable
-from toolkit.errors import CheckpointError, ConfigError, Problem, no_such
+from toolkit.errors import CheckpointError, ConfigError, Problem
 from toolkit.layers.pretrained import read_weights as read_any_weights
 from toolkit.models.transfer import Transfer, transfer
 from toolkit.models.vision_model import VisionModel
@@ -24,21 +25,6 @@ class Restored(NamedTuple):
     config: Config
     path: Path
     metadata: dict[str, Any]
-
-
-def weights_file(path: str | Path) -> Path:
-    """The weights of a run folder (best, else last) or the file itself. Raises CheckpointError."""
-    path = Path(path)
-    if path.is_dir():
-        for name in ("best.safetensors", "last.safetensors"):
-            if (path / name).is_file():
-                return path / name
-        raise CheckpointError(Problem(str(path), "holds no best.safetensors or last.safetensors: not a finished run"))
-    if not path.exists():
-        raise CheckpointError(no_such("checkpoint or run folder", path))
-    if path.suffix == ".state":
-        raise CheckpointError(Problem(str(path), "is the state of a training", f"name the run folder, {path.parent}"))
-    return path
 
 
 def restore(path: str | Path, overrides: Sequence[str] = ()) -> Restored:

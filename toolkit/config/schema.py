@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import types
 from functools import cache
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -13,6 +14,7 @@ from toolkit.config.signatures import constructor_arguments
 from toolkit.config.source import Source
 from toolkit.contracts import REGISTRIES, TRANSFORMS
 from toolkit.data.transforms import transform_class
+from toolkit.errors import ConfigError, Problem
 from toolkit.registry import Registry
 
 _BY_WORD: dict[str, Registry[Any]] = {registry.kind: registry for registry in REGISTRIES.values()}
@@ -47,6 +49,34 @@ def registry_of(annotation: Any) -> Registry[Any] | None:
     return _BY_WORD[part.kind] if part else None
 
 
+def _outside(registry: Registry[Any], name: str) -> type:
+    """The class behind `module:Class`. Raises ConfigError for whatever goes wrong with somebody's module.
+
+    A config may come with a checkpoint of a stranger's: Python's own modules, some of which act when they are
+    imported, hold no parts and are not imported for it.
+    """
+    module, _, class_name = name.partition(":")
+    if not all(word.isidentifier() for word in [*module.split("."), class_name]):
+        raise ConfigError(
+            Problem("", f"{registry.kind} '{name}': wanted module:Class, a module that Python can import")
+        )
+    if module.partition(".")[0] in sys.stdlib_module_names:
+        raise ConfigError(
+            Problem("", f"{registry.kind} '{name}': '{module}' is a module of Python's own and has no parts")
+        )
+    try:
+        cls: type = registry.find(name)
+        arguments_of(cls)
+    except ConfigError:
+        raise
+    except Exception as error:  # it is somebody's code: anything
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise ConfigError(
+            Problem("", f"{registry.kind} '{name}' cannot be used: {reason}", f"look at {module}")
+        ) from error
+    return cls
+
+
 class LiveSignatures:
     """Signatures from the registries; transforms also know albumentations' names. See `Signatures`."""
 
@@ -57,7 +87,9 @@ class LiveSignatures:
     def find(self, word: str, name: str) -> type:
         """See `Signatures`."""
         registry = _BY_WORD[word]
-        return transform_class(name) if registry is TRANSFORMS and ":" not in name else registry.find(name)
+        if ":" in name:
+            return _outside(registry, name)
+        return transform_class(name) if registry is TRANSFORMS else registry.find(name)
 
     def arguments_of(self, cls: type) -> dict[str, Argument]:
         """See `Signatures`."""

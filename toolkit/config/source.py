@@ -146,7 +146,7 @@ def parse(text: str, file: str) -> Source:
     except yaml.YAMLError as error:
         raise ConfigError(_syntax_problem(error, text, file)) from None
     if source.values is None:
-        source.values = {}
+        raise ConfigError(Problem(file, "is empty; wanted a config in YAML", "copy a file of configs/ and change it"))
     if not isinstance(source.values, dict):
         kind = {"list": "a list", "str": "text"}.get(type(source.values).__name__, "a single value")
         message = f"wanted a mapping of sections, found {kind}"
@@ -160,6 +160,8 @@ def parse_value(text: str, file: str) -> Any:
         return _read(text, file).values
     except yaml.YAMLError:
         return text
+    except ConfigError as error:  # lines and columns say nothing here
+        raise ConfigError(problem._replace(where=file) for problem in error.problems) from None
 
 
 def _read(text: str, file: str) -> Source:
@@ -183,14 +185,14 @@ def _read(text: str, file: str) -> Source:
 
 
 _REMEDIES = {
-    "mapping values are not allowed": "look at the indentation, and put text that holds ': ' in quotes",
+    "mapping values are not allowed": "look at the indentation and for a colon missing above; text with ': ' needs quotes",
     "could not find expected ':'": "a key is followed by a colon and a space; look at the line above too",
     "<block end>": "the indentation of this line fits no line above it",
     "end of stream": "a quote or a bracket is not closed",
     "stream end": "a quote or a bracket is not closed",
     "undefined alias": "text that begins with '*' needs quotes",
-    "<stream start>": "a config is one document: remove the lines '---' and '...'",
-    "document start": "a config is one document: remove the lines '---' and '...'",
+    "expected ','": "a bracket is not closed, or a comma is missing",
+    "document": "a config is one document: remove the lines '---' and '...'",
 }
 """What a mistake in YAML usually is, by words of PyYAML's message."""
 
@@ -202,8 +204,8 @@ def _syntax_problem(error: yaml.YAMLError, text: str, file: str) -> Problem:
     if isinstance(error, yaml.reader.ReaderError):
         line = text.count("\n", 0, error.position) + 1
         place = Mark(file, line, error.position - text.rfind("\n", 0, error.position))
-        said = f"a character that no text holds ({error.character!r:.12})"
-        return Problem(str(place), f"not valid YAML: {said}", "remove it")
+        number = error.character if isinstance(error.character, int) else ord(error.character)
+        return Problem(str(place), f"not valid YAML: U+{number:04X}, a character that no text holds", "remove it")
     if (
         mark
         and text.splitlines()[mark.line : mark.line + 1]
