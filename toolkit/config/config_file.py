@@ -76,17 +76,19 @@ def _missing(path: Path) -> Problem:
         remedy = f"the config file comes first: toolkit train CONFIG {path}"
         return Problem("command line", f"'{path}' stands where the config file should", remedy)
     message = no_such("config file", path)
-    meant = [name for name in _meant(path) if str(Path(name).absolute()) not in message]
+    meant = _same_name(path) or [name for name in _alike(path) if str(Path(name).absolute()) not in message]
     return Problem("", message, f"did you mean {' or '.join(meant)}?" if meant else "")
 
 
-def _meant(path: Path) -> list[str]:
-    """Configs that exist: the same name with its ending or folder, else those of a similar name below configs/."""
+def _same_name(path: Path) -> list[str]:
+    """The config that exists under the same name with its ending or its folder, if there is one."""
     folders = (Path(), Path("configs"))
     names = [path.with_name(path.name + ending) for ending in ("", *ENDINGS)] if path.name else []
-    exact = [folder / name for folder in folders for name in names if (folder / name).is_file()]
-    if exact:
-        return [str(exact[0])]
+    return [str(folder / name) for folder in folders for name in names if (folder / name).is_file()][:1]
+
+
+def _alike(path: Path) -> list[str]:
+    """Configs of a similar name below configs/."""
     known: dict[str, Path] = {}
     for file in islice(_configs_below(Path("configs")), 1000):
         known.setdefault(file.stem, file)
