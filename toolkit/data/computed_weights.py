@@ -48,7 +48,7 @@ class ComputedWeights:
 
 def cached_counts(dataset: Dataset) -> ClassCounts:
     """`class_counts`, from the cache when the same files were counted before."""
-    path = _cache_file(dataset)
+    path = cache_file(dataset, "class_counts", ".json")
     known = _read(path, len(dataset.classes)) if path else None
     if known is not None:
         return known
@@ -59,8 +59,11 @@ def cached_counts(dataset: Dataset) -> ClassCounts:
     return counts
 
 
-def _cache_file(dataset: Dataset) -> Path | None:
-    """A name made of everything the counts depend on; None for a data set that does not show its files."""
+def cache_file(dataset: Dataset, kind: str, suffix: str) -> Path | None:
+    """A name made of everything an answer about all label maps depends on; None for data that does not show its files.
+
+    kind: folder in the user's cache.
+    """
     pairs = getattr(dataset, "pairs", None)
     folder = cache_folder()
     if not pairs or folder is None:
@@ -68,11 +71,13 @@ def _cache_file(dataset: Dataset) -> Path | None:
     digest = hashlib.sha256(pickle.dumps(dataset))
     try:
         for pair in pairs:
+            if not hasattr(pair, "mask"):
+                return None
             status = pair.mask.stat()
             digest.update(f"{pair.mask.absolute()} {status.st_size} {status.st_mtime_ns}\n".encode())
     except OSError:  # reading will say what is wrong with it
         return None
-    return folder / "class_counts" / f"{digest.hexdigest()[:32]}.json"
+    return folder / kind / f"{digest.hexdigest()[:32]}{suffix}"
 
 
 def _read(path: Path, num_classes: int) -> ClassCounts | None:

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from toolkit.data.box_checks import ROUNDING, BoxFixes, FixBoxes, RawBoxes, checked_boxes
-from toolkit.data.images import read_image
+from toolkit.data.file_error import FileError
+from toolkit.data.images import exif_orientation, read_image
 from toolkit.data.packed_strings import PackedStrings
 from toolkit.data.problem_list import ProblemList
 from toolkit.errors import DataError, Problem
@@ -86,7 +87,7 @@ class DetectionIndex:
         size = (image.shape[0], image.shape[1])
         annotated = (int(self.sizes[position, 0]), int(self.sizes[position, 1]))
         if all(annotated) and annotated != size:
-            raise DataError(_wrong_size(str(root / name), annotated, size))
+            raise _wrong_size(str(root / name), annotated, size)
         if not all(annotated) and not self.normalised:
             self._check_late(position, str(root / name), size)
         boxes = self.boxes(position, size)
@@ -118,7 +119,10 @@ class DetectionIndex:
         beyond = (own[:, 2:] - np.array(size[::-1])).max(initial=0)
         if beyond > ROUNDING:
             message = f"a box reaches {beyond:g} pixels beyond the image of {size[1]}x{size[0]}"
-            raise DataError(Problem(path, message, "give the image's size in the annotation, and set fix_boxes: clip"))
+            raise FileError(
+                "box_outside",
+                Problem(path, message, "give the image's size in the annotation, and set fix_boxes: clip"),
+            )
 
 
 def build_index(
@@ -152,10 +156,15 @@ def build_index(
     return index
 
 
-def _wrong_size(path: str, annotated: tuple[int, int], size: tuple[int, int]) -> Problem:
+def _wrong_size(path: str, annotated: tuple[int, int], size: tuple[int, int]) -> FileError:
     message = (
         f"the image is {size[1]}x{size[0]}, but its boxes were drawn on {annotated[1]}x{annotated[0]} (width x height)"
     )
+    if annotated == size[::-1] and exif_orientation(path) > 4:
+        remedy = "its EXIF orientation turns it; save it without that tag, as the boxes see it"
+        return FileError("image_size_exif", Problem(path, message, remedy))
     if annotated == size[::-1]:
-        return Problem(path, message, "its EXIF orientation turns it; save it without that tag, as the boxes see it")
-    return Problem(path, message, "use the image the annotation was made on, or correct the annotated size")
+        remedy = "height and width are exchanged: it was turned after the boxes were drawn (a lost EXIF orientation?)"
+        return FileError("image_size", Problem(path, message, remedy))
+    remedy = "use the image the annotation was made on, or correct the annotated size"
+    return FileError("image_size", Problem(path, message, remedy))

@@ -20,15 +20,21 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
-from toolkit.data.image_checks import Encoded, inspect_encoded
-from toolkit.errors import DataError, Problem, no_such
+from toolkit.data.file_error import FileError
+from toolkit.data.image_checks import Encoded, inspect_encoded, tiff_bands
+from toolkit.errors import Problem, no_such
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
 """Extensions (any case) by which a folder's images are told from its other files."""
 
 _EXIF_ORIENTATION = 0x0112
 _SIDEWAYS = (5, 6, 7, 8)
-_DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+_DEEP_MODES = {
+    "I": "whole numbers of more than 8 bits",
+    "F": "floating-point numbers",
+    **dict.fromkeys(("I;16", "I;16B", "I;16L", "I;16N"), "16 bits a channel"),
+}
+"""Pillow's modes for more than 8 bits a channel, and what they are."""
 
 
 def read_image(path: str | Path, channels: int = 3) -> np.ndarray:
@@ -45,7 +51,12 @@ def read_image(path: str | Path, channels: int = 3) -> np.ndarray:
         _refuse_depth(path, f"{encoded.bits} bits a channel")
     decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE)
     if decoded is None:
-        _fail(path, f"the {encoded.kind.upper()} cannot be decoded", "open and save it again, or fetch it again")
+        _fail(
+            "damaged",
+            path,
+            f"the {encoded.kind.upper()} cannot be decoded",
+            "open and save it again, or fetch it again",
+        )
     if channels == 3:
         return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB, decoded)
     return decoded[:, :, None]
@@ -60,14 +71,19 @@ def read_label_map(path: str | Path) -> np.ndarray:
     data = _bytes_of(path)
     encoded = _whole(path, data)
     if encoded is not None and encoded.kind == "jpeg":
-        _fail(path, "the mask is a JPEG, whose compression changes values", "make the masks PNG files")
+        _fail("jpeg_mask", path, "the mask is a JPEG, whose compression changes values", "make the masks PNG files")
     image = _open(path, data)
     if image.mode in ("RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "LA", "PA"):
         _refuse_color_mask(path, image)
     if image.mode in _DEEP_MODES:
         return _deep_labels(path, image)
     if image.mode not in ("P", "L", "1"):
-        _fail(path, f"a mask of Pillow's mode '{image.mode}' holds no class ids", "save it as an 8-bit gray PNG")
+        _fail(
+            "mask_kind",
+            path,
+            f"the mask is a {image.format} of {image.mode}, which holds no class ids",
+            "save it as an 8-bit gray PNG",
+        )
     labels = np.asarray(image).astype(np.uint8)
     if encoded is not None and encoded.color_type == 0 and encoded.bits in (2, 4):
         labels //= 255 // (2**encoded.bits - 1)  # Pillow stretches 2- and 4-bit gray to 0..255; undo it
@@ -81,7 +97,7 @@ def read_color_map(path: str | Path) -> np.ndarray:
     _whole(path, data)
     image = _open(path, data)
     if image.mode in _DEEP_MODES:
-        _refuse_depth(path, f"Pillow's mode '{image.mode}'")
+        _refuse_depth(path, _DEEP_MODES[image.mode], image.format)
     return np.asarray(image.convert("RGB"))
 
 
@@ -95,8 +111,8 @@ def image_size(path: str | Path) -> tuple[int, int]:
                 width, height = image.tag_v2[256], image.tag_v2[257]
             sideways = image.getexif().get(_EXIF_ORIENTATION) in _SIDEWAYS
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        _bytes_of(path)  # says it better for a missing or empty file
-        raise _unreadable(path, error) from None
+        data = _bytes_of(path)  # says it better for a missing or empty file
+        raise _unreadable(path, error, data) from None
     return (width, height) if sideways else (height, width)
 
 
@@ -110,11 +126,11 @@ def _bytes_of(path: Path) -> bytes:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise DataError(Problem("", no_such("file", path))) from None
+        raise FileError("missing", Problem("", no_such("file", path))) from None
     except OSError as error:
-        raise DataError(Problem(str(path), f"cannot be read: {error.strerror}")) from None
+        raise FileError("unreadable", Problem(str(path), f"cannot be read: {error.strerror}")) from None
     if not data:
-        _fail(path, "the file is empty (0 bytes)", "fetch it again, or remove it")
+        _fail("empty", path, "the file is empty (0 bytes)", "fetch it again, or remove it")
     return data
 
 
@@ -122,7 +138,8 @@ def _whole(path: Path, data: bytes) -> Encoded | None:
     """Headers of a JPEG or PNG that is complete; None for other formats, which Pillow reads strictly."""
     encoded = inspect_encoded(data)
     if encoded is not None and encoded.damage:
-        _fail(path, f"the {encoded.kind.upper()} is {encoded.damage}", "fetch it again, or remove it")
+        kind = "truncated" if encoded.damage.startswith("truncated") else "damaged"
+        _fail(kind, path, f"the {encoded.kind.upper()} is {encoded.damage}", "fetch it again, or remove it")
     return encoded
 
 
@@ -132,14 +149,14 @@ def _open(path: Path, data: bytes) -> Image.Image:
         image = Image.open(io.BytesIO(data))
         image.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise _unreadable(path, error) from None
+        raise _unreadable(path, error, data) from None
     return image
 
 
 def _read_by_pillow(path: Path, data: bytes, channels: int) -> np.ndarray:
     image = _open(path, data)
     if image.mode in _DEEP_MODES:
-        _refuse_depth(path, f"Pillow's mode '{image.mode}'")
+        _refuse_depth(path, _DEEP_MODES[image.mode], image.format)
     orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
     pixels = np.asarray(image.convert("RGB"))
     if channels == 1:
@@ -163,9 +180,11 @@ def _oriented(pixels: np.ndarray, orientation: int) -> np.ndarray:
 def _deep_labels(path: Path, image: Image.Image) -> np.ndarray:
     values = np.asarray(image)
     if values.dtype.kind == "f":
-        _fail(path, "the mask holds floating-point numbers, not class ids", "save it as an 8-bit gray PNG")
+        message = f"the mask ({image.format}) holds floating-point numbers, not class ids"
+        _fail("mask_kind", path, message, "save it as an 8-bit gray PNG")
     if values.min() < 0 or values.max() > 65535:
-        _fail(path, f"the mask holds values {values.min()}..{values.max()}; class ids are 0..254")
+        message = f"the mask holds values {values.min()}..{values.max()}; class ids are 0..254"
+        _fail("mask_kind", path, message, "save the class ids as an 8-bit gray PNG")
     return values.astype(np.uint8 if values.max() <= 255 else np.uint16)
 
 
@@ -173,25 +192,34 @@ def _refuse_color_mask(path: Path, image: Image.Image) -> NoReturn:
     pixels = np.asarray(image.convert("RGB")).reshape(-1, 3)
     found = f"the mask has channels {'/'.join(image.getbands())}, wanted one channel of class ids"
     if (pixels == pixels[:, :1]).all():
-        _fail(path, f"{found}; its channels are equal: a gray mask saved with several", "keep one channel of it")
+        message = f"{found}; its channels are equal: a gray mask saved with several"
+        _fail("gray_mask_channels", path, message, "keep one channel of it")
     colors = np.unique(pixels, axis=0)
     shown = ", ".join(str([int(v) for v in color]) for color in colors[:6])
     _fail(
+        "color_mask",
         path,
         f"{found}: this is a colour mask with {len(colors)} colours ({shown}{' ...' if len(colors) > 6 else ''})",
         "read it with data set 'image_masks' and colors: {class name: [r, g, b], ...}, or convert it to class ids",
     )
 
 
-def _refuse_depth(path: Path, found: str) -> NoReturn:
-    _fail(path, f"wanted 8 bits a channel, found {found}", "convert it to 8 bits with a range that suits the data")
+def _refuse_depth(path: Path, found: str, kind: str | None = None) -> NoReturn:
+    message = f"wanted 8 bits a channel, found {f'a {kind} with ' if kind else ''}{found}"
+    _fail("deep", path, message, "convert it to 8 bits with a range that suits the data")
 
 
-def _unreadable(path: Path, error: Exception) -> DataError:
+def _unreadable(path: Path, error: Exception, data: bytes) -> FileError:
     if isinstance(error, UnidentifiedImageError):
-        return DataError(Problem(str(path), "is no image of a known format", "remove it, or convert it to PNG or JPEG"))
-    return DataError(Problem(str(path), f"cannot be decoded ({error})", "fetch it again, or remove it"))
+        bands = tiff_bands(data)
+        if bands is not None:
+            message = f"is a TIFF of {bands.describe()}, which cannot be read"
+            return FileError("deep", Problem(str(path), message, "convert it to 8-bit gray or RGB"))
+        remedy = "remove it, or convert it to PNG or JPEG"
+        return FileError("not_an_image", Problem(str(path), "is no image of a known format", remedy))
+    kind = "truncated" if "truncated" in str(error) else "damaged"
+    return FileError(kind, Problem(str(path), f"cannot be decoded ({error})", "fetch it again, or remove it"))
 
 
-def _fail(path: Path, message: str, suggestion: str = "") -> NoReturn:
-    raise DataError(Problem(str(path), message, suggestion))
+def _fail(kind: str, path: Path, message: str, suggestion: str = "") -> NoReturn:
+    raise FileError(kind, Problem(str(path), message, suggestion))

@@ -9,8 +9,9 @@ from typing import Literal
 import cv2
 import numpy as np
 
+from toolkit.data.file_error import FileError
 from toolkit.data.images import read_color_map, read_label_map
-from toolkit.errors import ConfigError, DataError, Problem, did_you_mean
+from toolkit.errors import ConfigError, Problem, did_you_mean
 from toolkit.samples import IGNORE_INDEX
 
 _UNKNOWN = 254
@@ -18,6 +19,9 @@ _UNKNOWN = 254
 
 MAX_NAMED = 254
 """Classes that fit beside the two values above."""
+
+_TALLIED = 50
+"""Colours of a wrong mask that are counted one by one."""
 
 
 class LabelReader:
@@ -42,23 +46,18 @@ class LabelReader:
         """Two classes and only the values 0 and 255: nobody can tell a second class from pixels to ignore."""
         if len(self.classes) > 2 or not (labels == IGNORE_INDEX).any() or (labels == 1).any():
             return
-        raise DataError(
-            Problem(
-                str(path),
-                "holds only the values 0 and 255: a binary mask, or class 0 and pixels to ignore?",
-                "say label_values: {0: 0, 255: 1} for a binary mask, or {0: 0, 1: 1, 255: ignore}",
-            )
-        )
+        message = "holds only the values 0 and 255: a binary mask, or class 0 and pixels to ignore?"
+        remedy = "say label_values: {0: 0, 255: 1} for a binary mask, or {0: 0, 1: 1, 255: ignore}"
+        raise FileError("binary_mask", Problem(str(path), message, remedy))
 
-    def _outside(self, path: Path, stored: np.ndarray, unknown: np.ndarray) -> DataError:
+    def _outside(self, path: Path, stored: np.ndarray, unknown: np.ndarray) -> FileError:
         values, counts = np.unique(stored[unknown], return_counts=True)
         found = ", ".join(f"{value} ({count} pixels)" for value, count in list(zip(values, counts, strict=True))[:12])
         more = f" and {len(values) - 12} more" if len(values) > 12 else ""
-        return DataError(
-            Problem(
-                str(path), f"holds values outside the table: {found}{more}; {self.describe()}", self._advice(stored)
-            )
-        )
+        message = f"holds values outside the table: {found}{more}; {self.describe()}"
+        tally = {str(value): int(count) for value, count in zip(values, counts, strict=True)}
+        problem = Problem(str(path), message, self._advice(stored))
+        return FileError("unknown_label", problem, tally, self.describe())
 
     def _advice(self, stored: np.ndarray) -> str:
         present = [int(value) for value in np.unique(stored)]
@@ -127,14 +126,16 @@ class ColorLabelReader(LabelReader):
             raise self._outside(path, codes, ~known)
         return self._labels[places]
 
-    def _outside(self, path: Path, stored: np.ndarray, unknown: np.ndarray) -> DataError:
+    def _outside(self, path: Path, stored: np.ndarray, unknown: np.ndarray) -> FileError:
         values, counts = np.unique(stored[unknown], return_counts=True)
         order = np.argsort(-counts)
         shown = [f"{_rgb(values[i])} ({counts[i]} pixels)" for i in order[:6]]
         more = f" and {len(values) - 6} more colours" if len(values) > 6 else ""
         table = ", ".join(f"{name} {list(color)}" for name, color in list(self.colors.items())[:8])
         message = f"holds colours outside the table: {', '.join(shown)}{more}; the table has {table}"
-        return DataError(Problem(str(path), message, self._color_advice(values, counts)))
+        tally = {str(_rgb(values[i])): int(counts[i]) for i in order[:_TALLIED]}
+        problem = Problem(str(path), message, self._color_advice(values, counts))
+        return FileError("unknown_color", problem, tally, f"the table has {table}")
 
     def _color_advice(self, values: np.ndarray, counts: np.ndarray) -> str:
         unknown = np.array([_rgb(value) for value in values[:4096]], np.int64)

@@ -13,8 +13,9 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from toolkit.contracts import Dataset, Transform
+from toolkit.data.sampling import Draws, Key
 from toolkit.data.seeds import sample_seed
-from toolkit.data.step_batches import EvaluationBatches, Key, StepBatches
+from toolkit.data.step_batches import EvaluationBatches, StepBatches
 from toolkit.data.transforms import Pipeline, refuse_for_evaluation
 from toolkit.errors import DataError, Problem, UserError
 from toolkit.samples import Batch, Boxes, Sample, Truth, collate
@@ -116,14 +117,16 @@ def train_loader(
     rank: int = 0,
     world_size: int = 1,
     groups: np.ndarray | None = None,
+    draws: Draws | None = None,
 ) -> Loader:
     """An endless loader (or up to batch `stop`) that begins at batch number `start`.
 
     batch_size counts the samples of all processes together; see `StepBatches`. With gradient accumulation over n
     batches a step, step s begins at batch s * n. workers: processes; 0 reads in this one. The batches do not depend
-    on `workers`. groups: (N,) integers; batches are of one group each where that can be.
+    on `workers`. groups: (N,) integers; batches are of one group each where that can be. draws: how often which sample
+    comes, see `sampling.py`; None: each once an epoch.
     """
-    batches = StepBatches(len(dataset), batch_size, seed, start, stop, shuffle, rank, world_size, groups)
+    batches = StepBatches(len(dataset), batch_size, seed, start, stop, shuffle, rank, world_size, groups, draws)
     seeded = SeededDataset(dataset, Pipeline(transforms), seed)
     return Loader(dataset, batches, _torch_loader(seeded, batches, workers, pin_memory))
 

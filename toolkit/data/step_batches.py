@@ -7,25 +7,22 @@ from collections.abc import Iterator
 import numpy as np
 from torch.utils.data import Sampler
 
-from toolkit.data.aspect_groups import grouped_order
-from toolkit.data.seeds import epoch_order
+from toolkit.data.sampling import Draws, Epochs, Key
 from toolkit.errors import ConfigError, DataError, Problem
-
-Key = tuple[int, int]
-"""(epoch, index): what a loader worker is asked for."""
 
 
 class StepBatches(Sampler[list[Key]]):
-    """Lists of (epoch, index), one a batch, without end (or up to `stop`).
+    """Lists of (turn, index), one a batch, without end (or up to `stop`).
 
-    The epochs, each a permutation given by (seed, epoch), stand in one endless row; batch k of all processes together
-    is places k * batch_size .. (k + 1) * batch_size - 1 of that row. So nothing has to be remembered to resume, a
-    batch may cross from one epoch into the next, no sample is dropped, and a data set may be smaller than a batch.
+    The samples stand in one endless row (`sampling.py`; epochs, each a permutation given by (seed, epoch), unless
+    `draws` says otherwise); batch k of all processes together is places k * batch_size .. (k + 1) * batch_size - 1 of
+    that row. So nothing has to be remembered to resume, a batch may cross from one epoch into the next, no sample is
+    dropped, and a data set may be smaller than a batch.
 
     count: samples in the data set. batch_size: samples of all processes together, a multiple of world_size; process
     `rank` takes its share of each batch. start: number of the first batch to make. stop: number of the first batch
     not to make, None for never. groups: (count,) integers, see `aspect_groups`; batches are then of one group each where
-    that can be.
+    that can be. draws: the row of samples, in place of epochs; `seed`, `shuffle` and `groups` are then its own.
     """
 
     def __init__(
@@ -39,6 +36,7 @@ class StepBatches(Sampler[list[Key]]):
         rank: int = 0,
         world_size: int = 1,
         groups: np.ndarray | None = None,
+        draws: Draws | None = None,
     ) -> None:
         if count < 1:
             raise DataError(Problem("", "the training set holds no samples", "check its root, split and file list"))
@@ -54,37 +52,23 @@ class StepBatches(Sampler[list[Key]]):
             raise ValueError(f"rank must be 0..{world_size - 1}, got {rank}")
         self.count = count
         self.batch_size = batch_size
-        self.seed = seed
         self.start = start
         self.stop = stop
-        self.shuffle = shuffle
         self.rank = rank
         self.world_size = world_size
-        self.groups = groups
+        self.draws = draws if draws is not None else Epochs(count, seed, shuffle, groups, batch_size)
 
     def __iter__(self) -> Iterator[list[Key]]:
         share = self.batch_size // self.world_size
         number = self.start
-        order_epoch, order = -1, np.empty(0, np.int64)
         while self.stop is None or number < self.stop:
             first = number * self.batch_size + self.rank * share
-            keys = []
-            for place in range(first, first + share):
-                epoch, offset = divmod(place, self.count)
-                if epoch != order_epoch:
-                    order_epoch, order = epoch, self._order(epoch)
-                keys.append((epoch, int(order[offset])))
-            yield keys
+            yield [self.draws.key(place) for place in range(first, first + share)]
             number += 1
 
     def epoch_of(self, batch: int) -> float:
         """Passes over the data completed before batch number `batch`, for reading only: 1.5 is half of the second."""
         return batch * self.batch_size / self.count
-
-    def _order(self, epoch: int) -> np.ndarray:
-        if self.groups is not None and self.shuffle:
-            return grouped_order(self.groups, self.batch_size, self.seed, epoch)
-        return epoch_order(self.count, self.seed, epoch) if self.shuffle else np.arange(self.count)
 
 
 class EvaluationBatches(Sampler[list[Key]]):

@@ -52,7 +52,9 @@ class VocDataset(Dataset):
         layout = _layout(self.root, split)
         problems = ProblemList()
         pictures = _pictures(self.root, layout.images)
-        names, files, paths = [], [], []
+        names: list[str] = []
+        files: list[VocFile] = []
+        paths: list[Path] = []
         for stem in layout.stems:
             path = layout.annotations / f"{stem}.xml"
             with problems.about(len(names)):
