@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from toolkit.config.before_training import check_before_training
 from toolkit.config.build import (
     build_dataset,
     build_model,
@@ -18,7 +19,6 @@ from toolkit.config.build import (
     with_class_weights,
 )
 from toolkit.config.check import quick_check
-from toolkit.config.before_training import check_before_training
 from toolkit.config.job import build_job, evaluation
 from toolkit.config.plain import to_yaml
 from toolkit.config.restore import initialise, restore

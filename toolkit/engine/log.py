@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from toolkit.engine.loggers import Logger
 from toolkit.files import cannot_write, replacing
 
 
 class RunLog:
     """Writes events and lines; `shown` is False in all processes but the first, which then write nothing.
 
-    metrics, text: files of the run folder; None writes no file.
+    metrics, text: files of the run folder; None writes no file. loggers: other places that events go to; one that
+    fails is left out from then on, and said so: the training goes on, and `metrics.jsonl` has everything.
     """
 
     def __init__(self, metrics: Path | None, text: Path | None, *, shown: bool = True, quiet: bool = False) -> None:
         self.metrics = metrics if shown else None
         self.text = text if shown else None
         self.shown, self.quiet = shown, quiet
+        self.loggers: list[Logger] = []
 
     def keep_until(self, step: int, evaluated: int) -> None:
         """Drops events after `step`, evaluations after `evaluated`, and a half-written last line.
@@ -38,11 +44,34 @@ class RunLog:
                 kept.append(line)
         with replacing(self.metrics) as part:
             part.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        for line in kept:
+            event = json.loads(line)
+            if event.get("step") == step:  # the step from which loggers begin anew
+                self._send(event)
 
     def event(self, **values: Any) -> None:
         """Appends one JSON object."""
         if self.metrics is not None:
             self._append(self.metrics, json.dumps(values, ensure_ascii=False))
+        self._send(values)
+
+    def close(self, *, finished: bool) -> None:
+        """Ends the loggers. finished: whether the run came to its end."""
+        for logger in self.loggers:
+            self._guarded(logger, lambda logger=logger: logger.close(finished=finished))  # type: ignore[misc]
+
+    def _send(self, event: dict[str, Any]) -> None:
+        step, numbers = event.get("step"), {k: v for k, v in event.items() if k != "step" and type(v) in (int, float)}
+        for logger in [*self.loggers] if step is not None else []:
+            self._guarded(logger, lambda logger=logger: logger.log(step, numbers))  # type: ignore[misc]
+
+    def _guarded(self, logger: Logger, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except Exception as error:  # a foreign library's network or disk must not end a training
+            self.loggers.remove(logger)
+            reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+            self.line(f"note       {type(logger).__name__} failed and is left out from here on: {reason}")
 
     def line(self, text: str) -> None:
         """A line for people, to the terminal (stderr) and the log file."""
@@ -56,10 +85,15 @@ class RunLog:
 
     @staticmethod
     def _append(path: Path, line: str) -> None:
+        data = (line + "\n").encode()
         try:
-            # One write call, so that a kill cannot leave half a line in the middle of the file.
             with path.open("ab", buffering=0) as file:
-                file.write((line + "\n").encode())
+                before = file.tell()
+                # One write call, so that a kill cannot leave half a line in the middle of the file.
+                written = file.write(data) or 0
+                if written < len(data):  # a disk that fills up takes a part
+                    file.truncate(before)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             raise cannot_write(path, error) from error
 
