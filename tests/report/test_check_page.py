@@ -70,7 +70,7 @@ def test_nothing_from_outside_becomes_markup(tmp_path: Path) -> None:
     file = picture(folder / HOSTILE.replace("/", ""))
     report = Report(facts=[f"data    {HOSTILE}"])
     missing = str(folder / "none<svg onload=alert(1)>.png")
-    report.add(Finding("k<i>d", Problem(HOSTILE, HOSTILE, HOSTILE), files=(str(file), missing, *[HOSTILE] * 20)))
+    report.add(Finding("box<i>d", Problem(HOSTILE, HOSTILE, HOSTILE), files=(str(file), missing, *[HOSTILE] * 20)))
     report.tables.append(Table(HOSTILE, [HOSTILE], [[HOSTILE]]))
     report.statistics.update({HOSTILE: {HOSTILE: 1, "b": 2, "c": 3}, "x": {HOSTILE: {HOSTILE: HOSTILE}}, "y": HOSTILE})
     marks = {str(file): [Mark((1, 1, 50, 50), HOSTILE)]}

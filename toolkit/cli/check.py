@@ -20,8 +20,13 @@ if TYPE_CHECKING:
 @click.argument("overrides", nargs=-1, metavar="[key=value ...]")
 @click.option("--full", is_flag=True, help="Also read every file of every split.")
 @click.option("--preview", type=click.Path(), metavar="DIR", help="Write pictures of samples as the model sees them.")
+@click.option(
+    "--html", "page", type=click.Path(), metavar="FILE", help="Write a page with pictures of the files at fault."
+)
 @json_option
-def command(config: str, overrides: tuple[str, ...], full: bool, preview: str | None, as_json: bool) -> None:
+def command(
+    config: str, overrides: tuple[str, ...], full: bool, preview: str | None, page: str | None, as_json: bool
+) -> None:
     """Everything that can be known before training.
 
     Config, parts that fit, data, data against the model, one batch forward and backward. Exit code 1 when files are at
@@ -30,7 +35,7 @@ def command(config: str, overrides: tuple[str, ...], full: bool, preview: str | 
     mistakes = _mistakes(config, overrides)
     if mistakes and not as_json:  # at once: the rest takes seconds
         _say("error", mistakes)
-    report = _looked_at(config, overrides, mistakes, full, preview)
+    report = _looked_at(config, overrides, mistakes, full, preview, page)
     if as_json:
         print_json(report.as_json())
     else:
@@ -54,7 +59,12 @@ def _mistakes(config: str, overrides: Sequence[str]) -> list[Problem]:
 
 
 def _looked_at(
-    config: str, overrides: Sequence[str], mistakes: Sequence[Problem], full: bool, preview: str | None
+    config: str,
+    overrides: Sequence[str],
+    mistakes: Sequence[Problem],
+    full: bool,
+    preview: str | None,
+    page: str | None,
 ) -> Report:
     from pathlib import Path
 
@@ -64,9 +74,9 @@ def _looked_at(
     from toolkit.config.sound import sound_sections
 
     if not mistakes:
-        return check_config(load_config(config, overrides), full=full, preview=preview)
+        return check_config(load_config(config, overrides), full=full, preview=preview, page=page)
     sections, sound = sound_sections(read(Path(config), overrides))
-    return check_config(sections, full=full, preview=preview, sound=sound, mistakes=mistakes)
+    return check_config(sections, full=full, preview=preview, page=page, sound=sound, mistakes=mistakes)
 
 
 def _print(report: Report, told: Sequence[Problem]) -> None:

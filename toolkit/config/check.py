@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from toolkit.config.build import aspect_groups_of, build_transforms
+from toolkit.config.check_sheet import write_check_page
 from toolkit.config.gate import Gate
 from toolkit.config.sections import Config
 from toolkit.config.sound import SECTIONS
@@ -32,14 +33,15 @@ def check_config(
     *,
     full: bool = False,
     preview: str | Path | None = None,
+    page: str | Path | None = None,
     sound: frozenset[str] = SECTIONS,
     mistakes: Sequence[Problem] = (),
 ) -> Report:
     """Parts, data, one against the other, and one training batch of a config that is itself well-formed.
 
-    full: every sample of every split is read as well. preview: a folder for pictures of what the model will see;
-    nothing else is written. sound: the sections to look at, when others are at fault (see `sound_sections`);
-    mistakes: what is wrong in those.
+    full: every sample of every split is read as well. preview: a folder for pictures of what the model will see.
+    page: an HTML file for the report; nothing else is written. sound: the sections to look at, when others are at
+    fault (see `sound_sections`); mistakes: what is wrong in those.
     """
     report = Report()
     for problem in mistakes:
@@ -59,6 +61,8 @@ def check_config(
     if full:
         for split, dataset in gate.datasets.items():
             _read_all(report, dataset, split, config.data.workers)
+    if page is not None:
+        report.attempt("page", write_check_page, report, Path(page), config, gate.table, gate.datasets)
     return report
 
 

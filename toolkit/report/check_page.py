@@ -35,7 +35,8 @@ def check_page(
     palette: Sequence[Color] = (),
     marks: Marks | None = None,
 ) -> str:
-    """The whole page. name: of the config. classes, palette: to name and colour labels. marks: boxes of an image."""
+    """The whole page. name: of the config. classes, palette: to name and colour labels. marks: boxes of an
+    image, drawn where a finding is about boxes."""
     left = _PICTURES
     errors: list[ShownFinding] = []
     warnings: list[ShownFinding] = []
@@ -70,5 +71,8 @@ def _split_fact(fact: str) -> tuple[str, str]:
 
 def _shown(finding: Finding, room: int, palette: Sequence[Color], marks: Marks | None) -> ShownFinding:
     chosen = finding.files[: max(room, 0)]
-    pictures = tuple(thumbnail(file, palette, marks(file) if marks is not None else ()) for file in chosen)
+    about_boxes = marks is not None and "box" in finding.kind
+    pictures = tuple(
+        thumbnail(file, palette, marks(file) if about_boxes and marks is not None else ()) for file in chosen
+    )
     return ShownFinding(finding, pictures, max(len(finding.files), 0) - len(pictures))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -33,17 +34,18 @@ def render(template: str, **values: Any) -> str:
     return environment.get_template(template).render(version=__version__, **values)
 
 
-def write_page(path: str | Path, text: str, data_root: str | Path | None = None) -> Path:
+def write_page(path: str | Path, text: str, never_in: Iterable[str | Path] = ()) -> Path:
     """Writes a page by rename, making its folder. Raises UserError when it cannot be written there.
 
-    data_root: the user's data, into which nothing is ever written.
+    never_in: folders of the user's data, into which nothing is ever written.
     """
     path = Path(path)
     if path.is_dir():
         raise UserError(Problem(str(path), "is a folder; a page is a file", f"try {path / 'page.html'}"))
-    if data_root is not None and Path(data_root).resolve() in path.resolve().parents:
-        message = f"lies in the data folder {Path(data_root).absolute()}, into which nothing is written"
-        raise UserError(Problem(str(path), message, "choose another place"))
+    for folder in never_in:
+        if Path(folder).resolve() in path.resolve().parents:
+            message = f"lies in the data folder {Path(folder).absolute()}, into which nothing is written"
+            raise UserError(Problem(str(path.absolute()), message, "choose another place"))
     with replacing(path, durable=False) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return path
