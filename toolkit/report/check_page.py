@@ -36,7 +36,8 @@ def check_page(
     marks: Marks | None = None,
 ) -> str:
     """The whole page. name: of the config. classes, palette: to name and colour labels. marks: boxes of an
-    image, drawn where a finding is about boxes."""
+    image, drawn where a finding is about boxes.
+    """
     left = _PICTURES
     errors: list[ShownFinding] = []
     warnings: list[ShownFinding] = []

@@ -25,7 +25,7 @@ def bytes_of(number: float) -> str:
 
 def _scaled(number: float, units: tuple[str, ...], base: float) -> str:
     value, power = float(number), 0
-    while float(f"{abs(value):.3g}") >= base and power < len(units) - 1:
+    while round(abs(value)) >= base and power < len(units) - 1:
         value /= base
         power += 1
     whole = abs(value) >= 100 or float(f"{value:.3g}") == round(value)
