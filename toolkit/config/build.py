@@ -14,8 +14,10 @@ from toolkit.config.signatures import MISSING
 from toolkit.config.source import dotted
 from toolkit.contracts import Dataset, Evaluator, OptimizerRule, Schedule, Transform
 from toolkit.data.aspect_groups import aspect_groups
+from toolkit.data.class_presence import class_presence
 from toolkit.data.classes import ClassTable, class_table, default_palette
 from toolkit.data.computed_weights import ComputedWeights
+from toolkit.data.sampling import ClassBalanced, Draws, RepeatFactors, repeat_factors
 from toolkit.errors import ConfigError, DataError, PartsError, Problem, UserError
 from toolkit.losses.class_weights import is_computed
 from toolkit.models.vision_model import VisionModel
@@ -93,10 +95,13 @@ def build_dataset(config: Config, split: str) -> Dataset:
 def aspect_groups_of(config: Config, dataset: Dataset) -> np.ndarray | None:
     """Groups of the training images for the loader, or None when the config asks for none.
 
-    Raises ConfigError for a data set that does not know the sizes of its images.
+    Raises ConfigError for a data set that does not know the sizes of its images, and with another `sampling`.
     """
     if not config.data.group_by_aspect:
         return None
+    if config.data.sampling != "uniform":
+        message = f"sampling '{config.data.sampling}' draws images by their classes, so they cannot be grouped by shape"
+        raise ConfigError(Problem("data.group_by_aspect", message, "set it to false, or data.sampling to uniform"))
     sizes = dataset.image_sizes()
     if sizes is None or not np.any(sizes):
         message = "the training data set does not say the sizes of its images, so they cannot be grouped"
@@ -132,9 +137,25 @@ def split_section(config: Config, split: str) -> SplitSection:
     return section
 
 
+def draws_of(config: Config, dataset: Dataset) -> Draws | None:
+    """How often which training image comes, by `data.sampling`; None for each once an epoch.
+
+    Raises DataError for data without classes. Label maps are read, once.
+    """
+    if config.data.sampling == "uniform":
+        return None
+    presence = class_presence(dataset)
+    if config.data.sampling == "class_balanced":
+        return ClassBalanced(presence, config.seed)
+    return RepeatFactors(repeat_factors(presence, config.data.repeat_threshold), config.seed)
+
+
 def build_transforms(config: Config, split: str) -> list[Transform]:
-    """The transforms of a split, in order."""
-    return [build_part(part) for part in split_section(config, split).transforms]
+    """The transforms of a split, in order; those that go by class names get them."""
+    parts = split_section(config, split).transforms
+    asked = any("class_names" in arguments_of(part.cls) for part in parts)
+    context: dict[str, Any] = {"class_names": list(classes_of(config).names)} if asked else {}
+    return [build_part(part, **context) for part in parts]
 
 
 def build_model(config: Config, *, pretrained: bool = True, classes: ClassTable | None = None) -> VisionModel:

@@ -10,6 +10,7 @@ from toolkit.config.build import (
     build_optimizer_rule,
     build_schedule,
     build_transforms,
+    draws_of,
 )
 from toolkit.config.sections import Config
 from toolkit.contracts import Dataset
@@ -34,14 +35,14 @@ def build_job(
     """What `engine.train` needs. text: the resolved config, as the files of the run will carry it."""
     settings, data = config.train, config.data
     pin = fabric.device.type == "cuda"
-    groups = aspect_groups_of(config, datasets["train"])
+    groups, draws = aspect_groups_of(config, datasets["train"]), draws_of(config, datasets["train"])
 
     def batches(step: int) -> Any:
         start = step * settings.accumulate
         stop = settings.steps * settings.accumulate
         return train_loader(
             datasets["train"], build_transforms(config, "train"), data.batch_size, config.seed, start, stop,
-            data.workers, True, pin, fabric.global_rank, fabric.world_size, groups,
+            data.workers, True, pin, fabric.global_rank, fabric.world_size, groups, draws,
         )  # fmt: skip
 
     def statistics() -> Any:

@@ -37,7 +37,7 @@ def _arguments(part: PartSpec) -> dict[str, Any]:
 
 
 def _is_injected(part: PartSpec, name: str) -> bool:
-    return name not in part.arguments and name in ("spec", "num_classes", "classes")
+    return name not in part.arguments and name in ("spec", "num_classes", "classes", "class_names")
 
 
 class _Dumper(yaml.SafeDumper):

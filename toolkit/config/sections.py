@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
+from annotated_types import Interval
+
 from toolkit.bounds import NonNegativeInt, PositiveInt
 from toolkit.engine.settings import TrainSettings
 
@@ -82,6 +84,10 @@ class DataSection:
     group_by_aspect: training batches of landscape or of portrait images, where that can be, so that less of a batch is
     padding; for data sets that say the sizes of their images. workers: loader processes; 0 reads in the training
     process. The number of workers changes no result.
+    sampling: of training images: "uniform", each once an epoch; "repeat_factor", an image comes as often as its rarest
+    class asks, max(1, sqrt(repeat_threshold / share of the images that hold the class)) times an epoch (LVIS);
+    "class_balanced", first a class, all equally often, then an image that holds it (`data/sampling.py`).
+    repeat_threshold: share of the images from which on a class is not rare, 0.001 in LVIS.
     """
 
     train: SplitSection
@@ -92,6 +98,8 @@ class DataSection:
     batch_size: PositiveInt = 4
     workers: NonNegativeInt = 2
     group_by_aspect: bool = False
+    sampling: Literal["uniform", "class_balanced", "repeat_factor"] = "uniform"
+    repeat_threshold: Annotated[float, Interval(gt=0, le=1)] = 0.001
 
 
 @dataclass(frozen=True, kw_only=True)

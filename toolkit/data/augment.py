@@ -105,7 +105,7 @@ class RandomCrop(Transform):
             window = sample.label_map[top : top + self.height, left : left + self.width]
             if _largest_share(window) <= self.max_share:
                 break
-        return _window(sample, top, left, self.height, self.width)
+        return window_of(sample, top, left, self.height, self.width)
 
 
 @TRANSFORMS.register("flip")
@@ -160,7 +160,9 @@ def resized(sample: Sample, height: int, width: int) -> Sample:
     )
 
 
-def _window(sample: Sample, top: int, left: int, height: int, width: int) -> Sample:
+def window_of(sample: Sample, top: int, left: int, height: int, width: int) -> Sample:
+    """The window of (height, width) at (top, left), inside or padded where the image ends at the right and bottom."""
+
     def cut(array: np.ndarray | None, fill: float) -> np.ndarray | None:
         if array is None:
             return None

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from toolkit.contracts import TRANSFORMS, Transform
-from toolkit.data import augment, elastic, mirror_border, unet_weight_map  # noqa: F401 - they register our transforms
+from toolkit.data import (  # noqa: F401 - they register our transforms
+    augment,
+    elastic,
+    mirror_border,
+    rare_class_crop,
+    unet_weight_map,
+)
 from toolkit.data.albumentation import operation_class, operation_names
 from toolkit.data.seeds import mix
 from toolkit.errors import ConfigError, DataError, Problem, did_you_mean
