@@ -122,7 +122,7 @@ def _drawn(batch: Batch, table: ClassTable, colors: np.ndarray) -> list[Shown]:
 
 
 def _fitted(image: np.ndarray, factor: float) -> np.ndarray:
-    how = cv2.INTER_AREA if factor < 1 else cv2.INTER_NEAREST
+    how = cv2.INTER_AREA if factor < 1 else cv2.INTER_NEAREST_EXACT
     return cv2.resize(image, (CELL, max(1, round(image.shape[0] * factor))), interpolation=how)
 
 
