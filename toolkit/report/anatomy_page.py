@@ -118,16 +118,19 @@ def _tiles(anatomy: Anatomy) -> list[Tile]:
 
 
 def _field_sentence(anatomy: Anatomy) -> str:
-    cells = [row for row in anatomy.layers if row.runs and row.receptive_field is not None and not row.whole_image]
-    if not cells:
+    """How far a cell sees: of the output, or where that is no map, of the coarsest map that the head reads."""
+    rows = {row.name: row for row in anatomy.layers}
+    heads = [row for row in anatomy.layers if row.part == "head" and row.runs]
+    maps = next((part.maps for part in reversed(anatomy.parts) if part.maps), ())
+    whole = not heads or any(row.whole_image for row in heads)
+    cell = rows.get(maps[-1].layer) if whole and maps else heads[-1] if heads else None
+    if cell is None or cell.receptive_field is None:
         return "The image pixels that can change a cell, along an axis."
-    last = cells[-1]
-    whole = any(row.whole_image for row in anatomy.layers)
-    what = f"A cell of the last map ({last.name})" if whole else "A cell of the output"
-    seen, size = max(last.receptive_field or (0, 0)), max(anatomy.input[1:])
+    what = "the coarsest map that the head reads" if whole else "the output"
+    seen, size = max(cell.receptive_field), max(anatomy.input[1:])
     against = "more than the image has" if seen > size else f"{100 * seen / size:.0f} % of the image's longer side"
-    where = ", by its position" if last.position_dependent else ""
-    return f"{what} can be changed by {field_text(last)} px along an axis{where}: {against}."
+    where = ", by its position" if cell.position_dependent else ""
+    return f"A cell of {what} can be changed by {field_text(cell)} px along an axis{where}: {against}."
 
 
 def _fields_sentence(fields: Sequence[ShownField]) -> str:
