@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import os
 import sys
 from typing import Any, TypeVar
 
@@ -35,7 +36,13 @@ def json_option(function: F) -> F:
 
 
 def print_json(value: Any) -> None:
-    """One object, undefined numbers as null; letters that the terminal's encoding lacks as escapes."""
+    """One object, undefined numbers as null; letters that the terminal's encoding lacks as escapes.
+
+    Of several processes (torchrun, SLURM) only the first prints it.
+    """
+    rank = next((os.environ[name] for name in ("RANK", "SLURM_PROCID") if name in os.environ), "0")
+    if rank != "0":
+        return
     text = json.dumps(_defined(value), ensure_ascii=False, default=str)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
