@@ -158,13 +158,13 @@ def _torch_loader(seeded: SeededDataset, batches: Any, workers: int, pin_memory:
         num_workers=workers,
         collate_fn=_pack,
         pin_memory=pin_memory,
-        worker_init_fn=_start_worker if workers else None,
+        worker_init_fn=start_worker if workers else None,
         persistent_workers=workers > 0,
         generator=torch.Generator().manual_seed(0),  # else each iterator draws from, and so moves, the global state
     )
 
 
-def _start_worker(_number: int) -> None:
+def start_worker(_number: int) -> None:
     """One thread a worker (many workers with many threads each slow one another); Ctrl-C is the parent's to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(0)

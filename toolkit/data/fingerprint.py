@@ -1,0 +1,69 @@
+"""Fingerprints of pictures: one that only the same pixels share, one that also near copies share.
+
+The second is a perceptual hash by the discrete cosine transform (Zauner, "Implementation and benchmarking of perceptual
+image hash functions", 2010, section 3.2.1), with 16x16 instead of 8x8 frequencies and the sign instead of the median:
+then the hash of the mirrored picture follows from the hash, by turning the bits of the odd frequencies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import cv2
+import numpy as np
+
+BITS = 256
+NEAR = 32
+"""Bits of 256 in which near copies may differ. In 1,000 photographs of five data sets, what differed in at most 32 bits
+was the same picture encoded, scaled or cut anew, the same scene taken twice, or video frames close to one another; the
+next pairs differed in 70 (neighbouring tissue sections) and 90 bits (photographs that have nothing in common)."""
+
+_SIDE, _FREQUENCIES = 32, 16
+_SMALLEST, _FLATTEST = 48, 3.0
+"""Pictures with a side below so many pixels, or whose gray values deviate less, have too little in them to compare."""
+
+
+def pixel_digest(image: np.ndarray) -> str:
+    """A number in hexadecimal that two pictures share only when all their pixels are equal. image: (H, W, C) uint8."""
+    digest = hashlib.blake2b(str(image.shape).encode(), digest_size=12)
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()
+
+
+def look(image: np.ndarray) -> str:
+    """The 256-bit perceptual hash of an (H, W, 1 or 3) uint8 picture, in hexadecimal; "" for one with nothing in it."""
+    if min(image.shape[:2]) < _SMALLEST:
+        return ""
+    small = cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+    gray = (cv2.cvtColor(small, cv2.COLOR_RGB2GRAY) if small.ndim == 3 else small).astype(np.float32)
+    if gray.std() < _FLATTEST:
+        return ""
+    frequencies = cv2.dct(gray)[:_FREQUENCIES, :_FREQUENCIES]
+    bits = frequencies.ravel() > 0
+    bits[0] = False  # the mean gray value, always positive
+    return np.packbits(bits).tobytes().hex()
+
+
+def look_bits(looks: list[str]) -> np.ndarray:
+    """(N, 256) bool of N hashes."""
+    packed = np.frombuffer(bytes.fromhex("".join(looks)), np.uint8).reshape(len(looks), BITS // 8)
+    return np.unpackbits(packed, axis=1).astype(bool)
+
+
+def mirrored_bits(bits: np.ndarray) -> np.ndarray:
+    """The hashes of the same pictures seen in a mirror."""
+    odd = np.zeros((_FREQUENCIES, _FREQUENCIES), bool)
+    odd[:, 1::2] = True
+    return bits ^ odd.ravel()
+
+
+def near_pairs(bits: np.ndarray, others: np.ndarray, most: int = NEAR) -> np.ndarray:
+    """(M, 2) rows (i, j) where bits[i] and others[j] differ in at most `most` of their 256 bits; both (N, 256) bool."""
+    signs, other_signs = (np.where(one, np.float32(1), np.float32(-1)) for one in (bits, others))
+    found = []
+    step = max(1, (1 << 24) // max(1, len(others)))  # 64 MB of products at a time
+    for start in range(0, len(bits), step):
+        agreement = signs[start : start + step] @ other_signs.T
+        rows, columns = np.nonzero(agreement >= BITS - 2 * most)
+        found.append(np.stack([rows + start, columns], axis=1))
+    return np.concatenate(found) if found else np.empty((0, 2), np.int64)

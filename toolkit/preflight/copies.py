@@ -1,0 +1,164 @@
+"""The same picture twice: in two splits, where it makes the numbers flatter, or within one; exact and near copies."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from toolkit.data.fingerprint import look_bits, mirrored_bits, near_pairs
+from toolkit.errors import Problem
+from toolkit.preflight.report import Finding, Report
+from toolkit.preflight.split_records import SplitRecords, count, listed
+
+_SHOWN_PAIRS = 3
+
+_MOST = 60_000
+"""Pictures among which near copies are looked for: the work grows with the square, a minute or so at this number."""
+
+
+class _Looks:
+    """The perceptual hashes of a split: each once, with the samples that have it."""
+
+    def __init__(self, split: SplitRecords) -> None:
+        self.split = split
+        members: dict[str, list[int]] = defaultdict(list)
+        for index, record in enumerate(split.records):
+            if record.look:
+                members[record.look].append(index)
+        self.members = list(members.values())
+        self.bits = look_bits(list(members)) if members else np.zeros((0, 256), bool)
+
+    def near(self, other: _Looks) -> list[tuple[int, int]]:
+        """Pairs (own sample, other sample) that look alike or are mirror images; one pair for each own sample."""
+        pairs: dict[int, int] = {}
+        for bits in (other.bits, mirrored_bits(other.bits)):
+            for mine, theirs in near_pairs(self.bits, bits).tolist():
+                for index in self.members[mine]:
+                    pairs.setdefault(index, other.members[theirs][0])
+        return sorted(pairs.items())
+
+
+def note_copies(report: Report, splits: Sequence[SplitRecords]) -> None:
+    """Adds findings for pictures that occur twice. Splits that share a file by name have been told of that already."""
+    looks = {split.name: _Looks(split) for split in splits}
+    for place, split in enumerate(splits):
+        exact = _note_within(report, split)
+        _note_near_within(report, split, looks[split.name], exact)
+        for earlier in splits[:place]:
+            same = _note_across(report, earlier, split)
+            _note_near_across(report, earlier, split, looks[earlier.name], looks[split.name], same)
+    number = sum(len(one.bits) for one in looks.values())
+    if number > _MOST:
+        report.facts.append(f"copies  near copies were not looked for among {number:,} images (more than {_MOST:,})")
+
+
+def _groups(split: SplitRecords) -> list[list[int]]:
+    """Samples with the same pixels."""
+    by_digest: dict[str, list[int]] = defaultdict(list)
+    for index, record in enumerate(split.records):
+        if record.digest:
+            by_digest[record.digest].append(index)
+    return [group for group in by_digest.values() if len(group) > 1]
+
+
+def _note_within(report: Report, split: SplitRecords) -> set[int]:
+    groups = _groups(split)
+    if not groups:
+        return set()
+    extra = sum(len(group) - 1 for group in groups)
+    told = "; ".join(" = ".join(split.short(split.image(i)) for i in group[:4]) for group in groups[:_SHOWN_PAIRS])
+    more = f"; and {len(groups) - _SHOWN_PAIRS} more groups" if len(groups) > _SHOWN_PAIRS else ""
+    other = sum(any(not _same_labels(split, group[0], split, i) for i in group[1:]) for group in groups)
+    differ = f" ({other} of the groups with different labels)" if other else ""
+    message = f"{count(extra, 'image')} with the same pixels as another of {split.name}{differ}: {told}{more}"
+    files = tuple(split.image(index) for group in groups for index in group)
+    problem = Problem(split.where, message, "remove the copies: they count twice")
+    report.add(Finding("duplicate_image", problem, "warning", extra, files))
+    return {index for group in groups for index in group[1:]}
+
+
+def _same_labels(one: SplitRecords, first: int, other: SplitRecords, second: int) -> bool:
+    a, b = one.records[first], other.records[second]
+    return (a.labels, a.boxes, a.image_label) == (b.labels, b.boxes, b.image_label)
+
+
+def _note_near_within(report: Report, split: SplitRecords, looks: _Looks, exact: set[int]) -> None:
+    if len(looks.bits) > _MOST:
+        return
+    groups = _joined(looks, exact)
+    if not groups:
+        return
+    members = sum(len(group) for group in groups)
+    largest = max(groups, key=len)
+    told = "; ".join(" ~ ".join(split.short(split.image(i)) for i in group[:3]) for group in groups[:_SHOWN_PAIRS])
+    message = (
+        f"{count(members, 'image')} of {split.name} are near copies of one another, in {count(len(groups), 'group')}, the "
+        f"largest of {len(largest)}: {told}{'; ...' if len(groups) > _SHOWN_PAIRS else ''}"
+    )
+    files = tuple(split.image(index) for group in sorted(groups, key=len, reverse=True) for index in group)
+    suggestion = "frames of a video? they say less than their number suggests"
+    report.add(Finding("near_copies", Problem(split.where, message, suggestion), "warning", members, files))
+
+
+def _joined(looks: _Looks, exact: set[int]) -> list[list[int]]:
+    """Groups of samples linked by likeness (directly or through others), without the repeats of equal pictures."""
+    parent = list(range(len(looks.bits)))
+
+    def root(place: int) -> int:
+        while parent[place] != place:
+            parent[place] = parent[parent[place]]
+            place = parent[place]
+        return place
+
+    for bits in (looks.bits, mirrored_bits(looks.bits)):
+        for one, other in near_pairs(looks.bits, bits).tolist():
+            if one < other:
+                parent[root(other)] = root(one)
+    groups: dict[int, list[int]] = defaultdict(list)
+    for place, members in enumerate(looks.members):
+        groups[root(place)] += [index for index in members if index not in exact]
+    return [sorted(group) for group in groups.values() if len(group) > 1]
+
+
+def _note_across(report: Report, earlier: SplitRecords, later: SplitRecords) -> set[int]:
+    """Equal pixels in two splits; the samples of the later one. The same file in both is not told again."""
+    first = {}
+    for index, record in reversed(list(enumerate(earlier.records))):
+        first[record.digest] = index
+    same = {i: first[r.digest] for i, r in enumerate(later.records) if r.digest and r.digest in first}
+    shared = {earlier.image(index) for index in range(len(earlier.records))}
+    told = {i: j for i, j in same.items() if later.image(i) not in shared}
+    if told:
+        pairs = [f"{later.short(later.image(i))} = {earlier.short(earlier.image(j))}" for i, j in told.items()]
+        other = sum(not _same_labels(later, i, earlier, j) for i, j in told.items())
+        differ = f" ({other} with different labels)" if other else ""
+        message = (
+            f"{len(told)} of the {len(later.records)} images of {later.name} are in {earlier.name} too, pixel for "
+            f"pixel{differ}: {listed(pairs, _SHOWN_PAIRS)}"
+        )
+        suggestion = f"remove them from one of the two: what {later.name} measures is flattered"
+        files = tuple(path for i, j in told.items() for path in (later.image(i), earlier.image(j)))
+        report.add(Finding("same_image", Problem(later.where, message, suggestion), "error", len(told), files))
+    return set(same)
+
+
+def _note_near_across(
+    report: Report, earlier: SplitRecords, later: SplitRecords, first: _Looks, second: _Looks, same: set[int]
+) -> None:
+    if max(len(first.bits), len(second.bits)) > _MOST:
+        return
+    pairs = [(i, j) for i, j in second.near(first) if i not in same]
+    if not pairs:
+        return
+    told = listed(
+        (f"{later.short(later.image(i))} ~ {earlier.short(earlier.image(j))}" for i, j in pairs), _SHOWN_PAIRS
+    )
+    message = (
+        f"{len(pairs)} of the {len(later.records)} images of {later.name} are near copies (or mirror images) of one in "
+        f"{earlier.name}: {told}"
+    )
+    files = tuple(path for i, j in pairs for path in (later.image(i), earlier.image(j)))
+    suggestion = f"look at them; remove them from one of the two if they are: what {later.name} measures is flattered"
+    report.add(Finding("near_copy", Problem(later.where, message, suggestion), "warning", len(pairs), files))

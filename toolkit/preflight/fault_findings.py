@@ -1,0 +1,97 @@
+"""Samples that cannot be used: many files with the same fault are one finding, with all their names."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from pathlib import Path
+
+from toolkit.data.leaving_out import Fault
+from toolkit.errors import Problem
+from toolkit.preflight.report import Finding, Report
+from toolkit.preflight.sample_record import RecordedFault
+from toolkit.preflight.split_records import SplitRecords, count, listed
+
+SEVERAL = {
+    "missing": "files do not exist",
+    "unreadable": "files cannot be read",
+    "empty": "files are empty (0 bytes)",
+    "not_an_image": "files are no images of a known format",
+    "truncated": "files are truncated",
+    "damaged": "images are damaged inside",
+    "deep": "images have more than 8 bits a channel",
+    "mask_size": "masks have another size than their images",
+    "mask_size_exif": "masks have the size of the unturned image, which its EXIF tag turns",
+    "image_size": "images have another size than their annotation says",
+    "image_size_exif": "images are turned by their EXIF tag, and their boxes were drawn on the unturned picture",
+    "box_outside": "images have boxes that reach beyond them",
+    "unknown_label": "masks hold values outside the table",
+    "unknown_color": "masks hold colours outside the table",
+    "binary_mask": "masks hold only the values 0 and 255: binary masks, or class 0 and pixels to ignore?",
+    "color_mask": "masks hold colours, wanted one channel of class ids",
+    "gray_mask_channels": "masks have several equal channels, wanted one channel of class ids",
+    "jpeg_mask": "masks are JPEG files, whose compression changes values",
+    "mask_kind": "masks are of a kind that holds no class ids",
+    "sample": "samples cannot be used",
+}
+"""What is said of several files with the same fault."""
+
+_VALUES = 12
+
+
+def note_faults(report: Report, split: SplitRecords) -> None:
+    """Adds a finding for every kind of fault; errors, or warnings where bad samples are left out."""
+    for noted in split.faults:
+        report.add(constructor_finding(split, noted))
+    by_kind: dict[str, list[RecordedFault]] = defaultdict(list)
+    for record in split.records:
+        for fault in record.faults:
+            by_kind[fault.kind].append(fault)
+    for kind, faults in by_kind.items():
+        files = tuple(dict.fromkeys(str(Path(fault.file).absolute()) for fault in faults if fault.file))
+        problem = faults[0].problem if len(faults) == 1 else _of_several(split, kind, faults, files)
+        report.add(_finding(split, kind, problem, len(faults), files))
+
+
+def constructor_finding(split: SplitRecords, fault: Fault) -> Finding:
+    """What was noted while the data set was made."""
+    root = Path(getattr(split.dataset, "root", ""))
+    files = tuple(str((root / name).absolute()) for name in fault.names)
+    problem = fault.problem if fault.problem.where else fault.problem._replace(where=split.where)
+    return _finding(split, fault.kind, problem, fault.number, files)
+
+
+def _finding(split: SplitRecords, kind: str, problem: Problem, number: int, files: tuple[str, ...]) -> Finding:
+    if not split.skipping:
+        return Finding(kind, problem, "error", number, files)
+    left = f"left out of {split.name} (data.on_bad: skip)" if files else ""
+    suggestion = "; ".join(part for part in (left, problem.suggestion) if part)
+    return Finding(kind, problem._replace(suggestion=suggestion), "warning", number, files)
+
+
+def _of_several(split: SplitRecords, kind: str, faults: list[RecordedFault], files: tuple[str, ...]) -> Problem:
+    names = listed(split.short(file) for file in files)
+    message = f"{len(faults)} {SEVERAL.get(kind, 'samples are wrong')}"
+    if any(fault.counts for fault in faults):
+        message = f"{message}: {_tally(faults)}; {faults[0].table}; in {names}"
+    elif kind in ("damaged", "sample", "deep", "color_mask", "mask_kind", "mask_size"):
+        message = f"{message}: {names}; the first {faults[0].problem.message}"
+    else:
+        message = f"{message}: {names}"
+    return Problem(split.where, message, _remedy(faults))
+
+
+def _remedy(faults: list[RecordedFault]) -> str:
+    """What is suggested most often."""
+    suggestions = Counter(fault.problem.suggestion for fault in faults if fault.problem.suggestion)
+    return suggestions.most_common(1)[0][0] if suggestions else ""
+
+
+def _tally(faults: list[RecordedFault]) -> str:
+    """Values with their pixels and masks, the most frequent first."""
+    pixels: Counter[str] = Counter()
+    masks: Counter[str] = Counter()
+    for fault in faults:
+        pixels.update(fault.counts)
+        masks.update(fault.counts.keys())
+    shown = [f"{value} ({count(number, 'pixel')} in {masks[value]})" for value, number in pixels.most_common(_VALUES)]
+    return listed(shown + ["" for _ in range(len(pixels) - len(shown))], _VALUES)

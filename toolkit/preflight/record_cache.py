@@ -1,0 +1,78 @@
+"""What earlier checks have seen of the same files, in the user's cache folder. Nothing depends on it but time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from toolkit.errors import UserError
+from toolkit.files import cache_folder, replacing
+from toolkit.preflight.sample_record import SampleRecord
+from toolkit.version import __version__
+
+_FORMAT = 1
+"""Raised whenever a record means something else than before."""
+
+
+class RecordCache:
+    """Records of one data set by a key for each sample.
+
+    identity: everything else that a record depends on (which data set class, with which arguments); a key adds the
+    paths, sizes and times of the sample's files. A file that is missing, damaged or of another version holds nothing;
+    where no folder can be written, nothing is kept.
+    """
+
+    def __init__(self, identity: str) -> None:
+        self._identity = f"{__version__} {_FORMAT} {identity}"
+        folder = cache_folder()
+        name = hashlib.sha256(self._identity.encode()).hexdigest()[:32]
+        self._path = folder / "samples" / f"{name}.json" if folder is not None else None
+        self._known = self._read()
+        self._states: dict[Path, str] = {}
+
+    def key(self, files: Sequence[Path]) -> str | None:
+        """A name of the files' identities; None when one of them cannot be looked at, or there are none."""
+        try:
+            states = [self._state(path) for path in files]
+        except OSError:
+            return None
+        return hashlib.sha256("\n".join(states).encode("utf-8", "surrogateescape")).hexdigest()[:32] if states else None
+
+    def get(self, key: str | None) -> SampleRecord | None:
+        """What is known, or None."""
+        return None if key is None else self._known.get(key)
+
+    def keep(self, records: dict[str, SampleRecord]) -> None:
+        """Writes these, and forgets all others, when anything has changed."""
+        if self._path is None or records == self._known:
+            return
+        body = json.dumps([[key, record.as_json()] for key, record in records.items()], separators=(",", ":"))
+        with suppress(UserError), replacing(self._path, durable=False) as part:
+            part.write_text(f"{_checksum(body)}\n{body}", encoding="utf-8")
+
+    def _state(self, path: Path) -> str:
+        if path not in self._states:
+            status = path.stat()
+            # A copy may keep the time of the last change; the inode's own time it cannot keep.
+            times = f"{status.st_mtime_ns} {status.st_ctime_ns}"
+            self._states[path] = f"{path.absolute()} {status.st_size} {times}"
+        return self._states[path]
+
+    def _read(self) -> dict[str, SampleRecord]:
+        try:
+            text = self._path.read_text(encoding="utf-8") if self._path is not None else ""
+            checksum, _, body = text.partition("\n")
+            if not body or checksum != _checksum(body):
+                return {}
+            rows: list[list[Any]] = json.loads(body)
+            return {key: SampleRecord.of_json(row) for key, row in rows}
+        except (OSError, ValueError, TypeError, IndexError, KeyError):
+            return {}
+
+
+def _checksum(body: str) -> str:
+    return hashlib.sha256(body.encode()).hexdigest()

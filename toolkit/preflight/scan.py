@@ -1,0 +1,58 @@
+"""Every file of every split read and judged: what `check --full` adds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from toolkit.contracts import Dataset
+from toolkit.data.leaving_out import Fault
+from toolkit.preflight.copies import note_copies
+from toolkit.preflight.data_statistics import class_images, note_statistics
+from toolkit.preflight.fault_findings import note_faults
+from toolkit.preflight.image_findings import note_images
+from toolkit.preflight.label_findings import note_boxes, note_classes, note_masks
+from toolkit.preflight.read_samples import read_samples
+from toolkit.preflight.report import Report
+from toolkit.preflight.split_records import SplitRecords
+from toolkit.preflight.stray_files import note_stray_files
+
+
+class ScanSplit(NamedTuple):
+    """What to scan. name: "train", "val" or "test". faults: noted while the data set was made (`leaving_out`).
+
+    identity: of the data set, for the cache; "" for none. skipping: bad samples are left out of training and
+    evaluation, so they are warnings.
+    """
+
+    name: str
+    dataset: Dataset
+    faults: Sequence[Fault] = ()
+    identity: str = ""
+    skipping: bool = False
+
+
+def scan(report: Report, splits: Sequence[ScanSplit], workers: int | None = None, *, shown: bool = True) -> None:
+    """Reads all samples of the splits (train first) and adds findings, facts, tables and statistics to the report.
+
+    workers: processes; 0 reads in this one; None takes one a processor core. shown: whether progress is. Nothing is
+    written but the cache, in the user's cache folder.
+    """
+    read = []
+    for split in splits:
+        records = read_samples(split.dataset, f"read {split.name}", split.identity, workers, shown=shown)
+        read.append(SplitRecords(split.name, split.dataset, split.faults, records, split.skipping))
+    for one in read:
+        bad = sum(bool(record.faults) for record in one.records) + sum(len(fault.names) for fault in one.faults)
+        number = len(one.records) + sum(len(fault.names) for fault in one.faults)
+        skipped = ", left out (data.on_bad: skip)" if bad and one.skipping else ""
+        report.facts.append(f"read    {one.name}: {number} samples, {bad} bad{skipped}")
+        note_faults(report, one)
+        note_images(report, one)
+        note_masks(report, one)
+        note_boxes(report, one)
+    if read:
+        note_copies(report, read)
+        note_stray_files(report, read)
+        note_classes(report, read, {one.name: class_images(one) for one in read})
+        note_statistics(report, read)
