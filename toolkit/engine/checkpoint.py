@@ -7,6 +7,7 @@ with the optimizer of another. `last.safetensors` and `best.safetensors` are for
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -60,7 +61,18 @@ def _is_numbers(value: Any) -> bool:
 
 def _is_tensors(value: Any) -> bool:
     return isinstance(value, dict) and all(
-        isinstance(key, str) and isinstance(tensor, Tensor) for key, tensor in value.items()
+        isinstance(key, str) and is_plain_tensor(tensor) for key, tensor in value.items()
+    )
+
+
+def is_plain_tensor(value: Any) -> bool:
+    """Dense numbers in memory: not sparse, quantised, complex or without content."""
+    return (
+        isinstance(value, Tensor)
+        and value.layout is torch.strided
+        and value.device.type == "cpu"
+        and not value.is_quantized
+        and not value.is_complex()
     )
 
 
@@ -117,7 +129,9 @@ def load_state(path: Path) -> TrainState:
     if not path.is_file():
         raise CheckpointError(no_such("state file", path))
     try:
-        raw = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch thinks of a damaged file's format
+            raw = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file; all mean the same to a user
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         message = f"is damaged, cut short or not a state file of this toolkit ({reason})"

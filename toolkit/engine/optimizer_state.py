@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from toolkit.engine.checkpoint import is_plain_tensor
 from toolkit.errors import CheckpointError, Problem
 
 _MOMENTS: dict[type[torch.optim.Optimizer], set[str]] = {
@@ -76,5 +77,5 @@ def _fits(moments: Mapping[str, Any], parameter: Tensor, optimizer: torch.optim.
 def _is_moment(value: Any, parameter: Tensor) -> bool:
     """A number, nothing yet, or a dense tensor of one value or of the parameter's shape."""
     if isinstance(value, Tensor):
-        return value.layout is torch.strided and (value.shape == parameter.shape or value.numel() == 1)
+        return is_plain_tensor(value) and (value.shape == parameter.shape or value.numel() == 1)
     return value is None or type(value) in (int, float)
