@@ -29,4 +29,5 @@ def command(checkpoint: str, overrides: tuple[str, ...], split: str, as_json: bo
         return
     for title, header, rows in tables:
         click.echo(table(title, header, rows) + "\n")
-    click.echo(f"{result['checkpoint']}: {result['images']} images of '{split}' in {result['seconds']:.1f} s")
+    skipped = f", {len(result['skipped'])} skipped as bad (data.on_bad: skip)" if result["skipped"] else ""
+    click.echo(f"{result['checkpoint']}: {result['images']} images of '{split}'{skipped} in {result['seconds']:.1f} s")

@@ -12,6 +12,7 @@ from toolkit.config.schema import arguments_of
 from toolkit.config.sections import Config, PartSpec, SplitSection
 from toolkit.config.signatures import MISSING
 from toolkit.config.source import dotted
+from toolkit.config.usable_samples import SkipTable, as_before, identity_of, leniently, skipping
 from toolkit.contracts import Dataset, Evaluator, OptimizerRule, Schedule, Transform
 from toolkit.data.aspect_groups import aspect_groups
 from toolkit.data.class_presence import class_presence
@@ -62,9 +63,12 @@ def _build(value: Any, pretrained: bool, context: dict[str, Any]) -> Any:
 def _located(error: UserError, part: PartSpec) -> UserError:
     """The same problems with the place in the config in front."""
     prefix = dotted(part.path)
+    known = arguments_of(part.cls)
     problems = []
     for problem in error.problems:
         where = problem.where if problem.where.startswith(prefix) else f"{prefix}  {problem.where}".rstrip()
+        if problem.where in known:
+            where = f"{prefix}.{problem.where}"
         problems.append(Problem(where, problem.message, problem.suggestion))
     kind = type(error) if type(error) in (ConfigError, DataError, PartsError) else UserError
     located = kind(problems)
@@ -80,8 +84,27 @@ def classes_of(config: Config, dataset: Dataset | None = None) -> ClassTable:
     return ClassTable(tuple(dataset.classes), tuple(dataset.palette) or default_palette(len(dataset.classes)))
 
 
-def build_dataset(config: Config, split: str) -> Dataset:
-    """The data set of a split. Raises ConfigError when the config has none, DataError for what is wrong on disk."""
+def build_dataset(config: Config, split: str, skips: SkipTable | None = None) -> Dataset:
+    """The data set of a split. Raises ConfigError when the config has none, DataError for what is wrong on disk.
+
+    With `data.on_bad: skip` it lacks the samples that are wrong. skips: those that were left out before (see
+    `usable_samples`); None reads every sample to find out, or remembers it.
+    """
+    if config.data.on_bad == "stop":
+        return build_whole(config, split)
+    dataset, faults = leniently(lambda: build_whole(config, split))
+    if skips is not None:
+        return as_before(dataset, faults, split, skips)
+    return skipping(dataset, faults, identity_of_split(config, split, dataset), split, config.data.workers)
+
+
+def identity_of_split(config: Config, split: str, dataset: Dataset) -> str:
+    """See `usable_samples.identity_of`."""
+    return identity_of(split_section(config, split).dataset, dataset.classes)
+
+
+def build_whole(config: Config, split: str) -> Dataset:
+    """The data set of a split with every sample, whatever `data.on_bad` says; raises as `build_dataset` does."""
     section = split_section(config, split)
     context: dict[str, Any] = {}
     if config.data.classes is not None:
@@ -151,11 +174,23 @@ def draws_of(config: Config, dataset: Dataset) -> Draws | None:
 
 
 def build_transforms(config: Config, split: str) -> list[Transform]:
-    """The transforms of a split, in order; those that go by class names get them."""
+    """The transforms of a split, in order; those that go by class names get them.
+
+    Raises ConfigError with the problems of all of them.
+    """
     parts = split_section(config, split).transforms
     asked = any("class_names" in arguments_of(part.cls) for part in parts)
     context: dict[str, Any] = {"class_names": list(classes_of(config).names)} if asked else {}
-    return [build_part(part, **context) for part in parts]
+    built: list[Transform] = []
+    problems: list[Problem] = []
+    for part in parts:
+        try:
+            built.append(build_part(part, **context))
+        except UserError as error:  # noqa: PERF203 - a handful of transforms
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    return built
 
 
 def build_model(config: Config, *, pretrained: bool = True, classes: ClassTable | None = None) -> VisionModel:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from toolkit.config.build import aspect_groups_of, build_transforms
 from toolkit.config.check_sheet import write_check_page
@@ -16,13 +13,12 @@ from toolkit.config.sound import SECTIONS
 from toolkit.config.trial import meta_model
 from toolkit.contracts import Dataset
 from toolkit.data.classes import ClassTable
-from toolkit.data.loader import SeededDataset, eval_loader, train_loader
-from toolkit.data.transforms import Pipeline
-from toolkit.errors import Problem, UserError
+from toolkit.data.loader import eval_loader, train_loader
+from toolkit.errors import Problem
 from toolkit.models.vision_model import VisionModel
 from toolkit.preflight.preview import refuse_data_folder, write_preview
 from toolkit.preflight.report import Finding, Report
-from toolkit.progress import tracked
+from toolkit.preflight.scan import scan
 
 _TRAIN_SAMPLES, _VAL_SAMPLES = 24, 12
 """Samples in a preview."""
@@ -59,8 +55,7 @@ def check_config(
     if preview is not None:
         report.attempt("preview", _preview, gate, Path(preview))
     if full:
-        for split, dataset in gate.datasets.items():
-            _read_all(report, dataset, split, config.data.workers)
+        scan(report, gate.scans, None if config.data.workers else 0)
     if page is not None:
         report.attempt("page", write_check_page, report, Path(page), config, gate.table, gate.datasets)
     return report
@@ -108,24 +103,3 @@ def _preview(gate: Gate, folder: Path) -> None:
         written += write_preview(loader, gate.table, folder, "val", "validation, in order", _VAL_SAMPLES)
     gate.report.facts.append(f"preview {', '.join(path.name for path in written)} in {folder.absolute()}")
     gate.report.statistics["preview"] = [str(path.absolute()) for path in written]
-
-
-def _read_all(report: Report, dataset: Dataset, split: str, workers: int) -> None:
-    """Reads every sample, in `workers` processes, and notes each that cannot be read."""
-    seeded = SeededDataset(dataset, Pipeline(()), 0)
-    loader: Any = torch.utils.data.DataLoader(
-        seeded, batch_size=None, sampler=[(0, index) for index in range(len(dataset))], num_workers=workers,
-        collate_fn=_problems_only,
-    )  # fmt: skip
-    bad = 0
-    for error in tracked(loader, f"read {split}", len(dataset), "img"):
-        if isinstance(error, UserError):
-            bad += 1
-            for problem in error.problems:
-                report.add(Finding("sample", problem))
-    report.facts.append(f"read    {split}: {len(dataset)} samples, {bad} bad")
-
-
-def _problems_only(item: Any) -> UserError | None:
-    """Only what is wrong crosses from the worker."""
-    return item if isinstance(item, UserError) else None

@@ -16,31 +16,35 @@ from toolkit.config.agreement import (
 )
 from toolkit.config.build import (
     aspect_groups_of,
-    build_dataset,
     build_evaluators,
     build_model,
     build_optimizer_rule,
     build_schedule,
     build_transforms,
+    build_whole,
     class_lists_differ,
     classes_of,
+    identity_of_split,
     with_class_weights,
 )
 from toolkit.config.restore import initialise
 from toolkit.config.sections import Config
 from toolkit.config.trial import first_passages, meta_model, model_sizes, part_names, usual_passage
+from toolkit.config.usable_samples import leniently, skipping
 from toolkit.contracts import ANY_SIZE, Dataset, Transform
 from toolkit.data.classes import ClassTable
 from toolkit.data.transforms import refuse_for_evaluation
-from toolkit.errors import UserError
+from toolkit.errors import ConfigError, UserError
 from toolkit.heads.rcnn import RcnnHead
 from toolkit.models.vision_model import VisionModel
 from toolkit.preflight.anchor_checks import check_anchors
 from toolkit.preflight.anchor_recall import layout_of
+from toolkit.preflight.fault_findings import note_constructor_faults
 from toolkit.preflight.first_batch import try_batch
 from toolkit.preflight.passage import boxes_seen, passage
 from toolkit.preflight.report import Finding, Report
 from toolkit.preflight.same_files import check_same_files
+from toolkit.preflight.scan import ScanSplit
 from toolkit.preflight.size_checks import check_sizes, compare_with_validation
 from toolkit.preflight.train_facts import Plan, check_plan
 from toolkit.preflight.trial_run import Trial, try_parts
@@ -57,6 +61,7 @@ class Gate:
         self.config = config
         self.sound = sound
         self.datasets: dict[str, Dataset] = {}
+        self.scans: list[ScanSplit] = []
         self.transforms: dict[str, list[Transform]] = {}
         self.table: ClassTable | None = None
         self.trial: Trial | None = None
@@ -67,11 +72,7 @@ class Gate:
         for split in SPLITS:
             if f"data.{split}" not in self.sound or getattr(self.config.data, split) is None:
                 continue
-            dataset = (
-                _test_split(self.report, self.config)
-                if split == "test"
-                else self.report.attempt("data", build_dataset, self.config, split)
-            )
+            dataset = self._dataset(split)
             if dataset is not None:
                 self.datasets[split] = dataset
                 self.report.facts.append(f"data    {split}: {_counted(dataset)}")
@@ -81,6 +82,28 @@ class Gate:
                 if split != "train":
                     self.report.attempt("transforms", refuse_for_evaluation, transforms, f"data.{split}.transforms")
         check_same_files(self.report, self.datasets)
+
+    def _dataset(self, split: str) -> Dataset | None:
+        """The samples that can be used; those that are wrong are findings, or left out where the config says so.
+
+        Training does not touch the test images, which many a copy of a data set lacks: that is no error.
+        """
+        report, config = self.report, self.config
+        try:
+            whole, faults = leniently(lambda: build_whole(config, split))
+        except UserError as error:
+            for problem in error.problems:
+                if split == "test":
+                    report.warn("test_data", problem._replace(suggestion="training does not need it"))
+                else:
+                    report.add(Finding("data", problem), 2 if isinstance(error, ConfigError) else 1)
+            return None
+        skip, identity = config.data.on_bad == "skip", identity_of_split(config, split, whole)
+        self.scans.append(ScanSplit(split, whole, faults, identity, skip))
+        if not skip:
+            note_constructor_faults(report, split, whole, faults)
+            return whole
+        return report.attempt("data", skipping, whole, faults, identity, split, config.data.workers)
 
     def classes(self) -> None:
         """The class table, and whether every split has it; the numbers that weigh the classes."""
@@ -197,16 +220,6 @@ class Gate:
         """Images of a batch, of all processes together."""
         size: Any = self.config.data.batch_size
         return size if isinstance(size, int) else 2 * self.processes  # "auto": found when training begins
-
-
-def _test_split(report: Report, config: Config) -> Dataset | None:
-    """Training does not touch the test images, which many a copy of a data set lacks: that is no error."""
-    try:
-        return build_dataset(config, "test")
-    except UserError as error:
-        for problem in error.problems:
-            report.warn("test_data", problem._replace(suggestion="training does not need it"))
-        return None
 
 
 def _counted(dataset: Dataset) -> str:

@@ -7,26 +7,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from toolkit.config.agreement import check_channels
 from toolkit.config.before_training import check_before_training
-from toolkit.config.build import (
-    build_dataset,
-    build_model,
-    check_classes,
-    classes_of,
-    computed_weights,
-    with_class_weights,
-)
+from toolkit.config.build import build_dataset, check_classes
 from toolkit.config.check import quick_check
 from toolkit.config.job import build_job, evaluation
 from toolkit.config.plain import to_yaml
-from toolkit.config.restore import initialise, restore
+from toolkit.config.restore import restore
 from toolkit.config.resume import changes_of, config_file_text, saved_run, say_changes
 from toolkit.config.sections import Config
 from toolkit.config.sent_elsewhere import sent_elsewhere
+from toolkit.config.skip_agreement import agreed_table
+from toolkit.config.start import start
 from toolkit.config.start_screen import introduce, say_start
+from toolkit.config.usable_samples import skip_table
 from toolkit.contracts import Dataset
+from toolkit.data.skipped import skipped_text, skips_of
 from toolkit.engine.environment import environment
 from toolkit.engine.interrupt import StopRequest
 from toolkit.engine.log import RunLog
@@ -69,12 +65,9 @@ def _training(
     saved = saved_run(RunFolder.to_continue(base, exact=exact)) if resume else None
     state = saved.state if saved is not None else None
     # Everything that can fail for the user's reasons comes before the folder is made.
-    datasets = {split: build_dataset(config, split) for split in ("train", "val") if getattr(config.data, split)}
-    asked, config = config, with_class_weights(config, datasets["train"])
-    model = _model(config, datasets["train"], fresh=state is None)
-    taken = initialise(model, config) if state is None else None
-    for split, dataset in datasets.items():
-        check_classes(dataset, model, split)
+    skips = agreed_table(fabric, config, saved.folder.skipped if saved is not None and state is not None else None)
+    built = start(config, fresh=state is None, skips=skips)
+    config, model, datasets = built.config, built.model, built.datasets
     found = quick_check(config, model, datasets) if state is None else Report()
     found.stop_on_errors()
     changes = changes_of(saved, config, model, allowed=allow_changes) if saved is not None else []
@@ -86,16 +79,21 @@ def _training(
     if fabric.is_global_zero:
         folder.write_text(folder.config, config_file_text(saved, changes, text))
         folder.write_json(folder.environment, environment(str(fabric.device.type), config.seed))
+        if config.data.on_bad == "skip":
+            folder.write_json(folder.skipped, skip_table(datasets))
     job = build_job(config, fabric, model, datasets, folder, log, text)
     introduce(log, config, model, datasets, fabric, state, folder)
     for problem in found.warnings:
         log.line(f"note       {problem.where}: {problem.message}")
-    say_start(log, config, taken, computed_weights(asked, config) if config is not asked else [])
+    say_start(log, config, built.taken, built.weights)
     if saved is not None:
         say_changes(log, saved, changes)
     with sent_elsewhere(log, config, folder, state):
         trained = train(fabric, job, config.train, state)
     log.line(f"done: {trained.step} steps; {folder.path}")
+    for split, dataset in datasets.items():
+        if skips_of(dataset):
+            log.line(f"skipped    {split}: {skipped_text(dataset)}")
     leave(fabric)
     return {"run": str(folder.path), "step": trained.step, "metrics": trained.metrics}
 
@@ -106,13 +104,6 @@ def _fresh_folder(fabric: Any, base: Path, *, exact: bool) -> RunFolder:
     return RunFolder(Path(fabric.broadcast(path)))
 
 
-def _model(config: Config, dataset: Dataset, *, fresh: bool) -> VisionModel:
-    """The fresh weights are a function of the seed, whatever happened before in this process."""
-    torch.manual_seed(config.seed)
-    pretrained = fresh and config.model.init_from is None
-    return build_model(config, pretrained=pretrained, classes=classes_of(config, dataset))
-
-
 def run_evaluation(
     checkpoint: str | Path, split: str = "val", overrides: Sequence[str] = (), *, quiet: bool = False
 ) -> dict[str, Any]:
@@ -121,8 +112,9 @@ def run_evaluation(
     config = restored.config
     settings: TrainSettings = dataclasses.replace(config.train, deterministic=False)
     fabric = make_fabric(settings)
-    dataset = build_dataset(config, split)
+    dataset = build_dataset(config, split, agreed_table(fabric, config, None, [split]))
     check_classes(dataset, restored.model, split)
+    _refuse_other_channels(config, restored.model, dataset, split)
     if not config.evaluate.evaluators:
         raise ConfigError(
             Problem("evaluate.evaluators", "the config names no evaluator", "add evaluate.evaluators=[semantic]")
@@ -134,8 +126,17 @@ def run_evaluation(
         "checkpoint": str(restored.path),
         "split": split,
         "images": result.images,
+        "skipped": [skip._asdict() for skip in skips_of(dataset)],
         "seconds": round(result.seconds, 3),
         "metrics": result.metrics,
         "losses": result.losses,
         "tables": result.tables,
     }
+
+
+def _refuse_other_channels(config: Config, model: VisionModel, dataset: Dataset, split: str) -> None:
+    """Raises ConfigError when the images of a split have not the channels that the model takes."""
+    report = Report()
+    if len(dataset):
+        check_channels(report, config, model, dataset[0], split)
+    report.stop_on_errors()

@@ -88,6 +88,10 @@ class DataSection:
     class asks, max(1, sqrt(repeat_threshold / share of the images that hold the class)) times an epoch (LVIS);
     "class_balanced", first a class, all equally often, then an image that holds it (`data/sampling.py`).
     repeat_threshold: share of the images from which on a class is not rare, 0.001 in LVIS.
+    on_bad: what happens to samples that cannot be read or are wrong (truncated images, masks of another size, labels
+    outside the table, boxes outside their image): "stop" with a message when one is met; or "skip" them: every sample
+    is read once before training (what was read is remembered in the user's cache folder), the bad ones are left out,
+    and the start screen, the end, `skipped.json` in the run folder, check and evaluation say how many.
     """
 
     train: SplitSection
@@ -100,6 +104,7 @@ class DataSection:
     group_by_aspect: bool = False
     sampling: Literal["uniform", "class_balanced", "repeat_factor"] = "uniform"
     repeat_threshold: Annotated[float, Interval(gt=0, le=1)] = 0.001
+    on_bad: Literal["stop", "skip"] = "stop"
 
 
 @dataclass(frozen=True, kw_only=True)

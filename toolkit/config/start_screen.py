@@ -8,6 +8,7 @@ from toolkit.config.build import build_optimizer_rule
 from toolkit.config.load import parse_config
 from toolkit.config.sections import Config
 from toolkit.contracts import Dataset
+from toolkit.data.skipped import skipped_text, skips_of
 from toolkit.engine.checkpoint import TrainState
 from toolkit.engine.log import RunLog
 from toolkit.engine.run_folder import RunFolder
@@ -27,6 +28,9 @@ def introduce(
     epochs = settings.steps * config.data.batch_size * settings.accumulate / max(len(datasets["train"]), 1)
     log.line(f"run        {folder.path}" + (f"  (continues at step {state.step})" if state else ""))
     log.line(f"data       {images}; {len(model.classes)} classes: {', '.join(model.classes[:12])}")
+    for split, dataset in datasets.items():
+        if skips_of(dataset):
+            log.line(f"skipped    {split}: {skipped_text(dataset)}")
     parts = [config.model.backbone.name, config.model.neck.name if config.model.neck else "-", config.model.head.name]
     log.line(f"model      {' -> '.join(parts)}; {count:,} parameters")
     log.line(

@@ -20,6 +20,7 @@ import numpy as np
 
 from toolkit.contracts import Transform
 from toolkit.data.box_geometry import MIN_VISIBLE, cut_boxes
+from toolkit.data.operation_refusals import refusals
 from toolkit.errors import ConfigError, DataError, Problem
 from toolkit.samples import IGNORE_INDEX, Sample
 
@@ -190,8 +191,7 @@ def _compose(name: str, arguments: Mapping[str, Any]) -> Any:
     try:
         operation = _operations()[name](**arguments)
     except (ValueError, TypeError) as error:
-        lines = [line.strip() for line in str(error).splitlines() if "errors.pydantic.dev" not in line]
-        raise ConfigError(Problem("", f"transform '{name}': {' '.join(lines)}")) from None
+        raise ConfigError(refusals(name, error)) from None
     return albumentations.Compose(
         [operation],
         bbox_params=albumentations.BboxParams("pascal_voc", min_visibility=MIN_VISIBLE)

@@ -6,6 +6,7 @@ them (see `PackedStrings`).
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -65,6 +66,19 @@ class DetectionIndex:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def subset(self, positions: np.ndarray) -> DetectionIndex:
+        """Some of the images, in that order, with their boxes."""
+        counts = np.diff(self.offsets)[positions]
+        rows = [np.arange(self.offsets[place], self.offsets[place + 1]) for place in positions.tolist()]
+        chosen = np.concatenate([np.empty(0, np.int64), *rows])
+        part = copy.copy(self)
+        part.names = PackedStrings(self.names[place] for place in positions.tolist())
+        part.image_ids, part.sizes = self.image_ids[positions], self.sizes[positions]
+        part.offsets = np.concatenate([[0], np.cumsum(counts)])
+        part.xyxy, part.labels, part.crowd = self.xyxy[chosen], self.labels[chosen], self.crowd[chosen]
+        part.difficult, part.area = self.difficult[chosen], self.area[chosen]
+        return part
 
     def boxes(self, position: int, size: tuple[int, int]) -> Boxes:
         """The boxes of one image, in pixels. size: (height, width) of the image."""

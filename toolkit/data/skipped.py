@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from toolkit.contracts import Dataset
+from toolkit.data.detection_index import DetectionIndex
 from toolkit.errors import DataError, Problem
 from toolkit.samples import Sample
 
@@ -42,6 +43,9 @@ class SkippedDataset(Dataset):
         pairs: Any = getattr(inner, "pairs", None)
         if pairs is not None:
             self.pairs = tuple(pairs[index] for index in self.kept.tolist())
+        index = getattr(inner, "index", None)
+        if isinstance(index, DetectionIndex):
+            self.index = index.subset(self.kept)
 
     def __len__(self) -> int:
         return len(self.kept)

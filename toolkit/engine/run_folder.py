@@ -13,10 +13,10 @@ from toolkit.files import cannot_write, replacing
 
 NONFINITE_FILE = "nonfinite_batch.state"
 """A batch whose loss was not finite (`engine/replay.py`)."""
-_BEFORE_THE_FIRST_SAVE = ("config.yaml", "environment.json", "metrics.jsonl", "train.log")
+_BEFORE_THE_FIRST_SAVE = ("config.yaml", "environment.json", "skipped.json", "metrics.jsonl", "train.log")
 _MAY_STAY = re.compile(rf"(rank\d+_)?{re.escape(NONFINITE_FILE)}|loggers\.json|tensorboard|wandb|mlflow")
 _HALF_WRITTEN = re.compile(
-    r"\.(?:(?:config\.yaml|environment\.json|metrics\.jsonl|last\.state|(?:last|best)\.safetensors)\.\d+\.tmp|writable)"
+    r"\.(?:(?:config\.yaml|environment\.json|skipped\.json|metrics\.jsonl|last\.state|(?:last|best)\.safetensors)\.\d+\.tmp|writable)"
 )
 
 
@@ -27,6 +27,7 @@ class RunFolder:
         self.path = path
         self.config = path / "config.yaml"
         self.environment = path / "environment.json"
+        self.skipped = path / "skipped.json"
         self.metrics = path / "metrics.jsonl"
         self.log = path / "train.log"
         self.last = path / "last.safetensors"

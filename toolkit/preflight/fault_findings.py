@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
+from toolkit.contracts import Dataset
 from toolkit.data.leaving_out import Fault
 from toolkit.errors import Problem
 from toolkit.preflight.report import Finding, Report
@@ -40,8 +42,7 @@ _VALUES = 12
 
 def note_faults(report: Report, split: SplitRecords) -> None:
     """Adds a finding for every kind of fault; errors, or warnings where bad samples are left out."""
-    for noted in split.faults:
-        report.add(constructor_finding(split, noted))
+    note_constructor_faults(report, split.name, split.dataset, split.faults, split.skipping)
     by_kind: dict[str, list[RecordedFault]] = defaultdict(list)
     for record in split.records:
         for fault in record.faults:
@@ -52,12 +53,16 @@ def note_faults(report: Report, split: SplitRecords) -> None:
         report.add(_finding(split, kind, problem, len(faults), files))
 
 
-def constructor_finding(split: SplitRecords, fault: Fault) -> Finding:
-    """What was noted while the data set was made."""
-    root = Path(getattr(split.dataset, "root", ""))
-    files = tuple(str((root / name).absolute()) for name in fault.names)
-    problem = fault.problem if fault.problem.where else fault.problem._replace(where=split.where)
-    return _finding(split, fault.kind, problem, fault.number, files)
+def note_constructor_faults(
+    report: Report, split: str, dataset: Dataset, faults: Sequence[Fault], skipping: bool = False
+) -> None:
+    """Adds a finding for each fault that was noted while a data set was made (see `leaving_out`)."""
+    root = Path(getattr(dataset, "root", ""))
+    seen = SplitRecords(split, dataset, faults, (), skipping)
+    for fault in faults:
+        files = tuple(str((root / name).absolute()) for name in fault.names)
+        problem = fault.problem if fault.problem.where else fault.problem._replace(where=seen.where)
+        report.add(_finding(seen, fault.kind, problem, fault.number, files))
 
 
 def _finding(split: SplitRecords, kind: str, problem: Problem, number: int, files: tuple[str, ...]) -> Finding:

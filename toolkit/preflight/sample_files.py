@@ -15,21 +15,9 @@ _TURNED = 5
 
 
 def image_path(dataset: Dataset, position: int) -> Path | None:
-    """The image file of a sample; None for a data set that does not show its files.
-
-    Data sets show them as `pairs` (image and mask), `items` (path first) or `index` (names below `root`).
-    """
-    pairs, items, index = (getattr(dataset, name, None) for name in ("pairs", "items", "index"))
-    try:
-        if pairs:
-            return Path(pairs[position].image)
-        if items:
-            return Path(items[position][0])
-        if index is not None:
-            return Path(getattr(dataset, "root", "")) / index.names[position]
-    except (AttributeError, IndexError, KeyError, TypeError):  # somebody's own data set means something else by it
-        return None
-    return None
+    """The image file of a sample; None for a data set that does not show its files."""
+    files = dataset.files(position)
+    return files[0] if files else None
 
 
 def image_paths(dataset: Dataset) -> list[Path]:

@@ -1,0 +1,106 @@
+"""`data.on_bad: skip`: which samples are left out, decided before training, known to every process and to a resumed run."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from toolkit.config.sections import PartSpec
+from toolkit.contracts import Dataset
+from toolkit.data.leaving_out import Fault, leaving_out
+from toolkit.data.pair_reading import name_in
+from toolkit.data.skipped import Skip, SkippedDataset, skips_of
+from toolkit.errors import CheckpointError, DataError, Problem
+from toolkit.preflight.examine import sample_name
+from toolkit.preflight.read_samples import read_samples
+
+SkipTable = Mapping[str, Any]
+"""What is left out of each split, in plain values: {"train": {"used": 360, "skipped": [{"name": ..., "reason": ...}]}}"""
+
+
+def leniently(make: Callable[[], Dataset]) -> tuple[Dataset, list[Fault]]:
+    """A data set without the samples that its making found wrong, and what was wrong."""
+    with leaving_out() as faults:
+        return make(), faults
+
+
+def identity_of(part: PartSpec, classes: Sequence[str]) -> str:
+    """Everything about a data set that its samples depend on, but for its files."""
+    source = ""
+    if not part.cls.__module__.startswith("toolkit."):  # ours change with the version
+        try:
+            path = Path(inspect.getfile(part.cls))
+            source = f"{path} {path.stat().st_mtime_ns}"
+        except (OSError, TypeError):
+            source = "unknown"
+    return (
+        f"{part.cls.__module__}:{part.cls.__qualname__} {sorted(part.arguments.items())!r} {list(classes)!r} {source}"
+    )
+
+
+def skipping(
+    dataset: Dataset, faults: Sequence[Fault], identity: str, split: str, workers: int, *, shown: bool = True
+) -> SkippedDataset:
+    """The data set without its bad samples, after reading every one (or remembering that it was read).
+
+    Raises DataError when nothing is left.
+    """
+    records = read_samples(dataset, f"check {split}", identity, None if workers else 0, shown=shown)
+    bad = {index: record.faults[0].problem for index, record in enumerate(records) if record.faults}
+    skips = [Skip(records[index].name, _reason(problem)) for index, problem in bad.items()]
+    return SkippedDataset(dataset, list(bad), [*_noted(dataset, faults), *skips])
+
+
+def as_before(dataset: Dataset, faults: Sequence[Fault], split: str, table: SkipTable) -> SkippedDataset:
+    """The data set without the samples that a run's beginning left out, whatever is true of them now.
+
+    Raises DataError when what is left is not as many as then: the order of the data would not be the run's.
+    """
+    then = table.get(split, {"used": len(dataset), "skipped": []})
+    skips = [Skip(str(one["name"]), str(one["reason"])) for one in then["skipped"]]
+    names = {skip.name for skip in skips}
+    dropped = [index for index in range(len(dataset)) if sample_name(dataset, index) in names]
+    result = SkippedDataset(dataset, dropped, skips)
+    if len(result) != then["used"]:
+        now = "; ".join(f"{skip.name}: {skip.reason}" for skip in _noted(dataset, faults) if skip.name not in names)
+        message = f"{then['used']} samples could be used when the run began, now there are {len(result)}"
+        message += f" (since then: {now})" if now else ""
+        raise DataError(Problem(f"data.{split}", message, "bring the data back to what it was, or start a new run"))
+    return result
+
+
+def skip_table(datasets: Mapping[str, Dataset]) -> dict[str, Any]:
+    """What `as_before` needs to know, of every split."""
+    return {
+        split: {"used": len(dataset), "skipped": [skip._asdict() for skip in skips_of(dataset)]}
+        for split, dataset in datasets.items()
+    }
+
+
+def read_skip_table(path: Path) -> dict[str, Any] | None:
+    """The table of a run; None when it has none. Raises CheckpointError for a damaged one."""
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        for one in table.values():
+            int(one["used"]), [(one["name"], one["reason"]) for one in one["skipped"]]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise CheckpointError(Problem(str(path), f"cannot be read ({error})", "start a new run")) from None
+    return dict(table)
+
+
+def _noted(dataset: Dataset, faults: Sequence[Fault]) -> list[Skip]:
+    root = Path(getattr(dataset, "root", ""))
+    skips: dict[str, Skip] = {}
+    for fault in faults:
+        for name in fault.names:
+            skips.setdefault(name_in(root, root / name), Skip(name_in(root, root / name), fault.kind.replace("_", " ")))
+    return list(skips.values())
+
+
+def _reason(problem: Problem) -> str:
+    return problem.message
