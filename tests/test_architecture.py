@@ -24,7 +24,7 @@ SIDEWAYS = {
     ("registry", "errors"), ("files", "errors"), ("contracts", "samples"), ("layers", "ops"),
     ("heads", "losses"),
     ("engine", "models"), ("inference", "models"), ("report", "inference"), ("report", "preflight"),
-    ("preflight", "models"), ("preflight", "inference"),
+    ("preflight", "models"), ("preflight", "inference"), ("preflight", "engine"),
 }  # fmt: skip
 
 MODULES = sorted(PACKAGE.rglob("*.py"))

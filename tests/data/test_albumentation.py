@@ -117,7 +117,7 @@ def test_wrong_arguments_are_refused():
         make("HorizontalFlip", probability=0.5)
     with pytest.raises(ConfigError, match=r"RandomCrop.*'height'"):
         make("RandomCrop", width=5)
-    with pytest.raises(ConfigError, match=r"RandomCrop.*greater than or equal to 1"):
+    with pytest.raises(ConfigError, match=r"RandomCrop.*wanted at least 1, found"):
         make("RandomCrop", height=-1, width=5)
     with pytest.raises(ConfigError, match="invent classes"):
         make("Affine", mask_interpolation=1)

@@ -10,7 +10,7 @@ from toolkit.config.build import build_model, build_transforms
 from toolkit.config.load import parse_config
 from toolkit.config.sections import Config
 from toolkit.config.weights_path import weights_file
-from toolkit.data.classes import ClassTable
+from toolkit.data.classes import ClassTable, class_table
 from toolkit.errors import CheckpointError, ConfigError, Problem
 from toolkit.layers.pretrained import read_weights as read_any_weights
 from toolkit.models.transfer import Transfer, transfer
@@ -30,7 +30,8 @@ class Restored(NamedTuple):
 def restore(path: str | Path, overrides: Sequence[str] = ()) -> Restored:
     """Model and config from a weights file or run folder; `overrides` change the stored config.
 
-    Raises CheckpointError for a missing, damaged or foreign file, ConfigError for bad overrides.
+    Raises CheckpointError for a missing, damaged or foreign file, ConfigError for bad overrides, among them those that
+    make another model than the weights are of, or other classes.
     """
     file = weights_file(path)
     state, metadata = read_weights(file)
@@ -42,10 +43,33 @@ def restore(path: str | Path, overrides: Sequence[str] = ()) -> Restored:
     names = tuple(str(name) for name in metadata["classes"])
     palette = tuple((int(r), int(g), int(b)) for r, g, b in metadata.get("palette") or ())
     model = build_model(config, pretrained=False, classes=ClassTable(names, palette))
-    load_into(model, state, where=str(file), classes=names)
+    _refuse_other_classes(config, names, file)
+    try:
+        load_into(model, state, where=str(file), classes=names)
+    except CheckpointError as error:
+        raise _other_model(error, overrides) from error
     if config.data.val is not None:
         model.transforms = tuple(build_transforms(config, "val"))
     return Restored(model.eval(), config, file, metadata)
+
+
+def _refuse_other_classes(config: Config, names: Sequence[str], file: Path) -> None:
+    """What a class is called is the checkpoint's to say: a list laid over it would rename predictions silently."""
+    wanted = class_table(config.data.classes).names if config.data.classes is not None else tuple(names)
+    if wanted != tuple(names):
+        message = f"names {len(wanted)} classes ({', '.join(wanted)}), but {file} was trained on {len(names)} ({', '.join(names)})"
+        raise ConfigError(
+            Problem("data.classes", message, "leave it out, or train on those classes with model.init_from")
+        )
+
+
+def _other_model(error: CheckpointError, overrides: Sequence[str]) -> CheckpointError | ConfigError:
+    """A file that does not fit a model which the command line changed: that is the command line's fault."""
+    changed = [override for override in overrides if override.startswith("model.")]
+    if not changed:
+        return error
+    remedy = f"leave out {' '.join(changed)}: the checkpoint carries the model it belongs to"
+    return ConfigError(problem._replace(suggestion=remedy) for problem in error.problems)
 
 
 def load_model(path: str | Path) -> VisionModel:
