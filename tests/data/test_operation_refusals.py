@@ -20,7 +20,7 @@ def refused(name: str, **arguments: Any) -> list[Problem]:
     ("name", "arguments", "where", "words"),
     [
         ("HorizontalFlip", {"p": 2.0}, "p", "wanted at most 1.0, found 2.0"),
-        ("ElasticTransform", {"alpha": -1.0}, "alpha", "wanted at least 0, found -1.0"),
+        ("ElasticTransform", {"alpha": -1.0}, "alpha", "wanted at least 0.0, found -1.0"),
         (
             "ImageCompression",
             {"quality_range": (90, 200)},
