@@ -17,22 +17,45 @@ from toolkit.cli.options import config_argument, json_option, print_json
 )
 @click.option("--resume", is_flag=True, help="Continue in place: the run is the uninterrupted run, to the bit.")
 @click.option("--allow-changes", is_flag=True, help="With --resume: although the config is not the one it began with.")
+@click.option("--dry-run", is_flag=True, help="One step of everything, in a temporary folder; keeps nothing.")
+@click.option("--overfit-batch", is_flag=True, help="Train on one batch only: does the loss fall? Keeps nothing.")
+@click.option("--find-lr", is_flag=True, help="Try rising learning rates on a copy, show the curve, suggest one.")
+@click.option("--replay", type=click.Path(), help="Run a saved batch whose loss was not finite once more.")
 @json_option
 def command(
-    config: str, overrides: tuple[str, ...], run: str | None, resume: bool, allow_changes: bool, as_json: bool
-) -> None:
+    config: str, overrides: tuple[str, ...], run: str | None, resume: bool, allow_changes: bool, dry_run: bool,
+    overfit_batch: bool, find_lr: bool, replay: str | None, as_json: bool,
+) -> None:  # fmt: skip
     """Train a model, or continue a training.
 
     key=value arguments override the config: train.steps=100 data.batch_size=2
     """
+    from toolkit.config import aids as aids_module
     from toolkit.config.jobs import run_training
     from toolkit.config.load import load_config
-    from toolkit.engine.peers import is_first_process
 
     if allow_changes and not resume:
         raise click.UsageError(
             "--allow-changes goes with --resume: it lets the config differ from the one a run began with"
         )
-    result = run_training(load_config(config, overrides), run, resume=resume, allow_changes=allow_changes)
-    if as_json and is_first_process():
+    aids = {"--dry-run": dry_run, "--overfit-batch": overfit_batch, "--find-lr": find_lr, "--replay": replay}
+    chosen = [name for name, given in aids.items() if given]
+    if len(chosen) + resume > 1:
+        raise click.UsageError(f"{' and '.join([*chosen, *(['--resume'] if resume else [])])} do not go together")
+    if run is not None and chosen and not find_lr:
+        raise click.UsageError(f"--run does not go with {chosen[0]}, which keeps nothing")
+    checked = load_config(config, overrides)
+    if dry_run:
+        result = aids_module.dry_run(checked)
+    elif overfit_batch:
+        result = aids_module.overfit_batch(checked)
+    elif find_lr:
+        result = aids_module.find_lr(checked, run)
+    elif replay is not None:
+        result = aids_module.replay_batch(replay, overrides)
+    else:
+        result = run_training(checked, run, resume=resume, allow_changes=allow_changes)
+    if as_json:
         print_json(result)
+    if not result.get("ok", True):
+        click.get_current_context().exit(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import torch
@@ -68,17 +69,21 @@ class FiniteCheck:
                 self._stop("the loss is finite, but its gradient is not", values, origin)
 
     def _stop(self, what: str, values: Mapping[str, float], origin: Origin) -> NoReturn:
-        rank = self.fabric.global_rank
-        path = self.job.run.path / (NONFINITE_FILE if rank == 0 else f"rank{rank}_{NONFINITE_FILE}")
-        bad = BadBatch(
-            origin.step, origin.seed, dict(values), origin.batch, self.job.model.state_dict(), self.job.config_text
-        )
-        save_bad_batch(path, bad)
         shown = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
-        files = ", ".join(origin.batch.names)
-        message = f"{what} at step {origin.step}: {shown}; images of the batch: {files}; saved as {path}"
-        remedy = (
-            f"look where it begins with `toolkit train CONFIG --replay {path}`; "
-            "lower train.optimizer.lr, add train.warmup_steps or train.clip_norm"
-        )
+        message = f"{what} at step {origin.step}: {shown}; images of the batch: {', '.join(origin.batch.names)}"
+        remedy = "lower train.optimizer.lr, add train.warmup_steps or train.clip_norm"
+        if self.job.kept:
+            path = self._save(values, origin)
+            message = f"{message}; saved as {path}"
+            remedy = f"see where it begins with `toolkit train CONFIG --replay {path}`; {remedy}"
         raise UserError(Problem("train", message, remedy))
+
+    def _save(self, values: Mapping[str, float], origin: Origin) -> Path:
+        rank, model = self.fabric.global_rank, self.job.model
+        path = self.job.run.path / (NONFINITE_FILE if rank == 0 else f"rank{rank}_{NONFINITE_FILE}")
+        terms, classes = dict(values), list(model.classes)
+        save_bad_batch(
+            path,
+            BadBatch(origin.step, origin.seed, terms, origin.batch, model.state_dict(), self.job.config_text, classes),
+        )
+        return path

@@ -23,6 +23,7 @@ class Job:
     best_metric: the number that decides which weights are kept as best. step_images: images a step, of all processes.
     metadata: written into every weights file. statistics: the batches over which batch normalisation is recomputed at
     the end, the same in every process, or None. val_images: how many an evaluation looks at.
+    kept: whether the run folder stays when the work is over.
     """
 
     model: VisionModel
@@ -40,6 +41,7 @@ class Job:
     metadata: dict[str, Any] = field(default_factory=dict)
     statistics: Callable[[], Iterable[Batch]] | None = None
     val_images: int = 0
+    kept: bool = True
 
     def epoch(self, step: int) -> float:
         """Passes over the data after `step` updates, for reading only."""

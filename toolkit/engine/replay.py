@@ -24,7 +24,7 @@ _FORMAT = 1
 class BadBatch(NamedTuple):
     """Everything that made the numbers. seed: of the random stream of the step's batch. terms: what came out.
 
-    model: the state dict before the optimizer's step. config: resolved YAML.
+    model: the state dict before the optimizer's step. config: resolved YAML. classes: names, in the labels' order.
     """
 
     step: int
@@ -33,6 +33,7 @@ class BadBatch(NamedTuple):
     batch: Batch
     model: dict[str, Tensor]
     config: str
+    classes: list[str]
 
 
 class Replay(NamedTuple):

@@ -1,0 +1,209 @@
+"""Short works on a training config that train nothing to keep: dry run, one batch overfitted, learning rate, replay."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from toolkit.config.before_training import check_before_training
+from toolkit.config.build import build_model, build_transforms, with_changes
+from toolkit.config.job import build_job, evaluation
+from toolkit.config.load import parse_config
+from toolkit.config.plain import to_yaml
+from toolkit.config.restore import restore
+from toolkit.config.sections import Config
+from toolkit.config.start import Start, start
+from toolkit.contracts import Dataset
+from toolkit.data.classes import ClassTable, default_palette
+from toolkit.data.first_samples import FirstSamples
+from toolkit.data.loader import eval_loader
+from toolkit.engine.checkpoint import load_state
+from toolkit.engine.job import Job
+from toolkit.engine.log import RunLog
+from toolkit.engine.lr_finder import find_learning_rate
+from toolkit.engine.overfit import overfit
+from toolkit.engine.prepare import trained_module
+from toolkit.engine.process import leave, make_fabric
+from toolkit.engine.replay import load_bad_batch, replay
+from toolkit.engine.run_folder import RunFolder
+from toolkit.engine.train import train
+from toolkit.report.rate_figure import rate_lines, rate_picture
+
+OVERFIT_STEPS = 100
+
+
+def dry_run(config: Config, *, quiet: bool = False) -> dict[str, Any]:
+    """One step of everything: a training step, an evaluated batch, files saved, loaded, and a picture predicted.
+
+    In a temporary folder, of which nothing is left. Returns {"ok", "seconds", "loss", "metrics", "predicted"}; raises
+    UserError as the training would.
+    """
+    check_before_training(config)
+    began = time.monotonic()
+    short = with_changes(
+        config, steps=1, log_every=1, evaluate_every=None, save_every=None, loggers=[], patience=None,
+        warmup_steps=0, freeze_until={}, recompute_bn=min(config.train.recompute_bn, 1),
+    )  # fmt: skip
+    fabric, folder, log = _temporary(short, quiet)
+    try:
+        built = start(short)
+        job = _job(built, fabric, folder, log)
+        if job.evaluate is not None:
+            job.evaluate = _one_batch(built, fabric)
+        trained = train(fabric, job, short.train, None)
+        load_state(folder.state)
+        name = _predict_one(folder.last, built.datasets.get("val") or built.datasets["train"])
+        events = [json.loads(line) for line in folder.metrics.read_text(encoding="utf-8").splitlines()]
+    finally:
+        fabric.barrier()
+        if fabric.is_global_zero:
+            shutil.rmtree(folder.path, ignore_errors=True)
+    seconds = round(time.monotonic() - began, 1)
+    RunLog(None, None, shown=fabric.is_global_zero, quiet=quiet).line(
+        f"dry run    ok: one step, one evaluated batch, saved, loaded, {name} predicted, in {seconds} s; nothing is kept"
+    )
+    leave(fabric)
+    loss = next(event["loss"] for event in events if "loss" in event)
+    return {"ok": True, "seconds": seconds, "loss": loss, "metrics": trained.metrics, "predicted": name}
+
+
+def overfit_batch(config: Config, *, quiet: bool = False, steps: int | None = None) -> dict[str, Any]:
+    """Trains on the first batch only; returns {"ok", "steps", "first", "last", "losses", "images"}.
+
+    ok: whether the loss lost at least a tenth. steps: default 100, or `train.steps` when that is smaller. Writes nothing.
+    """
+    steps = steps or min(OVERFIT_STEPS, config.train.steps)
+    fabric, folder, log = _temporary(config, quiet)
+    try:
+        job = _job(start(config), fabric, folder, log)
+        result = overfit(fabric, job, config.train, steps)
+    finally:
+        fabric.barrier()
+        if fabric.is_global_zero:
+            shutil.rmtree(folder.path, ignore_errors=True)
+    job.log.line(f"batch      {', '.join(result.names)}")
+    for place in sorted({0, *range(9, steps, max(1, steps // 10)), steps - 1}):
+        job.log.line(f"step {place + 1:4d}  loss {result.losses[place]:.4f}")
+    share = 100 * result.last / result.first if result.first else 100.0
+    verdict = "falls: the model can learn this batch" if result.falls else (
+        "does not fall: look at the labels of this batch (toolkit check --preview), the learning rate and what is frozen"
+    )  # fmt: skip
+    job.log.line(
+        f"the loss went from {result.first:.4f} to {result.last:.4f} ({share:.0f} %) in {steps} steps; it {verdict}"
+    )
+    leave(fabric)
+    return {
+        "ok": result.falls, "steps": steps, "first": result.first, "last": result.last,
+        "losses": result.losses, "images": list(result.names),
+    }  # fmt: skip
+
+
+def find_lr(
+    config: Config, run: str | Path | None = None, *, quiet: bool = False, root: str = "runs", steps: int = 100
+) -> dict[str, Any]:
+    """A learning-rate range test on a throw-away copy; returns {"run", "suggestion", "rates", "losses", "smoothed"}.
+
+    run: a fresh folder for `learning_rates.json` and `learning_rates.png`; None makes `runs/NAME-find-lr`.
+    """
+    config = with_changes(config, steps=max(steps, config.train.steps))
+    fabric = make_fabric(config.train)
+    built = start(config)
+    base = Path(run) if run is not None else Path(root) / f"{config.name or 'run'}-find-lr"
+    path = str(RunFolder.fresh(base, exact=run is not None).path) if fabric.is_global_zero else None
+    folder = RunFolder(Path(fabric.broadcast(path)))
+    log = RunLog(None, None, shown=fabric.is_global_zero, quiet=quiet)
+    result = find_learning_rate(fabric, _job(built, fabric, folder, log), config.train, steps)
+    for line in rate_lines(result.rates, result.smoothed, result.suggestion):
+        log.line(line)
+    if fabric.is_global_zero:
+        numbers = [{"lr": lr, "loss": _plain(a), "smoothed": _plain(b)} for lr, a, b in zip(*result[:3], strict=True)]
+        folder.write_json(folder.path / "learning_rates.json", {"suggestion": result.suggestion, "curve": numbers})
+        picture = folder.path / "learning_rates.png"
+        rate_picture(result.rates, result.losses, result.smoothed, result.suggestion, picture)
+    if result.suggestion is None:
+        log.line("the loss did not fall at any rate: try --overfit-batch, which shows whether the model learns at all")
+    else:
+        optimizer, rate = config.train.optimizer.name, result.suggestion
+        log.line(f"suggestion train.optimizer.lr={rate:.2g} for {optimizer} ({folder.path / 'learning_rates.png'})")
+    leave(fabric)
+    return {"run": str(folder.path), **result._asdict()}
+
+
+def replay_batch(file: str | Path, overrides: Sequence[str] = (), *, quiet: bool = False) -> dict[str, Any]:
+    """The step of a saved batch once more; returns {"step", "saved", "terms", "module", "parameters", "gradients"}.
+
+    file: `nonfinite_batch.state` of a run folder, which carries the config; `overrides` change it. Needs no data.
+    """
+    bad = load_bad_batch(Path(file))
+    config = with_changes(
+        parse_config(bad.config, f"{file} (config)", overrides),
+        devices=1, nodes=1, compile=False, recompute="none", sync_bn=False,
+    )  # fmt: skip
+    fabric = make_fabric(config.train)
+    table = ClassTable(tuple(bad.classes), default_palette(len(bad.classes)))
+    model = build_model(config, pretrained=False, classes=table)
+    module = fabric.setup(trained_module(fabric, model, config.train))
+    result = replay(fabric, module, model, bad)
+    log = RunLog(None, None, quiet=quiet)
+    log.line(f"batch      of step {bad.step}: {', '.join(bad.batch.names)}")
+    log.line(f"saved      {_shown(bad.terms)}")
+    log.line(f"replayed   {_shown(result.terms)}")
+    if result.parameters:
+        log.line(f"weights    not finite already: {', '.join(result.parameters[:8])}")
+    if result.module:
+        log.line(f"first      output that is not finite: {result.module}")
+    elif result.gradients:
+        log.line(f"gradient   not finite: {', '.join(result.gradients[:8])}")
+    elif not result.finite:
+        log.line("first      no module's output: it is the loss itself")
+    else:
+        log.line("finite     this time: another precision or device, or other gradients of an accumulated step")
+    return {"step": bad.step, "saved": _finite(bad.terms), **result._asdict(), "terms": _finite(result.terms)}
+
+
+def _temporary(config: Config, quiet: bool) -> tuple[Any, RunFolder, RunLog]:
+    """A run folder that is thrown away, the same in all processes."""
+    fabric = make_fabric(config.train)
+    path = tempfile.mkdtemp(prefix="toolkit-") if fabric.is_global_zero else None
+    folder = RunFolder(Path(fabric.broadcast(path)))
+    return fabric, folder, RunLog(folder.metrics, None, shown=fabric.is_global_zero, quiet=quiet)
+
+
+def _job(built: Start, fabric: Any, folder: RunFolder, log: RunLog) -> Job:
+    job = build_job(built.config, fabric, built.model, built.datasets, folder, log, to_yaml(built.config))
+    job.kept = False
+    return job
+
+
+def _one_batch(built: Start, fabric: Any) -> Callable[..., Any]:
+    size = built.config.evaluate.batch_size or built.config.data.batch_size
+    samples = FirstSamples(built.datasets["val"], size * fabric.world_size)
+    return lambda stop: evaluation(built.config, fabric, built.model, samples, "val", stop)
+
+
+def _predict_one(weights: Path, dataset: Dataset) -> str:
+    """Loads a weights file as a user would, and predicts the first picture."""
+    restored = restore(weights)
+    split = "val" if restored.config.data.val is not None else "train"
+    transforms = [one for one in build_transforms(restored.config, split) if not (one.random or one.moves)]
+    batch = next(iter(eval_loader(FirstSamples(dataset, 1), transforms)))
+    restored.model.predict(batch._replace(truths=()))
+    return batch.names[0]
+
+
+def _shown(terms: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.6g}" for name, value in terms.items())
+
+
+def _finite(terms: dict[str, float]) -> dict[str, float | str]:
+    return {name: _plain(value) for name, value in terms.items()}
+
+
+def _plain(value: float) -> float | str:
+    """JSON has no word for inf and nan."""
+    return value if value - value == 0 else str(value)
