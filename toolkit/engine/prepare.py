@@ -5,30 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from toolkit.engine.checkpoint import TrainState
 from toolkit.engine.frozen_bn import freeze_batch_norms
 from toolkit.engine.job import Job
-from toolkit.engine.optimizer_state import restore_optimizer
+from toolkit.engine.loss_module import LossModule
 from toolkit.engine.parameters import group_lines, parameter_groups
+from toolkit.engine.restore_state import restore_state
 from toolkit.engine.settings import TrainSettings
-from toolkit.errors import Problem, UserError
+from toolkit.errors import ConfigError, Problem, UserError
+from toolkit.layers.recomputed import recompute
+from toolkit.layers.sync_batch_norm import sync_batch_norm
 from toolkit.models.vision_model import VisionModel
-from toolkit.models.weights import load_into
-from toolkit.samples import Batch
-
-
-class LossModule(nn.Module):
-    """What Fabric wraps: mixed precision reaches only a wrapped module's `forward`, so the loss has to be that."""
-
-    def __init__(self, model: VisionModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """The named loss terms of a batch."""
-        return self.model.loss(batch)
 
 
 def prepare(
@@ -38,20 +26,47 @@ def prepare(
 
     Raises UserError when nothing is trained.
     """
-    freeze_batch_norms(job.model, settings.frozen_bn)
+    module = trained_module(fabric, job.model, settings)
     optimizer = job.rule.build(_groups(job, settings))
     for line in group_lines(optimizer.param_groups) if len(optimizer.param_groups) > 1 else []:
         job.log.line(f"group      {line}")
     for group in optimizer.param_groups:
         group["base_lr"] = group["lr"]
-    job.model.train()
-    module, optimizer = fabric.setup(LossModule(job.model), optimizer)
+    module, optimizer = fabric.setup(module, optimizer)
     if state is not None:
-        load_into(job.model, state.model, where=job.run.state)
-        restore_optimizer(optimizer, state.optimizer, job.run.state)
-        if state.scaler:
-            fabric.strategy.precision.load_state_dict(state.scaler)
+        restore_state(fabric, job.model, optimizer, state, job.run.state)
+        _as_parameters_lie(optimizer)
     return module, optimizer
+
+
+def trained_module(fabric: Any, model: VisionModel, settings: TrainSettings) -> LossModule:
+    """The loss of a model, changed in place to what the settings ask of it: memory, batch statistics, what is frozen.
+
+    May be called again. Raises ConfigError for what cannot be done with it.
+    """
+    if settings.sync_bn and fabric.world_size > 1:
+        if settings.compile and fabric.device.type != "cuda":
+            message = "train.compile and train.sync_bn do not go together on CPUs"
+            raise ConfigError(Problem("train.compile", message, "leave one of them out"))
+        sync_batch_norm(model, fabric.device.type)
+    freeze_batch_norms(model, settings.frozen_bn)
+    if settings.recompute != "none" and not recompute(model, settings.recompute):
+        message = f"finds no {settings.recompute} of a convolution and a norm in this model"
+        other = "set recompute: blocks" if settings.recompute == "units" else "set recompute: none"
+        raise ConfigError(Problem("train.recompute", message, other))
+    if settings.channels_last:
+        model.to(memory_format=torch.channels_last)
+    model.train()
+    return LossModule(model, channels_last=settings.channels_last, compiled=settings.compile)
+
+
+def _as_parameters_lie(optimizer: Any) -> None:
+    """Moments in the memory order of their parameters, which fused optimizers take for granted: a file may have another."""
+    for parameter, moments in getattr(optimizer, "optimizer", optimizer).state.items():
+        for name, value in moments.items():
+            dense = isinstance(value, torch.Tensor) and value.shape == parameter.shape
+            if dense and value.stride() != parameter.stride():
+                moments[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _groups(job: Job, settings: TrainSettings) -> list[dict[str, Any]]:

@@ -110,9 +110,13 @@ class VisionModel(nn.Module):
 
     def for_loss(self, batch: Batch) -> tuple[FeaturePyramid, Batch]:
         """What the head's loss looks at: the pyramid, and the batch at a legal size. Raises as `forward`."""
+        batch = self.legal(batch)
+        return self.pyramid(batch.images), batch
+
+    def legal(self, batch: Batch) -> Batch:
+        """The batch at a size the parts can take: padded, with labels that do not count, or refused."""
         images = self._legal(batch.images)
-        size = (images.shape[-2], images.shape[-1])
-        return self.pyramid(images), pad_targets(batch, size)._replace(images=images)
+        return pad_targets(batch, (images.shape[-2], images.shape[-1]))._replace(images=images)
 
     @torch.inference_mode()
     def predict(self, batch: Batch) -> list[Prediction]:
