@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
+
+import torch
 
 from toolkit.config.build import build_optimizer_rule
 from toolkit.config.load import parse_config
@@ -10,8 +13,11 @@ from toolkit.config.sections import Config
 from toolkit.contracts import Dataset
 from toolkit.data.skipped import skipped_text, skips_of
 from toolkit.engine.checkpoint import TrainState
+from toolkit.engine.cores import crowding, load_average, usable_cores
 from toolkit.engine.log import RunLog
+from toolkit.engine.prepare import trained_groups
 from toolkit.engine.run_folder import RunFolder
+from toolkit.engine.settings import TrainSettings
 from toolkit.models.transfer import Transfer
 from toolkit.models.vision_model import VisionModel
 
@@ -22,24 +28,93 @@ def introduce(
 ) -> None:  # fmt: skip
     """One screen that says what is about to happen."""
     settings = config.train
-    count = sum(parameter.numel() for parameter in model.parameters())
     images = ", ".join(f"{len(dataset)} {split}" for split, dataset in datasets.items())
-    steps = f"{settings.steps} steps of {config.data.batch_size * settings.accumulate} images"
-    epochs = settings.steps * config.data.batch_size * settings.accumulate / max(len(datasets["train"]), 1)
+    classes = ", ".join(model.classes[:12]) + (", ..." if len(model.classes) > 12 else "")
     log.line(f"run        {folder.path}" + (f"  (continues at step {state.step})" if state else ""))
-    log.line(f"data       {images}; {len(model.classes)} classes: {', '.join(model.classes[:12])}")
+    log.line(f"data       {images}; {len(model.classes)} classes: {classes}")
     for split, dataset in datasets.items():
         if skips_of(dataset):
             log.line(f"skipped    {split}: {skipped_text(dataset)}")
-    parts = [config.model.backbone.name, config.model.neck.name if config.model.neck else "-", config.model.head.name]
-    log.line(f"model      {' -> '.join(parts)}; {count:,} parameters")
+    log.line(f"model      {_model(config, model)}")
+    log.line(f"training   {_amount(config, len(datasets['train']), fabric.world_size)}")
+    log.line(f"rate       {_rate(config)}")
+    if "val" in datasets and config.evaluate.evaluators:
+        log.line(f"evaluate   {_evaluations(config, len(datasets['val']))}")
+    aids = _aids(settings)
+    if aids:
+        log.line(f"aids       {', '.join(aids)}")
+    threads, cores = torch.get_num_threads(), usable_cores()
     log.line(
-        f"training   {steps} ({epochs:.1f} epochs); {settings.optimizer.name}, lr {build_optimizer_rule(config).lr:g}"
+        f"device     {_device(fabric)}, {settings.precision}; {threads} thread(s), {config.data.workers} loader "
+        f"worker(s), {cores} core(s)"
     )
-    log.line(f"device     {fabric.device} x {fabric.world_size}, {settings.precision}, {config.data.workers} workers")
     was = parse_config(state.config, str(folder.config)).train.steps if state else settings.steps
     if was != settings.steps:
         log.line(f"note       train.steps was {was}: the schedule goes on by the new number")
+    local = max(1, fabric.world_size // max(settings.nodes, 1))
+    for note in crowding(threads, local, config.data.workers, cores, load_average(), os.cpu_count() or 1):
+        log.line(f"note       {note}")
+    if settings.ema_decay is not None and settings.steps * (1 - settings.ema_decay) < 3:
+        steps = round(1 / (1 - settings.ema_decay))
+        log.line(f"note       ema_decay {settings.ema_decay:g} averages about {steps} steps: too many for this run")
+
+
+def _model(config: Config, model: VisionModel) -> str:
+    """Parts, and how many numbers are trained; what is not, by the names of the config."""
+    settings, section = config.train, config.model
+    parts = [section.backbone.name, *([section.neck.name] if section.neck else []), section.head.name]
+    trained_groups(model, build_optimizer_rule(config).lr, settings)
+    every = list(model.parameters())
+    trained = sum(parameter.numel() for parameter in every if parameter.requires_grad)
+    text = f"{' -> '.join(parts)}; {sum(parameter.numel() for parameter in every):,} parameters, {trained:,} trained"
+    frozen = [*settings.frozen, *(["backbone"] if settings.backbone_lr_factor == 0 else [])]
+    late = [f"{part} until step {step}" for part, step in settings.freeze_until.items()]
+    norms = [f"batch norms of {part}" for part in settings.frozen_bn]
+    return text + (f"; frozen: {', '.join([*frozen, *late, *norms])}" if frozen or late or norms else "")
+
+
+def _amount(config: Config, images: int, processes: int) -> str:
+    settings, batch = config.train, config.data.batch_size
+    effective = batch * settings.accumulate
+    made_of = [f"batch {batch}"] + ([f"accumulate {settings.accumulate}"] if settings.accumulate > 1 else [])
+    shared = f", {processes} processes" if processes > 1 else ""
+    epochs = settings.steps * effective / max(images, 1)
+    return f"{settings.steps} steps of {effective} images ({' x '.join(made_of)}{shared}) = {epochs:.1f} epochs"
+
+
+def _rate(config: Config) -> str:
+    settings = config.train
+    schedule = settings.schedule.name if settings.schedule is not None else "constant"
+    warm_up = f", warm-up {settings.warmup_steps} steps" if settings.warmup_steps else ""
+    return f"{settings.optimizer.name}, lr {build_optimizer_rule(config).lr:g}, {schedule}{warm_up}"
+
+
+def _evaluations(config: Config, images: int) -> str:
+    every = config.train.evaluate_every
+    when = f"every {every} steps and at the end" if every else "at the end"
+    return f"{when}, on {images} images: {', '.join(part.name for part in config.evaluate.evaluators)}"
+
+
+def _aids(settings: TrainSettings) -> list[str]:
+    """What is switched on beside plain training."""
+    words = {
+        "ema_decay": settings.ema_decay and f"averaged weights ({settings.ema_decay:g})",
+        "patience": settings.patience and f"early stop after {settings.patience} evaluations",
+        "clip_norm": settings.clip_norm and f"gradients clipped at {settings.clip_norm:g}",
+        "recompute_bn": settings.recompute_bn and f"batch statistics of {settings.recompute_bn} batches at the end",
+        "compile": settings.compile and "compiled",
+        "recompute": settings.recompute != "none" and f"{settings.recompute} recomputed in backward",
+        "channels_last": settings.channels_last and "channels last",
+        "sync_bn": settings.sync_bn and "synchronised batch norm",
+        "deterministic": settings.deterministic and "deterministic",
+        "loggers": settings.loggers and f"also sent to {' and '.join(settings.loggers)}",
+    }
+    return [str(text) for text in words.values() if text]
+
+
+def _device(fabric: Any) -> str:
+    name = torch.cuda.get_device_name(fabric.device) if fabric.device.type == "cuda" else str(fabric.device)
+    return f"{name} x {fabric.world_size}"
 
 
 def say_start(log: RunLog, config: Config, taken: Transfer | None, weights: list[list[float]]) -> None:

@@ -27,7 +27,7 @@ def prepare(
     Raises UserError when nothing is trained.
     """
     module = trained_module(fabric, job.model, settings)
-    optimizer = job.rule.build(_groups(job, settings))
+    optimizer = job.rule.build(trained_groups(job.model, job.rule.lr, settings))
     for line in group_lines(optimizer.param_groups) if len(optimizer.param_groups) > 1 else []:
         job.log.line(f"group      {line}")
     for group in optimizer.param_groups:
@@ -69,10 +69,14 @@ def _as_parameters_lie(optimizer: Any) -> None:
                 moments[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
-def _groups(job: Job, settings: TrainSettings) -> list[dict[str, Any]]:
+def trained_groups(model: VisionModel, lr: float, settings: TrainSettings) -> list[dict[str, Any]]:
+    """Parameter groups as the settings ask for; parameters that are not trained need no gradient from here on.
+
+    Raises UserError when nothing is trained.
+    """
     groups = parameter_groups(
-        job.model,
-        job.rule.lr,
+        model,
+        lr,
         backbone_lr_factor=settings.backbone_lr_factor,
         decay_norm_and_bias=settings.decay_norm_and_bias,
         bias_lr_factor=settings.bias_lr_factor,

@@ -1,0 +1,56 @@
+"""How many processor cores this process may use, and whether others are already using them."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+_BUSY = 0.9
+"""Share of the machine's cores that others may keep busy before it is worth a word."""
+
+
+def usable_cores(root: Path = Path("/sys/fs/cgroup")) -> int:
+    """Cores of the machine, less those this process may not run on (affinity) or may not use up (a container's quota)."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _quota(root)
+    return max(1, min(there, math.ceil(quota))) if quota is not None else there
+
+
+def _quota(root: Path) -> float | None:
+    """Cores a control group may use at a time, version 2 (cpu.max) or 1; None without a limit."""
+    try:
+        if (root / "cpu.max").exists():
+            limit, period = (root / "cpu.max").read_text(encoding="ascii").split()
+        else:
+            limit = (root / "cpu/cpu.cfs_quota_us").read_text(encoding="ascii").strip()
+            period = (root / "cpu/cpu.cfs_period_us").read_text(encoding="ascii").strip()
+        return int(limit) / int(period) if limit not in ("max", "-1") else None
+    except (OSError, ValueError):
+        return None
+
+
+def crowding(threads: int, processes: int, workers: int, cores: int, load: float, machine: int) -> list[str]:
+    """Sentences about cores that are asked for too often; none when all is well.
+
+    threads: of each of `processes` training processes on this machine. workers: loader processes of each. cores: that
+    may be used. load: processes that ran or waited during the last minute, on the whole machine of `machine` cores.
+    """
+    found = []
+    if threads * processes > cores:
+        asked = f"{threads * processes} threads" + (f" ({processes} processes of {threads})" if processes > 1 else "")
+        found.append(f"{asked} share {cores} core(s): set train.threads to {max(1, cores // processes)}")
+    if workers * processes > cores:
+        found.append(f"{workers * processes} loader processes share {cores} core(s): lower data.workers")
+    if load > _BUSY * machine:
+        others = f"other work keeps the machine busy (load {load:.1f} on {machine} core(s))"
+        found.append(f"{others}: steps may take several times as long")
+    return found
+
+
+def load_average() -> float:
+    """Of the last minute; 0 where the system does not tell."""
+    try:
+        return os.getloadavg()[0]
+    except (AttributeError, OSError):
+        return 0.0
