@@ -20,6 +20,7 @@ from toolkit.data.classes import ClassTable, class_table, default_palette
 from toolkit.data.computed_weights import ComputedWeights
 from toolkit.data.sampling import ClassBalanced, Draws, RepeatFactors, repeat_factors
 from toolkit.errors import ConfigError, DataError, PartsError, Problem, UserError
+from toolkit.layers.downloads import NeedsDownloadError
 from toolkit.losses.class_weights import is_computed
 from toolkit.models.vision_model import VisionModel
 
@@ -43,8 +44,18 @@ def build_part(part: PartSpec, *, pretrained: bool = True, **context: Any) -> An
         return part.cls(**arguments)
     except UserError as error:
         raise _located(error, part) from error
-    except (ValueError, TypeError) as error:
-        raise ConfigError(Problem(dotted(part.path), f"'{part.name}' refuses its arguments: {error}")) from error
+    except Exception as error:  # arguments of the right types may still be too large, too many, or contradict
+        raise ConfigError(
+            Problem(dotted(part.path), f"'{part.name}' refuses its arguments: {_reason(error)}")
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """One line of it. torch adds where in its own code an error came from."""
+    text = str(error).split("\n")[0].strip()
+    return (
+        text if isinstance(error, (ValueError, TypeError, RuntimeError)) and text else f"{type(error).__name__} {text}"
+    )
 
 
 def _is_filled(name: str, value: Any) -> bool:
@@ -70,7 +81,7 @@ def _located(error: UserError, part: PartSpec) -> UserError:
         if problem.where in known:
             where = f"{prefix}.{problem.where}"
         problems.append(Problem(where, problem.message, problem.suggestion))
-    kind = type(error) if type(error) in (ConfigError, DataError, PartsError) else UserError
+    kind = type(error) if type(error) in (ConfigError, DataError, PartsError, NeedsDownloadError) else UserError
     located = kind(problems)
     located.exit_code = error.exit_code
     return located

@@ -8,7 +8,7 @@ a whole number a float; text never becomes a number). Nothing here needs torch.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from difflib import get_close_matches
 from functools import cache
@@ -32,6 +32,7 @@ from toolkit.config.source import Path_, Source, dotted
 from toolkit.errors import ConfigError, Problem, did_you_mean
 
 _FAILED: Any = object()
+_LARGEST = (1 << 63) - 1  # what tensors, arrays and files can hold
 
 
 @cache
@@ -174,6 +175,9 @@ class Checker:
         adapter = _adapter_for(annotation)
         if adapter is None:
             return self._add(path, f"cannot be written in a config (it is {describe_type(annotation)})", "remove it")
+        large = next((number for number in _numbers(value) if abs(number) > _LARGEST), None)
+        if large is not None:
+            return self._add(path, f"wanted {describe_type(annotation)}, found {_shown(large)}", "at most 2^63 - 1")
         try:
             return adapter.validate_json(json.dumps(_json_keys(value)), strict=True)
         except ValidationError as error:
@@ -198,6 +202,14 @@ class Checker:
     def _add(self, path: Path_, message: str, suggestion: str = "") -> Any:
         self.problems.append(Problem(self.source.where(path), message, suggestion))
         return _FAILED
+
+
+def _numbers(value: Any) -> Iterator[int]:
+    """Whole numbers anywhere in a value."""
+    if type(value) is int:
+        yield value
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _numbers(item)
 
 
 def _json_keys(value: Any) -> Any:

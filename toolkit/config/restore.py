@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from torch import Tensor
+
+from toolkit.analysis.blank import blank
 from toolkit.config.build import build_model, build_transforms
 from toolkit.config.load import parse_config
 from toolkit.config.sections import Config
 from toolkit.config.weights_path import weights_file
 from toolkit.data.classes import ClassTable, class_table
-from toolkit.errors import CheckpointError, ConfigError, Problem
+from toolkit.errors import CheckpointError, ConfigError, Problem, UserError
 from toolkit.layers.pretrained import read_weights as read_any_weights
 from toolkit.models.transfer import Transfer, transfer
 from toolkit.models.vision_model import VisionModel
-from toolkit.models.weights import load_into, read_weights
+from toolkit.models.weights import load_into, read_weights, refuse_misfit
 
 
 class Restored(NamedTuple):
@@ -40,17 +44,50 @@ def restore(path: str | Path, overrides: Sequence[str] = ()) -> Restored:
         message = "holds weights but no config: it was not written by this toolkit's training"
         raise CheckpointError(Problem(str(file), message, "use it as model.init_from of a config"))
     config = parse_config(text, f"{file} (config)", overrides)
-    names = tuple(str(name) for name in metadata["classes"])
-    palette = tuple((int(r), int(g), int(b)) for r, g, b in metadata.get("palette") or ())
-    model = build_model(config, pretrained=False, classes=ClassTable(names, palette))
-    _refuse_other_classes(config, names, file)
+    table = _stored_table(metadata, file)
+    _refuse_other_classes(config, table.names, file)
     try:
-        load_into(model, state, where=str(file), classes=names)
+        model = _filled_model(config, table, state, file)
+        if config.data.val is not None:
+            model.transforms = tuple(build_transforms(config, "val"))
     except CheckpointError as error:
         raise _other_model(error, overrides) from error
-    if config.data.val is not None:
-        model.transforms = tuple(build_transforms(config, "val"))
+    except UserError as error:  # not the command line's fault: name the file
+        raise error if overrides else CheckpointError(_in_file(problem, file) for problem in error.problems) from error
     return Restored(model.eval(), config, file, metadata)
+
+
+def _stored_table(metadata: Mapping[str, Any], file: Path) -> ClassTable:
+    """Classes and palette of a file's metadata. Raises CheckpointError for anything else than names and colours."""
+    names, palette = metadata["classes"], metadata.get("palette") or []
+    is_named = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    is_painted = isinstance(palette, list) and all(
+        isinstance(color, list) and len(color) == 3 and all(type(part) is int and 0 <= part <= 255 for part in color)
+        for color in palette
+    )
+    if not is_named or not is_painted or len(palette) not in (0, len(names)):
+        message = "is damaged: its metadata should hold the classes' names and a colour for each"
+        raise CheckpointError(Problem(str(file), message))
+    return ClassTable(tuple(names), tuple((r, g, b) for r, g, b in palette))
+
+
+def _filled_model(config: Config, table: ClassTable, state: Mapping[str, Tensor], file: Path) -> VisionModel:
+    """The model with the file's weights. What the config describes is compared with the tensors before it is built.
+
+    So a file that asks for a model of a terabyte is refused and not tried.
+    """
+    outline: VisionModel | None = None
+    with suppress(UserError), blank():  # somebody's own part may need numbers; building it says what is wrong with it
+        outline = build_model(config, pretrained=False, classes=table)
+    if outline is not None:
+        refuse_misfit(outline, state, where=str(file), classes=table.names)
+    model = build_model(config, pretrained=False, classes=table)
+    load_into(model, state, where=str(file), classes=table.names)
+    return model
+
+
+def _in_file(problem: Problem, file: Path) -> Problem:
+    return problem._replace(where=f"{file} (config)  {problem.where}".rstrip())
 
 
 def _refuse_other_classes(config: Config, names: Sequence[str], file: Path) -> None:

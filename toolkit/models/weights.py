@@ -95,7 +95,8 @@ def read_weights(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     metadata = {name: _parsed(text) for name, text in texts.items()}
     aliases = metadata.pop(_ALIASES, None)
     if isinstance(aliases, dict):
-        state.update({name: state[stored] for name, stored in aliases.items() if stored in state})
+        known = {name: stored for name, stored in aliases.items() if isinstance(stored, str) and stored in state}
+        state.update({name: state[stored] for name, stored in known.items()})
     return state, metadata
 
 
@@ -119,6 +120,19 @@ def load_into(
     taken, and only a file of which nothing fits is an error. where: the file, and classes: the classes of the model
     that wrote it, for the message (the model's own are its attribute `classes`).
     """
+    report = refuse_misfit(model, state, strict, where, classes)
+    model.load_state_dict({name: state[name] for name in report.loaded}, strict=False)
+    return report
+
+
+def refuse_misfit(
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    strict: bool = True,
+    where: Path | str = "",
+    classes: Sequence[str] = (),
+) -> LoadReport:
+    """What `load_into` would do, or its CheckpointError; nothing is copied, so the model may be a blank one."""
     own = model.state_dict()
     mismatched = tuple(name for name in own if name in state and state[name].shape != own[name].shape)
     report = LoadReport(
@@ -129,7 +143,6 @@ def load_into(
     )
     if (strict and not report.complete) or (own and not report.loaded):
         raise CheckpointError(_problems(report, own, state, str(where), classes, getattr(model, "classes", ())))
-    model.load_state_dict({name: state[name] for name in report.loaded}, strict=False)
     return report
 
 
