@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import click
 
+from toolkit.cli.defect import defect
 from toolkit.cli.options import print_json
 from toolkit.errors import ConfigError, Problem, UserError, did_you_mean
 from toolkit.version import __version__
@@ -80,7 +81,8 @@ def run(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         usage = _usage_error(error)
         error.show()
-        print(*(problem.suggestion for problem in usage.problems if problem.suggestion), file=sys.stderr)  # noqa: T201
+        for problem in usage.problems:
+            print(end=f"{problem.suggestion}\n" if problem.suggestion else "", file=sys.stderr)  # noqa: T201
         return report(usage, wants_json=wants_json, said=True)
     except UserError as error:
         if os.environ.get("TOOLKIT_DEBUG"):
@@ -144,13 +146,24 @@ def _known(error: Exception) -> UserError | None:
         return UserError(
             Problem("install", message, "reinstall both together: pip install --force-reinstall torch torchvision")
         )
-    if type(error).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator: can't allocate memory" in text:
+    if (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "DefaultCPUAllocator: can't allocate memory" in text
+    ):
         remedy = "lower data.batch_size (and raise train.accumulate), use smaller crops or train.precision=bf16-mixed"
-        return UserError(Problem("memory", text.splitlines()[0], remedy))
+        return UserError(Problem("memory", text.split("\n")[0] or "there is not enough", remedy))
     return None
 
 
 def main() -> None:
-    """The entry point."""
+    """The entry point. What `run` lets through is a defect: told in one message, its traceback kept in a file."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-    sys.exit(run(sys.argv[1:]))
+    arguments = sys.argv[1:]
+    try:
+        code = run(arguments)
+    except Exception as error:
+        if os.environ.get("TOOLKIT_DEBUG"):
+            raise
+        code = report(defect(error), wants_json="--json" in arguments)
+    sys.exit(code)
