@@ -11,6 +11,7 @@ from torch import Tensor
 from toolkit.bounds import NonEmptyStr, PositiveInt
 from toolkit.contracts import BACKBONES, Backbone, FeaturePyramid, PixelStats, PyramidSpec, SizeRule
 from toolkit.errors import CheckpointError, ConfigError, Problem, did_you_mean
+from toolkit.layers.downloads import refuse_download
 from toolkit.layers.stats import stats_for_channels
 
 
@@ -66,6 +67,8 @@ def _create(encoder: str, weights: str | None, depth: int, in_channels: int, out
     if weights is not None and encoder in encoders and weights not in known:
         message = f"encoder '{encoder}' has no weights '{weights}'"
         raise ConfigError(Problem("weights", message, did_you_mean(weights, known)))
+    if weights is not None:
+        refuse_download("weights", f"the weights '{weights}' of '{encoder}'")
     device = torch.get_default_device()
     try:
         with torch.device("cpu"):  # some encoders compute with tensors while they are built: not on the meta device

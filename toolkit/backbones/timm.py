@@ -11,6 +11,7 @@ from torch import Tensor
 from toolkit.bounds import NonEmptyStr, PositiveInt
 from toolkit.contracts import BACKBONES, Backbone, FeaturePyramid, PixelStats, PyramidSpec, SizeRule
 from toolkit.errors import CheckpointError, ConfigError, Problem, did_you_mean, no_such
+from toolkit.layers.downloads import refuse_download
 from toolkit.layers.stats import stats_for_channels
 
 
@@ -96,6 +97,8 @@ def _create(model: str, pretrained: bool, options: dict[str, Any]) -> tuple[Any,
     fixed = bool(config is not None and config.fixed_input_size)
     if fixed:
         options["dynamic_img_size"] = True
+    if pretrained and "pretrained_cfg_overlay" not in options:
+        refuse_download("pretrained", f"timm's weights of '{model}'")
     device = torch.get_default_device()
     try:
         with torch.device("cpu"):  # some nets compute with tensors while they are built: not on the meta device

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from toolkit.config.build import aspect_groups_of, build_transforms
+from toolkit.config.build import aspect_groups_of, build_transforms, draws_of
 from toolkit.config.check_sheet import write_check_page
 from toolkit.config.gate import Gate
 from toolkit.config.sections import Config
@@ -93,6 +93,7 @@ def _preview(gate: Gate, folder: Path) -> None:
             0,
             -(-_TRAIN_SAMPLES // size),
             groups=aspect_groups_of(gate.config, train),
+            draws=draws_of(gate.config, train),
         )
         headline = f"training, the first batches of {size} (seed {seed})"
         written += write_preview(loader, gate.table, folder, "train", headline, _TRAIN_SAMPLES, gate.rule)

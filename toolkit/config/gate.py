@@ -24,6 +24,7 @@ from toolkit.config.build import (
     build_whole,
     class_lists_differ,
     classes_of,
+    draws_of,
     identity_of_split,
     with_class_weights,
 )
@@ -36,6 +37,7 @@ from toolkit.data.classes import ClassTable
 from toolkit.data.transforms import refuse_for_evaluation
 from toolkit.errors import ConfigError, UserError
 from toolkit.heads.rcnn import RcnnHead
+from toolkit.layers.downloads import NeedsDownloadError, without_downloads
 from toolkit.models.vision_model import VisionModel
 from toolkit.preflight.anchor_checks import check_anchors
 from toolkit.preflight.anchor_recall import layout_of
@@ -197,7 +199,7 @@ class Gate:
         train = self.datasets["train"]
         config = report.attempt("class_weights", with_class_weights, config, train) or config
         torch.manual_seed(config.seed)
-        model = report.attempt("parts", build_model, config, pretrained=False, classes=self.table)
+        model = report.attempt("weights", self._with_weights, config)
         if model is None:
             return
         taken = report.attempt("init_from", initialise, model, config)
@@ -207,8 +209,18 @@ class Gate:
         groups = aspect_groups_of(config, train)
         report.attempt(
             "first_batch", try_batch, report, model, train, self.transforms["train"], self.batch_size, config.seed,
-            groups, macs,
+            groups, draws_of(config, train), macs,
         )  # fmt: skip
+
+    def _with_weights(self, config: Config) -> VisionModel:
+        """The model with the weights it will start with, unless they have to be fetched first, which is said."""
+        if config.model.init_from is None:
+            try:
+                with without_downloads():
+                    return build_model(config, classes=self.table)
+            except NeedsDownloadError as error:
+                self.report.facts.append(f"start   {error.problems[0]}")
+        return build_model(config, pretrained=False, classes=self.table)
 
     @property
     def processes(self) -> int:

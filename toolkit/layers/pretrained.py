@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.errors import CheckpointError, ConfigError, Problem, did_you_mean, no_such
+from toolkit.layers.downloads import refuse_download
 
 FILE_ENDINGS = (".safetensors", ".pth", ".pt")
 
@@ -100,6 +101,8 @@ def _read_file(path: Path) -> dict[str, Tensor]:
 
 
 def _download(entry: Any) -> dict[str, Tensor]:
+    if not (Path(torch.hub.get_dir()) / "checkpoints" / entry.url.rpartition("/")[2]).is_file():
+        refuse_download("weights", f"the weights {entry} ({entry.url})")
     try:
         return dict(entry.get_state_dict(progress=False, check_hash=True))
     except (OSError, RuntimeError, EOFError) as error:

@@ -12,6 +12,7 @@ import torch
 from toolkit.contracts import Dataset, SizeRule, Transform
 from toolkit.data.augment import resized
 from toolkit.data.loader import train_loader
+from toolkit.data.sampling import Draws
 from toolkit.errors import DataError, Problem
 from toolkit.models.vision_model import VisionModel
 from toolkit.preflight.report import Report
@@ -67,18 +68,19 @@ def try_batch(
     batch_size: int,
     seed: int,
     groups: np.ndarray | None = None,
+    draws: Draws | None = None,
     macs: float = 0.0,
 ) -> None:
     """The first training batch forward and backward, or part of it where all of it would take too long, and says so.
 
-    macs: multiply-accumulates of an image. Raises DataError when a term of the loss or a gradient is not finite, and
+    groups, draws: as `train_loader` takes them. macs: multiply-accumulates of an image. Raises DataError when a term of the loss or a gradient is not finite, and
     whatever UserError reading, augmenting and the parts raise.
     """
     extent = affordable(batch_size, macs)
     if extent.scale < 1:
         least = 2 * max(model.backbone.spec.strides)
         transforms = [*transforms, Shrink(extent.scale, model.spec.sizes, least)]
-    loader = train_loader(dataset, transforms, extent.images, seed, 0, 1, groups=groups)
+    loader = train_loader(dataset, transforms, extent.images, seed, 0, 1, groups=groups, draws=draws)
     batch: Batch = next(iter(loader))
     torch.manual_seed(seed)
     losses = model.train().loss(batch)
