@@ -87,7 +87,14 @@ def test_few_pictures_however_many_files(tmp_path: Path) -> None:
     file = str(picture(tmp_path / "a.jpg"))
     report = Report()
     for number in range(30):
-        report.add(Finding("kind", Problem("", f"fault {number}"), number=500, files=(file,) * 500))
+        report.add(
+            Finding(
+                "kind",
+                Problem("", f"fault {number}"),
+                number=500,
+                files=(file,) * 500,
+            )
+        )
     html = check_page(report, "many")
     page = read_page(html)
     assert len(page.named("img")) == 72
@@ -142,3 +149,64 @@ def test_what_a_broken_off_jpeg_still_holds_is_shown(tmp_path: Path) -> None:
     assert cut.shape == full.shape
     assert np.abs(cut[:60] - full[:60]).mean() < 12
     assert np.abs(cut[-40:] - full[-40:]).mean() > 30
+
+
+def test_statistics_of_the_data_are_drawn() -> None:
+    classes = {
+        "sky": {"images": 10, "pixels": 7500},
+        "road": {"images": 8, "pixels": 2499},
+        "pole": {"images": 1, "pixels": 1},
+    }
+    boxes = {"number": 60, "empty_images": 3, "small": 10, "medium": 20, "large": 30, "per_image": [0.0, 4.0, 9.0],
+             "width": [3.0, 40.5, 200.0], "height": [3.0, 40.0, 200.0], "aspect": [0.5, 1.0, 2.0]}  # fmt: skip
+    statistics = {
+        "train": {
+            "images": 12, "faulty": 0, "classes": classes, "ignored_pixels": 10000, "boxes": boxes,
+            "median_frequency_weights": [0.3333, 1.0, 777.0], "pixel_mean": [0.1, 0.2, 0.3], "pixel_std": [0.4, 0.5, 0.6],
+        },
+        "val": {"images": 0, "faulty": 0, "classes": {name: {"images": 0} for name in classes}},
+    }  # fmt: skip
+    report = Report(statistics={"data": statistics, "other": 3})
+    html = check_page(report, "x", ["sky", "road", "pole"], [(1, 2, 3), (4, 5, 6), (7, 8, 9)])
+    page = read_page(html)
+    for words in ("75 % · 10 img · w 0.333", "25 % · 8 img · w 1", "0.01 % · 1 img · w 777", "50 % of all pixels are ignored",
+                  "60 boxes; 3 images without", "40.5", "0.2000", "0.6000", "medium, below 96×96: 20"):  # fmt: skip
+        assert words in page.text, words
+    assert html.count("rgb(4,5,6)") == 2
+    assert "rgb(7,8,9)" in html
+
+
+def marked_red(html: str) -> np.ndarray:
+    """Where the only picture of a page is marked."""
+    (picture_,) = read_page(html).named("img")
+    red, green, blue = (decoded(picture_["src"])[:, :, channel].astype(int) for channel in range(3))
+    return (red > 180) & (green < 110) & (blue < 110)
+
+
+def test_a_box_that_cannot_be_used_is_drawn_from_its_message(tmp_path: Path) -> None:
+    Image.fromarray(np.full((240, 240, 3), 120, np.uint8)).save(tmp_path / "a.png")
+    report = Report()
+    message = "box [200, 40, 60, 180] is -140 wide"
+    report.add(Finding("boxes_without_area", Problem("a.xml", message), files=(str(tmp_path / "a.png"),)))
+    rows, columns = np.nonzero(marked_red(check_page(report, "x", marks=lambda path: ())))
+    assert (np.abs(np.array([columns.min(), rows.min(), columns.max(), rows.max()]) - (60, 40, 200, 180)) <= 4).all()
+
+
+def test_only_the_boxes_of_the_message_are_red(tmp_path: Path) -> None:
+    Image.fromarray(np.full((240, 240, 3), 120, np.uint8)).save(tmp_path / "a.png")
+    marks = [Mark((10, 10, 60, 60), "a"), Mark((100.2, 99.9, 200, 200), "b")]
+    report = Report()
+    problem = Problem("data.train", "1 box is odd: a.png b [100, 100, 200, 200]")
+    report.add(Finding("tiny_box", problem, "warning", files=(str(tmp_path / "a.png"),)))
+    red = marked_red(check_page(report, "x", marks=lambda path: marks))
+    assert not red[:80].any()
+    assert red[95:205, 95:205].sum() > 300
+
+
+def test_annotation_files_are_listed_not_pictured(tmp_path: Path) -> None:
+    report = Report()
+    report.add(Finding("unlisted_label", Problem("", "2 stray files"), files=("/data/a.xml", "/data/b.txt")))
+    page = read_page(check_page(report, "x"))
+    assert "2 files" in page.text
+    assert "/data/a.xml" in page.words
+    assert not [attributes for attributes in page.named("div") if attributes.get("class") == "broken"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from toolkit.data.classes import Color
 from toolkit.preflight.report import Finding, Report
@@ -12,6 +14,12 @@ from toolkit.report.data_blocks import data_blocks
 from toolkit.report.page import render
 from toolkit.report.thumbnails import Mark, Thumbnail, thumbnail
 
+_NUMBER = r"(-?\d+(?:\.\d+)?)"
+_BOX = re.compile(rf"\[{_NUMBER}, {_NUMBER}, {_NUMBER}, {_NUMBER}\]")
+"""A box as messages write it: [x1, y1, x2, y2] in pixels."""
+_TEXT_FILES = (".xml", ".txt", ".json", ".csv", ".yaml", ".yml")
+_PAIRED = ("same_image", "near_copy")
+"""Kinds whose files are pairs, one from each of two splits."""
 _PICTURES_EACH, _PICTURES = 6, 72
 """At most so many pictures a finding, and on the page."""
 
@@ -21,11 +29,15 @@ Marks = Callable[[str], Sequence[Mark]]
 
 @dataclass(frozen=True)
 class ShownFinding:
-    """A finding with pictures of the first of its files. more: how many files are not shown."""
+    """A finding with pictures of the first of its files.
+
+    others: files that are not shown. paired: each picture belongs with the one after it.
+    """
 
     finding: Finding
     pictures: tuple[Thumbnail, ...]
-    more: int
+    others: tuple[str, ...]
+    paired: bool = False
 
 
 def check_page(
@@ -71,9 +83,25 @@ def _split_fact(fact: str) -> tuple[str, str]:
 
 
 def _shown(finding: Finding, room: int, palette: Sequence[Color], marks: Marks | None) -> ShownFinding:
-    chosen = finding.files[: max(room, 0)]
-    about_boxes = marks is not None and "box" in finding.kind
-    pictures = tuple(
-        thumbnail(file, palette, marks(file) if about_boxes and marks is not None else ()) for file in chosen
-    )
-    return ShownFinding(finding, pictures, max(len(finding.files), 0) - len(pictures))
+    listed = [file for file in finding.files if Path(file).suffix.lower() in _TEXT_FILES]
+    drawable = [file for file in finding.files if Path(file).suffix.lower() not in _TEXT_FILES]
+    chosen = drawable[: max(room, 0)]
+    boxes = marks if marks is not None and "box" in finding.kind else lambda path: ()
+    pictures = tuple(thumbnail(file, palette, _at_fault(boxes(file), finding)) for file in chosen)
+    others = (*drawable[len(chosen) :], *listed)
+    return ShownFinding(finding, pictures, others, finding.kind in _PAIRED)
+
+
+def _at_fault(marks: Sequence[Mark], finding: Finding) -> list[Mark]:
+    """The boxes whose numbers stand in the message are the ones at fault; when no numbers stand there, all are.
+
+    A box that the data set does not know, because it cannot be used, is read from the message of its only image.
+    """
+    if "box" not in finding.kind:
+        return list(marks)
+    told = [tuple(float(edge) for edge in edges) for edges in _BOX.findall(finding.problem.message)]
+    rounded = {tuple(round(edge) for edge in box) for box in told}
+    found = [mark._replace(strong=not told or tuple(round(edge) for edge in mark.xyxy) in rounded) for mark in marks]
+    if len(finding.files) == 1 and not any(mark.strong for mark in found):
+        found += [Mark((min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)), "") for x1, y1, x2, y2 in told]
+    return found

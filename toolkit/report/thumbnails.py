@@ -22,14 +22,17 @@ _LARGEST_FILE = 256 * 2**20
 _MOST_PIXELS = 120_000_000
 _MOST_LABELS = 48
 """A gray file with no more values than this is taken for a label map, and its values are coloured."""
-_MARK = (255, 60, 60)
+_FEW = 4
+"""Boxes at fault up to this number get their words and a thick line."""
+_STRONG, _WEAK = (255, 40, 40), (255, 255, 255)
 
 
 class Mark(NamedTuple):
-    """A box to draw: (x1, y1, x2, y2) in the file's pixels, and a word for it."""
+    """A box to draw: (x1, y1, x2, y2) in the file's pixels, a word for it, and whether it is the one at fault."""
 
     xyxy: tuple[float, float, float, float]
     text: str
+    strong: bool = True
 
 
 class Thumbnail(NamedTuple):
@@ -82,9 +85,29 @@ def _read(
     size = max(1, round(width * scale)), max(1, round(height * scale))
     small = cv2.resize(drawn, size, interpolation=cv2.INTER_NEAREST if exact else cv2.INTER_AREA)
     if marks:
-        boxes = np.array([mark.xyxy for mark in marks], np.float64) * scale
-        small = draw_boxes(small, boxes, [_MARK] * len(marks), [mark.text for mark in marks])
+        small = _marked(small, [mark for mark in marks if not mark.strong], scale, _WEAK)
+        strong = [mark for mark in marks if mark.strong]
+        boxes = np.array([mark.xyxy for mark in strong], np.float64).reshape(-1, 4) * scale
+        few = len(strong) <= _FEW
+        small = (
+            draw_boxes(small, boxes, [_STRONG] * len(strong), _texts(strong))
+            if few
+            else _marked(small, strong, scale, _STRONG)
+        )
     return Thumbnail(path, name, picture_data(small, exact=exact), "", f"{width}×{height}")
+
+
+def _texts(marks: Sequence[Mark]) -> list[str] | None:
+    return [mark.text for mark in marks] if any(mark.text for mark in marks) else None
+
+
+def _marked(picture: np.ndarray, marks: Sequence[Mark], scale: float, color: tuple[int, int, int]) -> np.ndarray:
+    """Boxes as lines of a pixel, without words."""
+    canvas = np.ascontiguousarray(picture)
+    for mark in marks:
+        left, top, right, bottom = (round(edge * scale) for edge in mark.xyxy)
+        cv2.rectangle(canvas, (left, top), (max(right - 1, left), max(bottom - 1, top)), color, 1)
+    return canvas
 
 
 def _picture(data: bytes) -> np.ndarray:
