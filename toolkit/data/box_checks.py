@@ -91,9 +91,9 @@ def checked_boxes(
                 "correct it, or set fix_boxes: clip",
             )
     lost = flat | (outside if fix == "drop" else False)
-    fixes = BoxFixes(
-        int((finite & (beyond > 0) & ~outside & ~lost).sum()), int((outside & ~lost).sum()), int(lost.sum())
-    )
+    trimmed = int((finite & (beyond > 0) & ~outside & ~lost).sum())
+    mended = fix != "stop"  # a fault that stops is told, not mended
+    fixes = BoxFixes(trimmed, int((outside & ~lost).sum()) if mended else 0, int(lost.sum()) if mended else 0)
     keep = finite & ~lost
     kept = RawBoxes(*(field[keep] for field in raw._replace(xyxy=clipped)))
     return kept, fixes

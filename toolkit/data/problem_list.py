@@ -98,11 +98,15 @@ class ProblemList:
         shown, count = self._shown[kind], self._counts[kind]
         problem = shown[0] if shown else Problem(where, f"{count} {kind}")
         if count > 1:
-            told = "; ".join(
-                f"{one.where}: {one.message}" if one.where else one.message for one in shown[:_TOLD_TOGETHER]
-            )
+            told = "; ".join(_told(one, where) for one in shown[:_TOLD_TOGETHER])
             more = f"; and {count - _TOLD_TOGETHER} more" if count > _TOLD_TOGETHER else ""
             remedy = next((one.suggestion for one in shown if one.suggestion), "")
             problem = Problem(where, f"{count} {kind}: {told}{more}", remedy)
         images = tuple(names[image] for image in self._images[kind] if image < len(names))
         return Fault(kind.replace(" ", "_"), problem, images, count)
+
+
+def _told(problem: Problem, where: str) -> str:
+    """A problem among others of the same file, whose name need not be repeated."""
+    place = problem.where.removeprefix(where).lstrip(": ")
+    return f"{place}: {problem.message}" if place else problem.message

@@ -56,7 +56,7 @@ def passage(sample: Sample, transforms: Sequence[Transform], seed: int) -> tuple
     return Passage(sample.name, first, _size(sample), tuple(steps)), sample
 
 
-def blank(dataset: Dataset, position: int, size: Size, like: Sample) -> Sample:
+def blank_sample(dataset: Dataset, position: int, size: Size, like: Sample) -> Sample:
     """A black picture of a size, with the kinds of annotation that `like`, a real sample of the data set, has."""
     index = getattr(dataset, "index", None)
     known = isinstance(index, DetectionIndex)
@@ -83,7 +83,8 @@ def passages(
     """The way of the images (epoch, position) whose size is known. Raises DataError as `passage`."""
     chosen = [(epoch, position) for epoch, position in keys if position in sizes]
     return [
-        passage(blank(dataset, p, sizes[p], like), transforms, sample_seed(seed, epoch, p))[0] for epoch, p in chosen
+        passage(blank_sample(dataset, p, sizes[p], like), transforms, sample_seed(seed, epoch, p))[0]
+        for epoch, p in chosen
     ]
 
 
@@ -102,7 +103,7 @@ def boxes_seen(dataset: Dataset, transforms: Sequence[Transform], seed: int, lim
         try:
             if sizes is not None and isinstance(index, DetectionIndex) and np.all(sizes[position]):
                 height, width = sizes[position].tolist()
-                sample = blank(dataset, position, (height, width), like)
+                sample = blank_sample(dataset, position, (height, width), like)
             else:
                 sample = dataset[position]
             sample = passage(sample, transforms, sample_seed(seed, 0, position))[1]

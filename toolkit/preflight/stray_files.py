@@ -18,8 +18,8 @@ split's or another data set's, and only counted."""
 
 def note_stray_files(report: Report, splits: Sequence[SplitRecords]) -> None:
     """Looks into the folders of the splits' images and labels, not into those below."""
-    images, annotations = _used(splits)
-    told: set[Path] = set()
+    images, annotations, told = _used(splits)
+    stems = {path.stem for path in told}  # so is their annotation, which has the same name
     for kind, used, what, suggestion in (
         ("unlisted_image", images, "image files in no split", "an annotation or a line in a list may be missing"),
         ("unlisted_label", annotations, "label files of no image", "an image or a line in a list may be missing"),
@@ -28,7 +28,7 @@ def note_stray_files(report: Report, splits: Sequence[SplitRecords]) -> None:
         for path in used:
             by_folder[path.parent].add(path.name)
         for folder, names in sorted(by_folder.items()):
-            stray = [path for path in _others(folder, names, used) if path not in told]
+            stray = [path for path in _others(folder, names, used) if path not in told and path.stem not in stems]
             told.update(stray)
             message = f"{len(stray)} {what}: {listed(path.name for path in stray)}"
             if stray and len(stray) <= _FEW * len(names):
@@ -38,8 +38,9 @@ def note_stray_files(report: Report, splits: Sequence[SplitRecords]) -> None:
                 report.facts.append(f"files   {folder}: {len(stray)} {what}, beside {len(names)} used")
 
 
-def _used(splits: Sequence[SplitRecords]) -> tuple[set[Path], set[Path]]:
-    """The images, and the annotation files that belong to one sample each; faulty ones are known too."""
+def _used(splits: Sequence[SplitRecords]) -> tuple[set[Path], set[Path], set[Path]]:
+    """The images, the annotation files that belong to one sample each, and what has been told to be at fault."""
+    faulty: set[Path] = set()
     images: set[Path] = set()
     owners: Counter[Path] = Counter()
     for split in splits:
@@ -48,8 +49,8 @@ def _used(splits: Sequence[SplitRecords]) -> tuple[set[Path], set[Path]]:
             image, *others = split.dataset.files(index) or (root,)
             images.add(image.absolute())
             owners.update({path.absolute(): 1 for path in others})
-        images.update((root / name).absolute() for fault in split.faults for name in fault.names)
-    return images, {path for path, number in owners.items() if number == 1}
+        faulty.update((root / name).absolute() for fault in split.faults for name in fault.names)
+    return images, {path for path, number in owners.items() if number == 1}, faulty
 
 
 def _others(folder: Path, names: set[str], used: Iterable[Path]) -> list[Path]:

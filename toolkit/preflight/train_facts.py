@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from torch import nn
 
+from toolkit.engine.cores import usable_cores
 from toolkit.engine.settings import TrainSettings
 from toolkit.errors import Problem
 from toolkit.preflight.report import Report
@@ -48,11 +48,6 @@ def check_plan(report: Report, plan: Plan, model: nn.Module | None = None, cores
     if plan.workers > cores:
         message = f"{plan.workers} loader processes on {cores} core(s) get in one another's way"
         report.warn("workers", Problem("data.workers", message, f"set it to {max(1, cores - 1)} or less"))
-
-
-def usable_cores() -> int:
-    """Cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _times(report: Report, plan: Plan) -> None:
