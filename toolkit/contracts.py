@@ -216,6 +216,14 @@ class Head(nn.Module, ABC):
     def predict(self, pyramid: FeaturePyramid, batch: Batch) -> list[Prediction]:
         """One prediction an image, in original pixels (`batch.original_sizes`), on the CPU."""
 
+    def amounts(self, batch: Batch) -> dict[str, Tensor]:
+        """What the mean in a term of `loss` is taken over (labelled pixels, say), a scalar, by the term's name.
+
+        For terms whose batches count unequally beside the others of a step; a step of several batches or processes
+        is then the step of all their pixels together. batch: its annotations padded as the images will be.
+        """
+        return {}
+
 
 class PixelLoss(nn.Module, ABC):
     """(logits N x C x H x W float, labels N x H x W int64) -> scalar float32. Knows its ignore index.
@@ -227,6 +235,10 @@ class PixelLoss(nn.Module, ABC):
     @abstractmethod
     def forward(self, logits: Tensor, labels: Tensor, weight_map: Tensor | None = None) -> Tensor:
         """The loss, averaged as the subclass says."""
+
+    def amount(self, labels: Tensor) -> Tensor | None:
+        """What the loss divides by, a scalar, where the labels alone tell; None for a loss that is no such mean."""
+        return None
 
 
 class Dataset(ABC):

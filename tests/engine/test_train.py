@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -247,3 +248,22 @@ def test_a_run_that_failed_before_it_saved_may_start_again(data: Path, tmp_path:
     if not (run / "last.state").exists():
         run_training(tiny_config(data, "train.steps=1"), run, quiet=True)
     assert (run / "last.state").exists()
+
+
+def test_what_a_kill_left_half_written_is_removed(whole: Path, data: Path, tmp_path: Path) -> None:
+    """At the resume, and when a run that never saved is started again in its folder; other files are nobody's leftovers."""
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    leftovers = [".last.state.123.tmp", ".best.safetensors.9.tmp", ".metrics.jsonl.77.tmp", ".tmpA1b2C3", ".writable"]
+    for name in [*leftovers, ".mine.tmp"]:
+        (run / name).write_bytes(b"half")
+    run_training(tiny_config(data, "train.steps=9"), run, resume=True, quiet=True)
+    assert [path.name for path in run.glob(".*")] == [".mine.tmp"]
+    for resume in (False, True):
+        never = tmp_path / f"never_{resume}"
+        never.mkdir()
+        for name in [*leftovers, "config.yaml", "train.log"]:
+            (never / name).write_bytes(b"not whole")
+        run_training(tiny_config(data, "train.steps=1"), never, resume=resume, quiet=True)
+        assert not list(never.glob(".*"))
+        assert "not whole" not in (never / "train.log").read_text()

@@ -16,7 +16,8 @@ NONFINITE_FILE = "nonfinite_batch.state"
 _BEFORE_THE_FIRST_SAVE = ("config.yaml", "environment.json", "skipped.json", "metrics.jsonl", "train.log")
 _MAY_STAY = re.compile(rf"(rank\d+_)?{re.escape(NONFINITE_FILE)}|loggers\.json|tensorboard|wandb|mlflow")
 _HALF_WRITTEN = re.compile(
-    r"\.(?:(?:config\.yaml|environment\.json|skipped\.json|metrics\.jsonl|last\.state|(?:last|best)\.safetensors)\.\d+\.tmp|writable)"
+    r"\.(?:config\.yaml|environment\.json|skipped\.json|metrics\.jsonl|last\.state|(?:last|best)\.safetensors)\.\d+\.tmp"
+    r"|\.writable|\.tmp\w{6}"  # the last kind is the safetensors library's own
 )
 
 

@@ -15,7 +15,7 @@ from toolkit.layers.bilinear import bilinear_upsampling
 from toolkit.layers.identity import identity_
 from toolkit.losses.cross_entropy import CrossEntropy
 from toolkit.losses.labels import LabelError
-from toolkit.losses.weighted_sum import loss_terms
+from toolkit.losses.weighted_sum import loss_amounts, loss_terms
 from toolkit.ops.label_strips import labels_of_strips
 from toolkit.ops.resize import Grid, upsample
 from toolkit.samples import IGNORE_INDEX, Batch, LabelMap, Prediction
@@ -95,6 +95,13 @@ class PixelHead(Head):
         except LabelError as error:
             raise error.named(batch.names) from None
 
+    def amounts(self, batch: Batch) -> dict[str, Tensor]:
+        """Of the losses that are means over labelled pixels."""
+        if batch.label_maps is None:
+            return {}
+        labels = self._sampled(batch.label_maps).long()
+        return {name: amount for name, amount in loss_amounts(self.loss_function, labels).items() if amount is not None}
+
     @torch.no_grad()
     def predict(self, pyramid: FeaturePyramid, batch: Batch) -> list[Prediction]:
         """Label maps in original pixels: logits (or probabilities) are resized to them, and only then compared.
@@ -127,11 +134,13 @@ class PixelHead(Head):
 
     def _covered(self, maps: Tensor, logits: Tensor) -> Tensor:
         """The pixels (N, ...) of full-size maps that the logits stand for: the border cropped, then sampled."""
+        sampled = self._sampled(maps)
+        return sampled if self.label_sampling == "full" else sampled[:, : logits.shape[2], : logits.shape[3]]
+
+    def _sampled(self, maps: Tensor) -> Tensor:
         height, width = maps.shape[1] - 2 * self.border, maps.shape[2] - 2 * self.border
         maps = maps[:, self.border : self.border + height, self.border : self.border + width]
-        if self.label_sampling == "full":
-            return maps
-        return maps[:, :: self.stride, :: self.stride][:, : logits.shape[2], : logits.shape[3]]
+        return maps if self.label_sampling == "full" else maps[:, :: self.stride, :: self.stride]
 
 
 def _verify_classes(num_classes: int) -> None:

@@ -82,6 +82,14 @@ class PixelValuesHead(Head):
         terms = gap.abs() if self.loss_name == "l1" else gap.square()
         return {"regression": torch.where(known, terms, 0.0).sum() / known.sum().clamp(min=1)}
 
+    def amounts(self, batch: Batch) -> dict[str, Tensor]:
+        """Known pixels; for silog images with any."""
+        if batch.value_maps is None:
+            return {}
+        edge, (height, width) = self.border, batch.value_maps.shape[1:]
+        known = ~batch.value_maps[:, edge : height - edge, edge : width - edge].isnan()
+        return {"regression": (known.flatten(1).any(1) if self.loss_name == "silog" else known).sum().float()}
+
     @torch.no_grad()
     def predict(self, pyramid: FeaturePyramid, batch: Batch) -> list[Prediction]:
         """Value maps in original pixels. Cell (0, 0) is taken to start at pixel (0, 0), whatever the border."""

@@ -62,6 +62,13 @@ class CrossEntropy(PixelLoss):
                 terms = terms * weight_map
             return terms.sum() / self._divisor(labels, counted)
 
+    def amount(self, labels: Tensor) -> Tensor:
+        """Counted pixels, or the sum of their class weights; see `normalise`. On the labels' device."""
+        counted = labels != IGNORE_INDEX
+        if self.class_weights is None or self.normalise == "pixels":
+            return counted.sum().float()
+        return (self.class_weights.to(labels.device)[labels.where(counted, 0)] * counted).sum()
+
     def _divisor(self, labels: Tensor, counted: Tensor) -> Tensor:
         if self.class_weights is None or self.normalise == "pixels":
             return counted.sum().clamp_min(1).float()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Mapping
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -35,9 +36,21 @@ class WeightedSum(PixelLoss):
         terms: dict[str, Tensor] = {}
         for loss, weight in zip(self.losses, self.weights, strict=True):
             for name, value in loss_terms(cast(PixelLoss, loss), logits, labels, weight_map).items():
-                same = sum(known == name or known.startswith(f"{name}_") for known in terms)
-                terms[f"{name}_{same + 1}" if same else name] = weight * value
+                terms[_free_name(name, terms)] = weight * value
         return terms
+
+    def amounts(self, labels: Tensor) -> dict[str, Tensor | None]:
+        """`PixelLoss.amount` of each term."""
+        found: dict[str, Tensor | None] = {}
+        for loss in self.losses:
+            for name, amount in loss_amounts(cast(PixelLoss, loss), labels).items():
+                found[_free_name(name, found)] = amount
+        return found
+
+
+def _free_name(name: str, taken: Mapping[str, Any]) -> str:
+    same = sum(known == name or known.startswith(f"{name}_") for known in taken)
+    return f"{name}_{same + 1}" if same else name
 
 
 def loss_terms(loss: PixelLoss, logits: Tensor, labels: Tensor, weight_map: Tensor | None = None) -> dict[str, Tensor]:
@@ -45,6 +58,11 @@ def loss_terms(loss: PixelLoss, logits: Tensor, labels: Tensor, weight_map: Tens
     if isinstance(loss, WeightedSum):
         return loss.terms(logits, labels, weight_map)
     return {term_name(loss): loss(logits, labels, weight_map)}
+
+
+def loss_amounts(loss: PixelLoss, labels: Tensor) -> dict[str, Tensor | None]:
+    """What each of `loss_terms` divides by, under the same names; None where it is no mean over labels."""
+    return loss.amounts(labels) if isinstance(loss, WeightedSum) else {term_name(loss): loss.amount(labels)}
 
 
 def term_name(loss: PixelLoss) -> str:
