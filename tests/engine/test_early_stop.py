@@ -92,3 +92,19 @@ def test_patience_needs_evaluations(data: Path, tmp_path: Path, override: str) -
     with pytest.raises(ConfigError, match=r"train\.patience.*evaluat"):
         run_training(config(data, override), tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("step", [2, 3, 5])
+def test_everything_at_once_resumed_is_the_uninterrupted_run(
+    data: Path, tmp_path: Path, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Averages, patience, a part trained from step 3 on, clipping, accumulation, rates by part, batch norms that stay."""
+    options = [
+        "train.ema_decay=0.8", "train.patience=4", "train.freeze_until={neck: 3}", "train.clip_norm=0.5",
+        "train.accumulate=2", "train.lr_factors={backbone: 0.3}", "train.frozen_bn=[backbone.levels.0]",
+        "train.evaluate_every=2", "train.recompute_bn=2", "train.optimizer={name: sgd, lr: 0.05}", "train.log_every=2",
+    ]  # fmt: skip
+    run_training(tiny_config(data, *options), tmp_path / "whole", quiet=True)
+    stop_after(tiny_config(data, *options), tmp_path / "run", step, monkeypatch)
+    run_training(tiny_config(data, *options), tmp_path / "run", resume=True, quiet=True)
+    assert_same_run(tmp_path / "whole", tmp_path / "run")

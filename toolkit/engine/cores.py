@@ -40,7 +40,7 @@ def crowding(threads: int, processes: int, workers: int, cores: int, load: float
     if threads * processes > cores:
         asked = f"{threads * processes} threads" + (f" ({processes} processes of {threads})" if processes > 1 else "")
         found.append(f"{asked} share {cores} core(s): set train.threads to {max(1, cores // processes)}")
-    if workers * processes > cores:
+    if processes > 1 and workers * processes > cores:  # of one process the check has spoken
         found.append(f"{workers * processes} loader processes share {cores} core(s): lower data.workers")
     if load > _BUSY * machine:
         others = f"other work keeps the machine busy (load {load:.1f} on {machine} core(s))"

@@ -56,16 +56,22 @@ def memory_mib(device: torch.device) -> float:
 
 
 def say_time(job: Job, settings: TrainSettings, progress: Progress) -> None:
-    """What the rest will take, from the steps so far without the first, which warms up."""
+    """What the whole will take, from the steps so far without the first, which warms up."""
     each, left = progress.seconds_each, progress.total - progress.done
-    text = f"time       about {duration(each * left)} for {left} more steps ({each:.3g} s each)"
-    evaluations = left // settings.evaluate_every if settings.evaluate_every and job.evaluate else 0
-    if evaluations and job.val_images:
-        # A forward pass is about a third of a step: backward takes twice as long.
-        seconds = evaluations * job.val_images * each / job.step_images / 3
-        text += f", and about {duration(seconds)} for {evaluations} evaluations"
+    evaluations = _evaluations(settings, progress.done) if job.evaluate else 0
+    # A forward pass is about a third of a step: backward takes twice as long.
+    measuring = evaluations * job.val_images * each / job.step_images / 3
+    text = f"{left} more steps of {each:.3g} s"
+    if evaluations:
+        text += f" and {evaluations} evaluation{'s' if evaluations > 1 else ''} of about {duration(measuring / evaluations)}"
     progress.clear()
-    job.log.line(text)
+    job.log.line(f"time       about {duration(each * left + measuring)}: {text}")
+
+
+def _evaluations(settings: TrainSettings, done: int) -> int:
+    """How many come after `done` steps; the last is at the end."""
+    every = settings.evaluate_every or settings.steps
+    return settings.steps // every - done // every + (settings.steps % every > 0)
 
 
 def _over_processes(fabric: Any, means: dict[str, float]) -> dict[str, float]:
