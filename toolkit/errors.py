@@ -106,3 +106,14 @@ def no_such(kind: str, path: Path) -> str:
     """The absolute path that was looked for, and near matches: `no folder /data/camvd (near: /data/camvid)`."""
     near = near_paths(path)
     return f"no {kind} {path.absolute()}" + (f" (near: {', '.join(near)})" if near else "")
+
+
+def missing_path(kind: str, path: Path, where: str = "", suggestion: str = "") -> Problem:
+    """As `no_such`, as a problem whose suggestion names the near matches, after `suggestion` if there is one.
+
+    >>> missing_path("folder", Path("/nowhere/at/all")).message
+    'no folder /nowhere/at/all'
+    """
+    near = near_paths(path)
+    hints = [suggestion, f"near: {', '.join(near)}" if near else ""]
+    return Problem(where, f"no {kind} {path.absolute()}", "; ".join(filter(None, hints)))

@@ -75,7 +75,7 @@ def test_a_wrong_table_tells_every_problem_with_its_line(tmp_path: Path) -> None
     assert "values.csv:4: holds an infinite number" in problems[2]
     with pytest.raises(DataError, match="has no column 'agee'; did you mean 'age'"):
         ImageValuesTable(["agee"], str(tmp_path))
-    with pytest.raises(DataError, match=r"no table .*value.csv \(near: .*values.csv\)"):
+    with pytest.raises(DataError, match=r"no table .*value.csv; near: .*values.csv"):
         ImageValuesTable(["age"], str(tmp_path), table="value.csv")
 
 

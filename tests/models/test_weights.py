@@ -120,7 +120,7 @@ def test_a_damaged_file_is_one_error(tmp_path: Path, damage: object) -> None:
 
 def test_a_missing_file_names_near_ones(tmp_path: Path) -> None:
     _good(tmp_path)
-    with pytest.raises(CheckpointError, match=r"no weights file .*goood.safetensors \(near: .*good.safetensors\)"):
+    with pytest.raises(CheckpointError, match=r"no weights file .*goood.safetensors; near: .*good.safetensors"):
         read_weights(tmp_path / "goood.safetensors")
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from toolkit.bounds import NonEmptyStr, PositiveInt
 from toolkit.contracts import BACKBONES, Backbone, FeaturePyramid, PixelStats, PyramidSpec, SizeRule
-from toolkit.errors import CheckpointError, ConfigError, Problem, did_you_mean, no_such
+from toolkit.errors import CheckpointError, ConfigError, Problem, did_you_mean, missing_path
 from toolkit.layers.downloads import refuse_download
 from toolkit.layers.stats import stats_for_channels
 
@@ -45,7 +45,7 @@ class TimmBackbone(Backbone):
             names = [*timm.list_models(), *timm.list_pretrained()]
             raise ConfigError(Problem("model", f"timm has no net '{model}'", did_you_mean(model, names)))
         if weights is not None and not Path(weights).is_file():
-            raise CheckpointError(Problem("weights", no_such("weights file", Path(weights))))
+            raise CheckpointError(missing_path("weights file", Path(weights), "weights"))
         options: dict[str, Any] = {"in_chans": in_channels}
         if output_stride is not None:
             options["output_stride"] = output_stride

@@ -16,6 +16,9 @@ from toolkit.necks.context import Context
 from toolkit.preflight.report import Finding, Report
 from toolkit.samples import Sample
 
+FEW = 0.5
+"""Share of a model's tensors that a file to start from should have. VGG16's has 0.75 of Faster R-CNN's."""
+
 
 def check_class_weights(report: Report, config: Config, classes: Sequence[str]) -> None:
     """Notes every list or preset of class weights that has not one number a class."""
@@ -85,6 +88,12 @@ def check_start(report: Report, config: Config, taken: Transfer, classes: Sequen
         "loaded": len(taken.loaded), "matched": len(taken.matched), "mismatched": list(taken.mismatched),
         "missing": list(taken.missing), "unused": list(taken.unused),
     }  # fmt: skip
+    fitting = len(taken.loaded) + len(taken.matched)
+    asked = fitting + len(taken.mismatched) + len(taken.missing)
+    if fitting < FEW * asked:
+        message = f"only {fitting} of the {asked} tensors of this model are in {config.model.init_from}"
+        remedy = "is it of another model? model.init_rename changes the beginnings of names"
+        report.warn("init_few", Problem("model.init_from", message, remedy))
     if taken.new:
         known = f"it knows {_some(taken.known)}" if taken.known else "it knows none of them"
         message = (

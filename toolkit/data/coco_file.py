@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from toolkit.data.problem_list import ProblemList
-from toolkit.errors import DataError, Problem, no_such
+from toolkit.errors import DataError, Problem, missing_path
 
 Row = dict[str, Any]
 
@@ -90,7 +90,7 @@ def _parsed(path: Path) -> Any:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise DataError(Problem("", no_such("file", path))) from None
+        raise DataError(missing_path("file", path)) from None
     except OSError as error:
         raise DataError(Problem(str(path), f"cannot be read: {error.strerror}")) from None
     if not data.strip():

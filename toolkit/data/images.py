@@ -22,7 +22,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from toolkit.data.file_error import FileError
 from toolkit.data.image_checks import Encoded, inspect_encoded, tiff_bands
-from toolkit.errors import Problem, no_such
+from toolkit.errors import Problem, missing_path
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
 """Extensions (any case) by which a folder's images are told from its other files."""
@@ -126,7 +126,7 @@ def _bytes_of(path: Path) -> bytes:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise FileError("missing", Problem("", no_such("file", path))) from None
+        raise FileError("missing", missing_path("file", path)) from None
     except OSError as error:
         raise FileError("unreadable", Problem(str(path), f"cannot be read: {error.strerror}")) from None
     if not data:

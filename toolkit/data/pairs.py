@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from toolkit.data.images import IMAGE_SUFFIXES
 from toolkit.data.leaving_out import Fault, raise_or_note
-from toolkit.errors import DataError, Problem, no_such
+from toolkit.errors import DataError, Problem, missing_path
 
 _SHOWN = 20
 
@@ -64,7 +64,7 @@ def read_split(path: Path) -> list[str]:
     Raises DataError when the file is missing, empty, no text, or names a sample twice.
     """
     if not path.is_file():
-        raise DataError(Problem("", no_such("split file", path)))
+        raise DataError(missing_path("split file", path))
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except UnicodeDecodeError:
@@ -91,7 +91,7 @@ def _by_key(place: Path, suffix: str, problems: list[Problem]) -> dict[str, Path
     pattern = any(letter in str(place) for letter in "*?[")
     base = _fixed_part(place) if pattern else place
     if not base.is_dir():
-        problems.append(Problem("", no_such("folder", base)))
+        problems.append(missing_path("folder", base))
         return {}
     relative = place.relative_to(base).as_posix() if pattern else ""
     paths = list(base.glob(relative)) if pattern else list(_walk(base))
@@ -163,4 +163,4 @@ def existing_folder(path: str | Path, what: str = "folder") -> Path:
         return folder
     if folder.exists():
         raise DataError(Problem(str(folder), f"is a file; a {what} was wanted"))
-    raise DataError(Problem("", no_such(what, folder)))
+    raise DataError(missing_path(what, folder))

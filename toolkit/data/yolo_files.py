@@ -10,7 +10,7 @@ import yaml
 
 from toolkit.data.problem_list import ProblemList
 from toolkit.data.voc_file import number
-from toolkit.errors import DataError, Problem, did_you_mean, no_such
+from toolkit.errors import DataError, Problem, did_you_mean, missing_path
 
 YoloBox = tuple[int, float, float, float, float]
 """Class, then center x, center y, width and height as fractions of the image."""
@@ -76,7 +76,7 @@ def _place(base: Path, entry: str) -> Path:
     if not place.exists() and entry.startswith("../") and (base / entry[3:]).exists():
         place = base / entry[3:]
     if not place.exists():
-        raise DataError(Problem("", no_such("folder", place)))
+        raise DataError(missing_path("folder", place))
     return place
 
 

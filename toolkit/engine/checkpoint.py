@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from toolkit.errors import CheckpointError, Problem, no_such
+from toolkit.errors import CheckpointError, Problem, missing_path
 from toolkit.files import replacing
 
 _FORMAT = 1
@@ -127,7 +127,7 @@ def load_state(path: Path) -> TrainState:
     A field that has a default may be absent (a file of an earlier version).
     """
     if not path.is_file():
-        raise CheckpointError(no_such("state file", path))
+        raise CheckpointError(missing_path("state file", path))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what torch thinks of a damaged file's format

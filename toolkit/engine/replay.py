@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.engine.run_folder import NONFINITE_FILE
+from toolkit.engine.shares import shared
 from toolkit.engine.step import summed
-from toolkit.errors import CheckpointError, Problem, no_such
+from toolkit.errors import CheckpointError, Problem, missing_path
 from toolkit.files import replacing
 from toolkit.models.vision_model import VisionModel
 from toolkit.samples import Batch, Boxes
@@ -25,6 +26,7 @@ class BadBatch(NamedTuple):
     """Everything that made the numbers. seed: of the random stream of the step's batch. terms: what came out.
 
     model: the state dict before the optimizer's step. config: resolved YAML. classes: names, in the labels' order.
+    shares: factors of the loss terms (`shares.py`).
     """
 
     step: int
@@ -34,6 +36,7 @@ class BadBatch(NamedTuple):
     model: dict[str, Tensor]
     config: str
     classes: list[str]
+    shares: dict[str, float] = {}  # noqa: RUF012 - never changed
 
 
 class Replay(NamedTuple):
@@ -63,7 +66,7 @@ def save_bad_batch(path: Path, bad: BadBatch) -> None:
 def load_bad_batch(path: Path) -> BadBatch:
     """Raises CheckpointError for a file that is missing, damaged or something else."""
     if not path.is_file():
-        raise CheckpointError(no_such("saved batch", path))
+        raise CheckpointError(missing_path("saved batch", path))
     try:
         raw = torch.load(path, map_location="cpu", weights_only=True)
         if raw["kind"] != "nonfinite_batch" or raw["format"] != _FORMAT:
@@ -90,7 +93,7 @@ def replay(fabric: Any, module: nn.Module, model: VisionModel, bad: BadBatch) ->
     found: list[str] = []
     torch.manual_seed(bad.seed)
     with _watched(model, found):
-        losses = module(fabric.to_device(bad.batch))
+        losses = shared(module(fabric.to_device(bad.batch)), bad.shares)
     terms = {name: float(loss.detach()) for name, loss in losses.items()}
     gradients: list[str] = []
     if all(map(math.isfinite, terms.values())):

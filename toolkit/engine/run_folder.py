@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from toolkit.errors import ConfigError, Problem, no_such
+from toolkit.errors import ConfigError, Problem, missing_path
 from toolkit.files import cannot_write, replacing
 
 NONFINITE_FILE = "nonfinite_batch.state"
@@ -68,7 +68,7 @@ class RunFolder:
         siblings = [] if exact else [numbered for n in range(2, 10_000) if (numbered := _numbered(path, n)).exists()]
         chosen = (siblings or [path])[-1]
         if not chosen.exists():
-            raise ConfigError(Problem("--resume", no_such("run folder", chosen), "start it without --resume"))
+            raise ConfigError(missing_path("run folder", chosen, "--resume", "start it without --resume"))
         folder = RunFolder(chosen)
         if not folder.state.is_file() and not _is_free(chosen):
             message = f"{chosen} holds no last.state to continue from, and is not the folder of a run that never saved"

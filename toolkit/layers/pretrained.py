@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from toolkit.errors import CheckpointError, ConfigError, Problem, did_you_mean, no_such
+from toolkit.errors import CheckpointError, ConfigError, Problem, did_you_mean, missing_path
 from toolkit.layers.downloads import refuse_download
 
 FILE_ENDINGS = (".safetensors", ".pth", ".pt")
@@ -79,7 +79,7 @@ def _unknown(weights: str, known: list[str]) -> ConfigError:
 
 def _read_file(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
-        raise CheckpointError(Problem("weights", no_such("weights file", path)))
+        raise CheckpointError(missing_path("weights file", path, "weights"))
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file

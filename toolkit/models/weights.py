@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from toolkit.errors import CheckpointError, Problem, no_such
+from toolkit.errors import CheckpointError, Problem, missing_path
 from toolkit.files import replacing
 
 _ALIASES = "shared_tensors"
@@ -85,7 +85,7 @@ def read_weights(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(Problem("", no_such("weights file", path)))
+        raise CheckpointError(missing_path("weights file", path))
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)

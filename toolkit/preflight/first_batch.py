@@ -73,7 +73,9 @@ def try_batch(
 ) -> None:
     """The first training batch forward and backward, or part of it where all of it would take too long, and says so.
 
-    groups, draws: as `train_loader` takes them. macs: multiply-accumulates of an image. Raises DataError when a term of the loss or a gradient is not finite, and
+    groups, draws: as `train_loader` takes them. macs: multiply-accumulates of an image.
+
+    Raises DataError when a term of the loss or a gradient is not finite, and
     whatever UserError reading, augmenting and the parts raise.
     """
     extent = affordable(batch_size, macs)

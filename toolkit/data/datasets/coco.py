@@ -14,7 +14,7 @@ from toolkit.data.coco_file import CocoFile, read_coco_file
 from toolkit.data.detection_index import build_index
 from toolkit.data.image_listing import find_missing_images
 from toolkit.data.problem_list import ProblemList
-from toolkit.errors import DataError, Problem, no_such
+from toolkit.errors import DataError, missing_path
 from toolkit.samples import Sample
 
 _ROBOFLOW = "_annotations.coco.json"
@@ -48,7 +48,7 @@ class CocoDataset(Dataset):
     ) -> None:
         self.root = Path(root)
         if not self.root.is_dir():
-            raise DataError(Problem("", no_such("folder", self.root)))
+            raise DataError(missing_path("folder", self.root))
         path = self.root / annotations
         if path.is_dir():
             path = path / _ROBOFLOW

@@ -12,7 +12,7 @@ from toolkit.contracts import DATASETS, Dataset
 from toolkit.data.images import read_image
 from toolkit.data.pair_reading import name_in
 from toolkit.data.pairs import existing_folder
-from toolkit.errors import DataError, Problem, did_you_mean, no_such
+from toolkit.errors import DataError, Problem, did_you_mean, missing_path
 from toolkit.samples import Sample
 
 
@@ -75,7 +75,7 @@ class ImageValuesTable(Dataset):
 def _read(table: Path, images: Path, file_column: str, names: tuple[str, ...]) -> list[Row]:
     """Rows of the table. Raises DataError with all problems."""
     if not table.is_file():
-        raise DataError(Problem("", no_such("table", table)))
+        raise DataError(missing_path("table", table))
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, skipinitialspace=True)
@@ -107,7 +107,7 @@ def _row(
     """One row; what is wrong with it is added to `problems`."""
     path = images / (line[file_column] or "")
     if not path.is_file():
-        problems.append(Problem(where, no_such("image", path)))
+        problems.append(missing_path("image", path, where))
     values = np.full(len(names), np.nan, np.float32)
     for i, name in enumerate(names):
         text = (line[name] or "").strip()

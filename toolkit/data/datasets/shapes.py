@@ -16,7 +16,7 @@ from toolkit.data.label_values import LabelReader
 from toolkit.data.pair_reading import name_in, read_pair
 from toolkit.data.pairs import find_pairs
 from toolkit.data.shapes_files import Recipe, make_shapes, verify_shapes
-from toolkit.errors import ConfigError, DataError, Problem, no_such
+from toolkit.errors import ConfigError, DataError, Problem, missing_path
 from toolkit.samples import Boxes, Sample
 
 
@@ -55,7 +55,7 @@ class Shapes(Dataset):
         if make and (not self.root.exists() or (self.root.is_dir() and not any(self.root.iterdir()))):
             make_shapes(self.root, recipe)
         if not self.root.is_dir():
-            raise DataError(Problem("", no_such("folder", self.root), "make: true makes it"))
+            raise DataError(missing_path("folder", self.root, "", "make: true makes it"))
         verify_shapes(self.root, recipe)
         self.reader = LabelReader(class_table("shapes").names)
         self.pairs = tuple(find_pairs(self.root / "images" / split, self.root / "masks" / split))

@@ -14,7 +14,7 @@ from toolkit.data.detection_index import build_index
 from toolkit.data.images import IMAGE_SUFFIXES
 from toolkit.data.problem_list import ProblemList
 from toolkit.data.voc_file import VocFile, read_voc_file
-from toolkit.errors import DataError, Problem, no_such
+from toolkit.errors import DataError, Problem, missing_path, no_such
 from toolkit.samples import Sample
 
 
@@ -48,7 +48,7 @@ class VocDataset(Dataset):
     ) -> None:
         self.root = Path(root)
         if not self.root.is_dir():
-            raise DataError(Problem("", no_such("folder", self.root)))
+            raise DataError(missing_path("folder", self.root))
         layout = _layout(self.root, split)
         problems = ProblemList()
         pictures = _pictures(self.root, layout.images)
@@ -161,7 +161,7 @@ def _relative(path: Path, root: Path) -> str:
 def _pictures(root: Path, folder: Path) -> dict[str, list[str]]:
     """Paths of the images relative to the root, by stem."""
     if not folder.is_dir():
-        raise DataError(Problem("", no_such("folder", folder)))
+        raise DataError(missing_path("folder", folder))
     found: dict[str, list[str]] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in IMAGE_SUFFIXES:

@@ -13,7 +13,7 @@ from toolkit.data.detection_index import build_index
 from toolkit.data.images import IMAGE_SUFFIXES
 from toolkit.data.problem_list import ProblemList
 from toolkit.data.yolo_files import YoloBox, YoloData, read_data_yaml, read_yolo_labels
-from toolkit.errors import DataError, Problem, no_such
+from toolkit.errors import DataError, Problem, missing_path, no_such
 from toolkit.samples import Sample
 
 
@@ -121,7 +121,7 @@ def _data(root: Path, split: str) -> YoloData:
     if root.is_file():
         return read_data_yaml(root, split)
     if not root.is_dir():
-        raise DataError(Problem("", no_such("folder", root)))
+        raise DataError(missing_path("folder", root))
     for name in ("data.yaml", "data.yml"):
         if (root / name).is_file():
             return read_data_yaml(root / name, split)
