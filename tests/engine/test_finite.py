@@ -15,6 +15,7 @@ from toolkit.backbones.unet_encoder import UNetEncoder
 from toolkit.config.aids import replay_batch
 from toolkit.config.jobs import run_training
 from toolkit.config.sections import Config
+from toolkit.contracts import OPTIMIZERS
 from toolkit.engine import train as train_module
 from toolkit.engine.checkpoint import load_state
 from toolkit.engine.finite import FiniteCheck
@@ -197,3 +198,17 @@ def test_float16s_scaler_skips_what_overflows_and_that_is_no_error(overflows: bo
         both = torch.cat([plain.flatten(), torch.tensor([4.0])])
         assert float(norm) == pytest.approx(float(both.norm()), rel=1e-6)
         torch.testing.assert_close(layer.weight, before - 0.1 * plain * 0.5 / both.norm(), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS.names())
+def test_every_optimizer_takes_the_flag_by_which_a_gpu_leaves_a_step_out(name: str) -> None:
+    """On a GPU the norm is read a step later; until then the flag, which float16's scaler sets too, guards the weights."""
+    weight = torch.nn.Parameter(torch.ones(5))
+    optimizer = OPTIMIZERS.find(name)(lr=0.1).build([{"params": [weight]}])
+    for flag, moves in ((0.0, True), (1.0, False), (0.0, True)):
+        before = weight.detach().clone()
+        weight.grad = torch.full((5,), float("nan") if flag else 1.0)
+        optimizer.found_inf = torch.tensor(flag)
+        optimizer.step()
+        assert torch.equal(before, weight) != moves
+        assert bool(torch.isfinite(weight).all())

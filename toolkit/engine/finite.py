@@ -19,11 +19,12 @@ from toolkit.samples import Batch
 
 
 class Origin(NamedTuple):
-    """Where numbers come from: the step, the batch, and the seed of its random stream."""
+    """Where numbers come from: the step, the batch, the seed of its random stream, and its shares (`shares.py`)."""
 
     step: int
     seed: int
     batch: Batch
+    shares: Mapping[str, float] = {}
 
 
 class FiniteCheck:
