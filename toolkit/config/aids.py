@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from toolkit.config.auto_batch import with_batch_size
 from toolkit.config.before_training import check_before_training
 from toolkit.config.build import build_model, build_transforms, with_changes
 from toolkit.config.job import build_job, evaluation
@@ -51,7 +52,7 @@ def dry_run(config: Config, *, quiet: bool = False) -> dict[str, Any]:
     )  # fmt: skip
     fabric, folder, log = _temporary(short, quiet)
     try:
-        built = start(short)
+        built, _ = with_batch_size(fabric, start(short))
         job = _job(built, fabric, folder, log)
         if job.evaluate is not None:
             job.evaluate = _one_batch(built, fabric)
@@ -80,7 +81,7 @@ def overfit_batch(config: Config, *, quiet: bool = False, steps: int | None = No
     steps = steps or min(OVERFIT_STEPS, config.train.steps)
     fabric, folder, log = _temporary(config, quiet)
     try:
-        job = _job(start(config), fabric, folder, log)
+        job = _job(with_batch_size(fabric, start(config))[0], fabric, folder, log)
         result = overfit(fabric, job, config.train, steps)
     finally:
         fabric.barrier()
@@ -112,7 +113,7 @@ def find_lr(
     """
     config = with_changes(config, steps=max(steps, config.train.steps))
     fabric = make_fabric(config.train)
-    built = start(config)
+    built, _ = with_batch_size(fabric, start(config))
     base = Path(run) if run is not None else Path(root) / f"{config.name or 'run'}-find-lr"
     path = str(RunFolder.fresh(base, exact=run is not None).path) if fabric.is_global_zero else None
     folder = RunFolder(Path(fabric.broadcast(path)))
@@ -181,7 +182,7 @@ def _job(built: Start, fabric: Any, folder: RunFolder, log: RunLog) -> Job:
 
 
 def _one_batch(built: Start, fabric: Any) -> Callable[..., Any]:
-    size = built.config.evaluate.batch_size or built.config.data.batch_size
+    size = built.config.evaluate.batch_size or built.config.data.batch_images
     samples = FirstSamples(built.datasets["val"], size * fabric.world_size)
     return lambda stop: evaluation(built.config, fabric, built.model, samples, "val", stop)
 

@@ -41,14 +41,14 @@ def build_job(
         start = step * settings.accumulate
         stop = settings.steps * settings.accumulate
         return train_loader(
-            datasets["train"], build_transforms(config, "train"), data.batch_size, config.seed, start, stop,
+            datasets["train"], build_transforms(config, "train"), data.batch_images, config.seed, start, stop,
             data.workers, True, pin, fabric.global_rank, fabric.world_size, groups, draws,
         )  # fmt: skip
 
     def statistics() -> Any:
         transforms = build_transforms(config, "train")
         return train_loader(
-            datasets["train"], transforms, data.batch_size, config.seed, 0, settings.recompute_bn, data.workers
+            datasets["train"], transforms, data.batch_images, config.seed, 0, settings.recompute_bn, data.workers
         )
 
     evaluators = build_evaluators(config, model.classes)
@@ -65,7 +65,7 @@ def build_job(
         evaluate=evaluate_val if measured else None,
         best_metric=evaluators[0].metric if measured else None,
         images_per_epoch=len(datasets["train"]),
-        step_images=data.batch_size * settings.accumulate,
+        step_images=data.batch_images * settings.accumulate,
         seed=config.seed,
         run=folder,
         log=log,
@@ -97,7 +97,7 @@ def evaluation(
     loader = eval_loader(
         dataset,
         build_transforms(config, split),
-        config.evaluate.batch_size or max(1, config.data.batch_size // fabric.world_size),
+        config.evaluate.batch_size or max(1, config.data.batch_images // fabric.world_size),
         config.data.workers,
         fabric.device.type == "cuda",
         fabric.global_rank,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.config.agreement import check_channels
+from toolkit.config.auto_batch import with_batch_size
 from toolkit.config.before_training import check_before_training
 from toolkit.config.build import build_dataset, check_classes
 from toolkit.config.check import quick_check
@@ -70,6 +71,8 @@ def _training(
     config, model, datasets = built.config, built.model, built.datasets
     found = quick_check(config, model, datasets) if state is None else Report()
     found.stop_on_errors()
+    built, sized = with_batch_size(fabric, built, saved.config if saved is not None else None)
+    config = built.config
     changes = changes_of(saved, config, model, allowed=allow_changes) if saved is not None else []
     folder = saved.folder if saved is not None else RunFolder(base)
     if state is None:
@@ -85,6 +88,8 @@ def _training(
     introduce(log, config, model, datasets, fabric, state, folder)
     for problem in found.warnings:
         log.line(f"note       {problem.where}: {problem.message}")
+    for line in sized:
+        log.line(line)
     say_start(log, config, built.taken, built.weights)
     if saved is not None:
         say_changes(log, saved, changes)

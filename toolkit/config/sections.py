@@ -80,7 +80,8 @@ class DataSection:
     """Where samples come from.
 
     classes: names of labels 0..K-1, or a preset's name; when absent, the training data set says. root: fills in the
-    `root` of every data set that has none. batch_size: images of a batch, of all processes together, before accumulation.
+    `root` of every data set that has none. batch_size: images of a batch, of all processes together, before accumulation;
+    "auto": the largest that fits, found before training and written into the run's config as a number.
     group_by_aspect: training batches of landscape or of portrait images, where that can be, so that less of a batch is
     padding; for data sets that say the sizes of their images. workers: loader processes; 0 reads in the training
     process. The number of workers changes no result.
@@ -99,12 +100,17 @@ class DataSection:
     test: SplitSection | None = None
     classes: list[str] | str | None = None
     root: str | None = None
-    batch_size: PositiveInt = 4
+    batch_size: PositiveInt | Literal["auto"] = 4
     workers: NonNegativeInt = 2
     group_by_aspect: bool = False
     sampling: Literal["uniform", "class_balanced", "repeat_factor"] = "uniform"
     repeat_threshold: Annotated[float, Interval(gt=0, le=1)] = 0.001
     on_bad: Literal["stop", "skip"] = "stop"
+
+    @property
+    def batch_images(self) -> int:
+        """`batch_size` as a number, 1 where it is still to be found ("auto")."""
+        return self.batch_size if isinstance(self.batch_size, int) else 1
 
 
 @dataclass(frozen=True, kw_only=True)

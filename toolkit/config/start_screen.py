@@ -74,7 +74,7 @@ def _model(config: Config, model: VisionModel) -> str:
 
 
 def _amount(config: Config, images: int, processes: int) -> str:
-    settings, batch = config.train, config.data.batch_size
+    settings, batch = config.train, config.data.batch_images
     effective = batch * settings.accumulate
     made_of = [f"batch {batch}"] + ([f"accumulate {settings.accumulate}"] if settings.accumulate > 1 else [])
     shared = f", {processes} processes" if processes > 1 else ""

@@ -14,9 +14,12 @@ from toolkit.contracts import Evaluator
 from toolkit.engine.interrupt import Interrupted, StopRequest
 from toolkit.engine.validation_loss import ValidationLoss, predict_and_measure
 from toolkit.errors import ConfigError, Problem
+from toolkit.models.out_of_memory import memory_explained
 from toolkit.models.vision_model import VisionModel
 from toolkit.progress import Progress
 from toolkit.samples import Batch
+
+_REMEDIES = ("set evaluate.batch_size=1", "smaller images in data.val.transforms (labels are compared at full size)")
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ def evaluate(
                 if stop is not None and stop.requested:
                     break
                 on_device = fabric.to_device(batch._replace(truths=()))
-                with fabric.autocast():
+                with fabric.autocast(), memory_explained("evaluation", model, _REMEDIES):
                     predictions = predict_and_measure(model, on_device, loss) if loss else model.predict(on_device)
                 for evaluator in evaluators:
                     evaluator.update(predictions, batch.truths)

@@ -18,6 +18,7 @@ from toolkit.engine.prepare import prepare
 from toolkit.engine.reading import Reading
 from toolkit.engine.settings import TrainSettings
 from toolkit.engine.step import gradient_norm, step_seed, summed
+from toolkit.engine.step_guard import StepGuard
 from toolkit.progress import Progress
 
 SPREAD = 3.0
@@ -47,14 +48,17 @@ def find_learning_rate(
     module, optimizer = prepare(fabric, job, settings, None)
     rates, losses = geometric(lowest, highest, steps), list[float]()
     batches = iter(job.batches(0))
-    with Progress("find lr", steps, "step", shown=fabric.is_global_zero) as progress:
+    with (
+        Progress("find lr", steps, "step", shown=fabric.is_global_zero) as progress,
+        StepGuard(fabric, job, settings) as guard,
+    ):
         for step, rate in enumerate(rates):
             for group in optimizer.param_groups:
                 group["lr"] = group["base_lr"] * rate / job.rule.lr
             loss = 0.0
             for part in range(settings.accumulate):
                 torch.manual_seed(step_seed(job.seed, step * settings.accumulate + part, fabric.global_rank))
-                terms = module(fabric.to_device(next(batches)))
+                terms = module(guard.sees(step, fabric.to_device(next(batches))))
                 reading = Reading(terms)
                 fabric.backward(summed(terms) / settings.accumulate)
                 loss += sum(reading.values().values()) / settings.accumulate

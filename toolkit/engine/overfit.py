@@ -12,6 +12,7 @@ from toolkit.engine.prepare import prepare
 from toolkit.engine.reading import Reading
 from toolkit.engine.settings import TrainSettings
 from toolkit.engine.step import gradient_norm, step_seed, summed
+from toolkit.engine.step_guard import StepGuard
 from toolkit.progress import Progress
 
 
@@ -45,7 +46,11 @@ def overfit(fabric: Any, job: Job, settings: TrainSettings, steps: int) -> Overf
     module, optimizer = prepare(fabric, job, settings, None)
     check, losses = FiniteCheck(fabric, job), []
     batch = fabric.to_device(next(iter(job.batches(0))))
-    with Progress("overfit", steps, "step", shown=fabric.is_global_zero) as progress:
+    with (
+        Progress("overfit", steps, "step", shown=fabric.is_global_zero) as progress,
+        StepGuard(fabric, job, settings) as guard,
+    ):
+        guard.sees(0, batch)
         for step in range(steps):
             seed = step_seed(job.seed, step, fabric.global_rank)
             torch.manual_seed(seed)

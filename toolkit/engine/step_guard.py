@@ -1,0 +1,77 @@
+"""Around training steps: what PyTorch raises for want of memory, of a deterministic form or of a compiler, in plain words."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+from toolkit.engine.determinism import not_deterministic
+from toolkit.engine.job import Job
+from toolkit.engine.settings import TrainSettings
+from toolkit.errors import Problem, UserError
+from toolkit.models.out_of_memory import is_out_of_memory, out_of_memory
+from toolkit.samples import Batch
+
+
+class StepGuard:
+    """A context around the loop, told of every batch before its step. Raises UserError in place of those errors."""
+
+    def __init__(self, fabric: Any, job: Job, settings: TrainSettings) -> None:
+        self.fabric, self.job, self.settings = fabric, job, settings
+        self.step = 0
+        self.batch: Batch | None = None
+
+    def sees(self, step: int, batch: Batch) -> Batch:
+        """Notes what is being worked on."""
+        self.step, self.batch = step, batch
+        return batch
+
+    def __enter__(self) -> StepGuard:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None or isinstance(error, UserError):
+            return
+        found = not_deterministic(error) or self._compiler(error)
+        if is_out_of_memory(error):
+            found = self._memory(error)
+        if found is not None:
+            raise found from error
+
+    def _memory(self, error: BaseException) -> UserError:
+        images = self.batch.images if self.batch is not None else None
+        remedies = training_remedies(self.settings, self.job.step_images, self.fabric.world_size)
+        if self.job.run.state.is_file():
+            remedies[-1] += (
+                f". What was saved last is whole: continue with --resume --allow-changes --run-folder {self.job.run.path}"
+            )
+        return out_of_memory(error, f"training step {self.step}", self.job.model, images, remedies, kept=True)
+
+    def _compiler(self, error: BaseException) -> UserError | None:
+        if not self.settings.compile or not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            return None
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        message = f"this model could not be compiled: {reason[:300]}"
+        remedy = "set train.compile=false; on a CPU it needs a C++ compiler, on a GPU Triton as well"
+        return UserError(Problem("train.compile", message, remedy))
+
+
+def training_remedies(settings: TrainSettings, step_images: int, processes: int) -> list[str]:
+    """What makes a training step smaller, best first: nothing lost, then time, then precision, then pixels."""
+    found, batch = [], step_images // settings.accumulate
+    if batch >= 2 * processes:
+        smaller = max(processes, batch // 2)
+        found.append(
+            f"set data.batch_size={smaller} and train.accumulate={settings.accumulate * -(-batch // smaller)}: "
+            "the same step in parts (data.batch_size=auto finds the largest that fits)"
+        )
+    if settings.recompute == "none":
+        found.append("train.recompute=units: about half of what is kept, for a tenth more time")
+    elif settings.recompute == "units":
+        found.append("train.recompute=blocks: still less is kept, for more time")
+    if settings.precision == "32-true":
+        found.append("train.precision=bf16-mixed: about half of what is kept")
+    found.append("smaller images or crops in data.train.transforms")
+    return found

@@ -1,0 +1,94 @@
+"""Too little memory, said with numbers and with what helps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from toolkit.errors import Problem, UserError
+from toolkit.models.device_memory import device_memory, gigabytes
+from toolkit.models.vision_model import VisionModel
+from toolkit.ops.kept_bytes import kept_for_backward
+
+_SIGNS = re.compile(
+    r"out of memory|can't allocate memory|not enough memory|_ALLOC_FAILED|bad_alloc|could not create a memory",
+    re.IGNORECASE,
+)
+_ASKED = re.compile(r"[Tt]ried to allocate ([\d.]+) (GiB|MiB|KiB|bytes)")
+_UNITS = {"GiB": 2**30, "MiB": 2**20, "KiB": 2**10, "bytes": 1}
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error of PyTorch or Python says that memory could not be had, on a GPU or on the CPU."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and _SIGNS.search(str(error)) is not None
+
+
+def out_of_memory(
+    error: BaseException, doing: str, model: VisionModel, images: Tensor | None, remedies: Sequence[str], kept: bool
+) -> UserError:
+    """The error for people.
+
+    doing: what did not fit ("training step 12"). images: of the batch. remedies: what helps most first. kept: whether
+    to say what the backward pass needs of them.
+    """
+    device = next(model.parameters()).device
+    memory = device_memory(device)
+    parts = [f"{doing} does not fit into the memory of {device}"]
+    asked = _ASKED.search(str(error))
+    if asked:
+        parts.append(f"{gigabytes(float(asked.group(1)) * _UNITS[asked.group(2)])} more were asked for")
+    if memory is not None:
+        total, free, ours = map(gigabytes, memory)
+        parts.append(f"of {total} this process holds {ours}, and {free} are free")
+    if images is not None:
+        shown = " x ".join(map(str, images.shape))
+        number = kept_by(model, images) if kept else None
+        held = f", of which backbone and neck keep about {gigabytes(number)} for the backward pass" if number else ""
+        parts.append(f"the batch is {shown}{held}")
+    return UserError(Problem("memory", "; ".join(parts), "; or ".join(remedies)))
+
+
+@contextmanager
+def memory_explained(doing: str, model: VisionModel, remedies: Sequence[str]) -> Iterator[None]:
+    """Around passes without gradients: raises UserError in place of running out of memory."""
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise out_of_memory(error, doing, model, None, remedies, kept=False) from None
+
+
+class _Pyramid(nn.Module):
+    def __init__(self, model: VisionModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> object:
+        return self.model.pyramid(images)
+
+
+def kept_by(model: VisionModel, images: Tensor) -> int | None:
+    """Bytes that backbone and neck keep for the backward pass of images of this shape, in float32; None if unknown.
+
+    Found on the meta device, with shapes only, in whatever memory is left.
+    """
+    net = _Pyramid(model)
+    shapes = {
+        name: torch.empty_like(tensor, device="meta").requires_grad_(tensor.requires_grad)
+        for name, tensor in (*net.named_parameters(), *net.named_buffers())
+    }
+    try:
+        with torch.enable_grad(), kept_for_backward(net) as kept:
+            functional_call(net, shapes, (torch.empty(images.shape, dtype=images.dtype, device="meta"),))
+        own = {tensor.untyped_storage()._cdata for tensor in shapes.values()}
+        return sum(count for block, count in kept.blocks.items() if block not in own)
+    except Exception:  # an estimate inside an error message must not become another error
+        return None
