@@ -62,7 +62,7 @@ def test_every_problem_at_once_in_the_order_of_the_file() -> None:
         "train.optimizer.lr: wanted a number greater than 0, found 'fast' (text)",
         "command line  train.stps: section 'train' has no key 'stps'; did you mean 'steps'?",
         "command line  model.head.kernel_size: wanted 1 or 3, found 2 (a whole number)",
-        "command line  data.batch_size: wanted a whole number greater than 0, found 0",
+        "command line  data.batch_size: wanted a whole number greater than 0 or 'auto', found 0",
         "a config has no key 'trian'; did you mean 'train'?",
     ):
         assert words in text
