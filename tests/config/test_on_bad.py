@@ -96,7 +96,7 @@ def test_what_was_skipped_is_said_and_written(tmp_path: Path) -> None:
     assert [one["name"] for one in table["val"]["skipped"]] == ["images/p07.jpg"]
     log = (tmp_path / "run/train.log").read_text().splitlines()
     line = "skipped    train: 3 skipped as bad, 3 used: images/p04.jpg, images/p01.jpg, images/p03.jpg"
-    assert [at for at, text in enumerate(log) if text.endswith(line)][0] < 5
+    assert next(at for at, text in enumerate(log) if text.endswith(line)) < 5
     assert log[-2].endswith(line)
     assert log[-1].endswith("skipped    val: 1 skipped as bad, 2 used: images/p07.jpg")
 
@@ -153,7 +153,7 @@ def test_nothing_is_left(tmp_path: Path) -> None:
     root = make_pairs(tmp_path / "data")
     for seed in range(6):
         (root / f"images/p{seed:02d}.jpg").write_bytes(b"")
-    with pytest.raises(DataError, match="none of the 6 samples can be used: images/p00.jpg: the file is empty"):
+    with pytest.raises(DataError, match=r"none of the 6 samples can be used: images/p00\.jpg: the file is empty"):
         build_dataset(config_of(root), "train")
 
 
