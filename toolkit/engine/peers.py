@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,11 +40,6 @@ def is_lost_connection(error: BaseException) -> bool:
     return isinstance(error, torch.distributed.DistError) or (
         isinstance(error, RuntimeError) and _LOST.search(str(error)) is not None
     )
-
-
-def is_first_process() -> bool:
-    """Whether this is the process that speaks and writes, also before and after the processes know one another."""
-    return next((os.environ[name] for name in ("RANK", "SLURM_PROCID") if name in os.environ), "0") == "0"
 
 
 def share_buffers(fabric: Any, model: nn.Module) -> None:

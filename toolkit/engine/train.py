@@ -22,7 +22,9 @@ from toolkit.engine.prepare import prepare
 from toolkit.engine.reading import Reading
 from toolkit.engine.recompute_bn import recompute_bn
 from toolkit.engine.settings import TrainSettings
+from toolkit.engine.shares import batch_shares, shared
 from toolkit.engine.step import add_terms, due, gradient_norm, set_learning_rate, step_seed, summed
+from toolkit.engine.step_guard import StepGuard
 from toolkit.engine.weight_average import WeightAverage
 from toolkit.models.weights import save_weights
 from toolkit.progress import Progress
@@ -39,7 +41,8 @@ class Trained(NamedTuple):
 def train(fabric: Any, job: Job, settings: TrainSettings, state: TrainState | None = None) -> Trained:
     """Trains until `settings.steps`, from `state` when there is one.
 
-    Raises Interrupted after saving when a stop is asked for, UserError for a loss that is not finite.
+    Raises Interrupted after saving when a stop is asked for, UserError for a loss that is not finite and a step that does
+    not fit into memory.
     """
     module, optimizer = prepare(fabric, job, settings, state)
     late = LateParts(job.model, settings.freeze_until)
@@ -49,7 +52,12 @@ def train(fabric: Any, job: Job, settings: TrainSettings, state: TrainState | No
         job.log.keep_until(at.step, at.evaluated)
     metrics: dict[str, float | None] = {}
 
-    with StopRequest() as stop, Progress("train", settings.steps, "step", shown=fabric.is_global_zero) as progress:
+    shown = fabric.is_global_zero
+    with (
+        StopRequest() as stop,
+        Progress("train", settings.steps, "step", shown=shown) as progress,
+        StepGuard(fabric, job, settings) as guard,
+    ):
         progress.start_at(at.step)
         batches = at.fetched(job.batches(at.step))
         while True:
@@ -84,18 +92,21 @@ def train(fabric: Any, job: Job, settings: TrainSettings, state: TrainState | No
 
             set_learning_rate(optimizer, job.schedule, at.step, settings)
             terms: dict[str, float] = {}
-            for part in range(settings.accumulate):
+            parts = [next(batches) for _ in range(settings.accumulate)]
+            shares = batch_shares(fabric, job.model, parts)
+            for part, batch in enumerate(parts):
                 seed = step_seed(job.seed, at.step * settings.accumulate + part, fabric.global_rank)
                 torch.manual_seed(seed)
-                batch = fabric.to_device(next(batches))
+                batch = guard.sees(at.step, fabric.to_device(batch))
                 with fabric.no_backward_sync(module, enabled=part < settings.accumulate - 1):
-                    losses = module(batch)
+                    losses = shared(module(batch), shares[part])
                     reading = Reading(losses)
                     fabric.backward(summed(losses) / settings.accumulate)
-                add_terms(terms, check.losses(reading, Origin(at.step, seed, batch)), settings.accumulate)
+                origin = Origin(at.step, seed, batch, shares[part])
+                add_terms(terms, check.losses(reading, origin), settings.accumulate)
             late.drop_gradients(at.step)
             norm = gradient_norm(fabric, optimizer, settings.clip_norm)
-            at.window.add(terms, check.gradient(norm, optimizer, Origin(at.step, seed, batch)))
+            at.window.add(terms, check.gradient(norm, optimizer, origin))
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             average.update()
