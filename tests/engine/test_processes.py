@@ -111,20 +111,21 @@ def test_synchronised_batch_norm_sees_the_whole_batch(data: Path, tmp_path: Path
 
 
 def test_two_processes_train_one_detector(data: Path, tmp_path: Path) -> None:
-    """Which boxes are sampled is each process' own draw: the curves agree in size, the evaluation exactly."""
+    """Which boxes are sampled is each process' own draw: here all are taken. Their number differs from image to image,
+    and the mean over them with it, a little. The evaluation is the same exactly."""
     options = [
         "train.log_every=1",
         "train.optimizer.lr=0.001",
         "model.head.roi.dropout=0.0",
-        "evaluate.evaluators=[coco]",
+        "model.backbone.norm=none",
     ]
+    options += ["model.head.rpn.samples=100000", "model.head.roi.samples=1000", "data.train.transforms=[]"]
     boxes = tmp_path / "boxes"
     run_training(tiny_detection_config(boxes, *options), tmp_path / "one", quiet=True)
     both = two(tmp_path, boxes, *options, config=TINY_DETECTION)
-    assert_same_curve(tmp_path / "one", both, rel=0.5)
-    assert events(both)[0]["loss"] == pytest.approx(events(tmp_path / "one")[0]["loss"], rel=0.05)
+    assert_same_curve(tmp_path / "one", both, rel=0.05)
     metrics = run_evaluation(both / "last.safetensors")["metrics"]
-    assert events(both)[-1]["val/AP"] == metrics["AP"]
+    assert {name: events(both)[-1][f"val/{name}"] for name in metrics} == metrics
 
 
 @pytest.mark.parametrize("images", [1, 3])
