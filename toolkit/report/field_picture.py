@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from toolkit.analysis.effective_field import EffectiveField
+from toolkit.errors import Problem, UserError
 from toolkit.files import replacing
 from toolkit.inference.draw import LegendEntry, as_rgb, legend, title
 
@@ -90,12 +91,19 @@ def write_field_sheet(
 ) -> Path:
     """Writes one PNG (or JPEG, by the name) with a panel an output, by rename. Raises UserError when it cannot."""
     path = Path(path)
+    refuse_kind(path)
     panels = [_panel(field, theory, image) for field, theory in zip(fields, theories, strict=True)]
     sheet = _beside(panels)
     kind = "JPEG" if path.suffix.lower() in (".jpg", ".jpeg") else "PNG"
     with replacing(path, durable=False) as temporary:
         Image.fromarray(sheet).save(temporary, format=kind)
     return path
+
+
+def refuse_kind(path: str | Path) -> None:
+    """Raises UserError for a file that by its name is no PNG or JPEG."""
+    if Path(path).suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise UserError(Problem(str(path), "the picture is a PNG or a JPEG", f"try {Path(path).with_suffix('.png')}"))
 
 
 def caption(field: EffectiveField, theory: Theory | None) -> str:

@@ -40,15 +40,21 @@ def write_page(path: str | Path, text: str, never_in: Iterable[str | Path] = ())
     never_in: folders of the user's data, into which nothing is ever written.
     """
     path = Path(path)
+    refuse_place(path, never_in)
+    with replacing(path, durable=False) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
+
+
+def refuse_place(path: str | Path, never_in: Iterable[str | Path] = ()) -> None:
+    """Raises UserError for a file that is a folder, or would lie in one of the folders of the user's data."""
+    path = Path(path)
     if path.is_dir():
-        raise UserError(Problem(str(path), "is a folder; a page is a file", f"try {path / 'page.html'}"))
+        raise UserError(Problem(str(path), "is a folder; a page or picture is a file", f"name a file in {path}"))
     for folder in never_in:
         if Path(folder).resolve() in path.resolve().parents:
             message = f"lies in the data folder {Path(folder).absolute()}, into which nothing is written"
             raise UserError(Problem(str(path.absolute()), message, "choose another place"))
-    with replacing(path, durable=False) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return path
 
 
 def picture_data(image: np.ndarray, *, exact: bool = False) -> str:
