@@ -63,13 +63,13 @@ def events(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
-def assert_same_curve(one: Path, two: Path, rel: float = 1e-4) -> None:
+def assert_same_curve(one: Path, two: Path, rel: float = 1e-4, *, terms: bool = True) -> None:
     first, second = events(one), events(two)
     assert [event["step"] for event in first] == [event["step"] for event in second]
     losses = 0
     for a, b in zip(first, second, strict=True):
         for name in a:
-            if name.startswith("loss"):
+            if name == "loss" or (terms and name.startswith("loss/")):
                 losses += 1
                 assert b[name] == pytest.approx(a[name], rel=rel, abs=1e-6), (a["step"], name)
     assert losses >= 4
@@ -123,7 +123,7 @@ def test_two_processes_train_one_detector(data: Path, tmp_path: Path) -> None:
     boxes = tmp_path / "boxes"
     run_training(tiny_detection_config(boxes, *options), tmp_path / "one", quiet=True)
     both = two(tmp_path, boxes, *options, config=TINY_DETECTION)
-    assert_same_curve(tmp_path / "one", both, rel=0.05)
+    assert_same_curve(tmp_path / "one", both, rel=0.03, terms=False)
     metrics = run_evaluation(both / "last.safetensors")["metrics"]
     assert {name: events(both)[-1][f"val/{name}"] for name in metrics} == metrics
 
