@@ -19,8 +19,8 @@ from toolkit.preflight.report import Report
 from toolkit.preflight.size_checks import shown
 from toolkit.samples import Batch, Sample
 
-WORK = 60e9
-"""Multiply-accumulates that one forward pass of the batch may take; with the backward pass some six seconds on two cores."""
+WORK = 40e9
+"""Multiply-accumulates that one forward pass of the batch may take; with the backward pass some four seconds on two cores."""
 
 
 class Extent(NamedTuple):
