@@ -59,10 +59,13 @@ class DecoderMessages:
                     os.write(2, f"{line}\n".encode())
 
 
-def damage_of(lines: list[str]) -> str:
-    """The first of a decoder's complaints that means a picture is not what it was; "" when there is none."""
+def damage_of(lines: list[str], *, is_padding: bool = False) -> str:
+    """The first of a decoder's complaints that means a picture is not what it was; "" when there is none.
+
+    is_padding: bytes before the end marker are known to be harmless, however many.
+    """
     for line in lines:
         padding = _PADDING.search(line)
-        if padding is None or int(padding[1]) >= PADDING_BYTES:
+        if padding is None or (int(padding[1]) >= PADDING_BYTES and not is_padding):
             return line.removeprefix("Corrupt JPEG data: ")
     return ""

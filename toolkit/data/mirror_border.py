@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import cv2
 import numpy as np
+from annotated_types import Interval
 
-from toolkit.bounds import NonNegativeInt
 from toolkit.contracts import TRANSFORMS, Transform
 from toolkit.data.box_geometry import moved_boxes
 from toolkit.samples import IGNORE_INDEX, Sample
+
+_Pixels = Annotated[int, Interval(ge=0, le=32_767)]
+"""OpenCV counts the sides of a picture with 16 bits in many places."""
 
 
 @TRANSFORMS.register("mirror_border")
@@ -21,7 +26,7 @@ class MirrorBorder(Transform):
 
     moves = True
 
-    def __init__(self, border: NonNegativeInt = 0, height: NonNegativeInt = 0, width: NonNegativeInt = 0) -> None:
+    def __init__(self, border: _Pixels = 0, height: _Pixels = 0, width: _Pixels = 0) -> None:
         self.border, self.height, self.width = border, height, width
 
     def __call__(self, sample: Sample, seed: int) -> Sample:

@@ -17,6 +17,7 @@ from toolkit.data.images import IMAGE_SUFFIXES, read_image
 from toolkit.data.pair_reading import name_in
 from toolkit.errors import Problem, UserError
 from toolkit.ops.confusion import count_labels
+from toolkit.ops.jpeg_entropy import jpeg_damage
 from toolkit.preflight.sample_record import RecordedFault, SampleRecord
 from toolkit.samples import Boxes, Sample
 
@@ -48,8 +49,9 @@ class Examiner:
             return record
         record = _with_picture(record, image)
         if files:
-            record = _with_files(record, files, image)
-            record = _with_damage(record, files[0], lines)
+            data = files[0].read_bytes()
+            record = _with_files(record, files, data)
+            record = _with_damage(record, files[0], data, lines)
         return record if sample is None else _with_annotation(record, sample)
 
     def _image_alone(self, files: Sequence[Path], faults: Sequence[RecordedFault]) -> np.ndarray | None:
@@ -96,8 +98,8 @@ def _with_picture(record: SampleRecord, image: np.ndarray) -> SampleRecord:
     )
 
 
-def _with_files(record: SampleRecord, files: Sequence[Path], image: np.ndarray) -> SampleRecord:
-    traits = list(record.traits) + image_traits(files[0], files[0].read_bytes())
+def _with_files(record: SampleRecord, files: Sequence[Path], data: bytes) -> SampleRecord:
+    traits = list(record.traits) + image_traits(files[0], data)
     annotation = files[1] if len(files) > 1 and files[1].suffix.lower() in IMAGE_SUFFIXES else None
     true = ""
     if annotation is not None and annotation.is_file():
@@ -106,12 +108,11 @@ def _with_files(record: SampleRecord, files: Sequence[Path], image: np.ndarray) 
     return record._replace(traits=tuple(traits), annotation_traits=(f"suffix:{true}",) if true else ())
 
 
-def _with_damage(record: SampleRecord, file: Path, lines: list[str]) -> SampleRecord:
-    damage = damage_of(lines)
+def _with_damage(record: SampleRecord, file: Path, data: bytes, lines: list[str]) -> SampleRecord:
+    inside = jpeg_damage(data) if data[:2] == b"\xff\xd8" else None
+    damage = inside or damage_of(lines, is_padding=inside == "")
     if damage:
-        message = (
-            f"is damaged inside, though its end is intact (the decoder says: {damage}); part of the picture is wrong"
-        )
+        message = f"is damaged inside, though its end is intact ({damage}); part of the picture is wrong"
         problem = Problem(str(file), message, "fetch it again, or remove it")
         return record._replace(faults=(*record.faults, RecordedFault("damaged", problem, str(file), {}, "")))
     return record._replace(traits=(*record.traits, f"damage: {lines[0]}")) if lines else record

@@ -14,7 +14,7 @@ from toolkit.files import cache_folder, replacing
 from toolkit.preflight.sample_record import SampleRecord
 from toolkit.version import __version__
 
-_FORMAT = 1
+_FORMAT = 2
 """Raised whenever a record means something else than before."""
 
 
