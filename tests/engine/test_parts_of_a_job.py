@@ -71,7 +71,10 @@ def test_unknown_parts_are_named_before_a_step_is_made(data: Path, tmp_path: Pat
     key = option.partition("=")[0]
     with pytest.raises(ConfigError, match=rf"{key}: no .*name begins with '.*'; did you mean '(backbone|neck)"):
         run_training(tiny_config(data, "train.steps=1", option), tmp_path / "run", quiet=True)
-    run_training(tiny_config(data, "train.steps=1"), tmp_path / "run", quiet=True)  # the name is still free
+    assert not (tmp_path / "run").exists()
+    all_late = "train.freeze_until={backbone: 5, neck: 9, head: 7}"
+    with pytest.raises(ConfigError, match="nothing would change before step 5"):
+        run_training(tiny_config(data, "train.steps=1", all_late), tmp_path / "run", quiet=True)
 
 
 @pytest.mark.parametrize("sampling", ["class_balanced", "repeat_factor"])

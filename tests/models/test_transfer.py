@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.backbones.segnet_basic_encoder import SegNetBasicEncoder
+from toolkit.backbones.unet_encoder import UNetEncoder
 from toolkit.errors import CheckpointError
 from toolkit.heads.image import ImageHead
 from toolkit.heads.pixel import PixelHead
@@ -108,3 +109,36 @@ def test_weights_of_another_architecture_are_refused():
     with pytest.raises(CheckpointError, match=r"head\.classifier\.weight is \(1,\) in the file"):
         transfer(fresh, {"head.classifier.weight": torch.zeros(1)})
     assert torch.equal(fresh.head.classifier.weight, before)
+
+
+@pytest.mark.parametrize(("given", "mine"), [(3, 1), (1, 3)])
+def test_the_first_convolution_is_made_to_fit_gray_and_colour(given: int, mine: int) -> None:
+    """A picture without colour looks the same to both nets."""
+
+    def net_of(channels: int) -> VisionModel:
+        backbone = UNetEncoder(in_channels=channels, width=4, depth=2, dropout=0.0, norm="none")
+        return VisionModel(backbone, None, PixelHead(backbone.spec, 3), OLD)
+
+    torch.manual_seed(1)
+    old, fresh = net_of(given).eval(), net_of(mine).eval()
+    report = transfer(fresh, old.state_dict(), OLD)
+    (name,) = report.reshaped
+    assert name == "backbone.levels.0.0.conv.weight"
+    assert not report.mismatched + report.missing + report.unused
+    total = len(fresh.state_dict())
+    assert report.lines() == [f"{total} of {total} tensors loaded", f"{name}: {report.reshaped[name]}"]
+    gray = torch.rand(1, 1, 12, 14)
+    pictures = {1: gray, 3: gray.expand(-1, 3, -1, -1)}
+    torch.testing.assert_close(fresh(pictures[mine]), old(pictures[given]), rtol=1e-4, atol=1e-5)
+
+
+def test_other_shapes_are_left_and_counted() -> None:
+    """Only the first convolution's channels are made to fit; a wider net, or four channels, is another shape."""
+    old = net("pixel", OLD)
+    state = {name: tensor.clone() for name, tensor in old.state_dict().items()}
+    first = next(name for name in state if name.startswith("backbone") and state[name].ndim == 4)
+    state[first] = torch.zeros(state[first].shape[0], 4, *state[first].shape[2:])
+    fresh = net("pixel", OLD)
+    report = transfer(fresh, state, OLD)
+    assert report.mismatched == (first,)
+    assert not report.reshaped

@@ -35,6 +35,7 @@ from toolkit.config.usable_samples import leniently, skipping
 from toolkit.contracts import ANY_SIZE, Dataset, Transform
 from toolkit.data.classes import ClassTable
 from toolkit.data.transforms import refuse_for_evaluation
+from toolkit.engine.part_check import check_parts
 from toolkit.errors import ConfigError, UserError
 from toolkit.heads.rcnn import RcnnHead
 from toolkit.layers.downloads import NeedsDownloadError, without_downloads
@@ -43,6 +44,7 @@ from toolkit.preflight.anchor_checks import check_anchors
 from toolkit.preflight.anchor_recall import layout_of
 from toolkit.preflight.fault_findings import note_constructor_faults
 from toolkit.preflight.first_batch import try_batch
+from toolkit.preflight.first_evaluation import try_evaluation
 from toolkit.preflight.passage import boxes_seen, passage
 from toolkit.preflight.report import Finding, Report
 from toolkit.preflight.same_files import check_same_files
@@ -190,6 +192,8 @@ class Gate:
             config.data.workers,
         )  # fmt: skip
         check_plan(report, plan, model)
+        if model is not None:
+            report.attempt("trained_parts", check_parts, model, rule.lr, config.train)
 
     def first_batch(self) -> None:
         """Weights as the training will start with, and one batch forward and backward; only where all else is well."""
@@ -211,6 +215,21 @@ class Gate:
             "first_batch", try_batch, report, model, train, self.transforms["train"], self.batch_size, config.seed,
             groups, draws_of(config, train), macs,
         )  # fmt: skip
+        self.first_evaluation(model)
+
+    def first_evaluation(self, model: VisionModel) -> None:
+        """One small validation image predicted by a model with numbers, and measured by every evaluator."""
+        config, report = self.config, self.report
+        val, transforms = self.datasets.get("val"), self.transforms.get("val")
+        if report.errors or val is None or not len(val) or transforms is None:
+            return
+        sample = report.attempt("sample", lambda: val[0])
+        built = report.attempt("evaluators", build_evaluators, config, model.classes)
+        if sample is None or not built:
+            return
+        named = [(part.name, one) for part, one in zip(config.evaluate.evaluators, built, strict=True)]
+        cost = self.trial.macs / (self.trial.size[0] * self.trial.size[1]) if self.trial else 0.0
+        report.attempt("evaluators", try_evaluation, model, named, sample, transforms, cost)
 
     def _with_weights(self, config: Config) -> VisionModel:
         """The model with the weights it will start with, unless they have to be fetched first, which is said."""

@@ -23,6 +23,8 @@ class Transfer(NamedTuple):
     loaded: now as in the file. matched: rows of the classes that both know, by name; other rows keep their start values.
     mismatched: other shapes; left as they were. missing: not in the file; left as they were. unused: only in the file.
     known, new: classes of the model that the file knows, and that it does not (both empty when it names no classes).
+    reshaped: what was made to fit, {name: how}: the first convolution of a net for gray images from one for RGB, or the
+    reverse.
     """
 
     loaded: tuple[str, ...]
@@ -32,14 +34,16 @@ class Transfer(NamedTuple):
     unused: tuple[str, ...]
     known: tuple[str, ...] = ()
     new: tuple[str, ...] = ()
+    reshaped: Mapping[str, str] = {}
 
     def lines(self) -> list[str]:
         """The report for people, a few lines."""
-        total = len(self.loaded) + len(self.matched) + len(self.mismatched) + len(self.missing)
-        lines = [f"{len(self.loaded) + len(self.matched)} of {total} tensors loaded"]
+        taken = len(self.loaded) + len(self.matched) + len(self.reshaped)
+        lines = [f"{taken} of {taken + len(self.mismatched) + len(self.missing)} tensors loaded"]
         if self.matched:
             words = f"{len(self.known)} classes matched by name in {_some(self.matched)}"
             lines.append(words + (f"; new: {', '.join(self.new[:12])}{_more(self.new, 12)}" if self.new else ""))
+        lines += [f"{name}: {how}" for name, how in self.reshaped.items()]
         for what, names in (
             ("of another shape, left as they were", self.mismatched),
             ("not in the file, left as they were", self.missing),
@@ -69,7 +73,8 @@ def transfer(
     own = model.state_dict()
     rows = _class_rows(model) if classes and tuple(classes) != model.classes else {}
     changed: dict[str, Tensor] = {}
-    matched, mismatched = [], []
+    matched, mismatched, reshaped = [], [], dict[str, str]()
+    first = _first_convolution(model)
     for name in (name for name in own if name in state):
         mine, given = own[name], state[name]
         if name in rows and _only_rows_differ(mine, given, rows[name], len(model.classes), len(classes)):
@@ -77,20 +82,42 @@ def transfer(
             matched.append(name)
         elif mine.shape == given.shape:
             changed[name] = given
+        elif name == first and (how := _other_channels(mine, given)):
+            changed[name], reshaped[name] = how
         else:
             mismatched.append(name)
     if own and not changed:
         raise CheckpointError(_nothing_fits(own, state, mismatched, str(where)))
     model.load_state_dict(changed, strict=False)
     return Transfer(
-        loaded=tuple(name for name in changed if name not in matched),
+        loaded=tuple(name for name in changed if name not in matched and name not in reshaped),
         matched=tuple(matched),
         mismatched=tuple(mismatched),
         missing=tuple(name for name in own if name not in state),
         unused=tuple(name for name in state if name not in own),
         known=tuple(name for name in model.classes if name in classes),
         new=tuple(name for name in model.classes if classes and name not in classes),
+        reshaped=reshaped,
     )
+
+
+def _first_convolution(model: VisionModel) -> str:
+    """Name of the weight that meets the pixels, "" when the backbone has no convolution."""
+    names = (name for name, module in model.backbone.named_modules() if isinstance(module, nn.Conv2d))
+    name = next(names, None)
+    return "" if name is None else f"backbone.{name}.weight"
+
+
+def _other_channels(mine: Tensor, given: Tensor) -> tuple[Tensor, str] | None:
+    """A convolution's weight for gray images from one for RGB (the sum over its channels: a gray picture seen as RGB
+    gives the same), or the reverse (a third each: RGB of equal channels gives the same); None for anything else.
+    """
+    alike = mine.ndim == given.ndim == 4 and mine.shape[0] == given.shape[0] and mine.shape[2:] == given.shape[2:]
+    if alike and (given.shape[1], mine.shape[1]) == (3, 1):
+        return given.sum(1, keepdim=True), "3 channels in the file, summed to 1"
+    if alike and (given.shape[1], mine.shape[1]) == (1, 3):
+        return given.expand(-1, 3, -1, -1) / 3, "1 channel in the file, a third of it for each of 3"
+    return None
 
 
 class _Rows(NamedTuple):
