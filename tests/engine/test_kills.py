@@ -75,7 +75,7 @@ class Moments:
                 self._until(lambda: not half_written(self.run)(), process, 0.01)
                 self._until(half_written(self.run), process)
             return
-        metrics, wanted = self.run / "metrics.jsonl", self.random.randint(1, 3)
+        metrics, wanted = self.run / "metrics.jsonl", self.random.randint(1, 4)
         count = lines_of(metrics)
         self._until(lambda: lines_of(metrics) >= count + wanted, process)
         if kind == "evaluate":
@@ -139,7 +139,7 @@ def test_twenty_kills_change_nothing(tmp_path: Path) -> None:
     log = (run / "train.log").read_text()
     assert log.count(f"done: {STEPS} steps") == 1
     assert log.count("continues at step") >= KILLS // 2
-    assert len(set(reached)) >= KILLS // 2  # the kills fell at different places
+    assert len(set(reached)) >= KILLS // 4  # the kills fell at different places
 
 
 def assert_same_state(one: Path, two: Path) -> None:
