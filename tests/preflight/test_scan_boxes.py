@@ -61,7 +61,7 @@ def test_duplicate_boxes(layout: str, tmp_path: Path) -> None:
     found = only(scanned(layout, tmp_path))
     assert (found.kind, found.severity, found.files) == ("duplicate_box", "warning", (str(image),))
     assert found.problem.message == (
-        f"1 box that repeat another of the same class and place, in 1 image: {IMAGES[layout]} thing [30, 20, 100, 90]"
+        f"1 box repeating another of the same class and place, in 1 image: {IMAGES[layout]} thing [30, 20, 100, 90]"
     )
 
 
@@ -151,7 +151,7 @@ def test_yolo_labels_without_image_and_images_without_labels(tmp_path: Path) -> 
     (tmp_path / "labels/train/nobody.txt").write_text(text(GOOD))
     found = {one.kind: one for one in scanned("yolo", tmp_path).findings}
     assert set(found) == {"empty_annotation", "unlisted_label"}
-    assert found["unlisted_label"].problem.message == "1 label files of no image: nobody.txt"
+    assert found["unlisted_label"].problem.message == "1 label file(s) of no image: nobody.txt"
 
 
 def test_an_image_of_another_size_than_annotated(tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ def test_an_image_without_mask_and_a_mask_without_image(tmp_path: Path) -> None:
     assert found["no_mask"].severity == "error"
     assert found["no_mask"].files == (str(tmp_path / "images/p01.jpg"),)
     assert found["no_mask"].problem.message == "1 image(s) of the split have no mask: p01"
-    assert found["unlisted_label"].problem.message == "1 label files of no image: q.png"
+    assert found["unlisted_label"].problem.message == "1 label file(s) of no image: q.png"
     assert report.facts[0] == "read    train: 6 samples, 1 bad"
 
 

@@ -73,11 +73,11 @@ def note_boxes(report: Report, split: SplitRecords) -> None:
             (twice if overlap == 1 else doubled).append((index, _told(split, row)))
     _note_boxes(
         report, split, "duplicate_box", twice,
-        "{} that repeat another of the same class and place", "remove the repeats: they count twice in loss and recall",
+        "{} repeating another of the same class and place", "remove the repeats: they count twice in loss and recall",
     )  # fmt: skip
     _note_boxes(
         report, split, "doubled_box", doubled,
-        "{} that all but cover another of the same class (IoU " + f"{DOUBLED:g} or more)", "is one object marked twice?",
+        "{} all but covering another of the same class (IoU " + f"{DOUBLED:g} or more)", "is one object marked twice?",
     )  # fmt: skip
     _note_boxes(
         report, split, "tiny_box", tiny, "{} with a side below " + f"{TINY:g} pixels", "stray clicks? remove them"
@@ -150,12 +150,12 @@ def note_classes(report: Report, splits: Sequence[SplitRecords], counts: dict[st
     for name, held in elsewhere.items():
         _note_class(
             report, names, held & ~seen, f"class_only_in_{name}", "data.train", "{} in " + name + " but never in train",
-            "it cannot be learned: divide the samples anew, or leave it out",
+            "what train lacks cannot be learned: divide the samples anew, or leave it out",
         )  # fmt: skip
     if "val" in elsewhere:
         _note_class(
             report, names, seen & ~elsewhere["val"], "class_not_in_val", "data.val", "{} in train but never in val",
-            "nothing is measured for it: divide the samples anew",
+            "what val lacks is not measured: divide the samples anew",
         )  # fmt: skip
 
 

@@ -21,8 +21,8 @@ def note_stray_files(report: Report, splits: Sequence[SplitRecords]) -> None:
     images, annotations, told = _used(splits)
     stems = {path.stem for path in told}  # so is their annotation, which has the same name
     for kind, used, what, suggestion in (
-        ("unlisted_image", images, "image files in no split", "an annotation or a line in a list may be missing"),
-        ("unlisted_label", annotations, "label files of no image", "an image or a line in a list may be missing"),
+        ("unlisted_image", images, "image file(s) in no split", "an annotation or a line in a list may be missing"),
+        ("unlisted_label", annotations, "label file(s) of no image", "an image or a line in a list may be missing"),
     ):
         by_folder: dict[Path, set[str]] = defaultdict(set)
         for path in used:
