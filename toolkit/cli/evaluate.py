@@ -30,4 +30,7 @@ def command(checkpoint: str, overrides: tuple[str, ...], split: str, as_json: bo
     for title, header, rows in tables:
         click.echo(table(title, header, rows) + "\n")
     skipped = f", {len(result['skipped'])} skipped as bad (data.on_bad: skip)" if result["skipped"] else ""
-    click.echo(f"{result['checkpoint']}: {result['images']} images of '{split}'{skipped} in {result['seconds']:.1f} s")
+    loss = result["losses"].get("loss")
+    shown = f", loss {loss:.4f}" if loss is not None else ""
+    took = f"{skipped} in {result['seconds']:.1f} s"
+    click.echo(f"{result['checkpoint']}: {result['images']} images of '{split}'{shown}{took}")
