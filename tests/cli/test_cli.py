@@ -325,3 +325,26 @@ def test_ctrl_c_saves_and_exits_130(made: Path, tmp_path: Path) -> None:
     assert process.returncode == 130
     assert "--resume" in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("variables", "speaks"),
+    [
+        ({}, True),
+        ({"RANK": "0", "LOCAL_RANK": "0"}, True),
+        ({"RANK": "8", "LOCAL_RANK": "0"}, False),
+        ({"LOCAL_RANK": "1", "SLURM_PROCID": "0"}, False),
+        ({"SLURM_PROCID": "3"}, False),
+    ],
+)
+def test_of_several_processes_one_prints_json(
+    variables: dict[str, str], speaks: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from toolkit.cli.options import print_json
+
+    for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    print_json({"a": 1})
+    assert capsys.readouterr().out == ('{"a": 1}\n' if speaks else "")

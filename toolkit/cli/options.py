@@ -38,10 +38,9 @@ def json_option(function: F) -> F:
 def print_json(value: Any) -> None:
     """One object, undefined numbers as null; letters that the terminal's encoding lacks as escapes.
 
-    Of several processes (torchrun, SLURM) only the first prints it.
+    Of several processes (torchrun, SLURM, `train.devices`) only the first prints it.
     """
-    rank = next((os.environ[name] for name in ("RANK", "SLURM_PROCID") if name in os.environ), "0")
-    if rank != "0":
+    if any(os.environ.get(name, "0") != "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")):
         return
     text = json.dumps(_defined(value), ensure_ascii=False, default=str)
     try:
