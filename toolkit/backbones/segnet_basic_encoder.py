@@ -70,7 +70,10 @@ class SegNetBasicEncoder(Backbone):
 
     def forward(self, images: Tensor) -> FeaturePyramid:
         """Maps (N, width, H, W) before each pooling, then the last pooled one, and the indices."""
-        x, maps, indices = self.normalise(images), list[Tensor](), list[PoolIndices]()
+        # (`list[Tensor]()` would be a break in a compiled graph.)
+        maps: list[Tensor] = []
+        indices: list[PoolIndices] = []
+        x = self.normalise(images)
         for stage, dropout in zip(self.stages, self.dropouts, strict=True):
             x = stage(x)
             maps.append(x)

@@ -115,7 +115,10 @@ class Vgg(Backbone):
 
     def forward(self, images: Tensor) -> FeaturePyramid:
         """Maps (N, C, H, W) before each pooling, then the last one."""
-        x, maps, indices = images, list[Tensor](), list[PoolIndices]()
+        # (`list[Tensor]()` would be a break in a compiled graph.)
+        maps: list[Tensor] = []
+        indices: list[PoolIndices] = []
+        x = images
         for stage, pool, dropout in zip(self.stages, self.pools, self.dropouts, strict=True):
             x = stage(x)
             maps.append(x)

@@ -35,7 +35,7 @@ def prepare(
     module, optimizer = fabric.setup(module, optimizer)
     if state is not None:
         restore_state(fabric, job.model, optimizer, state, job.run.state)
-        _as_parameters_lie(optimizer)
+        as_parameters_lie(optimizer)
     return module, optimizer
 
 
@@ -60,7 +60,7 @@ def trained_module(fabric: Any, model: VisionModel, settings: TrainSettings) -> 
     return LossModule(model, channels_last=settings.channels_last, compiled=settings.compile)
 
 
-def _as_parameters_lie(optimizer: Any) -> None:
+def as_parameters_lie(optimizer: Any) -> None:
     """Moments in the memory order of their parameters, which fused optimizers take for granted: a file may have another."""
     for parameter, moments in getattr(optimizer, "optimizer", optimizer).state.items():
         for name, value in moments.items():
