@@ -24,7 +24,8 @@ def blocks(language: str) -> list[str]:
 
 
 def commands() -> list[list[str]]:
-    return [shlex.split(line, comments=True) for block in blocks("bash") for line in block.splitlines() if line.strip()]
+    lines = (shlex.split(line, comments=True) for block in blocks("bash") for line in block.splitlines())
+    return [words for words in lines if words]
 
 
 def test_make_targets_exist() -> None:
