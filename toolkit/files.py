@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISDIR
+from typing import Literal
 
 from toolkit.errors import Problem, UserError
 
@@ -28,6 +30,14 @@ def cache_folder() -> Path | None:
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "toolkit" / "cache"
     return (home / "Library" / "Caches" if sys.platform == "darwin" else home / ".cache") / "toolkit"
+
+
+def what_is(path: Path) -> Literal["folder", "file", ""]:
+    """What stands at a path: "" for nothing, or for a name that the system does not take."""
+    try:
+        return "folder" if S_ISDIR(path.stat().st_mode) else "file"
+    except (OSError, ValueError):
+        return ""
 
 
 @contextmanager

@@ -10,9 +10,10 @@ from pathlib import Path
 from toolkit.config.overrides import override
 from toolkit.config.source import Source, parse
 from toolkit.errors import ConfigError, Problem, no_such
+from toolkit.files import what_is
 
 ENDINGS = (".yaml", ".yml")
-_LARGEST = 4 << 20  # bytes; every experiment in this project fits into five thousand
+_LARGEST = 1 << 20  # bytes; every experiment in this project fits into five thousand
 _RUN_FILES = ("last.state", "best.safetensors", "last.safetensors", "metrics.jsonl")
 _WEIGHTS = (".safetensors", ".state", ".pth", ".pt", ".ckpt")
 
@@ -26,9 +27,9 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Source:
 
 def config_text(path: Path) -> str:
     """The text of a config file. Raises ConfigError, with what to do, for everything that is none."""
-    if path.is_dir():
+    if what_is(path) == "folder":
         raise ConfigError(_folder(path))
-    if path.suffix.lower() in _WEIGHTS and path.exists():
+    if path.suffix.lower() in _WEIGHTS and what_is(path) == "file":
         raise ConfigError(_weights(path))
     try:
         with path.open("rb") as file:
@@ -49,7 +50,7 @@ def config_text(path: Path) -> str:
 
 def is_run_folder(path: Path) -> bool:
     """Whether a folder looks like one that a training made."""
-    return any((path / name).is_file() for name in _RUN_FILES)
+    return any(what_is(path / name) == "file" for name in _RUN_FILES)
 
 
 def _folder(path: Path) -> Problem:
@@ -65,7 +66,7 @@ def _folder(path: Path) -> Problem:
 def _weights(path: Path) -> Problem:
     config = path.parent / "config.yaml"
     remedy = "toolkit evaluate and toolkit predict take checkpoints"
-    if config.is_file():
+    if what_is(config) == "file":
         remedy = f"its config is {config}; {remedy}"
     return Problem(str(path), "is a checkpoint; wanted a config file (YAML)", remedy)
 
@@ -84,7 +85,7 @@ def _same_name(path: Path) -> list[str]:
     """The config that exists under the same name with its ending or its folder, if there is one."""
     folders = (Path(), Path("configs"))
     names = [path.with_name(path.name + ending) for ending in ("", *ENDINGS)] if path.name else []
-    return [str(folder / name) for folder in folders for name in names if (folder / name).is_file()][:1]
+    return [str(folder / name) for folder in folders for name in names if what_is(folder / name) == "file"][:1]
 
 
 def _alike(path: Path) -> list[str]:

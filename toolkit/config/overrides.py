@@ -8,6 +8,7 @@ from typing import Any
 
 from toolkit.config.source import Mark, Path_, Source, dotted, parse_value
 from toolkit.errors import ConfigError, Problem
+from toolkit.files import what_is
 
 _COMMAND_LINE = Mark("command line")
 
@@ -45,12 +46,13 @@ def _misshapen(item: str, rest: list[str]) -> Problem:
     if not equals and rest and rest[0].startswith("="):  # spaces around the '='
         value = rest.pop(0)[1:] or (rest.pop(0) if rest else "VALUE")
         return Problem("command line", f"'{item} = {value}' has spaces", f"write {item}={value}")
-    if not equals and rest and "=" not in rest[0] and "." in item and not Path(item).exists():
+    kind = what_is(Path(item))
+    if not equals and rest and "=" not in rest[0] and "." in item and not kind:
         value = rest.pop(0)
         return Problem("command line", f"'{item} {value}' has no '='", f"write {item.rstrip(':')}={value}")
-    if Path(item).is_dir():
+    if kind == "folder":
         return Problem("command line", f"'{item}' is a folder; wanted key=value", f"for the run folder: --run {item}")
-    if Path(item).is_file():
+    if kind == "file":
         return Problem(
             "command line", f"'{item}' is a file; wanted key=value", "give one file, and changes as key=value"
         )

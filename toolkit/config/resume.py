@@ -17,6 +17,8 @@ from toolkit.engine.run_folder import RunFolder
 from toolkit.errors import ConfigError, Problem
 from toolkit.models.vision_model import VisionModel
 
+_FEW = 5
+"""Differences that are shown of a folder that belongs to another experiment."""
 _FREE = {
     "name",
     "data.workers",
@@ -62,8 +64,30 @@ def changes_of(saved: Saved, config: Config, model: VisionModel, *, allowed: boo
         where = f"--resume {saved.folder.path}"
         remedy = "a run goes on with the config it began with; --allow-changes lets this change, from here on"
         problems = [Problem(where, message, remedy) for message in asked]
-        raise ConfigError([*problems, *(Problem(where, message, instead) for message, instead in refused.items())])
+        problems += [Problem(where, message, instead) for message, instead in refused.items()]
+        if len(problems) > _FEW and _misfit(saved.state.model, model.state_dict()):
+            raise ConfigError(_another_run(saved, saved.config, config, model, problems))
+        raise ConfigError(problems)
     return found
+
+
+def _another_run(
+    saved: Saved, was: Config, config: Config, model: VisionModel, problems: list[Problem]
+) -> list[Problem]:
+    """One sentence, and the first few differences, for a folder that belongs to another experiment."""
+    path = saved.folder.path
+    classes = len(saved.state.classes) if saved.state else 0
+    asked = f"{_net(config)}, {len(model.classes)} classes"
+    message = f"holds another run ({_net(was)}, {classes} classes) than this config asks for ({asked})"
+    remedy = f"continue it with its own config, {saved.folder.config}, or start a new run with another --run"
+    few = [problem._replace(suggestion="") for problem in problems[:_FEW]]
+    more = Problem(f"--resume {path}", f"and {len(problems) - _FEW} more differences")
+    return [Problem(f"--resume {path}", message, remedy), *few, more]
+
+
+def _net(config: Config) -> str:
+    model = config.model
+    return " -> ".join(part.name for part in (model.backbone, model.neck, model.head) if part is not None)
 
 
 def _needs_flag(one: Difference, saved: Saved) -> bool:

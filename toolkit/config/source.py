@@ -16,11 +16,18 @@ from toolkit.errors import ConfigError, Problem
 Path_ = tuple[str | int, ...]
 _PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 _MAX_DEPTH = 50
-_MAX_NODES = 100_000  # more than any experiment needs; stops a file whose aliases multiply
+_TOO_DEEP = f"more than {_MAX_DEPTH} lists and mappings inside one another"
+_MAX_NODES = 20_000  # more than any experiment needs; stops a file whose aliases multiply
 
 
 class YamlLoader(yaml.SafeLoader):
-    """SafeLoader without YAML 1.1's surprises."""
+    """SafeLoader without YAML 1.1's surprises, and without its patience for brackets that open and open."""
+
+    def fetch_flow_collection_start(self, TokenClass: type) -> None:  # noqa: N803 - PyYAML's names
+        """See PyYAML's scanner."""
+        if self.flow_level > _MAX_DEPTH:
+            raise yaml.scanner.ScannerError(None, None, _TOO_DEEP, self.get_mark())
+        super().fetch_flow_collection_start(TokenClass)
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, Any]]] = {}  # noqa: RUF012 - PyYAML's own class attribute
 
@@ -95,7 +102,7 @@ class _Reader:
         if id(node) in self.open or self.count > _MAX_NODES:
             raise ConfigError(Problem(f"{mark}  {dotted(path)}", "aliases (*name) that contain themselves or multiply"))
         if len(path) > _MAX_DEPTH:
-            raise ConfigError(Problem(f"{mark}", f"more than {_MAX_DEPTH} lists and mappings inside one another"))
+            raise ConfigError(Problem(f"{mark}", _TOO_DEEP))
         if not isinstance(node, yaml.ScalarNode) and node.tag not in _PLAIN_TAGS:
             self.problems.append(
                 Problem(f"{mark}  {dotted(path)}", f"the tag {node.tag!r} means nothing here", "remove it")
@@ -176,7 +183,7 @@ def _read(text: str, file: str) -> Source:
         finally:
             loader.dispose()
     except RecursionError:
-        raise ConfigError(Problem(file, "not valid YAML: lists and mappings inside one another without end")) from None
+        raise ConfigError(Problem(file, _TOO_DEEP)) from None
     except ValueError as error:
         raise ConfigError(Problem(file, f"not valid YAML: {error}")) from None
     if reader.problems:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from toolkit.config.config_file import ENDINGS, is_run_folder
 from toolkit.errors import CheckpointError, Problem, no_such
+from toolkit.files import what_is
 
 _BEST_FIRST = ("best.safetensors", "last.safetensors")
 _LARGEST_HEADER = 100_000_000  # bytes; safetensors' own limit
@@ -20,13 +21,11 @@ def weights_file(path: str | Path) -> Path:
     Raises CheckpointError, with exit code 2 and what to name instead, for a path that holds none.
     """
     path = Path(path)
-    try:
-        if path.is_dir():
-            return _of_folder(path)
-        if not path.exists():
-            raise _wrong_path("", no_such("checkpoint or run folder", path), _runs_near(path))
-    except ValueError as error:  # a null byte in the name
-        raise _wrong_path(repr(str(path)), f"is no name of a file: {error}") from None
+    kind = what_is(path)
+    if kind == "folder":
+        return _of_folder(path)
+    if not kind:
+        raise _missing(path)
     if path.suffix == ".state":
         raise _wrong_path(
             str(path), "is the state of a training, to be continued", f"name the run folder, {path.parent}"
@@ -37,6 +36,14 @@ def weights_file(path: str | Path) -> Path:
             remedy = f"name the run folder, {path.parent}"
         raise _wrong_path(str(path), "is a config; wanted a run folder or a weights file", remedy)
     return path
+
+
+def _missing(path: Path) -> CheckpointError:
+    try:
+        message = no_such("checkpoint or run folder", path)
+    except (OSError, ValueError) as error:
+        return _wrong_path(repr(str(path))[:80], f"is no name of a file: {error}"[:200])
+    return _wrong_path("", message, _runs_near(path))
 
 
 def stored_config(file: Path) -> str | None:

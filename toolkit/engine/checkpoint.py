@@ -7,7 +7,9 @@ with the optimizer of another. `last.safetensors` and `best.safetensors` are for
 from __future__ import annotations
 
 import math
+import re
 import warnings
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -129,12 +131,12 @@ def load_state(path: Path) -> TrainState:
     if not path.is_file():
         raise CheckpointError(missing_path("state file", path))
     try:
+        _refuse_compressed(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what torch thinks of a damaged file's format
             raw = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file; all mean the same to a user
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        message = f"is damaged, cut short or not a state file of this toolkit ({reason})"
+        message = f"is damaged, cut short or not a state file of this toolkit ({_reason(error)})"
         raise CheckpointError(Problem(str(path), message, "continue from an older copy, or start anew")) from error
     needed = set(TrainState._fields) - set(TrainState._field_defaults)
     if not isinstance(raw, dict) or not _is_format(raw.get("format")) or not needed <= set(raw):
@@ -149,3 +151,26 @@ def load_state(path: Path) -> TrainState:
         message = f"has fields that hold something else than they should: {', '.join(wrong)}"
         raise CheckpointError(Problem(str(path), message, "continue from an older copy, or start anew"))
     return TrainState(**fields)
+
+
+def _refuse_compressed(path: Path) -> None:
+    """Raises ValueError for anything but a zip file whose records are stored as they are, as `save_state` writes it.
+
+    A compressed one of a few megabytes can unfold to more than any memory.
+    """
+    with zipfile.ZipFile(path) as archive:
+        records = archive.infolist()
+    stored = all(record.compress_type == zipfile.ZIP_STORED for record in records)
+    if not stored or sum(record.file_size for record in records) > path.stat().st_size:
+        raise ValueError("its records are compressed or overlap")
+
+
+def _reason(error: Exception) -> str:
+    """Why a file could not be read, in a few words; torch would add how to read it without care."""
+    text = str(error)
+    asked = re.search(r"GLOBAL ([\w.]+)", text)
+    if asked:
+        return f"it asks for {asked[1]}, which no state file needs"
+    if not text or "Weights only load failed" in text:
+        return "its content makes no sense"
+    return text.splitlines()[0][:120]

@@ -69,13 +69,22 @@ def _numbers(groups: list[dict[str, Any]], named: bool) -> dict[Any, int]:
 
 def _fits(moments: Mapping[str, Any], parameter: Tensor, optimizer: torch.optim.Optimizer) -> bool:
     wanted = next((names for kind, names in _MOMENTS.items() if isinstance(optimizer, kind)), None)
-    if wanted is not None and set(moments) != wanted:
-        return False
-    return all(_is_moment(value, parameter) for value in moments.values())
+    if wanted is None:
+        return all(_is_count(value) or _is_moment(value, parameter) for value in moments.values())
+    return set(moments) == wanted and all(
+        _is_count(value) if name == "step" else _is_moment(value, parameter) for name, value in moments.items()
+    )
+
+
+def _is_count(value: Any) -> bool:
+    """A number, or a tensor that holds one: how many updates were made."""
+    if isinstance(value, Tensor):
+        return is_plain_tensor(value) and value.numel() == 1 and value.is_floating_point()
+    return type(value) in (int, float)
 
 
 def _is_moment(value: Any, parameter: Tensor) -> bool:
-    """A number, nothing yet, or a dense tensor of one value or of the parameter's shape."""
+    """Nothing yet, or a dense tensor of the parameter's shape."""
     if isinstance(value, Tensor):
-        return is_plain_tensor(value) and (value.shape == parameter.shape or value.numel() == 1)
-    return value is None or type(value) in (int, float)
+        return is_plain_tensor(value) and value.shape == parameter.shape and value.is_floating_point()
+    return value is None
