@@ -27,11 +27,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("classes", ["[sky, tree]", "[sky, tree, car]", "[tree, sky, road]", "[sky, tree, road, car]"])
-@pytest.mark.parametrize("verb", ["evaluate", "predict"])
-def test_a_checkpoint_keeps_its_classes(classes: str, verb: str, trained: Path, tmp_path: Path, toolkit: Any) -> None:
-    if verb == "predict":
-        pytest.skip("predict takes no overrides")
-    result = toolkit(verb, trained / "run", f"data.classes={classes}")
+def test_a_checkpoint_keeps_its_classes(classes: str, trained: Path, toolkit: Any) -> None:
+    result = toolkit("evaluate", trained / "run", f"data.classes={classes}")
     assert result.code == 2
     assert "sky, tree, road" in result.err
     assert classes.strip("[]") in result.err
@@ -108,6 +105,17 @@ def test_a_context_module_of_another_width_is_pointed_out(trained: Path, toolkit
     (warning,) = [warning for warning in result.json["warnings"] if warning["kind"] == "context_channels"]
     assert warning["where"] == "model.neck.channels"
     assert "is 11, but there are 3 classes" in warning["message"]
+
+
+@pytest.mark.parametrize("verb", ["check", "train"])
+def test_an_evaluator_that_does_not_fit_the_head_is_found_before_the_training(
+    verb: str, trained: Path, tmp_path: Path, toolkit: Any
+) -> None:
+    more = ["--run", tmp_path / "run"] if verb == "train" else []
+    result = toolkit(verb, trained / "c.yaml", "evaluate.evaluators=[semantic, coco]", *more)
+    assert result.code == 2
+    assert "evaluate.evaluators: 'coco': a box evaluator needs detections, not LabelMap" in result.err
+    assert not (tmp_path / "run").exists()
 
 
 # ------------------------------------------------------------------ detection

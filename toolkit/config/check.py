@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from toolkit.config.agreement import check_class_weights
 from toolkit.config.build import aspect_groups_of, build_transforms, draws_of
 from toolkit.config.check_sheet import write_check_page
 from toolkit.config.gate import Gate
@@ -18,6 +19,7 @@ from toolkit.errors import Problem
 from toolkit.models.vision_model import VisionModel
 from toolkit.preflight.preview import refuse_data_folder, write_preview
 from toolkit.preflight.report import Finding, Report
+from toolkit.preflight.same_files import check_same_files
 from toolkit.preflight.scan import scan
 
 _TRAIN_SAMPLES, _VAL_SAMPLES = 24, 12
@@ -71,8 +73,11 @@ def quick_check(config: Config, model: VisionModel, datasets: dict[str, Dataset]
     gate.table = ClassTable(model.classes, model.palette)
     for split in datasets:
         gate.transforms[split] = build_transforms(config, split)
+    check_same_files(gate.report, datasets)
+    check_class_weights(gate.report, config, model.classes)
     gate.against_data(meta_model(config, gate.table), suggest=False)
     gate.plan(model)
+    gate.first_evaluation(model)
     return gate.report
 
 

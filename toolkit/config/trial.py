@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
+from toolkit.analysis.blank import blank
 from toolkit.config.build import build_model, build_part
 from toolkit.config.sections import Config
 from toolkit.contracts import Dataset, Transform
@@ -17,14 +17,14 @@ from toolkit.errors import UserError
 from toolkit.heads.pixel import PixelHead
 from toolkit.heads.pixel_values import PixelValuesHead
 from toolkit.models.vision_model import VisionModel
-from toolkit.preflight.passage import Passage, Size, blank, passage, passages
+from toolkit.preflight.passage import Passage, Size, blank_sample, passage, passages
 from toolkit.preflight.report import Report
 from toolkit.preflight.sample_files import stored_sizes
 from toolkit.preflight.size_checks import ModelSizes
 from toolkit.preflight.trial_run import PartNames
 from toolkit.samples import Sample
 
-LOOKED_AT = 64
+LOOKED_AT = 24
 """Images of the first batches whose way through the transforms is tried."""
 _USUAL: Size = (480, 640)
 """Size of a picture when there are none to ask."""
@@ -35,7 +35,7 @@ def meta_model(config: Config, table: ClassTable | None) -> VisionModel | None:
 
     Raises PartsError for parts that do not fit, ConfigError for arguments they refuse.
     """
-    with torch.device("meta"):
+    with blank():
         if table is not None:
             return build_model(config, pretrained=False, classes=table)
         backbone = build_part(config.model.backbone, pretrained=False)
@@ -84,7 +84,7 @@ def first_passages(
         found = [rest] if rest else []
     extremes = {pick(sizes, key=lambda p: (sizes[p][side], p)) for pick in (min, max) for side in (0, 1)}
     for position in sorted(extremes):
-        sample = blank(dataset, position, sizes[position], like)
+        sample = blank_sample(dataset, position, sizes[position], like)
         way = report.attempt("transforms", passage, sample, transforms, sample_seed(config.seed, 0, position))
         if way is not None and len(set(sizes.values())) > 1:
             found.append([way[0]])

@@ -12,7 +12,7 @@ from toolkit.preflight.sample_files import image_paths
 
 def check_same_files(report: Report, datasets: dict[str, Dataset]) -> None:
     """Notes every pair of splits with image files in common. Only paths are compared: copies are the full check's."""
-    files = {split: {path.absolute() for path in image_paths(dataset)} for split, dataset in datasets.items()}
+    files = {split: {str(path) for path in image_paths(dataset)} for split, dataset in datasets.items()}
     splits = list(files)
     for place, one in enumerate(splits):
         for other in splits[place + 1 :]:
@@ -21,9 +21,9 @@ def check_same_files(report: Report, datasets: dict[str, Dataset]) -> None:
                 report.add(_finding(one, other, shared, len(files[other])))
 
 
-def _finding(one: str, other: str, shared: set[Path], count: int) -> Finding:
-    paths = tuple(sorted(str(path) for path in shared))
+def _finding(one: str, other: str, shared: set[str], count: int) -> Finding:
+    paths = tuple(str(Path(path).absolute()) for path in sorted(shared)[:20])
     all_of_it = "is the same images as" if len(shared) == count else f"has {len(shared)} of its {count} images from"
     message = f"'{other}' {all_of_it} '{one}' (e.g. {paths[0]}): what is measured on them says nothing of new images"
     problem = Problem(f"data.{other}.dataset", message, "keep the splits apart, or expect flattering numbers")
-    return Finding("same_files", problem, "warning", len(shared), paths[:20])
+    return Finding("same_files", problem, "warning", len(shared), paths)
