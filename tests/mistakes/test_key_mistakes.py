@@ -99,11 +99,11 @@ def test_check_tells_of_config_data_and_parts_at_once(config: Path, tmp_path: Pa
         "data.val.dataset.root=/no/where",
     ]
     result = toolkit("check", path, *overrides)
-    assert result.code == 1
+    assert result.code == 2
     for words in ("'stpes'", "needs a map of stride 32", "no folder", "msks", "/no/where"):
         assert words in result.err, words
     found = toolkit("check", path, *overrides, "--json")
-    assert found.code == 1
+    assert found.code == 2
     assert {error["kind"] for error in found.json["errors"]} == {"config", "parts", "data"}
     assert len({error["message"] for error in found.json["errors"]}) == len(found.json["errors"]) == 4
 

@@ -29,8 +29,8 @@ def command(
 ) -> None:
     """Everything that can be known before training.
 
-    Config, parts that fit, data, data against the model, one batch forward and backward. Exit code 1 when files are at
-    fault, 2 when the config is. Sections of the config that are sound are looked at even when others are not.
+    Config, parts that fit, data, data against the model, one batch forward and backward. Exit code 2 when the config
+    is at fault, 1 when files are. Sections of the config that are sound are looked at even when others are not.
     """
     mistakes = _mistakes(config, overrides)
     if mistakes and not as_json:  # at once: the rest takes seconds
@@ -98,9 +98,7 @@ def _say(word: str, problems: Sequence[Problem]) -> None:
     if problems:
         click.echo(f"\n{_counted(len(problems), word)}", err=True)
     for problem in problems:
-        click.echo(f"  {word:<7} {problem._replace(suggestion='')}", err=True)
-        if problem.suggestion:
-            click.echo(f"          -> {problem.suggestion}", err=True)
+        click.echo(f"  {word:<7} {problem}", err=True)
 
 
 def _counted(number: int, word: str) -> str:

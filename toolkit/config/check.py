@@ -58,6 +58,8 @@ def check_config(
         report.attempt("preview", _preview, gate, Path(preview))
     if full:
         scan(report, gate.scans, None if config.data.workers else 0)
+    if mistakes:  # to be mended first, whatever else there is
+        report.exit_code = 2
     if page is not None:
         report.attempt("page", write_check_page, report, Path(page), config, gate.table, gate.datasets)
     return report
