@@ -7,6 +7,7 @@ from toolkit.contracts import TRANSFORMS
 from toolkit.data.augment import Flip, RandomCrop, RandomScale, Resize, ResizeShorter
 from toolkit.data.elastic import Elastic
 from toolkit.data.mirror_border import MirrorBorder
+from toolkit.data.rare_class_crop import RareClassCrop
 from toolkit.data.transforms import Pipeline
 from toolkit.data.unet_weight_map import UNetWeightMap
 from toolkit.errors import ConfigError
@@ -17,6 +18,7 @@ BUILD = {
     "resize_shorter": lambda: ResizeShorter(48, choices=[32, 48, 96]),
     "random_scale": lambda: RandomScale(0.5, 2.0),
     "random_crop": lambda: RandomCrop(40, 50),
+    "rare_class_crop": lambda: RareClassCrop(40, 50, [3], 0.7),
     "flip": lambda: Flip(0.5),
     "elastic": lambda: Elastic(sigma=3.0),
     "mirror_border": lambda: MirrorBorder(12, height=100, width=90),
