@@ -107,6 +107,15 @@ def test_a_context_module_of_another_width_is_pointed_out(trained: Path, toolkit
     assert "is 11, but there are 3 classes" in warning["message"]
 
 
+def test_a_head_that_starts_as_the_identity_says_which_width_it_needs(trained: Path, toolkit: Any) -> None:
+    parts = ["model.neck={name: context, channels: 11, stride: 4}", "model.head.init=noisy_identity"]
+    result = toolkit("check", trained / "c.yaml", *parts)
+    assert result.code == 2
+    assert "needs as many channels as there are classes, 3 or a multiple: the map has 11" in result.err
+    assert "set the neck's channels to 3" in result.err
+    assert toolkit("check", trained / "c.yaml", parts[0].replace("11", "3"), parts[1]).code == 0
+
+
 @pytest.mark.parametrize("verb", ["check", "train"])
 def test_an_evaluator_that_does_not_fit_the_head_is_found_before_the_training(
     verb: str, trained: Path, tmp_path: Path, toolkit: Any

@@ -10,14 +10,18 @@ import pytest
 from PIL import Image
 from tiny_run import TINY, tiny_config
 
+from toolkit.config.build import classes_of
 from toolkit.config.check import check_config
-from toolkit.config.load import parse_config
+from toolkit.config.load import load_config, parse_config
+from toolkit.config.trial import meta_model
 from toolkit.contracts import SizeRule
+from toolkit.preflight.dense_field import dense_field
 from toolkit.preflight.passage import Passage
 from toolkit.preflight.report import Report
 from toolkit.preflight.sample_files import spread
 from toolkit.preflight.size_checks import ModelSizes, check_sizes
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 ANY = ModelSizes(SizeRule(), 16, True, True)
 
 
@@ -160,3 +164,23 @@ def test_validation_images_of_another_size_are_no_fault(tmp_path: Path) -> None:
     assert any(
         "validation images of 32x40: another size than training's, which is fine" in fact for fact in report.facts
     )
+
+
+@pytest.mark.parametrize(("name", "wanted"), [("unet_em", 204), ("dilated_frontend_camvid", 380)])
+def test_the_receptive_fields_of_published_nets(name: str, wanted: int) -> None:
+    """The largest of the 2015 U-Net, whose field depends on the position, and that of Yu and Koltun's front end."""
+    config = load_config(REPOSITORY / "configs" / f"{name}.yaml")
+    model = meta_model(config, classes_of(config))
+    assert model is not None
+    assert dense_field(model, (400, 500)) == wanted
+    assert model.training
+
+
+def test_a_net_that_sees_little_of_its_images(tmp_path: Path) -> None:
+    pictures(tmp_path, [(256, 320)] * 4)
+    shallow = ["model.backbone.depth=2", "data.train.transforms=[]"]
+    report = check_config(own(tmp_path, *shallow))
+    assert [finding.kind for finding in report.findings] == ["small_field"]
+    field = report.statistics["receptive_field"]
+    assert f"an answer depends on {field} pixels each way, the images are 256x320" in report.warnings[0].message
+    assert field == 5 + 2 * 2 * 2 + 1 + 2 * 2  # two 3x3, a pooling, two 3x3 at half the size, upsampling, two 3x3

@@ -167,10 +167,10 @@ class Gate:
         report, config = self.report, self.config
         groups = report.attempt("group_by_aspect", aspect_groups_of, config, train)
         ways = first_passages(report, config, train, transforms, like, self.batch_size, groups)
-        check_sizes(report, ways, model_sizes(model, None), self.batch_size)
         if not ways:
             return None
         size = ways[0][0].after
+        check_sizes(report, ways, model_sizes(model, size), self.batch_size)
         val, steps = self.datasets.get("val"), self.transforms.get("val")
         if val is not None and steps is not None and len(val):
             one = report.attempt("sample", lambda: passage(val[0], steps, 0)[0])

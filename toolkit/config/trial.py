@@ -17,6 +17,7 @@ from toolkit.errors import UserError
 from toolkit.heads.pixel import PixelHead
 from toolkit.heads.pixel_values import PixelValuesHead
 from toolkit.models.vision_model import VisionModel
+from toolkit.preflight.dense_field import dense_field
 from toolkit.preflight.passage import Passage, Size, blank_sample, passage, passages
 from toolkit.preflight.report import Report
 from toolkit.preflight.sample_files import stored_sizes
@@ -51,10 +52,11 @@ def part_names(config: Config) -> PartNames:
     return PartNames(f"model.backbone '{section.backbone.name}'", neck, f"model.head '{section.head.name}'")
 
 
-def model_sizes(model: VisionModel, field: int | None) -> ModelSizes:
-    """What a model says of image sizes. field: see `ModelSizes`."""
+def model_sizes(model: VisionModel, size: Size) -> ModelSizes:
+    """What a model on the meta device says of image sizes. size: that most of them have."""
     strides = (*model.backbone.spec.strides, *model.spec.strides)
     dense = isinstance(model.head, PixelHead | PixelValuesHead)
+    field = dense_field(model, size) if dense else None
     return ModelSizes(model.spec.sizes, max(strides), model.illegal_sizes == "pad", dense, field)
 
 

@@ -67,6 +67,8 @@ class PixelHead(Head):
         self.with_scores = False
         """Whether predictions carry the probability of the chosen class."""
         self.dropout = nn.Dropout(dropout)
+        if init in ("identity", "noisy_identity"):
+            _verify_identity(spec.channels[self.index], num_classes, init)
         self.classifier = nn.Conv2d(spec.channels[self.index], num_classes, kernel_size, padding=kernel_size // 2)
         _initialise(self.classifier, init)
         self.upsampling: nn.Module = nn.Identity()
@@ -148,6 +150,13 @@ def _verify_classes(num_classes: int) -> None:
         problem = f"needs 2 to {IGNORE_INDEX} classes, found {num_classes}"
         advice = "for one class against the rest, give the rest a name too: [background, road]"
         raise PartsError(Problem("head pixel", problem, advice if num_classes < 2 else ""))
+
+
+def _verify_identity(channels: int, num_classes: int, init: str) -> None:
+    """An identity maps each class's channels to that class."""
+    if channels % num_classes:
+        message = f"init '{init}' needs as many channels as there are classes, {num_classes} or a multiple: the map has {channels}"
+        raise PartsError(Problem("head pixel", message, f"set the neck's channels to {num_classes}, or init: default"))
 
 
 @torch.no_grad()

@@ -86,7 +86,7 @@ def _against_stride(report: Report, counts: Counter[Size], model: ModelSizes) ->
 def _against_field(report: Report, size: Size, model: ModelSizes) -> None:
     if model.field is None or not model.dense:
         return
-    report.facts.append(f"field   a cell of the map the head reads sees {model.field} pixels of {shown(size)}")
+    report.facts.append(f"field   an answer depends on {model.field} pixels each way; the images are {shown(size)}")
     report.statistics["receptive_field"] = model.field
     if model.field * FIELD_SMALL < max(size):
         message = f"an answer depends on {model.field} pixels each way, the images are {shown(size)}"
