@@ -28,7 +28,7 @@ from toolkit.config.annotations import (
 from toolkit.config.remedies import belongs_to, how_to_write
 from toolkit.config.sections import Config, PartSpec
 from toolkit.config.signatures import MISSING, Kind, Signatures
-from toolkit.config.source import Path_, Source, dotted
+from toolkit.config.source import Path_, Source, dotted, shortened
 from toolkit.errors import ConfigError, Problem, did_you_mean
 
 _FAILED: Any = object()
@@ -89,7 +89,7 @@ class Checker:
         if not isinstance(value, Mapping):
             return self._wrong(path, f"{with_article(kind.kind)}: a name, or a mapping with 'name'", value)
         name = value.get("name")
-        if not isinstance(name, str):
+        if not isinstance(name, str) or name != shortened(name):
             known = did_you_mean("", kind.names())
             if "name" in value:
                 self._add((*path, "name"), f"wanted the name of {with_article(kind.kind)}, found {_shown(name)}", known)
@@ -124,7 +124,7 @@ class Checker:
                     message = f"'{key}' of {what} is not set by hand: it follows from the other parts and the data"
                     self.problems.append(Problem(where, message, "remove it"))
                 else:
-                    message = f"{what} has no {word} '{key}'"
+                    message = f"{what} has no {word} '{shortened(str(key))}'"
                     self.problems.append(Problem(where, message, self._meant(cls, str(key), known, given, path)))
         misspelt = {
             name for key in given if key not in known for name in get_close_matches(str(key), known, cutoff=0.6)

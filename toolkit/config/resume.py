@@ -120,10 +120,14 @@ def _refused(state: TrainState, config: Config, model: VisionModel, found: list[
 def _misfit(saved: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
     """The first tensor that the saved weights and the model do not share; "" when they agree."""
     for name in [*own, *saved]:
-        shapes = [tuple(tensors[name].shape) if name in tensors else "absent" for tensors in (saved, own)]
-        if shapes[0] != shapes[1]:
-            return f"tensor {name} was {shapes[0]} and is now {shapes[1]}"
+        kinds = [_kind(tensors[name]) if name in tensors else "absent" for tensors in (saved, own)]
+        if kinds[0] != kinds[1]:
+            return f"tensor {name} was {kinds[0]} and is now {kinds[1]}"
     return ""
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
 
 
 def _names(names: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ from toolkit.errors import ConfigError, Problem
 
 Path_ = tuple[str | int, ...]
 _PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
+_LONGEST_WORD = 100
 _MAX_DEPTH = 50
 _TOO_DEEP = f"more than {_MAX_DEPTH} lists and mappings inside one another"
 _MAX_NODES = 20_000  # more than any experiment needs; stops a file whose aliases multiply
@@ -83,7 +84,12 @@ class Source:
 
 def dotted(path: Path_) -> str:
     """`("data", "transforms", 0, "p")` as `data.transforms.0.p`."""
-    return ".".join(str(part) for part in path)
+    return ".".join(shortened(str(part)) for part in path)
+
+
+def shortened(word: str) -> str:
+    """A word for a message, cut where no name is as long."""
+    return word if len(word) <= _LONGEST_WORD else f"{word[: _LONGEST_WORD - 3]}..."
 
 
 class _Reader:
@@ -124,8 +130,8 @@ class _Reader:
             if value is not None and type(value) not in (str, int, float, bool):
                 raise ValueError(f"a value of type {type(value).__name__}")
             return value
-        except (yaml.YAMLError, ValueError) as error:
-            text = str(getattr(error, "problem", None) or error)
+        except Exception as error:  # PyYAML's constructors fail on odd scalars in ways of their own
+            text = str(getattr(error, "problem", None) or (error if isinstance(error, ValueError) else node.tag))
             self.problems.append(Problem(f"{mark}  {dotted(path)}", f"cannot be read: {text}", "use a plain value"))
             return None
 

@@ -134,7 +134,7 @@ def refuse_misfit(
 ) -> LoadReport:
     """What `load_into` would do, or its CheckpointError; nothing is copied, so the model may be a blank one."""
     own = model.state_dict()
-    mismatched = tuple(name for name in own if name in state and state[name].shape != own[name].shape)
+    mismatched = tuple(name for name in own if name in state and not _are_alike(state[name], own[name]))
     report = LoadReport(
         tuple(name for name in own if name in state and name not in mismatched),
         tuple(name for name in own if name not in state),
@@ -146,6 +146,15 @@ def refuse_misfit(
     return report
 
 
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape
+
+
+def _are_alike(one: Tensor, other: Tensor) -> bool:
+    """Of one shape, and both of fractions or both of whole numbers; how many bits a number has may differ."""
+    return _same(one, other) and one.is_floating_point() == other.is_floating_point() and not one.is_complex()
+
+
 def _problems(
     report: LoadReport,
     own: Mapping[str, Tensor],
@@ -154,9 +163,15 @@ def _problems(
     file_classes: Sequence[str],
     model_classes: Sequence[str],
 ) -> list[Problem]:
-    shapes = [f"{n} is {tuple(state[n].shape)}, wanted {tuple(own[n].shape)}" for n in report.mismatched]
+    shapes = [
+        f"{n} is {tuple(state[n].shape)}, wanted {tuple(own[n].shape)}"
+        for n in report.mismatched
+        if not _same(state[n], own[n])
+    ]
+    kinds = [f"{n} is {state[n].dtype}, wanted {own[n].dtype}" for n in report.mismatched if _same(state[n], own[n])]
     faults = [
         ("tensors have another shape", shapes),
+        ("tensors hold numbers of another kind", kinds),
         ("tensors are missing", report.missing),
         ("tensors are not in this model", report.unexpected),
     ]
