@@ -23,6 +23,10 @@ WORK = 40e9
 """Multiply-accumulates that one forward pass of the batch may take; with the backward pass some four seconds on two cores."""
 
 
+_WORTH = 0.9
+"""A picture is not made smaller for less than this."""
+
+
 class Extent(NamedTuple):
     """images: how many of a batch. scale: of their sides."""
 
@@ -57,7 +61,8 @@ def affordable(batch_size: int, macs: float, work: float = WORK) -> Extent:
     if batch_size * macs <= work:
         return Extent(batch_size, 1.0)
     images = min(batch_size, max(2, int(work // macs)))
-    return Extent(images, min(1.0, math.sqrt(work / (images * macs))))
+    scale = math.sqrt(work / (images * macs))
+    return Extent(images, scale if scale < _WORTH else 1.0)
 
 
 def try_batch(

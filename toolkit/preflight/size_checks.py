@@ -169,7 +169,7 @@ def _mixed(report: Report, batches: Sequence[Sequence[Passage]]) -> None:
     report.statistics["mixed_padding"] = round(wasted, 4)
     text = f"images of several sizes share a batch: {wasted:.0%} of it is padding"
     if wasted >= MIXED:
-        remedy = "set data.group_by_aspect: true, or crop or resize to one size"
+        remedy = "crop or resize to one size, or group them by shape (data.group_by_aspect)"
         report.warn("mixed_sizes", Problem("data.train.transforms", text, remedy))
     elif wasted > 0:
         report.facts.append(f"padding {text}")
