@@ -12,7 +12,7 @@ from toolkit.errors import PartsError, Problem
 from toolkit.layers.batch_norm import set_batch_norm
 from toolkit.layers.conv import Activation, ConvNormAct
 from toolkit.layers.init import he_normal_
-from toolkit.ops.pooling import max_unpool
+from toolkit.layers.max_unpool import MaxUnpool
 
 VGG16_MIRROR = (3, 3, 3, 2, 1)
 """Convolutions a stage of Models/segnet_train.prototxt, deepest first, without conv1_1_D, which is the head's."""
@@ -65,6 +65,7 @@ class IndexUnpool(Neck):
         number = len(spec) - 1
         counts = list(VGG16_MIRROR[-number:]) if convs is None else list(convs)
         _verify_arguments(spec, counts, kernel_size)
+        self.unpools = nn.ModuleList(MaxUnpool() for _ in counts)
         self.stages = nn.ModuleList()
         for stage, count in zip(range(number, 0, -1), counts, strict=True):
             width, narrower = spec.channels[stage - 1], spec.channels[max(stage - 2, 0)]
@@ -90,8 +91,8 @@ class IndexUnpool(Neck):
     def forward(self, pyramid: FeaturePyramid) -> FeaturePyramid:
         """The last map (N, C, h, w) in, one map of the finest map's size out."""
         x = pyramid.maps[-1]
-        for stage, indices in zip(self.stages, reversed(pyramid.pools), strict=True):
-            x = stage(max_unpool(x, indices))
+        for unpool, stage, indices in zip(self.unpools, self.stages, reversed(pyramid.pools), strict=True):
+            x = stage(unpool(x, indices))
         return FeaturePyramid((x,), self.spec, pyramid.image_size)
 
 
