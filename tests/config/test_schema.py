@@ -127,4 +127,4 @@ def test_json_schema_knows_the_parts() -> None:
     assert set(schema["required"]) == {"model", "data", "train"}
     backbones = {part["properties"]["name"].get("const") for part in schema["$defs"]["backbones"]["anyOf"][1:-1]}
     assert {"resnet", "unet_encoder", "timm", "smp"} <= backbones
-    assert schema["properties"]["data"]["properties"]["batch_size"]["exclusiveMinimum"] == 0
+    assert schema["properties"]["data"]["properties"]["workers"]["minimum"] == 0
