@@ -21,6 +21,7 @@ from toolkit.version import __version__
 VERBS = {
     "demo": "The whole job in about two minutes, on data it makes itself.",
     "check": "Everything that can be known before training.",
+    "describe": "A model's anatomy: sizes, parameters, receptive fields, memory.",
     "train": "Train a model, or continue a training.",
     "evaluate": "Measure a checkpoint on a split of its data.",
     "predict": "Run a checkpoint over pictures.",

@@ -180,7 +180,7 @@ class _Description:
         if idle:
             count = sum(row.parameters for row in idle)
             notes.append(f"{len(idle)} layers with {count:,} parameters work only while training: {idle[0].name} ...")
-        if self.trace.guessed:
+        if self.trace.guessed and not last.whole_image:
             notes.append(f"receptive fields are guessed behind: {', '.join(sorted(self.trace.guessed))}")
         return notes
 

@@ -1,0 +1,97 @@
+"""The anatomy of a config's model: built without numbers, at the size its training images have."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from toolkit.analysis.anatomy import Anatomy, Pair
+from toolkit.analysis.blank import blank
+from toolkit.config.build import build_model, classes_of
+from toolkit.config.sections import Config, PartSpec
+from toolkit.data.classes import ClassTable
+from toolkit.engine.parameters import parameter_groups
+from toolkit.errors import ConfigError, ImageSizeError, Problem, UserError
+from toolkit.models.describe import describable_size, describe
+
+USUAL_SIZE: Pair = (224, 224)
+"""Where neither the command nor the transforms say a size: that of ImageNet's classifiers."""
+_LARGEST = 65_536
+
+
+def describe_config(config: Config, size: Pair | None = None) -> Anatomy:
+    """The anatomy of a config's model; no weights are made or fetched, and no image is read.
+
+    size: (height, width); None takes what the training transforms make of an image where they say it, else the nearest
+    legal size to 224x224. Raises ConfigError for parts that do not fit, an illegal size, and classes that nobody names.
+    """
+    table = _classes(config)
+    with blank():
+        model = build_model(config, pretrained=False, classes=table)
+        settings = config.train
+        parameter_groups(  # freezes what this training does not learn
+            model, 1.0, backbone_lr_factor=settings.backbone_lr_factor, lr_factors=settings.lr_factors,
+            frozen=settings.frozen,
+        )  # fmt: skip
+        section = config.model
+        kinds = [part.name if part is not None else "" for part in (section.backbone, section.neck, section.head)]
+        chosen = size or describable_size(model, image_size(config) or USUAL_SIZE)
+        try:
+            anatomy = describe(
+                model, chosen, batch_size=_batch_size(config),
+                name=config.name or "", kinds=kinds,
+            )  # fmt: skip
+        except ImageSizeError as error:
+            message = error.problems[0].message
+            advice = error.problems[0].suggestion.partition(", or set")[0].replace("crop or resize to", "try")
+            raise ConfigError(Problem("--size", message, advice)) from None
+    if size is None and image_size(config) is None:
+        note = (
+            f"nothing in the config says how large images are: {chosen[0]}x{chosen[1]} is a guess, --size HxW another"
+        )
+        anatomy = dataclasses.replace(anatomy, notes=(*anatomy.notes, note))
+    return anatomy
+
+
+def read_size(text: str) -> Pair:
+    """(height, width) of "360x480", "360,480", "360×480" or "480" (a square). Raises ConfigError for anything else."""
+    parts = text.lower().replace("×", "x").replace(",", "x").replace(" ", "").split("x")
+    numbers = [int(part) for part in parts if part.isdecimal()]
+    if len(numbers) != len(parts) or len(numbers) > 2 or not all(0 < number <= _LARGEST for number in numbers):
+        message = f"wanted HEIGHTxWIDTH in pixels, 1 to {_LARGEST}, found '{text}'"
+        raise ConfigError(Problem("--size", message, "360x480, or 480 for a square"))
+    return numbers[0], numbers[-1]
+
+
+def image_size(config: Config) -> Pair | None:
+    """What the training transforms make of an image, as far as their arguments say it; None where they do not."""
+    size: Pair | None = None
+    for part in config.data.train.transforms:
+        size = _size_after(part, size)
+    return size
+
+
+def _size_after(part: PartSpec, before: Pair | None) -> Pair | None:
+    given: dict[str, Any] = part.arguments
+    pair = given.get("height"), given.get("width")
+    if isinstance(given.get("size"), (list, tuple)) and len(given["size"]) == 2:
+        pair = tuple(given["size"])
+    if isinstance(given.get("shorter"), int):  # of a landscape picture, the commoner kind
+        shorter, longer = given["shorter"], given.get("longer") or given["shorter"] * 4 // 3
+        pair = shorter, min(longer, shorter * 4 // 3)
+    if all(isinstance(number, int) and number > 0 for number in pair):
+        return int(pair[0]), int(pair[1])  # type: ignore[arg-type]
+    return before
+
+
+def _classes(config: Config) -> ClassTable:
+    try:
+        return classes_of(config)
+    except UserError as error:
+        advice = "the last layer's width is the number of classes: name them, 'data.classes=[road, sky]'"
+        raise ConfigError([Problem("data.classes", "stand neither in the config nor in data that is here", advice),
+                           *error.problems]) from None  # fmt: skip
+
+
+def _batch_size(config: Config) -> int:
+    return config.data.batch_size if isinstance(config.data.batch_size, int) else 1
