@@ -184,10 +184,10 @@ def test_dense_losses_are_one_graph(data: Path, monkeypatch: pytest.MonkeyPatch)
         torch.testing.assert_close(loss["cross_entropy"], expected(one)["cross_entropy"], rtol=1e-4, atol=1e-5)
     assert len(compiled[0]) == 2
     assert list(model.state_dict()) == names
-    with pytest.raises(UserError, match="second.*7 .1 pixels"):
-        wrong = batch()
-        assert wrong.label_maps is not None
-        wrong.label_maps[1, 0, 0] = 7
+    wrong = batch()
+    assert wrong.label_maps is not None
+    wrong.label_maps[1, 0, 0] = 7
+    with pytest.raises(UserError, match=r"second.*7 .1 pixels"):
         module(wrong)
     torch._dynamo.reset()
 

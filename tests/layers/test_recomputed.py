@@ -130,8 +130,8 @@ def test_only_inputs_of_units_are_kept() -> None:
 def test_a_flat_sequence_is_recomputed_piece_by_piece() -> None:
     def layers() -> nn.Sequential:
         torch.manual_seed(0)
-        made = [nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(True), nn.MaxPool2d(2), nn.Conv2d(8, 8, 3)]
-        return nn.Sequential(*made, nn.BatchNorm2d(8), nn.ReLU(True), nn.Dropout(0.5), nn.Conv2d(8, 4, 1))
+        made = [nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(True), nn.MaxPool2d(2), nn.Dropout(0.5)]
+        return nn.Sequential(*made, nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8), nn.ReLU(True))
 
     x, outputs = torch.rand(2, 3, 21, 21), []
     plain, net = layers(), layers()
@@ -144,8 +144,24 @@ def test_a_flat_sequence_is_recomputed_piece_by_piece() -> None:
     assert torch.equal(*outputs)
     for first, second in zip(plain.parameters(), net.parameters(), strict=True):
         assert torch.equal(first.grad, second.grad)  # type: ignore[arg-type]
-    # The inputs of the two convolutions with norm, and of the last one, which has none.
-    assert kept.bytes == 4 * 2 * (3 * 21**2 + 8 * 9**2 + 8 * 7**2)
+    # The input, and what the first convolution gives.
+    assert kept.bytes == 4 * 2 * (3 * 21**2 + 8 * 19**2)
+
+
+def test_of_a_row_only_the_last_convolution_is_done_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = nn.Sequential(ConvNormAct(3, 4), ConvNormAct(4, 5), ConvNormAct(5, 6), nn.Dropout(0.5))
+    assert recompute(net, "units") == 1
+    done: list[int] = []
+    real = nn.Conv2d.forward
+
+    def noted(self: nn.Conv2d, x: Tensor) -> Tensor:
+        out = real(self, x)
+        done.append(self.out_channels)
+        return out
+
+    monkeypatch.setattr(nn.Conv2d, "forward", noted)
+    net(torch.rand(2, 3, 8, 8)).sum().backward()
+    assert done == [4, 5, 6, 6]
 
 
 def test_a_copy_computes_with_its_own_weights() -> None:

@@ -68,7 +68,7 @@ def training_remedies(settings: TrainSettings, step_images: int, processes: int)
             "the same step in parts (data.batch_size=auto finds the largest that fits)"
         )
     if settings.recompute == "none":
-        found.append("train.recompute=units: about half of what is kept, for a tenth more time")
+        found.append("train.recompute=units: about half of what is kept, for some more time")
     elif settings.recompute == "units":
         found.append("train.recompute=blocks: still less is kept, for more time")
     if settings.precision == "32-true":

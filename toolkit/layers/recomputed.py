@@ -1,14 +1,19 @@
 """Modules whose insides are computed again in backward instead of being kept (activation checkpointing).
 
-Of a unit (convolution, norm, activation) only the input is kept; of a block of units likewise. Chen et al., "Training
-Deep Nets with Sublinear Memory Cost", 2016 (arXiv 1604.06174). Outputs, gradients and running statistics are those of
-the ordinary net, to the bit: the second pass sees the same random numbers and leaves batch statistics alone.
+Of a unit (convolution, norm, activation) one map is kept instead of two; of a block of units only the input. Chen et
+al., "Training Deep Nets with Sublinear Memory Cost", 2016 (arXiv 1604.06174). Outputs, gradients and running statistics
+are those of the ordinary net, to the bit: the second pass sees the same random numbers and leaves batch statistics alone.
+
+Units in a row are cut behind their convolutions: convolution | norm, activation, convolution | ... Of each piece its
+input is kept, and norm and activation are done again, which is cheap; a convolution at the end of a piece is not,
+because nothing inside needs what it gives. Only the last piece ends with its norm and activation, so that the row's
+output need not be kept: its convolution is done again. A unit that stands alone is such a last piece.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal
 
@@ -26,44 +31,87 @@ Recompute = Literal["none", "units", "blocks"]
 _WEIGHTED = (_ConvNd, nn.Linear)
 _NORMS = (_BatchNorm, nn.GroupNorm, nn.LayerNorm)
 _ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Sigmoid)
+_LONG = 4
+"""Norms beyond which a flat sequence is a whole net: as one block it would need everything at once in backward."""
 
 
 class Recomputed(nn.Module):
-    """Mixed into a module's class by `recompute`: its forward, of which only the inputs are kept for backward."""
+    """Mixed into a module's class by `recompute`: its forward, of which less is kept for backward.
+
+    row: whether it is a sequence of units to be cut into pieces, or computed again in one piece.
+    """
+
+    row: bool
 
     def forward(self, *args: Any, **named: Any) -> Any:
         """What the module's own forward gives."""
         inner = super().forward
-        if isinstance(self, nn.Sequential):
-            return _sequence(self, args[0])
-        return _again(inner, [self], *args, **named)
+        if not torch.is_grad_enabled() or torch.compiler.is_exporting() or torch.jit.is_tracing():  # type: ignore[attr-defined]
+            return inner(*args, **named)
+        if not self.row:
+            return _again(inner, [self], *args, **named)
+        (x,) = args
+        for piece in _pieces(_layers(self)):
+            x = _again(_through(piece), piece, x) if any(isinstance(m, _NORMS) for m in piece) else _through(piece)(x)
+        return x
 
 
 def recompute(net: nn.Module, level: Recompute) -> int:
     """Makes the units or blocks of a net compute their insides again, in place; returns how many there are.
 
-    Names, parameters and buffers stay as they are. "units": the smallest modules that hold a norm together with a
-    convolution or linear layer: our own units, residual blocks of torchvision and timm, layers of a transformer. "blocks":
-    the smallest modules of several units (stages, levels), and units that stand alone; a unit without norm counts here
-    (alone it would keep as much as it saves).
+    Names, parameters and buffers stay as they are. "units": rows of our own units, and the smallest other modules that
+    hold a norm together with a convolution or linear layer: residual blocks of torchvision and timm, layers of a
+    transformer; these are computed again as a whole. "blocks": the smallest modules of several units (stages, levels),
+    and units that stand alone; a unit without norm counts here (alone it would keep as much as it saves).
     """
     if level == "none":
         return 0
-    chosen = _units(net, normed=True) if level == "units" else _blocks(net)
+    chosen = _units(net, normed=True, rows=True) if level == "units" else _blocks(net)
     for module in chosen:
         if not isinstance(module, Recomputed):
-            module.__class__ = _with_recomputation(type(module))  # type: ignore[arg-type]
+            row = _is_row(module) and (level == "units" or _norms_in(module) > _LONG)
+            module.__class__ = _with_recomputation(type(module), row)  # type: ignore[arg-type]
     return len(chosen)
 
 
-def _units(module: nn.Module, normed: bool) -> list[nn.Module]:
-    """The units below a module, or itself: a residual block with one unit in its shortcut is a unit."""
-    below = [unit for child in module.children() for unit in _units(child, normed)]
+def _units(module: nn.Module, normed: bool, rows: bool = False) -> list[nn.Module]:
+    """The units below a module, or itself: a residual block with one unit in its shortcut is a unit.
+
+    normed: only those with a norm. rows: a sequence of units instead of each of them.
+    """
+    if rows and _is_row(module):
+        return [module]
+    below = [unit for child in module.children() for unit in _units(child, normed, rows)]
     mark = _NORMS if normed else (*_NORMS, *_ACTIVATIONS)
     own = any(isinstance(child, mark) for child in module.children())
     if own and len(below) <= 1 and _called(module) and any(isinstance(m, _WEIGHTED) for m in module.modules()):
         return [module]
     return below
+
+
+def _layers(module: nn.Module) -> list[nn.Module]:
+    """The layers of a sequence, in order, our units taken apart; a layer of another kind is one."""
+    if isinstance(module, ConvNormAct):
+        return [module.conv, module.norm, module.activation]
+    if isinstance(module, nn.Sequential):
+        return [layer for child in module for layer in _layers(child)]
+    return [module]
+
+
+def _is_row(module: nn.Module) -> bool:
+    """Whether a module is nothing but layers in a row, with a norm behind a convolution or linear layer."""
+    own = type(module).forward
+    if own not in (nn.Sequential.forward, ConvNormAct.forward, Recomputed.forward):
+        return False
+    layers = _layers(module)
+    if any(True for layer in layers for _ in layer.children()):
+        return False
+    kinds = ["weighted" if isinstance(x, _WEIGHTED) else "norm" for x in layers if isinstance(x, (*_WEIGHTED, *_NORMS))]
+    return "norm" in kinds[1:] and kinds[0] == "weighted"
+
+
+def _norms_in(module: nn.Module) -> int:
+    return sum(isinstance(layer, _NORMS) for layer in module.children())
 
 
 def _blocks(module: nn.Module) -> list[nn.Module]:
@@ -87,42 +135,37 @@ def _called(module: nn.Module) -> bool:
 
 
 @functools.cache
-def _with_recomputation(cls: type[nn.Module]) -> type[nn.Module]:
-    return type(f"Recomputed{cls.__name__}", (Recomputed, cls), {"__module__": cls.__module__})
+def _with_recomputation(cls: type[nn.Module], row: bool) -> type[nn.Module]:
+    return type(f"Recomputed{cls.__name__}", (Recomputed, cls), {"__module__": cls.__module__, "row": row})
 
 
-def _sequence(layers: nn.Sequential, x: Tensor) -> Tensor:
-    """A sequence in runs from one weighted layer to its norm and activation, so that no second pass is a long one."""
-    if sum(isinstance(layer, _NORMS) for layer in layers) < 2:
-        return _again(_run(list(layers)), [layers], x)
-    for run in _runs(list(layers)):
-        x = _again(_run(run), run, x) if any(isinstance(layer, _NORMS) for layer in run) else _run(run)(x)
-    return x
+def _pieces(layers: Sequence[nn.Module]) -> list[list[nn.Module]]:
+    """A row cut behind every weighted layer but the last one that has a norm, and behind that one's activation."""
+    normed = [n for n, layer in enumerate(layers) if isinstance(layer, _NORMS)]
+    last = max((n for n, layer in enumerate(layers[: normed[-1]]) if isinstance(layer, _WEIGHTED)), default=-1)
+    end = normed[-1] + 1
+    end += end < len(layers) and isinstance(layers[end], _ACTIVATIONS)
+    pieces: list[list[nn.Module]] = [[]]
+    for number, layer in enumerate(layers):
+        if number == end:
+            pieces.append([])
+        pieces[-1].append(layer)
+        if isinstance(layer, _WEIGHTED) and number < last:
+            pieces.append([])
+    return [piece for piece in pieces if piece]
 
 
-def _runs(layers: Sequence[nn.Module]) -> Iterator[list[nn.Module]]:
-    run: list[nn.Module] = []
-    for layer in layers:
-        if run and isinstance(layer, _WEIGHTED):
-            yield run
-            run = []
-        run.append(layer)
-    yield run
-
-
-def _run(layers: Sequence[nn.Module]) -> Any:
-    def through(x: Tensor) -> Tensor:
+def _through(layers: Sequence[nn.Module]) -> Callable[[Tensor], Tensor]:
+    def call(x: Tensor) -> Tensor:
         for layer in layers:
             x = layer(x)
         return x
 
-    return through
+    return call
 
 
 def _again(call: Any, modules: Sequence[nn.Module], *args: Any, **named: Any) -> Any:
     """The call's answer, its insides to be computed again in backward."""
-    if not torch.is_grad_enabled() or torch.compiler.is_exporting() or torch.jit.is_tracing():  # type: ignore[attr-defined]
-        return call(*args, **named)
     if torch.compiler.is_compiling():  # the compiler keeps side effects to the first pass by itself
         return checkpoint(call, *args, use_reentrant=False, **named)
     return checkpoint(
