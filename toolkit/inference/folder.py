@@ -14,8 +14,9 @@ import torch
 
 from toolkit.data.images import IMAGE_SUFFIXES, read_image
 from toolkit.data.transforms import Pipeline
-from toolkit.errors import DataError, Problem, UserError, no_such
+from toolkit.errors import DataError, Problem, UserError, missing_path
 from toolkit.inference.tiling import TiledPrediction, TileSide
+from toolkit.models.out_of_memory import memory_explained
 from toolkit.models.vision_model import VisionModel
 from toolkit.samples import Batch, Prediction, Sample, collate
 
@@ -68,7 +69,7 @@ def find_pictures(sources: Sources) -> list[Picture]:
             pictures = _matching(str(source))
             empty = "matches no picture" if glob.has_magic(str(source)) else ""
         if not pictures:
-            problems.append(Problem(str(source), empty) if empty else Problem("", no_such("file or folder", path)))
+            problems.append(Problem(str(source), empty) if empty else missing_path("file or folder", path))
         for picture in pictures:
             found.setdefault(picture.path.absolute(), picture)
     if problems:
@@ -112,8 +113,18 @@ def predict(
     picture gives a result with its reason.
     """
     pictures = find_pictures(sources)
-    answer: Answer = model.predict if tile is None else TiledPrediction(model, tile)
+    answer: Answer = _fitting(model, model.predict if tile is None else TiledPrediction(model, tile))
     return _stream(model, answer, pictures, batch_size, ahead)
+
+
+def _fitting(model: VisionModel, answer: Answer) -> Answer:
+    """The answer, with a sentence in place of PyTorch's when memory runs out; later pictures may be smaller."""
+
+    def guarded(batch: Batch) -> Sequence[Prediction]:
+        with memory_explained("this picture", model, ["predict with --tile auto", "--batch-size 1"]):
+            return answer(batch)
+
+    return guarded
 
 
 def _stream(
@@ -186,4 +197,4 @@ def _predicted(
 
 
 def _reason(error: UserError) -> str:
-    return "; ".join(problem.message for problem in error.problems)
+    return "; ".join("; ".join(filter(None, (problem.message, problem.suggestion))) for problem in error.problems)
