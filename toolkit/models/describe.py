@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from toolkit.analysis.activations import kept_for_backward, most_alive
 from toolkit.analysis.anatomy import (
     Anatomy,
     InferenceMemory,
@@ -18,7 +19,6 @@ from toolkit.analysis.anatomy import (
     Part,
     TrainingMemory,
 )
-from toolkit.analysis.memory import Alive, kept_for_backward
 from toolkit.analysis.trace import Trace, is_fixed_kernel
 from toolkit.contracts import FeaturePyramid
 from toolkit.errors import ImageSizeError, Problem
@@ -151,15 +151,12 @@ class _Description:
         weights = sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers()))
         inference, training = [], []
         for number in batches:
-            alive = Alive(model, [images := self._images(number)])
-            with alive.watched():
-                model(images)
-            inference.append(InferenceMemory(number, self.size, alive.peak, alive.peak_layer, alive.largest()))
+            held = most_alive(model, self._images(number), model)
+            inference.append(InferenceMemory(number, self.size, held.bytes, held.layer, held.largest))
         model.train()
         for number in batches:
-            images = self._images(number)
-            kept, largest = kept_for_backward(model, lambda images=images: model(images))  # type: ignore[misc]
-            training.append(TrainingMemory(number, self.size, kept, largest))
+            held = kept_for_backward(model, self._images(number), model)
+            training.append(TrainingMemory(number, self.size, held.bytes, held.largest))
         model.eval()
         return Memory(weights, tuple(training), tuple(inference))
 
