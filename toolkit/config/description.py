@@ -7,23 +7,26 @@ from typing import Any
 
 from toolkit.analysis.anatomy import Anatomy, Pair
 from toolkit.analysis.blank import blank
-from toolkit.config.build import build_model, classes_of
+from toolkit.config.build import build_dataset, build_model, classes_of
 from toolkit.config.sections import Config, PartSpec
 from toolkit.data.classes import ClassTable
+from toolkit.data.images import image_size
 from toolkit.engine.parameters import parameter_groups
 from toolkit.errors import ConfigError, ImageSizeError, Problem, UserError
 from toolkit.models.describe import describable_size, describe
+from toolkit.models.vision_model import VisionModel
 
-USUAL_SIZE: Pair = (224, 224)
-"""Where neither the command nor the transforms say a size: that of ImageNet's classifiers."""
+USUAL_SIZES: tuple[Pair, ...] = ((224, 224), (32, 32), (28, 28))
+"""Tried in this order where nothing says a size: those of ImageNet's, CIFAR's and MNIST's classifiers."""
 _LARGEST = 65_536
 
 
 def describe_config(config: Config, size: Pair | None = None) -> Anatomy:
-    """The anatomy of a config's model; no weights are made or fetched, and no image is read.
+    """The anatomy of a config's model; no weights are made or fetched, and no image is decoded.
 
-    size: (height, width); None takes what the training transforms make of an image where they say it, else the nearest
-    legal size to 224x224. Raises ConfigError for parts that do not fit, an illegal size, and classes that nobody names.
+    size: (height, width); None takes what the training transforms make of an image where they say it, else the size of
+    the first training image when the data is here, else the first of `USUAL_SIZES`, or the legal size next to it, that
+    the model can take. Raises ConfigError for parts that do not fit, an illegal size, and classes that nobody names.
     """
     table = _classes(config)
     with blank():
@@ -33,24 +36,41 @@ def describe_config(config: Config, size: Pair | None = None) -> Anatomy:
             model, 1.0, backbone_lr_factor=settings.backbone_lr_factor, lr_factors=settings.lr_factors,
             frozen=settings.frozen,
         )  # fmt: skip
-        section = config.model
-        kinds = [part.name if part is not None else "" for part in (section.backbone, section.neck, section.head)]
-        chosen = size or describable_size(model, image_size(config) or USUAL_SIZE)
+        if size is not None:
+            return _at(config, model, size)
+        known = size_after_transforms(config) or _first_image_size(config)
+        if known is not None:
+            return _at(config, model, describable_size(model, known))
+        return _guessed(config, model)
+
+
+def _at(config: Config, model: VisionModel, size: Pair) -> Anatomy:
+    section = config.model
+    kinds = [part.name if part is not None else "" for part in (section.backbone, section.neck, section.head)]
+    batch_size = config.data.batch_size if isinstance(config.data.batch_size, int) else 1
+    try:
+        return describe(model, size, batch_size=batch_size, name=config.name or "", kinds=kinds)
+    except ImageSizeError as error:
+        message = error.problems[0].message
+        advice = error.problems[0].suggestion.partition(", or set")[0].replace("crop or resize to", "try")
+        raise ConfigError(Problem("--size", message, advice)) from None
+    except UserError as error:
+        raise ConfigError(problem._replace(where=problem.where or "--size") for problem in error.problems) from None
+
+
+def _guessed(config: Config, model: VisionModel) -> Anatomy:
+    """At the first usual size that the model takes, with a note that it is a guess."""
+    refused: ConfigError | None = None
+    for usual in USUAL_SIZES:
+        size = describable_size(model, usual)
         try:
-            anatomy = describe(
-                model, chosen, batch_size=_batch_size(config),
-                name=config.name or "", kinds=kinds,
-            )  # fmt: skip
-        except ImageSizeError as error:
-            message = error.problems[0].message
-            advice = error.problems[0].suggestion.partition(", or set")[0].replace("crop or resize to", "try")
-            raise ConfigError(Problem("--size", message, advice)) from None
-    if size is None and image_size(config) is None:
-        note = (
-            f"nothing in the config says how large images are: {chosen[0]}x{chosen[1]} is a guess, --size HxW another"
-        )
-        anatomy = dataclasses.replace(anatomy, notes=(*anatomy.notes, note))
-    return anatomy
+            anatomy = _at(config, model, size)
+        except ConfigError as error:
+            refused = refused or error
+            continue
+        note = f"nothing here says how large images are: {size[0]}x{size[1]} is a guess, --size HxW says better"
+        return dataclasses.replace(anatomy, notes=(*anatomy.notes, note))
+    raise refused or ConfigError("no size")
 
 
 def read_size(text: str) -> Pair:
@@ -63,12 +83,21 @@ def read_size(text: str) -> Pair:
     return numbers[0], numbers[-1]
 
 
-def image_size(config: Config) -> Pair | None:
+def size_after_transforms(config: Config) -> Pair | None:
     """What the training transforms make of an image, as far as their arguments say it; None where they do not."""
     size: Pair | None = None
     for part in config.data.train.transforms:
         size = _size_after(part, size)
     return size
+
+
+def _first_image_size(config: Config) -> Pair | None:
+    """(height, width) of the first training image from its header, where the data is here."""
+    try:
+        files = build_dataset(config, "train").files(0)
+        return image_size(files[0]) if files else None
+    except (UserError, IndexError):
+        return None
 
 
 def _size_after(part: PartSpec, before: Pair | None) -> Pair | None:
@@ -91,7 +120,3 @@ def _classes(config: Config) -> ClassTable:
         advice = "the last layer's width is the number of classes: name them, 'data.classes=[road, sky]'"
         raise ConfigError([Problem("data.classes", "stand neither in the config nor in data that is here", advice),
                            *error.problems]) from None  # fmt: skip
-
-
-def _batch_size(config: Config) -> int:
-    return config.data.batch_size if isinstance(config.data.batch_size, int) else 1
