@@ -1,20 +1,21 @@
 """How much memory a model's activations take, measured while it runs, on the meta device or a real one.
 
 Training: the storages that autograd keeps for backward (`saved_tensors_hooks`), each counted once however often it is
-kept; parameters and buffers are not counted, the images are. Inference: the storages that are alive at one moment of a
-pass without gradients, at their worst; the images are counted, parameters and buffers are not. Both are sums of what
-tensors hold. Not included: gradients and optimizer states (once, respectively once or twice the parameters), what an
-operation uses while it runs (cuDNN's workspace, column buffers), and what an allocator keeps in reserve or loses.
+kept. Inference: the storages that are alive at one moment of a pass without gradients, at their worst. The images are
+counted; parameters and buffers, which are there anyway, are not. Nor are gradients and optimizer states (once, and once
+or twice the trained parameters), what an operation uses while it runs (cuDNN's workspace, columns of patches), what only
+the result holds, and what an allocator keeps in reserve. On the meta device nothing is allocated and the bytes are the
+same: storages have sizes there, too. (Where the CPU has kernels of its own, index pooling, its passes need a little less.)
 """
 
 from __future__ import annotations
 
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,42 +28,83 @@ LARGEST = 10
 """Layers that are named."""
 
 
-@dataclass
-class _Storage:
-    bytes: int
-    maker: tuple[str, str]
-    tensors: int = 0
-
-
-@dataclass(frozen=True)
-class Held:
-    """bytes in all; layer: which was running when most was alive; largest: layers whose results hold most."""
+class Held(NamedTuple):
+    """bytes in all; layer: which ran when most was alive; largest: the layers whose results take most of it."""
 
     bytes: int
     layer: str
     largest: tuple[Kept, ...]
 
 
-class _Makers(Watch):
-    """Notes which layer made each storage, and counts the storages that are alive."""
+class _Maker(NamedTuple):
+    """Who made a storage: a module, or an operation that a module with children did itself, and which of these it was."""
+
+    path: str
+    operation: str = ""
+    number: int = 0
+
+
+@dataclass
+class _Storage:
+    bytes: int
+    maker: _Maker
+    tensors: int = 0
+
+
+def kept_for_backward(model: nn.Module, images: Tensor, work: Callable[[Tensor], Any]) -> Held:
+    """What `work(images)`, a pass with a graph, keeps for backward."""
+    memory = _Memory(model, images)
+    kept: dict[int, tuple[Tensor, _Maker]] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        key = _key(tensor)
+        if key not in memory.owned and key not in kept:
+            made = memory.alive.get(key)
+            # The tensor is held, so that its storage's place is not given to another.
+            kept[key] = (tensor.detach(), memory.running if made is None else made.maker)
+        return tensor
+
+    hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved)
+    with torch.enable_grad(), memory.watching(model), hooks:
+        result = work(images)
+    parts = [(maker, tensor.untyped_storage().nbytes()) for tensor, maker in kept.values()]
+    del result
+    return Held(sum(size for _, size in parts), "", memory.largest(parts))
+
+
+def most_alive(model: nn.Module, images: Tensor, work: Callable[[Tensor], Any]) -> Held:
+    """The most that is alive at one moment of `work(images)`, without gradients."""
+    memory = _Memory(model, images)
+    with torch.no_grad(), memory.watching(model):
+        work(images)
+    return Held(memory.most, memory.name(memory.at_most), memory.largest(memory.alive_then))
+
+
+class _Memory(Watch):
+    """The storages that are alive, and which layer made each."""
 
     def __init__(self, model: nn.Module, images: Tensor) -> None:
         super().__init__()
+        self.owned = {_key(tensor) for tensor in (*model.parameters(), *model.buffers())}
         self.alive: dict[int, _Storage] = {}
-        self.total = self.most = 0
-        self.at_most: list[tuple[tuple[str, str], int]] = []
-        self.running: tuple[str, str] = ("", "")
+        self.running = self.at_most = _Maker("")
+        self.most = 0
+        self.alive_then: list[tuple[_Maker, int]] = []
+        self._bytes = 0
         self._path = [""]
+        self._met = False
+        """Whether a part of the model has run: what is done outside of all before is normalisation, after it the loss."""
         self._leaves = {path for path, module in model.named_modules() if next(module.children(), None) is None}
         self._calls: Counter[tuple[str, str]] = Counter()
-        self._own = {_key(tensor) for tensor in (*model.parameters(), *model.buffers())}
-        self._add(images, ("images", ""))
+        self._last: dict[str, _Maker] = {}
+        self._note(images, _Maker("images"))
 
     @contextmanager
     def watching(self, model: nn.Module) -> Iterator[None]:
+        """Watches the passes inside the block."""
         handles = []
         for path, module in model.named_modules():
-            handles.append(module.register_forward_pre_hook(lambda *_, path=path: self._path.append(path)))
+            handles.append(module.register_forward_pre_hook(lambda *_, path=path: self._enter(path)))
             handles.append(module.register_forward_hook(lambda *_: self._leave(), always_call=True))
         try:
             with self:
@@ -71,90 +113,70 @@ class _Makers(Watch):
             for handle in handles:
                 handle.remove()
 
+    def _enter(self, path: str) -> None:
+        self._path.append(path)
+        self._met = self._met or bool(path)
+
     def _leave(self) -> None:
         self._path.pop()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Runs an operation and notes the memory that is new."""
         output = run(func, args, kwargs or {})
-        path = self._path[-1]
-        name = func._schema.name.split("::")[-1].rstrip("_")
-        label = "" if path in self._leaves else KINDS.get(name, name).replace(" ", "_")
-        if label and name in KINDS:
-            self._calls[path, label] += 1
-            label += str(self._calls[path, label])
-        self.running = (path, label)
+        self.running = self._maker(func._schema.name.split("::")[-1].rstrip("_"))
         for tensor in output if isinstance(output, (tuple, list)) else (output,):
             if isinstance(tensor, Tensor):
-                self._add(tensor, self.running)
+                self._note(tensor, self.running)
         return output
 
-    def _add(self, tensor: Tensor, maker: tuple[str, str]) -> None:
+    def _maker(self, operation: str) -> _Maker:
+        """The layer that is running. What is no layer itself belongs to the last one of the same module."""
+        path = self._path[-1]
+        if path in self._leaves:
+            return _Maker(path)
+        if not path:
+            return _Maker("images" if not self._met else "loss")
+        if operation not in KINDS:
+            return self._last.get(path, _Maker(path, operation))
+        label = KINDS[operation].replace(" ", "_")
+        self._calls[path, label] += 1
+        self._last[path] = _Maker(path, label, self._calls[path, label])
+        return self._last[path]
+
+    def _note(self, tensor: Tensor, maker: _Maker) -> None:
         key = _key(tensor)
-        if key in self._own:
+        if key in self.owned:
             return
         storage = self.alive.get(key)
         if storage is None:
             storage = self.alive[key] = _Storage(tensor.untyped_storage().nbytes(), maker)
-            self.total += storage.bytes
+            self._bytes += storage.bytes
         storage.tensors += 1
         weakref.finalize(tensor, self._drop, key).atexit = False
-        if self.total > self.most:
-            self.most = self.total
-            self.at_most = [(each.maker, each.bytes) for each in self.alive.values()]
-            self.peak_layer = self.running
+        if self._bytes > self.most:
+            self.most, self.at_most = self._bytes, maker
+            self.alive_then = [(each.maker, each.bytes) for each in self.alive.values()]
 
     def _drop(self, key: int) -> None:
-        storage = self.alive.get(key)
-        if storage is None:
-            return
+        storage = self.alive[key]
         storage.tensors -= 1
         if not storage.tensors:
-            self.total -= storage.bytes
+            self._bytes -= storage.bytes
             del self.alive[key]
 
-    def name(self, maker: tuple[str, str]) -> str:
-        """The layer's name, spelt as the rows of an anatomy are."""
-        path, label = maker
-        if label.endswith("1") and self._calls.get((path, label[:-1])) == 1:
-            label = label[:-1]
-        return ".".join(filter(None, (path, label))) or "images"
+    def name(self, maker: _Maker) -> str:
+        """The layer's name as the rows of an anatomy spell it."""
+        alone = self._calls[maker.path, maker.operation] <= 1
+        label = maker.operation + ("" if alone or not maker.number else str(maker.number))
+        return ".".join(filter(None, (maker.path, label)))
 
-    def largest(self, parts: list[tuple[tuple[str, str], int]]) -> tuple[Kept, ...]:
+    def largest(self, parts: Iterable[tuple[_Maker, int]]) -> tuple[Kept, ...]:
         """The layers with the most bytes."""
         sums: Counter[str] = Counter()
         for maker, size in parts:
             sums[self.name(maker)] += size
-        return tuple(Kept(name, size) for name, size in sums.most_common(LARGEST))
+        return tuple(Kept(name, size) for name, size in sums.most_common(LARGEST) if size)
 
 
 def _key(tensor: Tensor) -> int:
     return int(tensor.untyped_storage()._cdata)
-
-
-def kept_for_backward(model: nn.Module, images: Tensor, answer: Callable[[Tensor], Any]) -> Held:
-    """What `answer(images)`, a forward pass with a graph, keeps for backward."""
-    makers = _Makers(model, images)
-    kept: dict[int, tuple[Tensor, tuple[str, str]]] = {}
-    own = {_key(tensor) for tensor in (*model.parameters(), *model.buffers())}
-
-    def pack(tensor: Tensor) -> Tensor:
-        key = _key(tensor)
-        if key not in own and key not in kept:
-            made = makers.alive.get(key)
-            # The tensor is held, so that its storage's place is not given to another.
-            kept[key] = (tensor.detach(), made.maker if made is not None else makers.running)
-        return tensor
-
-    with torch.enable_grad(), makers.watching(model), torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-        result = answer(images)
-    parts = [(maker, tensor.untyped_storage().nbytes()) for tensor, maker in kept.values()]
-    del result
-    return Held(sum(size for _, size in parts), "", makers.largest(parts))
-
-
-def most_alive(model: nn.Module, images: Tensor, answer: Callable[[Tensor], Any]) -> Held:
-    """The most that is alive at one moment of `answer(images)`, without gradients."""
-    makers = _Makers(model, images)
-    with torch.no_grad(), makers.watching(model):
-        answer(images)
-    return Held(makers.most, makers.name(makers.peak_layer), makers.largest(makers.at_most))

@@ -22,6 +22,7 @@ from toolkit.analysis.anatomy import (
 from toolkit.analysis.trace import Trace, is_fixed_kernel
 from toolkit.contracts import FeaturePyramid
 from toolkit.errors import ImageSizeError, Problem
+from toolkit.models.training_pass import training_pass
 from toolkit.models.vision_model import VisionModel
 from toolkit.ops.padding import check_size
 
@@ -35,8 +36,8 @@ def describe(
 
     The model may lie on the meta device (then nothing is computed) or anywhere else; its training flags are put back.
     batch_size: for the memory, measured for one image and for so many. kinds: names of backbone, neck and head.
-    Activations of training are those that the forward pass to the raw outputs keeps for backward, in float32; the loss
-    adds a few tensors of the outputs' size. Raises ImageSizeError naming the nearest legal sizes for any other size.
+    Activations of training are those that a step's forward pass, losses included, keeps for backward, in float32 (see
+    `analysis/activations.py` for what counts). Raises ImageSizeError naming the nearest legal sizes for any other size.
     """
     if min(size) < 1:
         raise ImageSizeError(Problem("size", f"{size[0]}x{size[1]} is no image size", "write HEIGHTxWIDTH, 360x480"))
@@ -149,16 +150,22 @@ class _Description:
     def _memory(self, batches: Sequence[int]) -> Memory:
         model = self.model
         weights = sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers()))
-        inference, training = [], []
+        inference = []
         for number in batches:
             held = most_alive(model, self._images(number), model)
             inference.append(InferenceMemory(number, self.size, held.bytes, held.layer, held.largest))
         model.train()
-        for number in batches:
-            held = kept_for_backward(model, self._images(number), model)
-            training.append(TrainingMemory(number, self.size, held.bytes, held.largest))
+        training = [kept for number in batches if (kept := self._kept(number)) is not None]
         model.eval()
         return Memory(weights, tuple(training), tuple(inference))
+
+    def _kept(self, number: int) -> TrainingMemory | None:
+        """None where the model cannot be trained with so few images: batch statistics of a single number."""
+        try:
+            held = kept_for_backward(self.model, self._images(number), lambda images: training_pass(self.model, images))
+        except ValueError:
+            return None
+        return TrainingMemory(number, self.size, held.bytes, held.largest)
 
     def _images(self, number: int) -> Tensor:
         shape = (number, self.model.in_channels, *self.size)
