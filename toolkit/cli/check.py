@@ -30,11 +30,17 @@ def command(
     """Everything that can be known before training.
 
     Config, parts that fit, data, data against the model, one batch forward and backward. Exit code 2 when the config
-    is at fault, 1 when files are. Sections of the config that are sound are looked at even when others are not.
+    is at fault, 1 when files are. Mistakes in the config are told at once, before anything is waited for; with --full
+    the sections that are sound are looked at even then.
     """
     mistakes = _mistakes(config, overrides)
-    if mistakes and not as_json:  # at once: the rest takes seconds
+    if mistakes and not as_json:
         _say("error", mistakes)
+    if mistakes and not full:
+        if as_json:
+            raise ConfigError(mistakes)
+        click.echo("\nnot ok: data and parts are looked at when the config is right, or now with --full")
+        raise click.exceptions.Exit(ConfigError.exit_code)
     report = _looked_at(config, overrides, mistakes, full, preview, page)
     if as_json:
         print_json(report.as_json())
