@@ -42,7 +42,8 @@ class Fit(NamedTuple):
     def describe(self) -> str:
         """For the start screen."""
         tried = ", ".join(map(str, self.tried))
-        return f"auto: {self.images} images; tried {tried} a process; {gigabytes(self.peak)} of {gigabytes(self.limit)}"
+        held, allowed = gigabytes(self.peak), gigabytes(self.limit)
+        return f"auto: {self.images} images; tried {tried} a process; a step holds {held} of the {allowed} it may"
 
 
 def largest_fitting(fits: Callable[[int], bool], most: int) -> int:

@@ -56,6 +56,9 @@ def trained_module(fabric: Any, model: VisionModel, settings: TrainSettings) -> 
         raise ConfigError(Problem("train.recompute", message, other))
     if settings.channels_last:
         model.to(memory_format=torch.channels_last)
+    if settings.compile and fabric.world_size > 1:
+        # One graph a process. Cut at DDP's buckets, as is the default, it could hold none of our own gradients.
+        torch._dynamo.config.optimize_ddp = False
     model.train()
     return LossModule(model, channels_last=settings.channels_last, compiled=settings.compile)
 
