@@ -9,7 +9,7 @@ import numpy as np
 
 from toolkit.analysis.anatomy import Anatomy
 from toolkit.config.check_sheet import data_folders
-from toolkit.config.effective import light_enough, shown_fields
+from toolkit.config.effective import UNASKED, light_enough, shown_fields
 from toolkit.config.sections import Config
 from toolkit.data.images import read_image
 from toolkit.report.anatomy_page import ShownField, anatomy_page
@@ -41,8 +41,10 @@ def write_description(
     below = None if image is None else read_image(image, 1 if anatomy.input[0] == 1 else 3)
     asked = erf is not None or image is not None or weights is not None
     fields: Sequence[ShownField] = ()
-    if asked or (page is not None and light_enough(anatomy)):
+    if asked:
         fields = shown_fields(config, anatomy, weights)
+    elif page is not None and light_enough(config, anatomy):
+        fields = shown_fields(config, anatomy, samples=UNASKED)
     if erf is not None:
         write_field_sheet([shown.field for shown in fields], [shown.theory for shown in fields], erf, below)
     if page is not None:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from toolkit.analysis.anatomy import Anatomy, LayerRow
+from toolkit.analysis.anatomy import Anatomy
+from toolkit.analysis.blank import blank
 from toolkit.analysis.effective_field import EffectiveField, Outputs, effective_fields
+from toolkit.analysis.fields import Field
+from toolkit.analysis.spans import Span
+from toolkit.analysis.trace import Trace
 from toolkit.config.build import build_model
 from toolkit.config.restore import initialise
 from toolkit.config.sections import Config
+from toolkit.data.classes import ClassTable, default_palette
 from toolkit.heads.image import ImageHead
 from toolkit.heads.image_values import ImageValuesHead
 from toolkit.heads.pixel import PixelHead
@@ -24,33 +30,39 @@ from toolkit.report.field_picture import Theory
 _PATIENCE = 40_000_000_000
 """MACs that are spent on forward passes: lighter nets are averaged over more inputs."""
 _FEWEST, _MOST = 2, 16
-_HEAVY = 300_000_000
-"""MACs above which a page shows no effective field unless it is asked for."""
+_LIGHT, _FEW_LAYERS = 2_500_000_000, 150
+"""MACs and layers up to which a page shows the effective field without being asked, from a few inputs."""
+UNASKED = 4
 
 
-def shown_fields(config: Config, anatomy: Anatomy, weights: str | Path | None = None) -> list[ShownField]:
+def shown_fields(
+    config: Config, anatomy: Anatomy, weights: str | Path | None = None, samples: int | None = None
+) -> list[ShownField]:
     """The centre cell of what the model answers with: of a dense head's logits, of the map that an image's head pools,
     or of every map a detector reads.
 
     weights: a run folder or a file to fill the model from; without, `model.init_from`, else random numbers from the
-    config's seed (nothing is downloaded). Raises CheckpointError when nothing in the file fits.
+    config's seed (nothing is downloaded). samples: random inputs; None takes as many as are soon done, 2 to 16.
+    Raises CheckpointError when nothing in the file fits.
     """
     if weights is not None:
         config = dataclasses.replace(config, model=dataclasses.replace(config.model, init_from=str(weights)))
     torch.manual_seed(config.seed)
-    model = build_model(config, pretrained=False)
+    model = _built(config, anatomy)
     taken = initialise(model, config)
     about = "random weights" if taken is None else f"{Path(config.model.init_from or '').name}: {taken.lines()[0]}"
-    samples = min(_MOST, max(_FEWEST, _PATIENCE // max(anatomy.macs, 1)))
+    samples = samples or min(_MOST, max(_FEWEST, _PATIENCE // max(anatomy.macs, 1)))
     found = effective_fields(
         model, outputs_of(model), model.in_channels, anatomy.input[1:], samples=samples, seed=config.seed
     )
-    return [ShownField(field, theory_of(anatomy, field), about) for field in found]
+    theories = _theories(config, anatomy, found)
+    return [ShownField(field, theory, about) for field, theory in zip(found, theories, strict=True)]
 
 
-def light_enough(anatomy: Anatomy) -> bool:
-    """Whether the fields of a model take a second or two."""
-    return anatomy.macs <= _HEAVY
+def light_enough(config: Config, anatomy: Anatomy) -> bool:
+    """Whether the fields of a model with random weights take a second or two."""
+    small = anatomy.macs <= _LIGHT and len(anatomy.layers) <= _FEW_LAYERS
+    return small and config.model.init_from is None
 
 
 def outputs_of(model: VisionModel) -> Outputs:
@@ -74,27 +86,32 @@ def _map_name(position: int, stride: int) -> str:
     return f"map {position + 1}, stride {stride}"
 
 
-def theory_of(anatomy: Anatomy, field: EffectiveField) -> Theory | None:
-    """The pixels that could move the measured cell: from the layer that makes it."""
-    row = _row_of(anatomy, field)
-    if row is None or row.receptive_field is None or row.jump is None or row.centre is None:
+def _theories(config: Config, anatomy: Anatomy, fields: Sequence[EffectiveField]) -> list[Theory | None]:
+    """The pixels that could move each measured cell, exactly: from a pass over shapes alone."""
+    with blank():
+        model = _built(config, anatomy).eval()
+        images = torch.zeros((1, *anatomy.input))
+        trace = Trace(model)
+        with trace.of(images):
+            maps = outputs_of(model)(images)
+    seen = {name: trace.field(found) for name, found in maps.items()}
+    return [_square(seen.get(field.name), field.cell) for field in fields]
+
+
+def _square(seen: Field | None, cell: tuple[int, int]) -> Theory | None:
+    if seen is None:
         return None
-    edges = []
-    for axis in (0, 1):
-        center = row.centre[axis] + field.cell[axis] * row.jump[axis] + 0.5
-        half = row.receptive_field[axis] / 2
-        edges.append((center - half, center + half))
-    (top, bottom), (left, right) = edges
-    return Theory(top, left, bottom, right)
+    (top, bottom), (left, right) = (_interval(span, place) for span, place in zip((seen.y, seen.x), cell, strict=True))
+    return Theory(top, left, bottom + 1, right + 1)
 
 
-def _row_of(anatomy: Anatomy, field: EffectiveField) -> LayerRow | None:
-    rows = {row.name: row for row in anatomy.layers}
-    if field.name == "output":
-        heads = [row for row in anatomy.layers if row.part == "head" and row.runs and row.jump is not None]
-        return heads[-1] if heads else None
-    parts = [part for part in anatomy.parts if part.maps]
-    for position, found in enumerate(parts[-1].maps if parts else ()):
-        if _map_name(position, found.stride) == field.name:
-            return rows.get(found.layer)
-    return None
+def _interval(span: Span, cell: int) -> tuple[int, int]:
+    """First and last pixel, both included."""
+    lo, hi = span.cells()
+    place = cell if span.dim is not None else 0
+    return int(lo[place]), int(hi[place])
+
+
+def _built(config: Config, anatomy: Anatomy) -> VisionModel:
+    table = ClassTable(anatomy.classes, default_palette(len(anatomy.classes)))
+    return build_model(config, pretrained=False, classes=table)

@@ -75,9 +75,9 @@ def anatomy_page(anatomy: Anatomy, fields: Sequence[ShownField] = (), image: np.
         mac_bars=layer_bars(bars_of(rows, "macs"), "MACs"),
         most_parameters=_most(rows, "parameters"),
         most_macs=_most(rows, "macs"),
-        training_largest=_kept(anatomy, training.largest) if training else [],
+        training_largest=_kept(training.largest) if training else [],
         training_note=f"{training.images} images of {training.size[0]}×{training.size[1]}, float32" if training else "",
-        inference_largest=_kept(anatomy, inference.largest) if inference else [],
+        inference_largest=_kept(inference.largest) if inference else [],
         inference_note=f"{inference.images} images, at {inference.layer}" if inference else "",
         parts=part_cells(anatomy),
     )
@@ -169,13 +169,12 @@ def _most(rows: Sequence[LayerRow], field: str) -> list[Entry]:
     ]
 
 
-def _kept(anatomy: Anatomy, kept: Sequence[Kept]) -> list[Entry]:
-    rows = {row.name: row for row in anatomy.layers}
+def _kept(kept: Sequence[Kept]) -> list[Entry]:
     first = kept[0].bytes if kept else 1
     return [
         Entry(
-            entry.layer, rows[entry.layer].part if entry.layer in rows else "head", bytes_of(entry.bytes),
-            entry.bytes / first, f"{entry.bytes:,} bytes",
+            entry.layer or "others", entry.layer.partition(".")[0], bytes_of(entry.bytes), entry.bytes / first,
+            f"{entry.bytes:,} bytes",
         )
         for entry in kept[:_LARGEST]
     ]  # fmt: skip

@@ -22,6 +22,7 @@ _GAP = 34
 _BOX = (30, 88)
 """Smallest and largest side of a box."""
 _HEAD_WIDTH = 250
+_HEAD_LETTERS = 36
 _LETTER = 6.5
 """Pixels of a letter of 12 pixels, generously: nobody can be asked how wide a text will be."""
 _LINE = 14
@@ -54,7 +55,7 @@ def diagram(anatomy: Anatomy, board: Board) -> Markup:
     columns = [part for part in ("backbone", "neck", "head") if board.of(part)]
     heights = [max(_height(stage) for stage in _at(board, level)) for level in range(len(board.levels))]
     tops = [_TOP + sum(heights[:level]) + _GAP * level for level in range(len(heights))]
-    boxes = {stage.key: _place(stage, columns.index(stage.part), tops, heights) for stage in board.stages}
+    boxes = {stage.key: _place(stage, anatomy, columns.index(stage.part), tops, heights) for stage in board.stages}
     boxes[IMAGE] = Box(12, boxes[board.stages[0].key].middle - 26, 66, 52)
     width = _LEFT + _COLUMN * (len(columns) - 1) + (_HEAD_WIDTH + 20 if "head" in columns else _COLUMN)
     height = max(box.y + box.height for box in boxes.values()) + 24
@@ -81,7 +82,7 @@ def _width(stage: Stage) -> float:
     return 20 + 5.5 * math.log2(max(stage.output[0], 1)) if stage.output is not None else 40
 
 
-def _place(stage: Stage, column: int, tops: Sequence[float], heights: Sequence[float]) -> Box:
+def _place(stage: Stage, anatomy: Anatomy, column: int, tops: Sequence[float], heights: Sequence[float]) -> Box:
     x = _LEFT + _COLUMN * column
     if stage.part != "head":
         room, high = heights[stage.level], _height(stage)
@@ -89,7 +90,7 @@ def _place(stage: Stage, column: int, tops: Sequence[float], heights: Sequence[f
         return Box(x, tops[stage.level] + (room - high) / 2, _width(stage), high, words)
     first, last = stage.span
     top, bottom = tops[first], tops[last] + heights[last]
-    wanted = 34 + 16 * len(_head_lines(stage))
+    wanted = 18 + 16 * (len(_head_lines(stage)) + len(_gives(anatomy)))
     missing = max(0.0, wanted - (bottom - top))
     top = max(_TOP, top - missing / 2)
     return Box(x, top, _HEAD_WIDTH, max(bottom - top, wanted))
@@ -158,13 +159,20 @@ def _title(stage: Stage) -> str:
 
 def _head(stage: Stage, box: Box, anatomy: Anatomy) -> Markup:
     rect = element("rect", x=box.x, y=box.y, width=box.width, height=box.height, rx=6, cls="head-fill box soft")
-    lines = _head_lines(stage)
-    y = box.middle - 8 * len(lines) + 4
-    words = [text(line_, box.x + 12, y + 16 * i, "small") for i, line_ in enumerate(lines)]
+    work, gives = _head_lines(stage), _gives(anatomy)
+    y = box.middle - 8 * (len(work) + len(gives) - 1) + 4
+    words = [
+        text(words, box.x + 12, y + 16 * i, "small" if i < len(work) else "small muted")
+        for i, words in enumerate(work + gives)
+    ]
+    return group(titled(_title(stage)), rect, *words)
+
+
+def _gives(anatomy: Anatomy) -> list[str]:
+    """What the head answers with, a line an output."""
     outputs = next((part.output for part in anatomy.parts if part.name == "head"), ())
-    gives = " · ".join(f"{name} {'×'.join(str(n) for n in shape)}" for name, shape in outputs[:2])
-    below = [text(f"gives {gives}"[:46], box.x + 12, y + 16 * len(lines), "small muted")] if gives else []
-    return group(titled(_title(stage)), rect, *words, *below)
+    lines = [f"gives {name} {'×'.join(str(n) for n in shape)}" for name, shape in outputs]
+    return [words if len(words) <= _HEAD_LETTERS else f"{words[: _HEAD_LETTERS - 1]}…" for words in lines[:6]]
 
 
 def _head_lines(stage: Stage) -> list[str]:
