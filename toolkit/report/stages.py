@@ -122,7 +122,8 @@ def _links(rows: Sequence[LayerRow], keys: dict[str, str], anatomy: Anatomy) -> 
     links: dict[tuple[str, str], Link] = {}
     for row in rows:
         target = keys[row.name]
-        for source in row.sources:
+        # The other input of an unpooling are the indices, which have an arrow of their own.
+        for source in row.sources[:1] if row.kind == "unpool" else row.sources:
             if source not in keys:
                 continue
             start = keys[source]
