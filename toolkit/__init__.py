@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from toolkit.config.load import load_config
     from toolkit.config.restore import load_model
     from toolkit.inference.folder import predict
+    from toolkit.models.describe import describe
     from toolkit.models.vision_model import VisionModel
 
 _HOMES = {
@@ -22,10 +23,11 @@ _HOMES = {
     "build_model": "toolkit.config.build",
     "load_model": "toolkit.config.restore",
     "predict": "toolkit.inference.folder",
+    "describe": "toolkit.models.describe",
     "VisionModel": "toolkit.models.vision_model",
 }
 
-__all__ = ["VisionModel", "__version__", "build_model", "load_config", "load_model", "predict"]
+__all__ = ["VisionModel", "__version__", "build_model", "describe", "load_config", "load_model", "predict"]
 
 
 def __getattr__(name: str) -> Any:
