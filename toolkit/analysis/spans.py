@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -115,8 +116,8 @@ def union(spans: Sequence[Span]) -> Span:
         along = []
     first = along[0] if along else spans[0]
     before, after = (min(getattr(span, side) for span in along or spans) for side in ("before", "after"))
-    lo = np.minimum.reduce([_cut(span, span.lo, before, after) for span in spans])
-    hi = np.maximum.reduce([_cut(span, span.hi, before, after) for span in spans])
+    lo = reduce(np.minimum, [_cut(span, span.lo, before, after) for span in spans])
+    hi = reduce(np.maximum, [_cut(span, span.hi, before, after) for span in spans])
     exact = all(span.exact for span in spans)
     return Span(first.dim, lo, hi, before, first.size, first.jump, first.image, first.inner, exact)
 
