@@ -24,7 +24,7 @@ def test_every_layer_and_total_is_on_the_page() -> None:
     page = read_page(anatomy_page(anatomy))
     for row in anatomy.layers:
         assert row.name in page.words
-    for words in ("460 in all", "78,336 in all", "164", "416 parameters, 69,120 MACs", "hand made", "a note",
+    for words in ("460 in all", "78,336 in all", "296", "416 parameters, 69,120 MACs", "hand made", "a note",
                   "vgg → unpool → pixel; RGB images of 16×24 (height × width), 2 classes", "3–8", "41,472", "112",
                   "1.83 KiB", "96 KiB", "24 KiB"):  # fmt: skip
         assert any(words in piece for piece in page.words), words
@@ -41,6 +41,15 @@ def test_stages_are_a_part_and_a_resolution_each() -> None:
         ("image", "backbone@1", "flow"), ("backbone@1", "backbone@2", "flow"), ("backbone@2", "neck@1", "flow"),
         ("backbone@1", "neck@1", "skip"), ("backbone@1", "neck@1", "indices"), ("neck@1", "head", "flow"),
     }  # fmt: skip
+
+
+def test_indices_alone_are_no_skip_connection() -> None:
+    anatomy = tiny_anatomy()
+    rows = [row for row in anatomy.layers if row.kind != "concat"]
+    rows[4] = dataclasses.replace(rows[4], sources=("backbone.conv2", "backbone.norm1"))
+    rows[5] = dataclasses.replace(rows[5], sources=("neck.unpool",))
+    found = board(dataclasses.replace(anatomy, layers=tuple(rows)))
+    assert [link.kind for link in found.links if (link.source, link.target) == ("backbone@1", "neck@1")] == ["indices"]
 
 
 def test_bars_add_up_to_the_totals() -> None:

@@ -98,7 +98,8 @@ def _tiles(anatomy: Anatomy) -> list[Tile]:
         Tile("weights in memory", bytes_of(anatomy.memory.weights), f"{anatomy.memory.weights:,} bytes"),
     ]
     if anatomy.trainable != anatomy.parameters:
-        tiles.insert(1, Tile("of them trained", short(anatomy.trainable), f"{anatomy.trainable:,}"))
+        frozen = anatomy.parameters - anatomy.trainable
+        tiles.insert(1, Tile("of them frozen", short(frozen), f"{frozen:,}; {anatomy.trainable:,} are trained"))
     tiles += [
         Tile(f"kept to train on {kept.images}", bytes_of(kept.bytes), "activations kept for backward, float32")
         for kept in anatomy.memory.training[-1:]
@@ -112,6 +113,8 @@ def _tiles(anatomy: Anatomy) -> list[Tile]:
         value = both(anatomy.receptive_field)
         if anatomy.position_dependent and low is not None:
             value = f"{both(low)}–{value}"
+        if anatomy.output[1:] == (1, 1) and anatomy.receptive_field == anatomy.input[1:]:
+            value = "whole image"
         tiles.append(Tile("receptive field, px", value, "of a cell of the output, along each axis"))
     tiles.append(Tile("output", shape(anatomy.output), "channels × height × width"))
     return tiles

@@ -129,7 +129,7 @@ def _links(rows: Sequence[LayerRow], keys: dict[str, str], anatomy: Anatomy) -> 
             start = keys[source]
             crossing = part_of[source] != row.part and row.part != "head"
             kind = "skip" if crossing and source not in ends.get(part_of[source], set()) else "flow"
-            if start != target:
+            if start != target and not (kind == "skip" and row.kind == "unpool"):  # its indices, see `_indices`
                 links.setdefault((start, target), Link(start, target, kind))
         if not row.sources and row.part == "backbone":
             links.setdefault((IMAGE, target), Link(IMAGE, target, "flow"))
