@@ -98,11 +98,15 @@ def test_check_tells_of_config_data_and_parts_at_once(config: Path, tmp_path: Pa
         "data.train.dataset.masks=msks/train",
         "data.val.dataset.root=/no/where",
     ]
-    result = toolkit("check", path, *overrides)
+    first = toolkit("check", path, *overrides)
+    assert first.code == 2
+    assert "'stpes'" in first.err  # at once, and only the config's mistakes
+    assert "stride 32" not in first.err
+    result = toolkit("check", path, *overrides, "--full")
     assert result.code == 2
     for words in ("'stpes'", "needs a map of stride 32", "no folder", "msks", "/no/where"):
         assert words in result.err, words
-    found = toolkit("check", path, *overrides, "--json")
+    found = toolkit("check", path, *overrides, "--json", "--full")
     assert found.code == 2
     assert {error["kind"] for error in found.json["errors"]} == {"config", "parts", "data"}
     assert len({error["message"] for error in found.json["errors"]}) == len(found.json["errors"]) == 4
@@ -111,7 +115,7 @@ def test_check_tells_of_config_data_and_parts_at_once(config: Path, tmp_path: Pa
 def test_check_of_a_faulty_section_does_not_guess(config: Path, tmp_path: Path, toolkit: Any) -> None:
     """A model with a mistyped width would be another model: nothing is said of how its parts fit."""
     path, _ = broken(config, tmp_path, "width: 4", "widht: 4")
-    result = toolkit("check", path, "model.neck={name: fpn, strides: [32]}", "--json")
+    result = toolkit("check", path, "model.neck={name: fpn, strides: [32]}", "--json", "--full")
     assert result.code == 2
     assert [error["kind"] for error in result.json["errors"]] == ["config"]
     assert any(fact.startswith("data") for fact in result.json["facts"])

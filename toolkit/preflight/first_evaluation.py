@@ -24,7 +24,8 @@ def try_evaluation(
     transforms: Sequence[Transform],
     macs_a_pixel: float = 0.0,
 ) -> bool:
-    """Predicts a small copy of a sample and hands it to every evaluator; False when that would take too long.
+    """Predicts a small copy of a sample and hands it to every evaluator; False when that would take too long
+    or does not fit into memory.
 
     evaluators: with their names. sample: as read. The model's mode is left as it was. Raises ConfigError for every
     evaluator that cannot use what the head predicts or the data set annotates, and what `predict` raises.
@@ -42,13 +43,14 @@ def try_evaluation(
     try:
         with torch.random.fork_rng(devices=[]):
             predictions = model.eval().predict(batch)
+    except torch.OutOfMemoryError:  # the evaluation itself explains it
+        return False
     finally:
         model.train(training)
     problems = []
     for name, evaluator in evaluators:
         try:
             evaluator.update(predictions, batch.truths)
-            evaluator.compute()
         except UserError as error:  # noqa: PERF203 - a handful
             problems += [_located(name, problem) for problem in error.problems]
     if problems:
