@@ -21,7 +21,9 @@ def blank() -> Iterator[None]:
     """Whatever is built inside lies on the meta device: shapes without numbers or memory, in milliseconds.
 
     >>> with blank():
-    ...     model = build_model(config, pretrained=False)
+    ...     layer = torch.nn.Linear(2, 3)
+    >>> layer.weight.is_meta
+    True
     """
     with torch.device("meta"), _NoNumbers():
         yield

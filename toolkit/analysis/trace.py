@@ -54,9 +54,11 @@ class _Draft:
 class Trace(Watch):
     """Rows of one forward pass.
 
+    >>> model, images = nn.Sequential(nn.Conv2d(3, 8, 5)), torch.zeros(1, 3, 9, 9)
     >>> with Trace(model).of(images) as trace:
-    ...     model(images)
-    >>> rows = trace.rows()
+    ...     _ = model(images)
+    >>> trace.rows()[0].receptive_field
+    (5, 5)
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -267,7 +269,7 @@ class Trace(Watch):
             self._counted.update(id(p) for p in left)
             numbers = sum(p.numel() for p in left if not self._is_fixed(p))
             if numbers:
-                runs = path in self._visited
+                runs = any(met == path or met.startswith(f"{path}.") for met in self._visited)
                 kind = "parameters" if runs else _class_kind(module)
                 part = path.split(".")[0]
                 trainable = sum(p.numel() for p in left if p.requires_grad)
