@@ -203,7 +203,7 @@ def test_answers_for_the_whole_image():
         lo, hi = seen(net, (12, 9), 4)
         assert set(lo) == {0}
         assert set(hi) == {11}
-    trace, output = theory(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(2 * 6 * 7, 5)), (8, 9))
+    trace, _ = theory(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(2 * 6 * 7, 5)), (8, 9))
     row = trace.rows()[-1]
     assert (row.kind, row.output, row.whole_image, row.jump) == ("linear", (5, 1, 1), True, None)
     assert row.receptive_field == (8, 9)

@@ -19,6 +19,13 @@ def _view(known: Known, args: tuple[Any, ...], kwargs: dict[str, Any], output: T
     return known[0][1].along(lambda span: _reshaped(span, shape, tuple(output.shape)))
 
 
+@rule("as_strided")
+def _as_strided(known: Known, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Field:
+    """The same elements in another order in memory; anything else may be anywhere."""
+    tensor, field = known[0]
+    return field if tensor.shape == output.shape else field.along(lambda span: spans.everything(span, exact=False))
+
+
 def _reshaped(span: Span, shape: tuple[int, ...], new: tuple[int, ...]) -> Span:
     """Cells keep their place in memory; they may be merged with other dimensions, and taken apart again."""
     if span.dim is None or shape == new:

@@ -67,6 +67,10 @@ class _Description:
         try:
             with self.trace.of(images):
                 self.output = model(images)
+        except RuntimeError as error:  # a kernel larger than what is left of the image, and the like
+            reason = str(error).strip().splitlines()[0]
+            message = f"images of {size[0]}x{size[1]} do not pass through the model ({reason})"
+            raise ImageSizeError(Problem("size", message, "give a larger size")) from error
         finally:
             for handle in handles:
                 handle.remove()
@@ -183,7 +187,8 @@ class _Description:
         idle = [row for row in self.rows if not row.runs]
         if idle:
             count = sum(row.parameters for row in idle)
-            notes.append(f"{len(idle)} layers with {count:,} parameters work only while training: {idle[0].name} ...")
+            names = ", ".join(row.name for row in idle[:3]) + (" ..." if len(idle) > 3 else "")
+            notes.append(f"{count:,} parameters take no part in a prediction: {names}")
         if self.trace.guessed and not last.whole_image:
             notes.append(f"receptive fields are guessed behind: {', '.join(sorted(self.trace.guessed))}")
         return notes
