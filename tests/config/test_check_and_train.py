@@ -111,6 +111,15 @@ def test_a_good_config_on_the_terminal(tmp_path: Path, toolkit: Any) -> None:
     assert {line.split()[0] for line in lines if line} >= {"data", "classes", "model", "sizes", "batch", "ok"}
 
 
+def test_a_batch_size_still_to_be_found_is_not_judged(tmp_path: Path) -> None:
+    few = ["train.steps=1", "train.warmup_steps=0", "train.evaluate_every=null", "train.save_every=null"]
+    found = {
+        size: [one.kind for one in quick(tiny_config(tmp_path / "d", *few, f"data.batch_size={size}")).findings]
+        for size in (2, "auto")
+    }
+    assert found == {2: ["short_run"], "auto": []}
+
+
 def test_warnings_and_errors_stand_in_groups_on_standard_error(tmp_path: Path, toolkit: Any) -> None:
     config = write_tiny(tmp_path, tmp_path / "d")
     result = toolkit("check", config, "train.warmup_steps=99", "data.batch_size=7", "model.backbone.in_channels=1")

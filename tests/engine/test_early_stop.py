@@ -108,3 +108,12 @@ def test_everything_at_once_resumed_is_the_uninterrupted_run(
     stop_after(tiny_config(data, *options), tmp_path / "run", step, monkeypatch)
     run_training(tiny_config(data, *options), tmp_path / "run", resume=True, quiet=True)
     assert_same_run(tmp_path / "whole", tmp_path / "run")
+
+
+def test_a_resumed_run_that_had_stopped_early_says_so(data: Path, tmp_path: Path, values: Any) -> None:
+    values([0.5, 0.4, 0.3, 0.2])
+    run = tmp_path / "run"
+    run_training(config(data), run, quiet=True)
+    assert "had stopped early" not in (run / "train.log").read_text()
+    assert run_training(config(data, "train.steps=12"), run, resume=True, quiet=True)["step"] == 3
+    assert "note       it had stopped early: more steps need a larger train.patience" in (run / "train.log").read_text()

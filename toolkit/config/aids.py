@@ -17,6 +17,7 @@ from toolkit.config.job import build_job, evaluation
 from toolkit.config.load import parse_config
 from toolkit.config.plain import to_yaml
 from toolkit.config.restore import restore
+from toolkit.config.run_place import refuse_run_in_data
 from toolkit.config.sections import Config
 from toolkit.config.start import Start, start
 from toolkit.contracts import Dataset
@@ -115,6 +116,7 @@ def find_lr(
     fabric = make_fabric(config.train)
     built, _ = with_batch_size(fabric, start(config))
     base = Path(run) if run is not None else Path(root) / f"{config.name or 'run'}-find-lr"
+    refuse_run_in_data(base, built.config, built.datasets)
     path = str(RunFolder.fresh(base, exact=run is not None).path) if fabric.is_global_zero else None
     folder = RunFolder(Path(fabric.broadcast(path)))
     log = RunLog(None, None, shown=fabric.is_global_zero, quiet=quiet)

@@ -187,8 +187,9 @@ class Gate:
             return
         images = {split: len(dataset) for split, dataset in self.datasets.items()}
         measured = images.get("val", 0) if config.evaluate.evaluators else 0
+        batch_size = 0 if config.data.batch_size == "auto" else self.batch_size
         plan = Plan(
-            config.train, config.train.optimizer.name, rule.lr, images.get("train", 0), measured, self.batch_size,
+            config.train, config.train.optimizer.name, rule.lr, images.get("train", 0), measured, batch_size,
             config.data.workers,
         )  # fmt: skip
         check_plan(report, plan, model)

@@ -16,6 +16,7 @@ from toolkit.config.job import build_job, evaluation
 from toolkit.config.plain import to_yaml
 from toolkit.config.restore import restore
 from toolkit.config.resume import changes_of, config_file_text, saved_run, say_changes
+from toolkit.config.run_place import refuse_run_in_data
 from toolkit.config.sections import Config
 from toolkit.config.sent_elsewhere import sent_elsewhere
 from toolkit.config.skip_agreement import agreed_table
@@ -69,6 +70,8 @@ def _training(
     skips = agreed_table(fabric, config, saved.folder.skipped if saved is not None and state is not None else None)
     built = start(config, fresh=state is None, skips=skips)
     config, model, datasets = built.config, built.model, built.datasets
+    if saved is None:
+        refuse_run_in_data(base, config, datasets)
     found = quick_check(config, model, datasets) if state is None else Report()
     found.stop_on_errors()
     built, sized = with_batch_size(fabric, built, saved.config if saved is not None else None)
@@ -96,6 +99,8 @@ def _training(
     with sent_elsewhere(log, config, folder, state):
         trained = train(fabric, job, config.train, state)
     log.line(f"done: {trained.step} steps; {folder.path}")
+    if trained.early and state is not None and trained.step == state.step:
+        log.line("note       it had stopped early: more steps need a larger train.patience, with --allow-changes")
     for split, dataset in datasets.items():
         if skips_of(dataset):
             log.line(f"skipped    {split}: {skipped_text(dataset)}")

@@ -20,7 +20,8 @@ USUAL_RATES = {"sgd": (1e-7, 1.0), "adamw": (1e-7, 0.05), "adam": (1e-7, 0.05)}
 class Plan(NamedTuple):
     """A training in numbers. images, val_images: samples of the splits (val_images 0: no evaluation).
 
-    batch_size: of all processes together. processes: how many share it. optimizer: its name in the config.
+    batch_size: of all processes together, 0 when it is still to be found. processes: how many share it.
+    optimizer: its name in the config.
     """
 
     settings: TrainSettings
@@ -65,7 +66,7 @@ def _times(report: Report, plan: Plan) -> None:
 
 
 def _amounts(report: Report, plan: Plan) -> None:
-    if not plan.images:
+    if not plan.images or not plan.batch_size:
         return
     if plan.batch_size > plan.images:
         message = f"a batch of {plan.batch_size} is more than the {plan.images} training images: some come twice in it"
