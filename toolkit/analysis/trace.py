@@ -173,9 +173,9 @@ class Trace(Watch):
     def _is_layer(self, operation: Operation, known: Known, output: Tensor) -> bool:
         if not output.is_floating_point():
             return False
-        if operation.kind in JOINING:
-            return len(known) > 1 and output.numel() > 0
         before, after = known[0][1], self._fields[output]
+        if operation.kind in JOINING:  # lists of cells, of anchors say, put one behind the other are no layer
+            return len(known) > 1 and output.numel() > 0 and after.answers_whole == before.answers_whole
         if operation.kind in ("crop", "pad", "subsample"):
             return (before.y, before.x) != (after.y, after.x) and before.y.size * before.x.size > 1
         if operation.kind.startswith("global"):

@@ -32,6 +32,7 @@ _ARITHMETIC = frozenset(
         "bitwise_and",
         "bitwise_or",
         "bitwise_xor",
+        "masked_fill",
     }
 )
 _COMPARISONS = frozenset({"eq", "ne", "lt", "le", "gt", "ge"})
@@ -65,7 +66,7 @@ def run(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     if name in _ARITHMETIC | _COMPARISONS:
         shape = np.broadcast_shapes(*(tuple(tensor.shape) for tensor in tensors))  # torch.broadcast_shapes loads sympy
         return torch.empty(shape, dtype=_type(name, args), device="meta")
-    if name in _SHAPES and len(args) > 1 and len({tensor.dtype for tensor in tensors}) == 1:
+    if name in _SHAPES and (name not in _ONE_TYPE or len({tensor.dtype for tensor in tensors}) == 1):
         return _SHAPES[name](*args)
     return func(*args, **kwargs)
 
@@ -102,12 +103,69 @@ def _resize(x: Tensor, size: Sequence[int], *_: Any) -> Tensor:
     return x.new_empty((*x.shape[:2], *size))
 
 
-def _mean(x: Tensor, dims: Sequence[int] | None, keep: bool = False, *_: Any) -> Tensor:
+def _mean(x: Tensor, dims: Sequence[int] | None = None, keep: bool = False, *_: Any) -> Tensor:
     gone = {dim % x.ndim for dim in dims or range(x.ndim)}
     return x.new_empty([1 if dim in gone else n for dim, n in enumerate(x.shape) if keep or dim not in gone])
 
 
+def _same(x: Tensor, *_: Any) -> Tensor:
+    return x.new_empty(x.shape)
+
+
+def _no_loss(x: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
+    return x.new_empty(()), x.new_empty(())  # the loss, and the sum of the weights, when they are averaged
+
+
+def _max_pool(
+    x: Tensor, kernel: Any, stride: Any = (), padding: Any = (0,), dilation: Any = (1,), ceil: bool = False
+) -> tuple[Tensor, Tensor]:
+    sizes = []
+    for axis, n in enumerate(x.shape[-2:]):
+        window, step, pad, spread = (
+            values[axis] if len(values) > 1 else values[0] for values in (kernel, stride or kernel, padding, dilation)
+        )
+        rest = n + 2 * pad - spread * (window - 1) - 1
+        size = (-(-rest // step) if ceil else rest // step) + 1
+        sizes.append(size - 1 if ceil and (size - 1) * step >= n + pad else size)  # a window starts inside the map
+        if size < 1:
+            raise RuntimeError(f"a window of {window} is larger than a map of {n}")
+    shape = (*x.shape[:-2], *sizes)
+    return x.new_empty(shape), x.new_empty(shape, dtype=torch.int64)
+
+
+def _convolution(
+    x: Tensor,
+    weight: Tensor,
+    _: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    transposed: bool,
+    extra: Any,
+    groups: int,
+) -> Tensor:
+    sizes = []
+    for axis, n in enumerate(x.shape[2:]):
+        step, pad, spread, more = (
+            values[axis] if len(values) > 1 else values[0] for values in (stride, padding, dilation, extra)
+        )
+        reach = spread * (weight.shape[2 + axis] - 1)
+        size = (n - 1) * step - 2 * pad + reach + more + 1 if transposed else (n + 2 * pad - reach - 1) // step + 1
+        if size < 1:
+            raise RuntimeError(f"a kernel of {reach + 1} is larger than a map of {n} with padding {pad}")
+        sizes.append(size)
+    channels = weight.shape[1] * groups if transposed else weight.shape[0]
+    return x.new_empty((x.shape[0], channels, *sizes))
+
+
 _SHAPES: dict[str, Any] = {
+    "convolution": _convolution,
+    "max_pool2d_with_indices": _max_pool,
+    "_log_softmax": _same,
+    "flip": _same,
+    "empty_like": _same,
+    "nll_loss_forward": _no_loss,
+    "nll_loss2d_forward": _no_loss,
     "mean": _mean,
     "native_batch_norm": _batch_norm,
     "addmm": _addmm,
@@ -115,3 +173,5 @@ _SHAPES: dict[str, Any] = {
     "upsample_nearest2d": _resize,
     "upsample_bilinear2d": _resize,
 }
+_ONE_TYPE = frozenset({"cat", "addmm"})
+"""Those that PyTorch would convert to a common type; only the simple case is taken from it."""

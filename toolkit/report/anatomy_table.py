@@ -105,11 +105,11 @@ def _maps(part: Part, width: int) -> Iterator[str]:
     yield from _wrapped("hands on", shown, width)
 
 
-def _wrapped(title: str, items: Sequence[str], width: int) -> Iterator[str]:
+def _wrapped(title: str, items: Sequence[str], width: int, comma: str = ",") -> Iterator[str]:
     """A title and a list, in as many lines as it takes."""
     line = f"{title:<16}"
     for place, item in enumerate(items):
-        text = item + ("," if place < len(items) - 1 else "")
+        text = item + (comma if place < len(items) - 1 else "")
         if len(line) + 1 + len(text) > width:
             yield line.rstrip()
             line = " " * 16
@@ -138,7 +138,7 @@ def _totals(anatomy: Anatomy) -> Iterator[str]:
     if memory.training:
         yield from _wrapped("largest kept", _ranking(memory.training[-1].largest), WIDTH)
     for note in anatomy.notes:
-        yield f"note             {note}"
+        yield from _wrapped("note", note.split(" "), WIDTH, "")
 
 
 def _ranking(largest: Sequence[Kept]) -> list[str]:
