@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 from toolkit.data.datasets.coco import CocoDataset
 from toolkit.data.datasets.voc import VocDataset
 from toolkit.data.datasets.yolo import YoloDataset
+from toolkit.data.leaving_out import leaving_out
 from toolkit.errors import DataError
 from toolkit.evaluators.coco import CocoEvaluator
 from toolkit.evaluators.voc import VocEvaluator
@@ -303,6 +305,20 @@ def test_bad_voc_files(tmp_path: Path, case: str) -> None:
     content, expected = BAD_VOC[case]
     with pytest.raises(DataError, match=expected):
         voc(tmp_path, content)
+
+
+@pytest.mark.parametrize("lenient", [False, True])
+def test_an_unknown_voc_class_is_told_with_its_file_and_with_all_other_faults(tmp_path: Path, lenient: bool) -> None:
+    picture(tmp_path / "train/b.png")
+    (tmp_path / "train/b.xml").write_text("<annotation>")
+    thrice = VOC.replace("<object>", "<object><name>cta</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>3</xmax>"
+                         "<ymax>3</ymax></bndbox></object>" * 3 + "<object>", 1)  # fmt: skip
+    with pytest.raises(DataError) as caught, leaving_out() if lenient else nullcontext():
+        voc(tmp_path, thrice, classes=["cat"])
+    text = str(caught.value)
+    assert f"'cta' of the data is not in the list of classes: 3 objects in {tmp_path / 'train/a.xml'}; did you" in text
+    assert "b.xml" in text
+    assert "no valid XML" in text
 
 
 def test_voc_classes_and_files(tmp_path: Path) -> None:

@@ -56,6 +56,17 @@ def test_a_bad_file_is_named(verb: str, fault: Any, file: str, words: str, tmp_p
         assert str(data / file) in result.err
 
 
+@pytest.mark.parametrize("others", [[], ["02.jpg", "04.jpg"]])
+def test_the_first_file_is_told_once_with_its_kind_and_path(others: list[str], tmp_path: Path, toolkit: Any) -> None:
+    """It is also the one that the quick part of the check tries, before every file is read."""
+    data = masks(tmp_path / "d")
+    bad = [data / "images" / "train" / name for name in ["00.jpg", *others]]
+    for path in bad:
+        truncated(path)
+    (error,) = toolkit("check", masks_config(tmp_path / "c.yaml", data), "--full", "--json").json["errors"]
+    assert (error["kind"], error["files"], error["number"]) == ("truncated", [str(path) for path in bad], len(bad))
+
+
 @pytest.mark.parametrize("fault", [truncated, empty, text])
 def test_an_evaluation_names_it(fault: Any, tmp_path: Path, toolkit: Any) -> None:
     data = masks(tmp_path / "d", {"train": 2, "val": 3})

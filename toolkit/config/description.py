@@ -40,7 +40,15 @@ def describe_config(config: Config, size: Pair | None = None) -> Anatomy:
             return _at(config, model, size)
         known = size_after_transforms(config) or _first_image_size(config)
         if known is not None:
-            return _at(config, model, describable_size(model, known))
+            taken = describable_size(model, known)
+            anatomy = _at(config, model, taken)
+            if taken == known:
+                return anatomy
+            note = (
+                f"training images are {known[0]}x{known[1]}, which the model does not take: described at the next size "
+                f"it does, {taken[0]}x{taken[1]}"
+            )
+            return dataclasses.replace(anatomy, notes=(*anatomy.notes, note))
         return _guessed(config, model)
 
 

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from toolkit.errors import DataError, Problem, did_you_mean
 
 
 def match_names(
-    found: Sequence[str], wanted: Sequence[str] | None, where: str, complete: bool = True
+    found: Sequence[str],
+    wanted: Sequence[str] | None,
+    where: str,
+    complete: bool = True,
+    places: Mapping[str, str] | None = None,
 ) -> tuple[str, ...]:
     """The classes in label order: `wanted`, or `found` when that is None.
 
     found: names the data set knows, without repetition. complete: whether `found` is a full table; if not (names seen in
-    annotations), a wanted class may be missing from it. Raises DataError with all differences.
+    annotations), a wanted class may be missing from it. places: where a found name stands and how often, in words, for
+    the message. Raises DataError with all differences.
     """
     if wanted is None:
         return tuple(found)
     problems = [
-        Problem(where, f"class '{name}' of the data is not in the list of classes", did_you_mean(name, wanted))
+        Problem(
+            where,
+            f"class '{name}' of the data is not in the list of classes{_place(name, places)}",
+            did_you_mean(name, wanted),
+        )
         for name in found
         if name not in wanted
     ]
@@ -32,6 +41,10 @@ def match_names(
         lists = f"the data has {_listed(found)}; the list has {_listed(wanted)}"
         raise DataError([*problems, Problem(where, lists, "the two must name the same classes, in any order")])
     return tuple(wanted)
+
+
+def _place(name: str, places: Mapping[str, str] | None) -> str:
+    return f": {places[name]}" if places and name in places else ""
 
 
 def _listed(names: Sequence[str]) -> str:

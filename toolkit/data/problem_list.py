@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import NoReturn
 
 from toolkit.data.leaving_out import Fault, is_leaving_out, raise_or_note
 from toolkit.errors import DataError, Problem
@@ -86,6 +87,10 @@ class ProblemList:
             raise_or_note([Fault("annotation", problem) for problem in self._included])
             raise_or_note([self._fault(kind, where, names) for kind in self._counts])
             return
+        self.stop(where)
+
+    def stop(self, where: str) -> NoReturn:
+        """Raises DataError with everything collected, inside `leaving_out()` too: for what spoils the whole data set."""
         rest = [
             Problem(where, f"and {count - SHOWN_OF_A_KIND} more {kind}, {count} in all")
             for kind, count in self._counts.items()

@@ -97,15 +97,29 @@ def _size(row: LayerRow, window: _Window, result: int, axis: int) -> str:
 
 
 def _why(row: LayerRow) -> str:
+    cells = _cells(row)
     reasons = {
         "unpool": ": the size before the pooling whose maxima it puts back",
         "concat": f": the channels {' + '.join(str(each[0]) for each in row.inputs)} of maps of one size",
         "add": ": cell by cell, of maps of one size",
-        "linear": f": every one of {row.inputs[0][0] * row.inputs[0][1] * row.inputs[0][2]:,} numbers to each output",
+        "linear": f": every one of {row.inputs[0][0]:,} numbers to each output"
+        + (", at every cell" if cells > 1 else ""),
+        "multiply": ": number by number; a vector with one number a channel scales the whole map of that channel",
+        "adaptive average pool": ": cell i of h is the mean of rows floor(i H / h) to ceil((i + 1) H / h) - 1, as for columns",
+        "LRN": ": every number divided by a power of the squares of neighbouring channels in its own cell",
+        "crop": ": cells at the edges are left away",
+        "pad": ": cells are added at the edges",
+        "RoI align": ": a grid over each proposal, each cell the mean of points read bilinearly from the map of its level",
+        "RoI max pool": ": a grid over each proposal, each cell the maximum of the map's cells in it",
         "upsample": f": resized ({row.settings.get('mode', '')})",
         "global average pool": ": the mean of all cells",
     }
     return reasons.get(row.kind, "")
+
+
+def _cells(row: LayerRow) -> int:
+    """How many cells a linear layer is done at: 1 for a vector."""
+    return row.output[1] * row.output[2] if row.output else 1
 
 
 # --------------------------------------------------------------------------- receptive fields
@@ -184,7 +198,7 @@ def _weights(row: LayerRow) -> str:
         product = row.kernel[0] * row.kernel[1] * row.inputs[0][0] * row.output[0] // groups
         shared = f" / {groups} groups" if groups > 1 else ""
     elif row.kind == "linear":
-        factors = [row.inputs[0][0] * row.inputs[0][1] * row.inputs[0][2], row.output[0]]
+        factors = [row.inputs[0][0], row.output[0]]
         product, shared = factors[0] * factors[1], ""
     elif row.kind in ("batch norm", "group norm", "layer norm"):
         return f"{row.output[0]} scales + {row.output[0]} shifts = " if row.parameters == 2 * row.output[0] else ""
@@ -210,5 +224,6 @@ def _macs(row: LayerRow) -> Iterator[str]:
             where = "input" if row.kind == "transposed conv" else "output"
             text = f"{weights:,} weights * {cells[1]} * {cells[2]} {where} cells{times} = "
     elif row.kind == "linear" and row.output and row.macs % max(row.count, 1) == 0:
-        text = f"{row.macs // row.count:,} weights{times} = "
+        cells_text = f" * {row.output[1]} * {row.output[2]} cells" if _cells(row) > 1 else ""
+        text = f"{row.macs // row.count // _cells(row):,} weights{cells_text}{times} = "
     yield f"MACs         {text}{row.macs:,}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,7 +66,7 @@ class VocDataset(Dataset):
             files.append(file or VocFile("", (0, 0), []))
             paths.append(path)
         where = str(layout.source)
-        self.classes = _classes(self.root, files, classes, where, problems)
+        self.classes = _classes(self.root, files, paths, classes, where, problems)
         self.category_ids = tuple(range(1, len(self.classes) + 1))  # VOC has none; COCO's begin with 1
 
         owners = [owner for owner, file in enumerate(files) for _ in file.objects]
@@ -197,16 +198,26 @@ def _picture(
 
 
 def _classes(
-    root: Path, files: list[VocFile], wanted: list[str] | None, where: str, problems: ProblemList
+    root: Path, files: list[VocFile], paths: list[Path], wanted: list[str] | None, where: str, problems: ProblemList
 ) -> tuple[str, ...]:
-    found = sorted({one.name for file in files for one in file.objects})
+    places: dict[str, list[Path]] = defaultdict(list)
+    for file, path in zip(files, paths, strict=True):
+        for one in file.objects:
+            places[one.name].append(path)
     table = root / "classes.txt"
     if table.is_file():
         names = [line.strip() for line in table.read_text("utf-8-sig").splitlines() if line.strip()]
         wanted = list(match_names(names, wanted, str(table)))
     try:
-        return match_names(found, wanted, where, complete=False)
+        words = {name: _where_it_stands(owners) for name, owners in places.items()}
+        return match_names(sorted(places), wanted, where, complete=False, places=words)
     except DataError as error:
         problems.include(error)
-        problems.stop_if_any(where)
-        raise
+        problems.stop(where)
+
+
+def _where_it_stands(owners: list[Path]) -> str:
+    """owners: the file of each object."""
+    files = list(dict.fromkeys(owners))
+    more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+    return f"{len(owners)} object{'s' * (len(owners) != 1)} in {files[0]}{more}"
