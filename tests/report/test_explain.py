@@ -14,7 +14,6 @@ from toolkit.report.explain import explain_layer
 
 SMALL = {
     "tokens": ["model.backbone={name: smp, encoder: mit_b0}", "model.neck={name: smp, decoder: segformer}"],
-    "channels last": ["model.backbone={name: timm, model: convnext_atto}", "model.neck={name: fpn, channels: 16}"],
     "maps": [],
 }
 
