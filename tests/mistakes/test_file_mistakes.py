@@ -63,7 +63,10 @@ def test_the_first_file_is_told_once_with_its_kind_and_path(others: list[str], t
     bad = [data / "images" / "train" / name for name in ["00.jpg", *others]]
     for path in bad:
         truncated(path)
-    (error,) = toolkit("check", masks_config(tmp_path / "c.yaml", data), "--full", "--json").json["errors"]
+    look = ["--preview", tmp_path / "look"]
+    found = toolkit("check", masks_config(tmp_path / "c.yaml", data), "--full", "--json", *look).json
+    (error,) = found["errors"]
+    assert any(fact.startswith("preview not written") for fact in found["facts"])
     assert (error["kind"], error["files"], error["number"]) == ("truncated", [str(path) for path in bad], len(bad))
 
 

@@ -56,6 +56,10 @@ def check_config(
         gate.first_batch()
     if preview is not None:
         report.attempt("preview", _preview, gate, Path(preview))
+        if "preview" not in report.statistics:
+            report.facts.append(
+                "preview not written, or not whole: see the errors; data.on_bad=skip draws what can be read"
+            )
     if full:
         scan(report, gate.scans, None if config.data.workers else 0)
     if mistakes:  # to be mended first, whatever else there is

@@ -39,6 +39,9 @@ SEVERAL = {
 
 _VALUES = 12
 
+_TRIED = ("sample", "preview")
+"""Kinds of findings of samples that were used before all were read."""
+
 
 def note_faults(report: Report, split: SplitRecords) -> None:
     """Adds a finding for every kind of fault; errors, or warnings where bad samples are left out."""
@@ -49,7 +52,7 @@ def note_faults(report: Report, split: SplitRecords) -> None:
             by_kind[fault.kind].append(fault)
     # A sample that was tried on the way here and failed is among these, with its kind and its file.
     known = {fault.problem for faults in by_kind.values() for fault in faults}
-    report.findings[:] = [one for one in report.findings if one.kind != "sample" or one.problem not in known]
+    report.findings[:] = [one for one in report.findings if one.kind not in _TRIED or one.problem not in known]
     for kind, faults in by_kind.items():
         files = tuple(dict.fromkeys(str(Path(fault.file).absolute()) for fault in faults if fault.file))
         problem = faults[0].problem if len(faults) == 1 else _of_several(split, kind, faults, files)
