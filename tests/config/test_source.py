@@ -48,7 +48,16 @@ def test_bad_files_are_refused_with_a_place(text: str, place: str, words: str) -
 
 
 def test_a_tag_is_no_command() -> None:
-    for text in ("!!python/object/apply:os.system [echo]", "!!python/name:os.system", "!!set {a}", "!mine 3", "!!timestamp 2001-01-01x", "!!bool x", "!!int x", "!!binary é"):
+    for text in (
+        "!!python/object/apply:os.system [echo]",
+        "!!python/name:os.system",
+        "!!set {a}",
+        "!mine 3",
+        "!!timestamp 2001-01-01x",
+        "!!bool x",
+        "!!int x",
+        "!!binary é",
+    ):
         with pytest.raises(ConfigError, match=r"c\.yaml:1:4  a: "):
             parse(f"a: {text}", "c.yaml")
 

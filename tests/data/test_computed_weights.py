@@ -11,8 +11,8 @@ from PIL import Image
 
 from toolkit.data import computed_weights
 from toolkit.data.computed_weights import ComputedWeights, cached_counts
-from toolkit.files import cache_folder
 from toolkit.data.datasets.image_masks import ImageMasks
+from toolkit.files import cache_folder
 
 CLASSES = ["a", "b", "c"]
 

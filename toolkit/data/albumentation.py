@@ -98,7 +98,7 @@ def refused_operations() -> dict[str, str]:
     for name in _operations():
         try:
             operation_class(name)
-        except ConfigError as error:
+        except ConfigError as error:  # noqa: PERF203 - once a process
             refused[name] = error.problems[0].message
     return refused
 
