@@ -85,16 +85,26 @@ def _type(name: str, args: Sequence[Any]) -> torch.dtype:
 
 
 def _batch_norm(x: Tensor, weight: Any, bias: Any, mean: Any, var: Any, training: bool, *_: Any) -> tuple[Tensor, ...]:
+    if mean is not None and mean.shape[0] != x.shape[1]:
+        raise RuntimeError(f"a batch norm of {mean.shape[0]} channels was given a map of {x.shape[1]}")
     kept = x.shape[1] if training else 0  # mean and deviation of the batch, for backward
     return torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device="meta"), x.new_empty(kept), x.new_empty(kept)
 
 
 def _addmm(bias: Tensor, first: Tensor, second: Tensor, *_: Any) -> Tensor:
+    if first.shape[1] != second.shape[0]:
+        raise RuntimeError(f"a linear layer of {second.shape[0]} numbers was given {first.shape[1]}")
     return first.new_empty(first.shape[0], second.shape[1])
 
 
 def _cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    tensors = [tensor for tensor in tensors if tensor.shape != (0,)] or list(tensors)  # PyTorch passes over these
     shape = list(tensors[0].shape)
+    others = {tuple(n for axis, n in enumerate(tensor.shape) if axis != dim % len(shape)) for tensor in tensors}
+    if len(others) > 1:
+        raise RuntimeError(
+            f"maps of different sizes cannot be joined: {', '.join(str(tuple(t.shape)) for t in tensors)}"
+        )
     shape[dim] = sum(tensor.shape[dim] for tensor in tensors)
     return tensors[0].new_empty(shape)
 
@@ -144,6 +154,9 @@ def _convolution(
     extra: Any,
     groups: int,
 ) -> Tensor:
+    wanted = weight.shape[0] if transposed else weight.shape[1] * groups
+    if x.shape[1] != wanted:
+        raise RuntimeError(f"a convolution of {wanted} channels was given a map of {x.shape[1]}")
     sizes = []
     for axis, n in enumerate(x.shape[2:]):
         step, pad, spread, more = (
