@@ -123,21 +123,20 @@ class _Memory(Watch):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Runs an operation and notes the memory that is new."""
         output = run(func, args, kwargs or {})
-        tensors = [t for t in (output if isinstance(output, (tuple, list)) else (output,)) if isinstance(t, Tensor)]
-        numbers = bool(tensors) and tensors[0].is_floating_point()
-        self.running = self._maker(func._schema.name.split("::")[-1].rstrip("_"), numbers)
-        for tensor in tensors:
-            self._note(tensor, self.running)
+        self.running = self._maker(func._schema.name.split("::")[-1].rstrip("_"))
+        for tensor in output if isinstance(output, (tuple, list)) else (output,):
+            if isinstance(tensor, Tensor):
+                self._note(tensor, self.running)
         return output
 
-    def _maker(self, operation: str, numbers: bool) -> _Maker:
+    def _maker(self, operation: str) -> _Maker:
         """The layer that is running. What is no layer itself belongs to the last one of the same module."""
         path = self._path[-1]
         if path in self._leaves:
             return _Maker(path)
         if not path:
             return _Maker("images" if not self._met else "loss")
-        if operation not in KINDS or not numbers:
+        if operation not in KINDS:
             return self._last.get(path, _Maker(path, operation))
         label = KINDS[operation].replace(" ", "_")
         self._calls[path, label] += 1

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from toolkit.analysis.activations import kept_for_backward, most_alive
 from toolkit.analysis.anatomy import (
@@ -35,34 +34,20 @@ def describe(
 ) -> Anatomy:
     """The anatomy of a model for images of `size`, (height, width), a legal one.
 
-    The model may lie anywhere; it is copied without its numbers, so that nothing is computed and it stays as it is.
+    The model may lie on the meta device (then nothing is computed) or anywhere else; its training flags are put back.
     batch_size: for the memory, measured for one image and for so many. kinds: names of backbone, neck and head.
     Activations of training are those that a step's forward pass, losses included, keeps for backward, in float32 (see
-    `analysis/activations.py` for what counts). Raises ImageSizeError naming the nearest legal sizes for a size that
-    would be mirrored up to a legal one, unless the net covers it all the same, and for one that does not pass through.
+    `analysis/activations.py` for what counts). Raises ImageSizeError naming the nearest legal sizes for any other size.
     """
     if min(size) < 1:
         raise ImageSizeError(Problem("size", f"{size[0]}x{size[1]} is no image size", "write HEIGHTxWIDTH, 360x480"))
-    legal = describable_size(model, size) == size
+    check_size(size, model.spec.sizes)
+    flags = {module: module.training for module in model.modules()}
     try:
-        description = _Description(_without_numbers(model), size)
-    except RuntimeError as error:  # a kernel larger than what is left of the image, maps that do not meet
-        check_size(size, model.spec.sizes)
-        reason = str(error).strip().splitlines()[0]
-        message = f"images of {size[0]}x{size[1]} do not pass through the model ({reason})"
-        raise ImageSizeError(Problem("size", message, "give a larger size")) from error
-    if not legal and not description.covers_the_image():
-        check_size(size, model.spec.sizes)
-    return description.anatomy(batch_size, name, kinds)
-
-
-def _without_numbers(model: VisionModel) -> VisionModel:
-    """A copy on the meta device."""
-    memo: dict[int, Any] = {}
-    for parameter in model.parameters():
-        memo[id(parameter)] = nn.Parameter(torch.empty_like(parameter, device="meta"), parameter.requires_grad)
-    memo |= {id(buffer): torch.empty_like(buffer, device="meta") for buffer in model.buffers()}
-    return copy.deepcopy(model, memo)
+        return _Description(model, size).anatomy(batch_size, name, kinds)
+    finally:
+        for module, training in flags.items():
+            module.training = training
 
 
 class _Description:
@@ -72,31 +57,25 @@ class _Description:
         self.model = model.eval()
         self.size = size
         images = self._images(1)
-        self.pyramids: dict[str, FeaturePyramid] = {}
+        pyramids: dict[str, FeaturePyramid] = {}
         handles = [
-            module.register_forward_hook(lambda _m, _i, out, part=part: self.pyramids.update({part: out}))
+            module.register_forward_hook(lambda _m, _i, out, part=part: pyramids.update({part: out}))
             for part, module in (("backbone", model.backbone), ("neck", model.neck))
             if module is not None
         ]
         self.trace = Trace(model)
-        with self.trace.of(images):
-            self.output = self._pass(images)
-        for handle in handles:
-            handle.remove()
+        try:
+            with self.trace.of(images):
+                self.output = model(images)
+        except RuntimeError as error:  # a kernel larger than what is left of the image, and the like
+            reason = str(error).strip().splitlines()[0]
+            message = f"images of {size[0]}x{size[1]} do not pass through the model ({reason})"
+            raise ImageSizeError(Problem("size", message, "give a larger size")) from error
+        finally:
+            for handle in handles:
+                handle.remove()
         self.rows = self.trace.rows()
-
-    def _pass(self, images: Tensor) -> Any:
-        """Raw outputs for images as they are: `forward` would mirror other sizes up to the next legal one."""
-        return self.model.head(self.model.pyramid(images))
-
-    def covers_the_image(self) -> bool:
-        """Whether no map loses the image's last rows or columns to rounding."""
-        return all(
-            cells == -(-(n - 2 * border) // stride)
-            for pyramid in self.pyramids.values()
-            for one, stride, border in zip(pyramid.maps, pyramid.spec.strides, pyramid.spec.borders, strict=True)
-            for cells, n in zip(one.shape[2:], self.size, strict=True)
-        )
+        self.pyramids = pyramids
 
     def anatomy(self, batch_size: int, name: str, kinds: Sequence[str]) -> Anatomy:
         model, rows = self.model, self.rows
@@ -177,7 +156,7 @@ class _Description:
         weights = sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers()))
         inference = []
         for number in batches:
-            held = most_alive(model, self._images(number), self._pass)
+            held = most_alive(model, self._images(number), model)
             inference.append(InferenceMemory(number, self.size, held.bytes, held.layer, held.largest))
         model.train()
         training = [kept for number in batches if (kept := self._kept(number)) is not None]
@@ -210,11 +189,6 @@ class _Description:
             count = sum(row.parameters for row in idle)
             names = ", ".join(row.name for row in idle[:3]) + (" ..." if len(idle) > 3 else "")
             notes.append(f"{count:,} parameters take no part in a prediction: {names}")
-        legal = describable_size(self.model, self.size)
-        if legal != self.size:
-            notes.append(
-                f"`forward` would mirror these images up to {legal[0]}x{legal[1]}; described is the net on them"
-            )
         if self.trace.guessed and not last.whole_image:
             notes.append(f"receptive fields are guessed behind: {', '.join(sorted(self.trace.guessed))}")
         return notes
