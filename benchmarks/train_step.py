@@ -36,17 +36,16 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 import torch
 from torch import nn
 
-from toolkit.config.build import build_optimizer_rule, with_changes
-from toolkit.config.job import build_job
 from toolkit.config.load import load_config
 from toolkit.config.plain import to_yaml
 from toolkit.config.sections import Config
-from toolkit.config.start import start
 from toolkit.engine.log import RunLog
 from toolkit.engine.prepare import trained_groups
 from toolkit.engine.process import keep_freed_memory, make_fabric
 from toolkit.engine.run_folder import RunFolder
 from toolkit.engine.train import train
+from toolkit.jobs.assemble import build_job, start
+from toolkit.jobs.build import build_optimizer_rule, with_changes
 from toolkit.models.vision_model import VisionModel
 from toolkit.samples import Batch
 

@@ -12,11 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from toolkit.config.jobs import run_training
 from toolkit.config.sections import Config
 from toolkit.engine import train as train_module
 from toolkit.engine.checkpoint import load_state
 from toolkit.engine.interrupt import Interrupted
+from toolkit.jobs.train import run_training
 
 OF_THE_MACHINE = ("images_per_second", "data_wait", "memory_mib")
 

@@ -16,7 +16,8 @@ FLOORS = {
     "backbones": 3, "necks": 3, "heads": 3, "losses": 3, "data": 3, "evaluators": 3, "analysis": 3,
     "models": 4, "engine": 4, "inference": 4, "preflight": 4, "report": 4,
     "config": 5,
-    "cli": 6, "__main__": 7, "__init__": 7,
+    "jobs": 6,
+    "cli": 7, "__main__": 8, "__init__": 8,
 }  # fmt: skip
 
 # Folders of one floor that may use one another, in this direction only.

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 from toolkit.version import __version__
 
 if TYPE_CHECKING:
-    from toolkit.config.build import build_model
     from toolkit.config.load import load_config
-    from toolkit.config.restore import load_model
     from toolkit.inference.folder import predict
+    from toolkit.jobs.build import build_model
+    from toolkit.jobs.restore import load_model
     from toolkit.models.describe import describe
     from toolkit.models.vision_model import VisionModel
 
 _HOMES = {
     "load_config": "toolkit.config.load",
-    "build_model": "toolkit.config.build",
-    "load_model": "toolkit.config.restore",
+    "build_model": "toolkit.jobs.build",
+    "load_model": "toolkit.jobs.restore",
     "predict": "toolkit.inference.folder",
     "describe": "toolkit.models.describe",
     "VisionModel": "toolkit.models.vision_model",

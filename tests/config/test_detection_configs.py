@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from toolkit.config.build import build_dataset, build_evaluators, build_model, build_transforms, classes_of
 from toolkit.config.load import load_config
 from toolkit.config.sections import Config
 from toolkit.data.classes import class_table
@@ -16,6 +15,7 @@ from toolkit.engine.parameters import parameter_groups
 from toolkit.evaluators.coco import CocoEvaluator
 from toolkit.heads.rcnn import RcnnHead
 from toolkit.heads.rcnn_presets import FASTER_RCNN_2015
+from toolkit.jobs.build import build_dataset, build_evaluators, build_model, build_transforms, classes_of
 from toolkit.models.vision_model import VisionModel
 from toolkit.samples import Truth
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from mac_counter import learnable, multiply_adds
 
-from toolkit.config.build import build_model, build_optimizer_rule, build_schedule
 from toolkit.config.load import load_config
 from toolkit.heads.image import ImageHead
 from toolkit.heads.pixel import PixelHead
+from toolkit.jobs.build import build_model, build_optimizer_rule, build_schedule
 from toolkit.models.vision_model import VisionModel
 from toolkit.samples import Boxes, Sample, collate
 

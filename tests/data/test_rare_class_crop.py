@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from tiny_run import tiny_config
 
-from toolkit.config.build import build_transforms
 from toolkit.config.load import parse_config
 from toolkit.config.plain import to_yaml
 from toolkit.data.rare_class_crop import RareClassCrop
 from toolkit.errors import ConfigError
+from toolkit.jobs.build import build_transforms
 from toolkit.samples import Boxes, Sample
 
 NAMES = ["ground", "car", "sign"]

@@ -11,7 +11,6 @@ import pytest
 from tiny_detection import tiny_detection_config
 from tiny_run import tiny_config
 
-from toolkit.config.build import aspect_groups_of, build_dataset, draws_of
 from toolkit.data import class_presence as module
 from toolkit.data.box_checks import BoxFixes, RawBoxes
 from toolkit.data.class_presence import class_presence
@@ -19,6 +18,7 @@ from toolkit.data.detection_index import DetectionIndex
 from toolkit.data.sampling import ClassBalanced, Draws, Epochs, RepeatFactors, repeat_factors
 from toolkit.data.step_batches import StepBatches
 from toolkit.errors import ConfigError, DataError
+from toolkit.jobs.build import aspect_groups_of, build_dataset, draws_of
 from toolkit.samples import IGNORE_INDEX
 
 # 10 images, 3 classes: everywhere, in four, in one; image 9 holds nothing.

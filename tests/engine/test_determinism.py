@@ -11,15 +11,15 @@ import pytest
 import torch
 from tiny_run import tiny_config
 
-from toolkit.config.aids import dry_run
-from toolkit.config.auto_batch import largest_samples
 from toolkit.config.load import load_config
 from toolkit.config.sections import Config
-from toolkit.config.start import start
 from toolkit.engine.determinism import not_deterministic, set_determinism
 from toolkit.engine.loss_module import LossModule
 from toolkit.engine.process import make_fabric
 from toolkit.errors import ConfigError
+from toolkit.jobs.assemble import start
+from toolkit.jobs.auto_batch import largest_samples
+from toolkit.jobs.diagnostics import dry_run
 from toolkit.samples import collate
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "tiny"

@@ -10,10 +10,10 @@ import pytest
 from run_laws import assert_same_run, events, stop_after
 from tiny_run import tiny_config
 
-from toolkit.config.jobs import run_training
 from toolkit.engine.checkpoint import load_state
 from toolkit.errors import ConfigError
 from toolkit.evaluators.semantic import SemanticEvaluator
+from toolkit.jobs.train import run_training
 
 
 @pytest.fixture(scope="module")

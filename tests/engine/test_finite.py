@@ -12,8 +12,6 @@ from tiny_detection import tiny_detection_config
 from tiny_run import tiny_config
 
 from toolkit.backbones.unet_encoder import UNetEncoder
-from toolkit.config.aids import replay_batch
-from toolkit.config.jobs import run_training
 from toolkit.config.sections import Config
 from toolkit.contracts import OPTIMIZERS
 from toolkit.engine import train as train_module
@@ -23,6 +21,8 @@ from toolkit.engine.replay import load_bad_batch
 from toolkit.engine.step import gradient_norm
 from toolkit.errors import CheckpointError, UserError
 from toolkit.heads.pixel import PixelHead
+from toolkit.jobs.diagnostics import replay_batch
+from toolkit.jobs.train import run_training
 
 
 @pytest.fixture(scope="module")

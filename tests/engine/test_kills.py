@@ -18,9 +18,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from tiny_run import tiny_config
 
-from toolkit.config.jobs import run_training
 from toolkit.config.plain import to_yaml
 from toolkit.engine.checkpoint import load_state
+from toolkit.jobs.train import run_training
 
 KILLS = 20
 STEPS = 80

@@ -11,10 +11,10 @@ import pytest
 from run_laws import events, stop_after
 from tiny_run import tiny_config
 
-from toolkit.config.jobs import run_training
 from toolkit.engine import loggers
 from toolkit.engine.log import RunLog
 from toolkit.errors import ConfigError
+from toolkit.jobs.train import run_training
 
 
 @pytest.fixture(scope="module")

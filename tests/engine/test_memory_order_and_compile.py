@@ -18,8 +18,6 @@ from torch import Tensor
 
 from toolkit.backbones.segnet_basic_encoder import SegNetBasicEncoder
 from toolkit.backbones.vgg import Vgg
-from toolkit.config import jobs
-from toolkit.config.jobs import run_evaluation, run_training
 from toolkit.engine import train as train_module
 from toolkit.engine.interrupt import Interrupted
 from toolkit.engine.loss_module import LossModule
@@ -27,6 +25,8 @@ from toolkit.engine.prepare import as_parameters_lie
 from toolkit.engine.process import allow_tf32, make_fabric
 from toolkit.errors import ConfigError, UserError
 from toolkit.heads.pixel import PixelHead
+from toolkit.jobs.evaluate import run_evaluation
+from toolkit.jobs.train import run_training
 from toolkit.models.vision_model import VisionModel
 from toolkit.necks.index_unpool import IndexUnpool
 from toolkit.samples import Batch
@@ -326,7 +326,7 @@ def test_every_way_resumes_exactly_on_a_gpu(
     resumed_is_uninterrupted(config, tmp_path, monkeypatch, between=torch._dynamo.reset)
     state = torch.load(tmp_path / "parts" / "last.state")
     assert bool(state["scaler"]) is way.startswith("float16")
-    assert jobs.run_evaluation(tmp_path / "parts")["metrics"]["mIoU"] is not None
+    assert run_evaluation(tmp_path / "parts")["metrics"]["mIoU"] is not None
 
 
 @GPU

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file
 from tiny_run import tiny_config
 
-from toolkit.config.jobs import run_training
 from toolkit.errors import ConfigError
+from toolkit.jobs.train import run_training
 
 
 @pytest.fixture(scope="module")

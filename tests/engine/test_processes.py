@@ -18,8 +18,9 @@ from safetensors.torch import load_file
 from tiny_detection import TINY_DETECTION, tiny_detection_config
 from tiny_run import TINY, tiny_config
 
-from toolkit.config.jobs import run_evaluation, run_training
 from toolkit.engine.checkpoint import load_state
+from toolkit.jobs.evaluate import run_evaluation
+from toolkit.jobs.train import run_training
 
 pytestmark = pytest.mark.slow
 

@@ -14,11 +14,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from toolkit.backbones.unet_encoder import UNetEncoder
-from toolkit.config.jobs import run_training
 from toolkit.contracts import PixelLoss
 from toolkit.engine.shares import batch_shares, shared
 from toolkit.heads.pixel import PixelHead
 from toolkit.heads.pixel_values import PixelValuesHead
+from toolkit.jobs.train import run_training
 from toolkit.losses.cross_entropy import CrossEntropy
 from toolkit.losses.dice import Dice
 from toolkit.losses.weighted_sum import WeightedSum

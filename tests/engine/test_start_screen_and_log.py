@@ -16,7 +16,6 @@ import torch
 from run_laws import assert_same_run
 from tiny_run import tiny_config, write_tiny
 
-from toolkit.config.jobs import run_training
 from toolkit.engine import log_step
 from toolkit.engine.cores import crowding, usable_cores
 from toolkit.engine.log import RunLog
@@ -24,6 +23,7 @@ from toolkit.engine.log_step import learning_rates, memory_mib
 from toolkit.engine.step import gradient_norm
 from toolkit.errors import UserError
 from toolkit.evaluators.semantic import SemanticEvaluator
+from toolkit.jobs.train import run_training
 
 
 @pytest.fixture(scope="module")

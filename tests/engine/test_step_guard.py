@@ -13,16 +13,16 @@ import torch
 from tiny_run import tiny_config, write_tiny
 from torch import Tensor
 
-from toolkit.config.jobs import run_training
 from toolkit.engine.settings import TrainSettings
 from toolkit.engine.step_guard import training_remedies
 from toolkit.errors import UserError
+from toolkit.jobs.train import run_training
 from toolkit.models.vision_model import VisionModel
 
 LIMITED = """
 import resource, sys
 from toolkit.cli.main import run
-import toolkit.config.jobs, albumentations, lightning_fabric
+import toolkit.jobs.train, albumentations, lightning_fabric
 def used():
     return int(next(l for l in open("/proc/self/status") if l.startswith("VmSize")).split()[1]) << 10
 resource.setrlimit(resource.RLIMIT_AS, (used() + int(sys.argv[1]),) * 2)

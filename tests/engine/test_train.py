@@ -17,12 +17,13 @@ import torch
 from safetensors.torch import load_file
 from tiny_run import tiny_config, write_tiny
 
-from toolkit.config import job as job_module
-from toolkit.config.jobs import run_evaluation, run_training
 from toolkit.engine import train as train_module
 from toolkit.engine.checkpoint import load_state
 from toolkit.engine.interrupt import Interrupted
 from toolkit.errors import CheckpointError, ConfigError, UserError
+from toolkit.jobs import assemble as job_module
+from toolkit.jobs.evaluate import run_evaluation
+from toolkit.jobs.train import run_training
 
 TIMED = ("images_per_second", "data_wait", "memory_mib")
 

@@ -15,13 +15,14 @@ import torch
 from safetensors.torch import load_file
 from tiny_detection import tiny_detection_config
 
-from toolkit.config.jobs import run_evaluation, run_training
 from toolkit.config.sections import Config
 from toolkit.engine import train as train_module
 from toolkit.engine.interrupt import Interrupted
 from toolkit.errors import ConfigError
 from toolkit.evaluators.coco import CocoEvaluator
 from toolkit.heads.rcnn import RcnnHead
+from toolkit.jobs.evaluate import run_evaluation
+from toolkit.jobs.train import run_training
 from toolkit.ops import boxes as box_ops
 
 TIMED = ("images_per_second", "data_wait", "memory_mib")

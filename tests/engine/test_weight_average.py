@@ -11,9 +11,10 @@ from tiny_run import tiny_config
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from toolkit.config.jobs import run_evaluation, run_training
 from toolkit.engine.checkpoint import load_state
 from toolkit.engine.weight_average import WeightAverage
+from toolkit.jobs.evaluate import run_evaluation
+from toolkit.jobs.train import run_training
 
 EMA = "train.ema_decay=0.7"
 

@@ -13,8 +13,8 @@ from tiny_run import TINY as WITHOUT_ROOT
 
 from toolkit.cli.main import run
 from toolkit.config.load import load_config
-from toolkit.config.restore import load_model
 from toolkit.errors import ConfigError, UserError
+from toolkit.jobs.restore import load_model
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").rglob("*.yaml"))
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from tiny_detection import tiny_detection_config
 
-from toolkit.config.build import build_dataset, build_transforms
-from toolkit.config.check import check_config
 from toolkit.heads.rpn import AnchorSettings
+from toolkit.jobs.build import build_dataset, build_transforms
+from toolkit.jobs.check import check_config
 from toolkit.ops.anchors import base_anchors, grid_anchors, inside_image
 from toolkit.ops.boxes import box_iou
 from toolkit.preflight.anchor_checks import check_anchors

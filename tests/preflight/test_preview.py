@@ -11,12 +11,12 @@ from PIL import Image
 from tiny_detection import tiny_detection_config
 from tiny_run import tiny_config
 
-from toolkit.config.build import build_dataset, build_transforms
-from toolkit.config.check import check_config
 from toolkit.contracts import SizeRule
 from toolkit.data.classes import class_table
 from toolkit.data.loader import train_loader
 from toolkit.errors import ConfigError
+from toolkit.jobs.build import build_dataset, build_transforms
+from toolkit.jobs.check import check_config
 from toolkit.preflight.preview import CELL, refuse_data_folder, write_preview
 from toolkit.samples import IGNORE_INDEX, Boxes, Sample, collate
 

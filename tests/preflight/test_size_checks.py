@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 from tiny_run import TINY, tiny_config
 
-from toolkit.config.build import classes_of
-from toolkit.config.check import check_config
 from toolkit.config.load import load_config, parse_config
-from toolkit.config.trial import meta_model
 from toolkit.contracts import SizeRule
+from toolkit.jobs.build import classes_of
+from toolkit.jobs.check import check_config
+from toolkit.jobs.trial import meta_model
 from toolkit.preflight.dense_field import dense_field
 from toolkit.preflight.passage import Passage
 from toolkit.preflight.report import Report

@@ -10,8 +10,8 @@ import pytest
 from tiny_run import tiny_config
 from torch import nn
 
-from toolkit.config.check import check_config
 from toolkit.engine.settings import TrainSettings
+from toolkit.jobs.check import check_config
 from toolkit.preflight.report import Report
 from toolkit.preflight.train_facts import Plan, check_plan
 

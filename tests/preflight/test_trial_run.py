@@ -10,11 +10,11 @@ import torch
 from tiny_detection import tiny_detection_config
 from tiny_run import tiny_config
 
-from toolkit.config.build import build_model
 from toolkit.config.sections import Config
-from toolkit.config.trial import meta_model, part_names
 from toolkit.data.classes import class_table
 from toolkit.errors import ConfigError, ImageSizeError, PartsError, Problem
+from toolkit.jobs.build import build_model
+from toolkit.jobs.trial import meta_model, part_names
 from toolkit.preflight.trial_run import Trial, try_parts
 
 

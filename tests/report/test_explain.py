@@ -7,9 +7,9 @@ import re
 import pytest
 from tiny_run import TINY
 
-from toolkit.config.description import describe_config
 from toolkit.config.load import parse_config
 from toolkit.config.sections import Config
+from toolkit.jobs.describe import describe_config
 from toolkit.report.explain import explain_layer
 
 SMALL = {

@@ -74,10 +74,10 @@ def _looked_at(
 ) -> Report:
     from pathlib import Path
 
-    from toolkit.config.check import check_config
     from toolkit.config.config_file import read
     from toolkit.config.load import load_config
     from toolkit.config.sound import sound_sections
+    from toolkit.jobs.check import check_config
 
     if not mistakes:
         return check_config(load_config(config, overrides), full=full, preview=preview, page=page)

@@ -17,8 +17,8 @@ def command(task: str, out: str, as_json: bool) -> None:
     Makes synthetic scenes, checks them, trains a small model, measures it, labels a folder of pictures, and says where
     to look. No download.
     """
-    from toolkit.config.demonstration import run_demo
     from toolkit.engine.log import table
+    from toolkit.jobs.demo import run_demo
 
     result = run_demo(task, out, lambda text: click.echo(text, err=True))
     tables = result.pop("tables")

@@ -26,8 +26,8 @@ def command(
 
     Nothing is computed or fetched and no data is needed, except for the effective receptive field.
     """
-    from toolkit.config.description import describe_config, read_size
     from toolkit.config.load import load_config
+    from toolkit.jobs.describe import describe_config, read_size
     from toolkit.report.anatomy_json import anatomy_json
     from toolkit.report.anatomy_table import anatomy_lines
     from toolkit.report.explain import explain_layer
@@ -40,7 +40,7 @@ def command(
     if explain is not None:
         result["explanation"] = lines
     if any(option is not None for option in (page, erf, image, weights)):
-        from toolkit.config.describe_sheet import field_lines, field_numbers, write_description
+        from toolkit.jobs.describe_sheet import field_lines, field_numbers, write_description
 
         fields = write_description(loaded, anatomy, page, erf, image, weights)
         lines += ["", *field_lines(fields)] if fields else []

@@ -19,8 +19,8 @@ def command(checkpoint: str, overrides: tuple[str, ...], split: str, as_json: bo
     The checkpoint carries its config; key=value arguments change it (data.root=elsewhere).
     """
     refuse_wrong_path(checkpoint, overrides)
-    from toolkit.config.jobs import run_evaluation
     from toolkit.engine.log import table
+    from toolkit.jobs.evaluate import run_evaluation
 
     result = run_evaluation(checkpoint, split, overrides)
     tables = result.pop("tables")

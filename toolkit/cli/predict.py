@@ -48,7 +48,7 @@ def command(
     Pictures that cannot be read are listed at the end, and the exit code is then 1; the others are done.
     """
     refuse_wrong_path(checkpoint)
-    from toolkit.config.prediction import run_prediction
+    from toolkit.jobs.predict import run_prediction
 
     names = None if formats is None else [name.strip() for name in formats.split(",") if name.strip()]
     result = run_prediction(checkpoint, images, out, names, batch_size=batch_size, device=device, tile=_side(tile))

@@ -30,9 +30,9 @@ def command(
 
     key=value arguments override the config: train.steps=100 data.batch_size=2
     """
-    from toolkit.config import aids as aids_module
-    from toolkit.config.jobs import run_training
     from toolkit.config.load import load_config
+    from toolkit.jobs import diagnostics
+    from toolkit.jobs.train import run_training
 
     if allow_changes and not resume:
         raise click.UsageError(
@@ -46,13 +46,13 @@ def command(
         raise click.UsageError(f"--run does not go with {chosen[0]}, which keeps nothing")
     checked = load_config(config, overrides)
     if dry_run:
-        result = aids_module.dry_run(checked)
+        result = diagnostics.dry_run(checked)
     elif overfit_batch:
-        result = aids_module.overfit_batch(checked)
+        result = diagnostics.overfit_batch(checked)
     elif find_lr:
-        result = aids_module.find_lr(checked, run)
+        result = diagnostics.find_lr(checked, run)
     elif replay is not None:
-        result = aids_module.replay_batch(replay, overrides)
+        result = diagnostics.replay_batch(replay, overrides)
     else:
         result = run_training(checked, run, resume=resume, allow_changes=allow_changes)
     if as_json:

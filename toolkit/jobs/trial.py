@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from toolkit.analysis.blank import blank
-from toolkit.config.build import build_model, build_part
 from toolkit.config.sections import Config
 from toolkit.contracts import Dataset, Transform
 from toolkit.data.classes import ClassTable
@@ -16,6 +15,7 @@ from toolkit.data.step_batches import StepBatches
 from toolkit.errors import UserError
 from toolkit.heads.pixel import PixelHead
 from toolkit.heads.pixel_values import PixelValuesHead
+from toolkit.jobs.build import build_model, build_part
 from toolkit.models.vision_model import VisionModel
 from toolkit.preflight.dense_field import dense_field
 from toolkit.preflight.passage import Passage, Size, blank_sample, passage, passages

@@ -10,16 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from toolkit.config.auto_batch import with_batch_size
-from toolkit.config.before_training import check_before_training
-from toolkit.config.build import build_model, build_transforms, with_changes
-from toolkit.config.job import build_job, evaluation
 from toolkit.config.load import parse_config
 from toolkit.config.plain import to_yaml
-from toolkit.config.restore import restore
-from toolkit.config.run_place import refuse_run_in_data
 from toolkit.config.sections import Config
-from toolkit.config.start import Start, start
 from toolkit.contracts import Dataset
 from toolkit.data.classes import ClassTable, default_palette
 from toolkit.data.first_samples import FirstSamples
@@ -34,6 +27,12 @@ from toolkit.engine.process import leave, make_fabric
 from toolkit.engine.replay import load_bad_batch, replay
 from toolkit.engine.run_folder import RunFolder
 from toolkit.engine.train import train
+from toolkit.jobs.assemble import Start, build_job, evaluation, start
+from toolkit.jobs.auto_batch import with_batch_size
+from toolkit.jobs.before_training import check_before_training
+from toolkit.jobs.build import build_model, build_transforms, with_changes
+from toolkit.jobs.restore import restore
+from toolkit.jobs.run_place import refuse_run_in_data
 from toolkit.report.rate_figure import rate_lines, rate_picture
 
 OVERFIT_STEPS = 100

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from tiny_run import tiny_config
 
-from toolkit.config.aids import find_lr
-from toolkit.config.jobs import run_training
 from toolkit.errors import ConfigError
+from toolkit.jobs.diagnostics import find_lr
+from toolkit.jobs.train import run_training
 
 
 @pytest.mark.parametrize("work", [run_training, find_lr])

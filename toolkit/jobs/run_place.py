@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from toolkit.config.check_sheet import data_folders
 from toolkit.config.sections import Config
 from toolkit.contracts import Dataset
 from toolkit.errors import ConfigError, Problem
+from toolkit.jobs.check_sheet import data_folders
 
 
 def refuse_run_in_data(path: Path, config: Config, datasets: Mapping[str, Dataset]) -> None:

@@ -12,10 +12,10 @@ from mistake_data import caller, masks, masks_config
 from tiny_detection import tiny_detection_config
 from tiny_run import tiny_config, write_tiny
 
-from toolkit.config.build import build_dataset, build_model
-from toolkit.config.check import check_config, quick_check
-from toolkit.config.jobs import run_training
 from toolkit.errors import ConfigError
+from toolkit.jobs.build import build_dataset, build_model
+from toolkit.jobs.check import check_config, quick_check
+from toolkit.jobs.train import run_training
 
 
 @pytest.fixture

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from toolkit.config.agreement import check_class_weights
-from toolkit.config.build import aspect_groups_of, build_transforms, draws_of
-from toolkit.config.check_sheet import write_check_page
-from toolkit.config.gate import Gate
 from toolkit.config.sections import Config
 from toolkit.config.sound import SECTIONS
-from toolkit.config.trial import meta_model
 from toolkit.contracts import Dataset
 from toolkit.data.classes import ClassTable
 from toolkit.data.loader import eval_loader, train_loader
 from toolkit.errors import Problem
+from toolkit.jobs.agreement import check_class_weights
+from toolkit.jobs.build import aspect_groups_of, build_transforms, draws_of
+from toolkit.jobs.check_sheet import write_check_page
+from toolkit.jobs.gate import Gate
+from toolkit.jobs.trial import meta_model
 from toolkit.models.vision_model import VisionModel
 from toolkit.preflight.preview import refuse_data_folder, write_preview
 from toolkit.preflight.report import Finding, Report

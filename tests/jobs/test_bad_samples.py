@@ -10,13 +10,14 @@ import pytest
 from broken_data import CLASSES, make_pairs, make_voc, mask, picture, save
 from run_laws import assert_same_run, stop_after
 
-from toolkit.config.build import build_dataset
-from toolkit.config.check import check_config
-from toolkit.config.jobs import run_evaluation, run_training
 from toolkit.config.load import parse_config
 from toolkit.config.sections import Config
 from toolkit.data.skipped import Skip, SkippedDataset, skips_of
 from toolkit.errors import DataError
+from toolkit.jobs.build import build_dataset
+from toolkit.jobs.check import check_config
+from toolkit.jobs.evaluate import run_evaluation
+from toolkit.jobs.train import run_training
 from toolkit.models.weights import read_weights
 
 TEXT = """

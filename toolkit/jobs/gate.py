@@ -7,14 +7,22 @@ from typing import Any
 
 import torch
 
-from toolkit.config.agreement import (
+from toolkit.config.sections import Config
+from toolkit.contracts import ANY_SIZE, Dataset, Transform
+from toolkit.data.classes import ClassTable
+from toolkit.data.transforms import refuse_for_evaluation
+from toolkit.engine.part_check import check_parts
+from toolkit.errors import ConfigError, UserError
+from toolkit.heads.rcnn import RcnnHead
+from toolkit.jobs.agreement import (
     check_channels,
     check_class_weights,
     check_context,
     check_pretrained_channels,
     check_start,
 )
-from toolkit.config.build import (
+from toolkit.jobs.bad_samples import leniently, skipping
+from toolkit.jobs.build import (
     aspect_groups_of,
     build_evaluators,
     build_model,
@@ -28,16 +36,8 @@ from toolkit.config.build import (
     identity_of_split,
     with_class_weights,
 )
-from toolkit.config.restore import initialise
-from toolkit.config.sections import Config
-from toolkit.config.trial import first_passages, meta_model, model_sizes, part_names, usual_passage
-from toolkit.config.usable_samples import leniently, skipping
-from toolkit.contracts import ANY_SIZE, Dataset, Transform
-from toolkit.data.classes import ClassTable
-from toolkit.data.transforms import refuse_for_evaluation
-from toolkit.engine.part_check import check_parts
-from toolkit.errors import ConfigError, UserError
-from toolkit.heads.rcnn import RcnnHead
+from toolkit.jobs.restore import initialise
+from toolkit.jobs.trial import first_passages, meta_model, model_sizes, part_names, usual_passage
 from toolkit.layers.downloads import NeedsDownloadError, without_downloads
 from toolkit.models.vision_model import VisionModel
 from toolkit.preflight.anchor_checks import check_anchors

@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from toolkit.config.agreement import check_channels
-from toolkit.config.auto_batch import with_batch_size
-from toolkit.config.before_training import check_before_training
-from toolkit.config.build import build_dataset, check_classes
-from toolkit.config.check import quick_check
-from toolkit.config.job import build_job, evaluation
 from toolkit.config.plain import to_yaml
-from toolkit.config.restore import restore
-from toolkit.config.resume import changes_of, config_file_text, saved_run, say_changes
-from toolkit.config.run_place import refuse_run_in_data
 from toolkit.config.sections import Config
-from toolkit.config.sent_elsewhere import sent_elsewhere
-from toolkit.config.skip_agreement import agreed_table
-from toolkit.config.start import start
-from toolkit.config.start_screen import introduce, say_start
-from toolkit.config.usable_samples import skip_table
-from toolkit.contracts import Dataset
 from toolkit.data.skipped import skipped_text, skips_of
 from toolkit.engine.environment import environment
-from toolkit.engine.interrupt import StopRequest
 from toolkit.engine.log import RunLog
 from toolkit.engine.peers import explained
 from toolkit.engine.process import leave, make_fabric
 from toolkit.engine.run_folder import RunFolder
-from toolkit.engine.settings import TrainSettings
 from toolkit.engine.train import train
-from toolkit.errors import ConfigError, Problem
-from toolkit.models.vision_model import VisionModel
+from toolkit.jobs.assemble import agreed_table, build_job, start
+from toolkit.jobs.auto_batch import with_batch_size
+from toolkit.jobs.bad_samples import skip_table
+from toolkit.jobs.before_training import check_before_training
+from toolkit.jobs.check import quick_check
+from toolkit.jobs.resume import changes_of, config_file_text, saved_run, say_changes
+from toolkit.jobs.run_place import refuse_run_in_data
+from toolkit.jobs.sent_elsewhere import sent_elsewhere
+from toolkit.jobs.start_screen import introduce, say_start
 from toolkit.preflight.report import Report
 
 
@@ -112,41 +100,3 @@ def _fresh_folder(fabric: Any, base: Path, *, exact: bool) -> RunFolder:
     """Made by the first process, known to all."""
     path = str(RunFolder.fresh(base, exact=exact).path) if fabric.is_global_zero else None
     return RunFolder(Path(fabric.broadcast(path)))
-
-
-def run_evaluation(
-    checkpoint: str | Path, split: str = "val", overrides: Sequence[str] = (), *, quiet: bool = False
-) -> dict[str, Any]:
-    """Evaluates a checkpoint or run folder on a split of its own config's data; returns {"metrics", "tables", ...}."""
-    restored = restore(checkpoint, overrides)
-    config = restored.config
-    settings: TrainSettings = dataclasses.replace(config.train, deterministic=False)
-    fabric = make_fabric(settings)
-    dataset = build_dataset(config, split, agreed_table(fabric, config, None, [split]))
-    check_classes(dataset, restored.model, split)
-    _refuse_other_channels(config, restored.model, dataset, split)
-    if not config.evaluate.evaluators:
-        raise ConfigError(
-            Problem("evaluate.evaluators", "the config names no evaluator", "add evaluate.evaluators=[semantic]")
-        )
-    model = restored.model.to(fabric.device)
-    with StopRequest() as stop:
-        result = evaluation(config, fabric, model, dataset, split, stop)
-    return {
-        "checkpoint": str(restored.path),
-        "split": split,
-        "images": result.images,
-        "skipped": [skip._asdict() for skip in skips_of(dataset)],
-        "seconds": round(result.seconds, 3),
-        "metrics": result.metrics,
-        "losses": result.losses,
-        "tables": result.tables,
-    }
-
-
-def _refuse_other_channels(config: Config, model: VisionModel, dataset: Dataset, split: str) -> None:
-    """Raises ConfigError when the images of a split have not the channels that the model takes."""
-    report = Report()
-    if len(dataset):
-        check_channels(report, config, model, dataset[0], split)
-    report.stop_on_errors()

@@ -8,8 +8,8 @@ import pytest
 from page_reader import read_page
 from tiny_run import tiny_config
 
-from toolkit.config.check import check_config
-from toolkit.config.check_sheet import data_folders
+from toolkit.jobs.check import check_config
+from toolkit.jobs.check_sheet import data_folders
 
 
 def listing(folder: Path) -> list[str]:

@@ -16,15 +16,14 @@ from tiny_detection import tiny_detection_config
 from tiny_run import tiny_config, write_tiny
 
 from toolkit.cli.main import run as command_line
-from toolkit.config.aids import dry_run, find_lr, overfit_batch
-from toolkit.config.job import build_job
 from toolkit.config.plain import to_yaml
-from toolkit.config.start import start
 from toolkit.engine.log import RunLog
 from toolkit.engine.lr_finder import find_learning_rate, geometric, is_broken, smooth, suggest
 from toolkit.engine.process import make_fabric
 from toolkit.engine.run_folder import RunFolder
 from toolkit.errors import UserError
+from toolkit.jobs.assemble import build_job, start
+from toolkit.jobs.diagnostics import dry_run, find_lr, overfit_batch
 from toolkit.report.rate_figure import rate_lines
 
 

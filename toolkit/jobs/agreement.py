@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from toolkit.config.build import nested_parts
 from toolkit.config.schema import arguments_of
 from toolkit.config.sections import Config, PartSpec
 from toolkit.config.source import dotted
 from toolkit.errors import Problem
+from toolkit.jobs.build import nested_parts
 from toolkit.losses.class_weights import PRESETS, is_computed
 from toolkit.models.transfer import Transfer
 from toolkit.models.vision_model import VisionModel

@@ -13,13 +13,13 @@ from PIL import Image
 from tiny_run import tiny_config
 
 from toolkit.analysis.anatomy import Anatomy
-from toolkit.config.build import build_model
-from toolkit.config.describe_sheet import data_folders, field_lines, field_numbers, write_description
-from toolkit.config.description import describe_config
-from toolkit.config.effective import shown_fields
 from toolkit.config.load import load_config
 from toolkit.config.sections import Config
 from toolkit.errors import UserError
+from toolkit.jobs.build import build_model
+from toolkit.jobs.describe import describe_config
+from toolkit.jobs.describe_sheet import data_folders, field_lines, field_numbers, write_description
+from toolkit.jobs.effective_fields import shown_fields
 from toolkit.models.weights import save_weights
 from toolkit.report.anatomy_page import anatomy_page
 from toolkit.report.stages import board

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from toolkit.config import demonstration
-from toolkit.config.demonstration import demo_text, run_demo
 from toolkit.config.load import load_config, parse_config
 from toolkit.config.plain import to_plain
+from toolkit.jobs import demo as demo_job
+from toolkit.jobs.demo import demo_text, run_demo
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -25,7 +25,7 @@ def test_the_demo_is_the_tiny_config_with_another_folder() -> None:
 def test_the_whole_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = demo_text("segmentation").replace("count_train: 1000, count_val: 60", "count_train: 12, count_val: 5")
     small = small.replace("steps: 700", "steps: 3").replace("workers: 1", "workers: 0")
-    monkeypatch.setattr(demonstration, "demo_text", lambda task: small)
+    monkeypatch.setattr(demo_job, "demo_text", lambda task: small)
     said: list[str] = []
     first = run_demo("segmentation", tmp_path / "demo", said.append)
     assert [line[:3] for line in said] == ["1/5", "2/5", "3/5", "4/5", "5/5"]

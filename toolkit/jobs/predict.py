@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from toolkit.config.restore import Restored, restore
 from toolkit.engine.process import keep_freed_memory, pick_device
 from toolkit.errors import ConfigError, Problem
 from toolkit.files import cannot_write
@@ -15,6 +14,7 @@ from toolkit.inference.folder import find_pictures, predict
 from toolkit.inference.tiling import TileSide
 from toolkit.inference.writer import output_stems
 from toolkit.inference.writers import Outputs
+from toolkit.jobs.restore import Restored, restore
 from toolkit.progress import Progress
 
 

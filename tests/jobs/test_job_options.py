@@ -14,14 +14,15 @@ from safetensors.torch import load_file
 from tiny_run import tiny_config
 from torch import Tensor
 
-from toolkit.config.build import build_dataset, build_transforms
-from toolkit.config.check import check_config
-from toolkit.config.jobs import run_evaluation, run_training
-from toolkit.config.prediction import run_prediction
-from toolkit.config.restore import load_model
 from toolkit.data.loader import train_loader
 from toolkit.engine.recompute_bn import recompute_bn
 from toolkit.errors import CheckpointError, ConfigError
+from toolkit.jobs.build import build_dataset, build_transforms
+from toolkit.jobs.check import check_config
+from toolkit.jobs.evaluate import run_evaluation
+from toolkit.jobs.predict import run_prediction
+from toolkit.jobs.restore import load_model
+from toolkit.jobs.train import run_training
 
 SHORT = ("train.steps=2", "train.evaluate_every=null")
 

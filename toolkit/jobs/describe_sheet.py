@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from toolkit.analysis.anatomy import Anatomy
-from toolkit.config.check_sheet import data_folders
-from toolkit.config.effective import UNASKED, light_enough, shown_fields
 from toolkit.config.sections import Config
 from toolkit.data.images import read_image
+from toolkit.jobs.check_sheet import data_folders
+from toolkit.jobs.effective_fields import UNASKED, light_enough, shown_fields
 from toolkit.report.anatomy_page import ShownField, anatomy_page
 from toolkit.report.field_picture import caption, refuse_kind, write_field_sheet
 from toolkit.report.page import refuse_place, write_page

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from toolkit.config.build import build_optimizer_rule
 from toolkit.config.load import parse_config
 from toolkit.config.sections import Config
 from toolkit.contracts import Dataset
@@ -18,6 +17,7 @@ from toolkit.engine.log import RunLog
 from toolkit.engine.prepare import trained_groups
 from toolkit.engine.run_folder import RunFolder
 from toolkit.engine.settings import TrainSettings
+from toolkit.jobs.build import build_optimizer_rule
 from toolkit.models.transfer import Transfer
 from toolkit.models.vision_model import VisionModel
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.config.build import build_optimizer_rule, build_transforms
 from toolkit.config.sections import Config
-from toolkit.config.start import Start
 from toolkit.contracts import Dataset
 from toolkit.data.loader import SeededDataset
 from toolkit.data.transforms import Pipeline
 from toolkit.engine.batch_size import largest_batch
 from toolkit.errors import UserError
+from toolkit.jobs.assemble import Start
+from toolkit.jobs.build import build_optimizer_rule, build_transforms
 from toolkit.samples import Sample
 
 LOOKED_AT = 32

@@ -10,16 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.config.build import build_dataset
-from toolkit.config.check import check_config
-from toolkit.config.jobs import run_evaluation, run_training
 from toolkit.config.load import parse_config
-from toolkit.config.prediction import run_prediction
-from toolkit.config.restore import restore
 from toolkit.config.sections import Config
 from toolkit.engine.run_folder import next_free
 from toolkit.errors import ConfigError
 from toolkit.inference.folder import predict
+from toolkit.jobs.build import build_dataset
+from toolkit.jobs.check import check_config
+from toolkit.jobs.evaluate import run_evaluation
+from toolkit.jobs.predict import run_prediction
+from toolkit.jobs.restore import restore
+from toolkit.jobs.train import run_training
 from toolkit.report.figures import grid
 
 Say = Callable[[str], None]

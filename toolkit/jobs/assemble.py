@@ -1,17 +1,13 @@
-"""From a checked config to the objects of a training: loaders, evaluations, optimizer rule, what weights files say."""
+"""From a checked config to the objects of a training: data, model, loaders, evaluations, what weights files say."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from toolkit.config.build import (
-    aspect_groups_of,
-    build_evaluators,
-    build_optimizer_rule,
-    build_schedule,
-    build_transforms,
-    draws_of,
-)
+import torch
+
 from toolkit.config.sections import Config
 from toolkit.contracts import Dataset
 from toolkit.data.loader import eval_loader, train_loader
@@ -20,7 +16,57 @@ from toolkit.engine.interrupt import StopRequest
 from toolkit.engine.job import Job
 from toolkit.engine.log import RunLog
 from toolkit.engine.run_folder import RunFolder
+from toolkit.jobs.bad_samples import SkipTable, read_skip_table, skip_table
+from toolkit.jobs.build import (
+    aspect_groups_of,
+    build_dataset,
+    build_evaluators,
+    build_model,
+    build_optimizer_rule,
+    build_schedule,
+    build_transforms,
+    check_classes,
+    classes_of,
+    computed_weights,
+    draws_of,
+    with_class_weights,
+)
+from toolkit.jobs.restore import initialise
+from toolkit.models.transfer import Transfer
 from toolkit.models.vision_model import VisionModel
+
+
+class Start(NamedTuple):
+    """config: with class weights that are computed as numbers, which `weights` repeats. datasets: by split.
+
+    taken: what came from `model.init_from`, or None.
+    """
+
+    config: Config
+    model: VisionModel
+    datasets: dict[str, Dataset]
+    taken: Transfer | None
+    weights: list[list[float]]
+
+
+def start(config: Config, *, fresh: bool = True, skips: SkipTable | None = None) -> Start:
+    """Builds it. fresh: the weights do not come from a state, so they are pretrained or taken as the config says.
+
+    skips: samples that were left out before, see `build_dataset`.
+
+    Raises UserError for what is wrong with data, parts or weights.
+    """
+    datasets = {split: build_dataset(config, split, skips) for split in ("train", "val") if getattr(config.data, split)}
+    known = with_class_weights(config, datasets["train"])
+    torch.manual_seed(config.seed)  # whatever happened before in this process
+    pretrained = fresh and known.model.init_from is None
+    model = build_model(known, pretrained=pretrained, classes=classes_of(known, datasets["train"]))
+    taken = initialise(model, known) if fresh else None
+    for split, dataset in datasets.items():
+        check_classes(dataset, model, split)
+        build_transforms(known, split)
+    weights = computed_weights(config, known) if known is not config else []
+    return Start(known, model, datasets, taken, weights)
 
 
 def build_job(
@@ -105,3 +151,21 @@ def evaluation(
     )
     evaluators = build_evaluators(config, model.classes)
     return evaluate(fabric, model, loader, evaluators, images=len(dataset), stop=stop, with_loss=config.evaluate.loss)
+
+
+def agreed_table(
+    fabric: Any, config: Config, path: Path | None, splits: Sequence[str] = ("train", "val")
+) -> SkipTable | None:
+    """What all processes leave out: found, or read from `path`, by the first and told to the others.
+
+    path: `skipped.json` of a run that is continued. None, when nothing may be left out (`data.on_bad: stop`), and when
+    a single process begins: it finds out while it makes its data sets.
+    """
+    if config.data.on_bad == "stop" or (path is None and fabric.world_size == 1):
+        return None
+    table = None
+    if fabric.is_global_zero:
+        table = read_skip_table(path) if path is not None else None
+        if table is None:
+            table = skip_table({split: build_dataset(config, split) for split in splits if getattr(config.data, split)})
+    return dict(fabric.broadcast(table))

@@ -12,7 +12,6 @@ from toolkit.config.schema import arguments_of
 from toolkit.config.sections import Config, PartSpec, SplitSection
 from toolkit.config.signatures import MISSING
 from toolkit.config.source import dotted
-from toolkit.config.usable_samples import SkipTable, as_before, identity_of, leniently, skipping
 from toolkit.contracts import Dataset, Evaluator, OptimizerRule, Schedule, Transform
 from toolkit.data.aspect_groups import aspect_groups
 from toolkit.data.class_presence import class_presence
@@ -20,6 +19,7 @@ from toolkit.data.classes import ClassTable, class_table, default_palette
 from toolkit.data.computed_weights import ComputedWeights
 from toolkit.data.sampling import ClassBalanced, Draws, RepeatFactors, repeat_factors
 from toolkit.errors import ConfigError, DataError, PartsError, Problem, UserError
+from toolkit.jobs.bad_samples import SkipTable, as_before, identity_of, leniently, skipping
 from toolkit.layers.downloads import NeedsDownloadError
 from toolkit.losses.class_weights import is_computed
 from toolkit.models.vision_model import VisionModel

@@ -1,0 +1,60 @@
+"""TODO say what this file is."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from toolkit.config.sections import Config
+from toolkit.contracts import Dataset
+from toolkit.data.skipped import skips_of
+from toolkit.engine.interrupt import StopRequest
+from toolkit.engine.process import make_fabric
+from toolkit.engine.settings import TrainSettings
+from toolkit.errors import ConfigError, Problem
+from toolkit.jobs.agreement import check_channels
+from toolkit.jobs.assemble import agreed_table, evaluation
+from toolkit.jobs.build import build_dataset, check_classes
+from toolkit.jobs.restore import restore
+from toolkit.models.vision_model import VisionModel
+from toolkit.preflight.report import Report
+
+
+def run_evaluation(
+    checkpoint: str | Path, split: str = "val", overrides: Sequence[str] = (), *, quiet: bool = False
+) -> dict[str, Any]:
+    """Evaluates a checkpoint or run folder on a split of its own config's data; returns {"metrics", "tables", ...}."""
+    restored = restore(checkpoint, overrides)
+    config = restored.config
+    settings: TrainSettings = dataclasses.replace(config.train, deterministic=False)
+    fabric = make_fabric(settings)
+    dataset = build_dataset(config, split, agreed_table(fabric, config, None, [split]))
+    check_classes(dataset, restored.model, split)
+    _refuse_other_channels(config, restored.model, dataset, split)
+    if not config.evaluate.evaluators:
+        raise ConfigError(
+            Problem("evaluate.evaluators", "the config names no evaluator", "add evaluate.evaluators=[semantic]")
+        )
+    model = restored.model.to(fabric.device)
+    with StopRequest() as stop:
+        result = evaluation(config, fabric, model, dataset, split, stop)
+    return {
+        "checkpoint": str(restored.path),
+        "split": split,
+        "images": result.images,
+        "skipped": [skip._asdict() for skip in skips_of(dataset)],
+        "seconds": round(result.seconds, 3),
+        "metrics": result.metrics,
+        "losses": result.losses,
+        "tables": result.tables,
+    }
+
+
+def _refuse_other_channels(config: Config, model: VisionModel, dataset: Dataset, split: str) -> None:
+    """Raises ConfigError when the images of a split have not the channels that the model takes."""
+    report = Report()
+    if len(dataset):
+        check_channels(report, config, model, dataset[0], split)
+    report.stop_on_errors()
