@@ -15,7 +15,7 @@ from toolkit.data.datasets.coco import CocoDataset
 from toolkit.data.datasets.image_masks import ImageMasks
 from toolkit.data.datasets.voc import VocDataset
 from toolkit.data.datasets.yolo import YoloDataset
-from toolkit.data.leaving_out import leaving_out
+from toolkit.data.faults.leaving_out import leaving_out
 from toolkit.preflight.report import Finding, Report
 from toolkit.preflight.scan import ScanSplit, scan
 

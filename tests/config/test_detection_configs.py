@@ -9,8 +9,8 @@ import torch
 
 from toolkit.config.load import load_config
 from toolkit.config.sections import Config
-from toolkit.data.classes import class_table
-from toolkit.data.loader import train_loader
+from toolkit.data.classes.tables import class_table
+from toolkit.data.loading.loader import train_loader
 from toolkit.engine.parameters import parameter_groups
 from toolkit.evaluators.coco import CocoEvaluator
 from toolkit.heads.rcnn import RcnnHead

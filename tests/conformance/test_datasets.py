@@ -15,7 +15,7 @@ from PIL import Image
 
 import toolkit.data.datasets  # noqa: F401 - registers them
 from toolkit.contracts import DATASETS, Dataset
-from toolkit.data.loader import eval_loader, train_loader
+from toolkit.data.loading.loader import eval_loader, train_loader
 from toolkit.errors import DataError
 from toolkit.samples import IGNORE_INDEX, Sample
 

@@ -12,7 +12,7 @@ from tiny_detection import tiny_detection_config
 from tiny_run import tiny_config
 
 from toolkit.config.sections import Config
-from toolkit.data.loader import eval_loader
+from toolkit.data.loading.loader import eval_loader
 from toolkit.engine.validation_loss import ValidationLoss, predict_and_measure
 from toolkit.jobs.build import build_dataset, build_model, build_transforms
 from toolkit.jobs.evaluate import run_evaluation

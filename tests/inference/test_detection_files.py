@@ -7,8 +7,8 @@ import json
 import numpy as np
 import torch
 
-from toolkit.data.problem_list import ProblemList
-from toolkit.data.yolo_files import read_yolo_labels
+from toolkit.data.faults.problem_list import ProblemList
+from toolkit.data.formats.yolo_files import read_yolo_labels
 from toolkit.inference.detection_files import CSV_HEADER, coco_results, coco_results_json, csv_rows, csv_text, yolo_text
 from toolkit.inference.writers import Outputs
 from toolkit.samples import Detections

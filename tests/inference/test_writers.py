@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from toolkit.data.images import read_image, read_label_map
+from toolkit.data.images.read import read_image, read_label_map
 from toolkit.errors import ConfigError, UserError
 from toolkit.inference.mask_writer import MaskWriter
 from toolkit.inference.overlay_writer import OverlayWriter

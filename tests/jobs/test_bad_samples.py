@@ -12,7 +12,7 @@ from run_laws import assert_same_run, stop_after
 
 from toolkit.config.load import parse_config
 from toolkit.config.sections import Config
-from toolkit.data.skipped import Skip, SkippedDataset, skips_of
+from toolkit.data.faults.skipped import Skip, SkippedDataset, skips_of
 from toolkit.errors import DataError
 from toolkit.jobs.build import build_dataset
 from toolkit.jobs.check import check_config

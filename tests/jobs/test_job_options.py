@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from tiny_run import tiny_config
 from torch import Tensor
 
-from toolkit.data.loader import train_loader
+from toolkit.data.loading.loader import train_loader
 from toolkit.engine.recompute_bn import recompute_bn
 from toolkit.errors import CheckpointError, ConfigError
 from toolkit.jobs.build import build_dataset, build_transforms

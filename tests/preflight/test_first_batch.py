@@ -9,7 +9,7 @@ import torch
 from tiny_run import tiny_config
 from torch import Tensor
 
-from toolkit.data.loader import train_loader
+from toolkit.data.loading.loader import train_loader
 from toolkit.errors import DataError
 from toolkit.jobs.build import build_dataset, build_model, build_transforms
 from toolkit.preflight.first_batch import Extent, affordable, try_batch

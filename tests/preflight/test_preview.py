@@ -12,8 +12,8 @@ from tiny_detection import tiny_detection_config
 from tiny_run import tiny_config
 
 from toolkit.contracts import SizeRule
-from toolkit.data.classes import class_table
-from toolkit.data.loader import train_loader
+from toolkit.data.classes.tables import class_table
+from toolkit.data.loading.loader import train_loader
 from toolkit.errors import ConfigError
 from toolkit.jobs.build import build_dataset, build_transforms
 from toolkit.jobs.check import check_config

@@ -74,8 +74,8 @@ def test_a_jpeg_damaged_in_the_middle_with_an_intact_end(hole: bytes, tmp_path: 
 
 @pytest.mark.parametrize("set_name", ["camvid", "raccoon", "coco_yolo_mini"])
 def test_real_jpegs_are_not_called_damaged(set_name: str, real_data: Callable[[str], Path]) -> None:
-    from toolkit.data.decoder_messages import DecoderMessages
-    from toolkit.data.images import read_image
+    from toolkit.data.images.decoder_messages import DecoderMessages
+    from toolkit.data.images.read import read_image
 
     messages = DecoderMessages()
     for path in sorted(real_data(set_name).rglob("*.jpg"))[:40]:
@@ -87,7 +87,7 @@ def test_real_jpegs_are_not_called_damaged(set_name: str, real_data: Callable[[s
 def test_other_words_on_stderr_pass(capfd: pytest.CaptureFixture[str]) -> None:
     import os
 
-    from toolkit.data.decoder_messages import DecoderMessages
+    from toolkit.data.images.decoder_messages import DecoderMessages
 
     with DecoderMessages().listening() as lines:
         os.write(2, b"something else\nlibpng warning: iCCP\nCorrupt JPEG data: premature end of data segment\n")

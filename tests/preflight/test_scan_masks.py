@@ -157,8 +157,8 @@ def test_all_faults_of_a_data_set_are_found_at_once(tmp_path: Path) -> None:
 
 
 def test_statistics_are_those_of_the_label_maps(tmp_path: Path) -> None:
+    from toolkit.data.classes.frequencies import class_counts, median_frequency_weights
     from toolkit.data.datasets.image_masks import ImageMasks
-    from toolkit.data.frequencies import class_counts, median_frequency_weights
 
     make_pairs(tmp_path)
     report = scanned("pairs", tmp_path)

@@ -11,7 +11,7 @@ import pytest
 from broken_data import CLASSES, SIZE, make_pairs, mask, only, picture, save, scanned
 from PIL import Image
 
-from toolkit.data.fingerprint import look, look_bits, mirrored_bits, near_pairs, pixel_digest
+from toolkit.data.images.fingerprint import look, look_bits, mirrored_bits, near_pairs, pixel_digest
 
 
 def test_the_same_image_in_two_splits(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_the_frames_of_a_video_are_one_finding(tmp_path: Path) -> None:
 
 def test_real_photographs_are_no_near_copies(real_data: object) -> None:
     root: Path = real_data("coco_yolo_mini")  # type: ignore[operator]
-    from toolkit.data.images import read_image
+    from toolkit.data.images.read import read_image
 
     looks = [look(read_image(path)) for path in sorted((root / "images").rglob("*.jpg"))]
     bits = look_bits(looks)

@@ -11,7 +11,7 @@ from tiny_detection import tiny_detection_config
 from tiny_run import tiny_config
 
 from toolkit.config.sections import Config
-from toolkit.data.classes import class_table
+from toolkit.data.classes.tables import class_table
 from toolkit.errors import ConfigError, ImageSizeError, PartsError, Problem
 from toolkit.jobs.build import build_model
 from toolkit.jobs.trial import meta_model, part_names

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from toolkit.data.images import read_image
+from toolkit.data.images.read import read_image
 from toolkit.report.figures import grid
 from toolkit.samples import Boxes, Detections, LabelMap
 

@@ -11,7 +11,7 @@ from toolkit.config.plain import to_plain
 from toolkit.config.schema import arguments_of
 from toolkit.config.signatures import MISSING
 from toolkit.contracts import REGISTRIES
-from toolkit.data.classes import class_table, preset_names
+from toolkit.data.classes.tables import class_table, preset_names
 
 
 def catalogue(kind: str | None = None) -> dict[str, list[dict[str, Any]]]:

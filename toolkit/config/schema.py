@@ -13,7 +13,7 @@ from toolkit.config.sections import Config, PartOf, PartSpec
 from toolkit.config.signatures import constructor_arguments
 from toolkit.config.source import Source
 from toolkit.contracts import REGISTRIES, TRANSFORMS
-from toolkit.data.transforms import transform_class
+from toolkit.data.transforms.pipeline import transform_class
 from toolkit.errors import ConfigError, Problem
 from toolkit.registry import Registry
 

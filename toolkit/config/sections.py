@@ -87,7 +87,7 @@ class DataSection:
     process. The number of workers changes no result.
     sampling: of training images: "uniform", each once an epoch; "repeat_factor", an image comes as often as its rarest
     class asks, max(1, sqrt(repeat_threshold / share of the images that hold the class)) times an epoch (LVIS);
-    "class_balanced", first a class, all equally often, then an image that holds it (`data/sampling.py`).
+    "class_balanced", first a class, all equally often, then an image that holds it (`data/loading/sampling.py`).
     repeat_threshold: share of the images from which on a class is not rare, 0.001 in LVIS.
     on_bad: what happens to samples that cannot be read or are wrong (truncated images, masks of another size, labels
     outside the table, boxes outside their image): "stop" with a message when one is met; or "skip" them: every sample

@@ -13,7 +13,7 @@ from toolkit.config.annotations import Argument, is_section, part_of
 from toolkit.config.schema import arguments_of
 from toolkit.config.signatures import MISSING
 from toolkit.contracts import REGISTRIES, TRANSFORMS
-from toolkit.data.albumentation import operation_class, operation_names, refused_operations
+from toolkit.data.transforms.albumentation import operation_class, operation_names, refused_operations
 from toolkit.registry import Registry
 
 

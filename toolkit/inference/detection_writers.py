@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from toolkit.data.classes import Color
+from toolkit.data.classes.tables import Color
 from toolkit.inference.detection_files import coco_results, coco_results_json, csv_rows, csv_text, yolo_text
 from toolkit.inference.writer import Writer, write_whole
 from toolkit.samples import Detections, Prediction

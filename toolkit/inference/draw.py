@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from toolkit.data.classes import Color, default_palette
+from toolkit.data.classes.tables import Color, default_palette
 from toolkit.samples import IGNORE_INDEX
 
 IGNORED_COLOR: Color = (224, 224, 192)

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from toolkit.data.images import IMAGE_SUFFIXES, read_image
-from toolkit.data.transforms import Pipeline
+from toolkit.data.images.read import IMAGE_SUFFIXES, read_image
+from toolkit.data.transforms.pipeline import Pipeline
 from toolkit.errors import DataError, Problem, UserError, missing_path
 from toolkit.inference.tiling import TiledPrediction, TileSide
 from toolkit.models.out_of_memory import memory_explained

@@ -9,7 +9,7 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
-from toolkit.data.classes import Color
+from toolkit.data.classes.tables import Color
 from toolkit.inference.draw import LegendEntry, as_rgb, blend_labels, draw_boxes, enlarge, enlargement, legend
 from toolkit.inference.writer import Writer, write_whole
 from toolkit.samples import IGNORE_INDEX, Detections, LabelMap, Prediction

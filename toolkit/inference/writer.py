@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from toolkit.data.classes import Color
+from toolkit.data.classes.tables import Color
 from toolkit.files import replacing
 from toolkit.inference.draw import full_palette
 from toolkit.samples import Prediction

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from toolkit.data.classes import Color
+from toolkit.data.classes.tables import Color
 from toolkit.errors import ConfigError, Problem, UserError, did_you_mean
 from toolkit.inference.detection_writers import CocoWriter, CsvWriter, YoloWriter
 from toolkit.inference.mask_writer import MaskWriter

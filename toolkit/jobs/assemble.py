@@ -10,7 +10,7 @@ import torch
 
 from toolkit.config.sections import Config
 from toolkit.contracts import Dataset
-from toolkit.data.loader import eval_loader, train_loader
+from toolkit.data.loading.loader import eval_loader, train_loader
 from toolkit.engine.evaluate import Evaluation, evaluate
 from toolkit.engine.interrupt import StopRequest
 from toolkit.engine.job import Job

@@ -9,8 +9,8 @@ import numpy as np
 
 from toolkit.config.sections import Config
 from toolkit.contracts import Dataset
-from toolkit.data.loader import SeededDataset
-from toolkit.data.transforms import Pipeline
+from toolkit.data.loading.loader import SeededDataset
+from toolkit.data.transforms.pipeline import Pipeline
 from toolkit.engine.batch_size import largest_batch
 from toolkit.errors import UserError
 from toolkit.jobs.assemble import Start

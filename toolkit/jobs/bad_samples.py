@@ -10,9 +10,9 @@ from typing import Any
 
 from toolkit.config.sections import PartSpec
 from toolkit.contracts import Dataset
-from toolkit.data.leaving_out import Fault, leaving_out
-from toolkit.data.pair_reading import name_in
-from toolkit.data.skipped import Skip, SkippedDataset, skips_of
+from toolkit.data.faults.leaving_out import Fault, leaving_out
+from toolkit.data.faults.skipped import Skip, SkippedDataset, skips_of
+from toolkit.data.formats.pairs import name_in
 from toolkit.errors import CheckpointError, DataError, Problem
 from toolkit.preflight.examine import sample_name
 from toolkit.preflight.read_samples import read_samples

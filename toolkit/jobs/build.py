@@ -13,11 +13,10 @@ from toolkit.config.sections import Config, PartSpec, SplitSection
 from toolkit.config.signatures import MISSING
 from toolkit.config.source import dotted
 from toolkit.contracts import Dataset, Evaluator, OptimizerRule, Schedule, Transform
-from toolkit.data.aspect_groups import aspect_groups
-from toolkit.data.class_presence import class_presence
-from toolkit.data.classes import ClassTable, class_table, default_palette
-from toolkit.data.computed_weights import ComputedWeights
-from toolkit.data.sampling import ClassBalanced, Draws, RepeatFactors, repeat_factors
+from toolkit.data.classes.frequencies import ComputedWeights
+from toolkit.data.classes.presence import class_presence
+from toolkit.data.classes.tables import ClassTable, class_table, default_palette
+from toolkit.data.loading.sampling import ClassBalanced, Draws, RepeatFactors, aspect_groups, repeat_factors
 from toolkit.errors import ConfigError, DataError, PartsError, Problem, UserError
 from toolkit.jobs.bad_samples import SkipTable, as_before, identity_of, leniently, skipping
 from toolkit.layers.downloads import NeedsDownloadError

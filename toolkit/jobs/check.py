@@ -8,8 +8,8 @@ from pathlib import Path
 from toolkit.config.sections import Config
 from toolkit.config.sound import SECTIONS
 from toolkit.contracts import Dataset
-from toolkit.data.classes import ClassTable
-from toolkit.data.loader import eval_loader, train_loader
+from toolkit.data.classes.tables import ClassTable
+from toolkit.data.loading.loader import eval_loader, train_loader
 from toolkit.errors import Problem
 from toolkit.jobs.agreement import check_class_weights
 from toolkit.jobs.build import aspect_groups_of, build_transforms, draws_of

@@ -9,9 +9,9 @@ import numpy as np
 
 from toolkit.config.sections import Config
 from toolkit.contracts import Dataset
-from toolkit.data.classes import ClassTable
-from toolkit.data.detection_index import DetectionIndex
-from toolkit.data.images import image_size
+from toolkit.data.classes.tables import ClassTable
+from toolkit.data.formats.detection_index import DetectionIndex
+from toolkit.data.images.read import image_size
 from toolkit.errors import UserError
 from toolkit.preflight.report import Report
 from toolkit.preflight.sample_files import image_paths

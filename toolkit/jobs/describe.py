@@ -8,8 +8,8 @@ from typing import Any
 from toolkit.analysis.anatomy import Anatomy, Pair
 from toolkit.analysis.blank import blank
 from toolkit.config.sections import Config, PartSpec
-from toolkit.data.classes import ClassTable
-from toolkit.data.images import image_size
+from toolkit.data.classes.tables import ClassTable
+from toolkit.data.images.read import image_size
 from toolkit.engine.parameters import parameter_groups
 from toolkit.errors import ConfigError, ImageSizeError, Problem, UserError
 from toolkit.jobs.build import build_dataset, build_model, classes_of

@@ -9,7 +9,7 @@ import numpy as np
 
 from toolkit.analysis.anatomy import Anatomy
 from toolkit.config.sections import Config
-from toolkit.data.images import read_image
+from toolkit.data.images.read import read_image
 from toolkit.jobs.check_sheet import data_folders
 from toolkit.jobs.effective_fields import UNASKED, light_enough, shown_fields
 from toolkit.report.anatomy_page import ShownField, anatomy_page

@@ -14,9 +14,9 @@ from toolkit.config.load import parse_config
 from toolkit.config.plain import to_yaml
 from toolkit.config.sections import Config
 from toolkit.contracts import Dataset
-from toolkit.data.classes import ClassTable, default_palette
-from toolkit.data.first_samples import FirstSamples
-from toolkit.data.loader import eval_loader
+from toolkit.data.classes.tables import ClassTable, default_palette
+from toolkit.data.faults.skipped import FirstSamples
+from toolkit.data.loading.loader import eval_loader
 from toolkit.engine.checkpoint import load_state
 from toolkit.engine.job import Job
 from toolkit.engine.log import RunLog

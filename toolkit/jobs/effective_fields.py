@@ -16,7 +16,7 @@ from toolkit.analysis.fields import Field
 from toolkit.analysis.spans import Span
 from toolkit.analysis.trace import Trace
 from toolkit.config.sections import Config
-from toolkit.data.classes import ClassTable, default_palette
+from toolkit.data.classes.tables import ClassTable, default_palette
 from toolkit.heads.image import ImageHead
 from toolkit.heads.image_values import ImageValuesHead
 from toolkit.heads.pixel import PixelHead

@@ -9,7 +9,7 @@ from typing import Any
 
 from toolkit.config.sections import Config
 from toolkit.contracts import Dataset
-from toolkit.data.skipped import skips_of
+from toolkit.data.faults.skipped import skips_of
 from toolkit.engine.interrupt import StopRequest
 from toolkit.engine.process import make_fabric
 from toolkit.engine.settings import TrainSettings

@@ -10,7 +10,7 @@ import torch
 from toolkit.config.load import parse_config
 from toolkit.config.sections import Config
 from toolkit.contracts import Dataset
-from toolkit.data.skipped import skipped_text, skips_of
+from toolkit.data.faults.skipped import skipped_text, skips_of
 from toolkit.engine.checkpoint import TrainState
 from toolkit.engine.cores import crowding, load_average, usable_cores
 from toolkit.engine.log import RunLog

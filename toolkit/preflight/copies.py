@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from toolkit.data.fingerprint import look_bits, mirrored_bits, near_pairs
+from toolkit.data.images.fingerprint import look_bits, mirrored_bits, near_pairs
 from toolkit.errors import Problem
 from toolkit.preflight.report import Finding, Report
 from toolkit.preflight.split_records import SplitRecords, count, listed

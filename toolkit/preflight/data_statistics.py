@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.data.frequencies import ClassCounts, median_frequency_weights
+from toolkit.data.classes.frequencies import ClassCounts, median_frequency_weights
 from toolkit.preflight.report import Report, Table
 from toolkit.preflight.sample_record import SampleRecord
 from toolkit.preflight.split_records import SplitRecords

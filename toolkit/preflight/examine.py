@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 
 from toolkit.contracts import Dataset
-from toolkit.data.decoder_messages import DecoderMessages, damage_of
-from toolkit.data.file_error import FileError
-from toolkit.data.file_traits import image_traits, wrong_suffix
-from toolkit.data.fingerprint import look, pixel_digest
-from toolkit.data.images import IMAGE_SUFFIXES, read_image
-from toolkit.data.pair_reading import name_in
+from toolkit.data.faults.leaving_out import FileError
+from toolkit.data.formats.pairs import name_in
+from toolkit.data.images.decoder_messages import DecoderMessages, damage_of
+from toolkit.data.images.fingerprint import look, pixel_digest
+from toolkit.data.images.read import IMAGE_SUFFIXES, read_image
+from toolkit.data.images.traits import image_traits, wrong_suffix
 from toolkit.errors import Problem, UserError
 from toolkit.ops.confusion import count_labels
 from toolkit.ops.jpeg_entropy import jpeg_damage

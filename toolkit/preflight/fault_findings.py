@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from toolkit.contracts import Dataset
-from toolkit.data.leaving_out import Fault
+from toolkit.data.faults.leaving_out import Fault
 from toolkit.errors import Problem
 from toolkit.preflight.report import Finding, Report
 from toolkit.preflight.sample_record import RecordedFault

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from toolkit.contracts import Dataset, SizeRule, Transform
-from toolkit.data.augment import resized
-from toolkit.data.loader import train_loader
-from toolkit.data.sampling import Draws
+from toolkit.data.loading.loader import train_loader
+from toolkit.data.loading.sampling import Draws
+from toolkit.data.transforms.augment import resized
 from toolkit.errors import DataError, Problem
 from toolkit.models.vision_model import VisionModel
 from toolkit.preflight.report import Report

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from toolkit.contracts import Evaluator, Transform
-from toolkit.data.transforms import Pipeline
+from toolkit.data.transforms.pipeline import Pipeline
 from toolkit.errors import ConfigError, Problem, UserError
 from toolkit.models.vision_model import VisionModel
 from toolkit.preflight.first_batch import Shrink

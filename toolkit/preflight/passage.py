@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from toolkit.contracts import Dataset, Transform
-from toolkit.data.detection_index import DetectionIndex
+from toolkit.data.formats.detection_index import DetectionIndex
 from toolkit.data.seeds import mix, sample_seed
-from toolkit.data.transforms import transform_name
+from toolkit.data.transforms.pipeline import transform_name
 from toolkit.errors import DataError, Problem, UserError
 from toolkit.preflight.sample_files import spread
 from toolkit.samples import Boxes, Sample

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from toolkit.contracts import ANY_SIZE, Dataset, SizeRule
-from toolkit.data.classes import ClassTable, Color
+from toolkit.data.classes.tables import ClassTable, Color
 from toolkit.errors import ConfigError, Problem
 from toolkit.files import replacing
 from toolkit.inference.draw import LegendEntry, as_rgb, draw_boxes, full_palette, legend, title

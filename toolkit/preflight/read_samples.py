@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from toolkit.contracts import Dataset
-from toolkit.data.loader import start_worker
+from toolkit.data.loading.loader import start_worker
 from toolkit.ops.jpeg_entropy import jpeg_damage
 from toolkit.preflight.examine import Examiner
 from toolkit.preflight.record_cache import RecordCache

@@ -8,7 +8,7 @@ from toolkit.errors import Problem
 
 
 class RecordedFault(NamedTuple):
-    """One thing wrong with a sample. See `toolkit.data.file_error.FileError`; file: the one at fault, "" when unknown."""
+    """One thing wrong with a sample. See `toolkit.data.faults.leaving_out.FileError`; file: the one at fault, "" when unknown."""
 
     kind: str
     problem: Problem

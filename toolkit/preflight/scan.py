@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from toolkit.contracts import Dataset
-from toolkit.data.leaving_out import Fault
+from toolkit.data.faults.leaving_out import Fault
 from toolkit.preflight.copies import note_copies
 from toolkit.preflight.data_statistics import class_images, note_statistics
 from toolkit.preflight.fault_findings import note_faults

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from toolkit.contracts import Dataset
-from toolkit.data.leaving_out import Fault
-from toolkit.data.pair_reading import name_in
+from toolkit.data.faults.leaving_out import Fault
+from toolkit.data.formats.pairs import name_in
 from toolkit.preflight.sample_record import SampleRecord
 
 SHOWN = 5

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from toolkit.data.images import IMAGE_SUFFIXES
+from toolkit.data.images.read import IMAGE_SUFFIXES
 from toolkit.errors import Problem
 from toolkit.preflight.report import Finding, Report
 from toolkit.preflight.split_records import SplitRecords, listed

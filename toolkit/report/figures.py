@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from toolkit.data.classes import Color
+from toolkit.data.classes.tables import Color
 from toolkit.inference.draw import LegendEntry, as_rgb, draw_boxes, full_palette, legend, title
 from toolkit.samples import IGNORE_INDEX, Boxes, Detections, LabelMap
 

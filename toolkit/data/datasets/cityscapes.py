@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 from toolkit.contracts import DATASETS, Dataset
-from toolkit.data.classes import class_table
-from toolkit.data.label_values import MappedLabelReader
-from toolkit.data.pair_reading import read_pair
-from toolkit.data.pairs import existing_folder, find_pairs
+from toolkit.data.classes.tables import class_table
+from toolkit.data.formats.label_values import MappedLabelReader
+from toolkit.data.formats.pairs import existing_folder, find_pairs, read_pair
 from toolkit.samples import Sample
 
 _IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)

@@ -8,12 +8,12 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import numpy as np
 
 from toolkit.contracts import DATASETS, Dataset
-from toolkit.data.box_checks import FixBoxes, RawBoxes
-from toolkit.data.class_matching import match_names
-from toolkit.data.coco_file import CocoFile, read_coco_file
-from toolkit.data.detection_index import build_index
-from toolkit.data.image_listing import find_missing_images
-from toolkit.data.problem_list import ProblemList
+from toolkit.data.classes.matching import match_names
+from toolkit.data.faults.problem_list import ProblemList
+from toolkit.data.formats.box_checks import FixBoxes, RawBoxes
+from toolkit.data.formats.coco_file import CocoFile, read_coco_file
+from toolkit.data.formats.detection_index import build_index
+from toolkit.data.formats.image_listing import find_missing_images
 from toolkit.errors import DataError, missing_path
 from toolkit.samples import Sample
 

@@ -9,9 +9,8 @@ import numpy as np
 
 from toolkit.bounds import PositiveFloat
 from toolkit.contracts import DATASETS, Dataset
-from toolkit.data.images import IMAGE_SUFFIXES, read_image, read_label_map
-from toolkit.data.pair_reading import name_in
-from toolkit.data.pairs import existing_folder, read_split
+from toolkit.data.formats.pairs import existing_folder, name_in, read_split
+from toolkit.data.images.read import IMAGE_SUFFIXES, read_image, read_label_map
 from toolkit.errors import DataError, Problem
 from toolkit.samples import Sample
 

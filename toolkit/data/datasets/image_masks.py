@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 from toolkit.contracts import DATASETS, Dataset
-from toolkit.data.classes import class_table
-from toolkit.data.label_values import label_reader
-from toolkit.data.pair_reading import read_pair
-from toolkit.data.pairs import existing_folder, find_pairs, read_split
+from toolkit.data.classes.tables import class_table
+from toolkit.data.formats.label_values import label_reader
+from toolkit.data.formats.pairs import existing_folder, find_pairs, read_pair, read_split
 from toolkit.samples import Sample
 
 

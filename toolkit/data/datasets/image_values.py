@@ -9,9 +9,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from toolkit.contracts import DATASETS, Dataset
-from toolkit.data.images import read_image
-from toolkit.data.pair_reading import name_in
-from toolkit.data.pairs import existing_folder
+from toolkit.data.formats.pairs import existing_folder, name_in
+from toolkit.data.images.read import read_image
 from toolkit.errors import DataError, Problem, did_you_mean, missing_path
 from toolkit.samples import Sample
 

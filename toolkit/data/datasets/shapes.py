@@ -10,12 +10,11 @@ import numpy as np
 
 from toolkit.bounds import NonNegativeInt, PositiveInt, Probability
 from toolkit.contracts import DATASETS, Dataset
-from toolkit.data.classes import class_table
-from toolkit.data.images import read_image
-from toolkit.data.label_values import LabelReader
-from toolkit.data.pair_reading import name_in, read_pair
-from toolkit.data.pairs import find_pairs
-from toolkit.data.shapes_files import Recipe, make_shapes, verify_shapes
+from toolkit.data.classes.tables import class_table
+from toolkit.data.formats.label_values import LabelReader
+from toolkit.data.formats.pairs import find_pairs, name_in, read_pair
+from toolkit.data.images.read import read_image
+from toolkit.data.shapes.files import Recipe, make_shapes, verify_shapes
 from toolkit.errors import ConfigError, DataError, Problem, missing_path
 from toolkit.samples import Boxes, Sample
 

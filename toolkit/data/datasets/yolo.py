@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from toolkit.contracts import DATASETS, Dataset
-from toolkit.data.box_checks import FixBoxes, RawBoxes
-from toolkit.data.class_matching import match_names
-from toolkit.data.detection_index import build_index
-from toolkit.data.images import IMAGE_SUFFIXES
-from toolkit.data.problem_list import ProblemList
-from toolkit.data.yolo_files import YoloBox, YoloData, read_data_yaml, read_yolo_labels
+from toolkit.data.classes.matching import match_names
+from toolkit.data.faults.problem_list import ProblemList
+from toolkit.data.formats.box_checks import FixBoxes, RawBoxes
+from toolkit.data.formats.detection_index import build_index
+from toolkit.data.formats.yolo_files import YoloBox, YoloData, read_data_yaml, read_yolo_labels
+from toolkit.data.images.read import IMAGE_SUFFIXES
 from toolkit.errors import DataError, Problem, missing_path, no_such
 from toolkit.samples import Sample
 

@@ -1,0 +1,1 @@
+"""Classes: their tables, names in files, counts, and weights computed from counts."""

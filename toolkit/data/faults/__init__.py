@@ -1,0 +1,1 @@
+"""Faults in data: collected, told by kind, samples left out."""

@@ -1,0 +1,127 @@
+"""YOLO's files: the data.yaml that names folders and classes, and the label text of one image."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from toolkit.data.faults.problem_list import ProblemList
+from toolkit.data.formats.voc_file import number
+from toolkit.errors import DataError, Problem, did_you_mean, missing_path
+
+YoloBox = tuple[int, float, float, float, float]
+"""Class, then center x, center y, width and height as fractions of the image."""
+
+
+class YoloData(NamedTuple):
+    """source: what named the classes, for messages. base: folder that `places` start from. names: classes by id.
+
+    places: folders of images, or text files that list them.
+    """
+
+    source: Path
+    base: Path
+    names: list[str] | None
+    places: list[Path]
+
+
+def read_data_yaml(path: Path, split: str) -> YoloData:
+    """Reads a data.yaml. Relative paths start at its `path`, which starts at the file's own folder.
+
+    Raises DataError for a file that is no YAML mapping, lacks the split or has wrong names.
+    """
+    try:
+        content = yaml.safe_load(path.read_text("utf-8-sig"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DataError(Problem(str(path), f"is no valid YAML: {' '.join(str(error).split())}")) from None
+    if not isinstance(content, dict):
+        raise DataError(Problem(str(path), f"wanted 'train', 'val' and 'names', found {type(content).__name__}"))
+    names = _names(path, content)
+    base = path.parent / str(content.get("path") or ".")
+    entries = content.get(split)
+    if not entries:
+        splits = [key for key in ("train", "val", "test") if content.get(key)]
+        raise DataError(Problem(str(path), f"has no split '{split}'", did_you_mean(split, splits)))
+    entries = entries if isinstance(entries, list) else [entries]
+    return YoloData(path, base, names, [_place(base, str(entry)) for entry in entries])
+
+
+def _names(path: Path, content: dict[str, Any]) -> list[str]:
+    names = content.get("names")
+    if isinstance(names, dict):
+        if sorted(names, key=str) != sorted(range(len(names)), key=str):
+            raise DataError(
+                Problem(str(path), f"the keys of 'names' must be 0..{len(names) - 1}, found {list(names)[:20]}")
+            )
+        names = [names[label] for label in range(len(names))]
+    if not isinstance(names, list) or not names:
+        raise DataError(Problem(str(path), "wanted 'names', a list of class names or a mapping 0: name, 1: name ..."))
+    names = [str(name) for name in names]
+    problems = [
+        Problem(str(path), f"'names' has '{name}' twice") for name in sorted(set(names)) if names.count(name) > 1
+    ]
+    if content.get("nc") not in (None, len(names)):
+        problems.append(Problem(str(path), f"'nc' is {content['nc']}, but there are {len(names)} names"))
+    if problems:
+        raise DataError(problems)
+    return names
+
+
+def _place(base: Path, entry: str) -> Path:
+    place = base / entry
+    # Roboflow writes ../train/images where it means train/images.
+    if not place.exists() and entry.startswith("../") and (base / entry[3:]).exists():
+        place = base / entry[3:]
+    if not place.exists():
+        raise DataError(missing_path("folder", place))
+    return place
+
+
+def read_yolo_labels(path: Path, num_classes: int, problems: ProblemList) -> list[tuple[int, YoloBox]]:
+    """(line number, box) of one label file; lines that are wrong are left out, each with a problem."""
+    found = []
+    try:
+        lines = path.read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        problems.add("unreadable label files", str(path), f"cannot be read as text: {error}")
+        return []
+    for place, line in enumerate(lines, 1):
+        fields = line.split()
+        if not fields:
+            continue
+        box = _box(f"{path}:{place}", fields, num_classes, problems)
+        if box is not None:
+            found.append((place, box))
+    return found
+
+
+def _box(where: str, fields: list[str], num_classes: int, problems: ProblemList) -> YoloBox | None:
+    if len(fields) != 5:
+        hint = ""
+        if len(fields) >= 7 and len(fields) % 2:
+            hint = "these look like outlines (labels for segmentation); export boxes"
+        elif len(fields) == 6:
+            hint = "a sixth column looks like a confidence: are these predictions?"
+        message = f"{len(fields)} columns, wanted 5: class, center x, center y, width, height"
+        problems.add("lines with a wrong number of columns", where, message, hint)
+        return None
+    values = [number(field) for field in fields]
+    wrong = [field for field, value in zip(fields, values, strict=True) if value is None]
+    numbers = [value for value in values if value is not None]
+    if wrong:
+        problems.add("lines that are not numbers", where, f"'{wrong[0]}' is no number")
+        return None
+    if not math.isfinite(numbers[0]) or numbers[0] != int(numbers[0]) or not 0 <= numbers[0] < num_classes:
+        message = f"class {fields[0]}, but the {num_classes} classes are 0..{num_classes - 1}"
+        problems.add("unknown classes", where, message, "add its name to 'names', or correct the label")
+        return None
+    if max(numbers[1:]) > 2:
+        message = f"[{', '.join(fields[1:])}] are no fractions of the image"
+        problems.add(
+            "boxes in pixels", where, message, "divide x and width by the image's width, y and height by its height"
+        )
+        return None
+    return int(numbers[0]), numbers[1], numbers[2], numbers[3], numbers[4]

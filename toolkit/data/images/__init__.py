@@ -1,0 +1,1 @@
+"""Image files: read strictly, told by their bytes, compared by fingerprints."""

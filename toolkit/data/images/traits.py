@@ -1,0 +1,81 @@
+"""What an image file is, told from its bytes: its true format, and what reading it has to do to its pixels."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from PIL import Image
+
+from toolkit.data.images.checks import inspect_encoded
+
+_SUFFIXES = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "PNG": (".png",),
+    "BMP": (".bmp", ".dib"),
+    "GIF": (".gif",),
+    "TIFF": (".tif", ".tiff"),
+    "WebP": (".webp",),
+    "PNM": (".ppm", ".pgm", ".pbm", ".pnm"),
+}
+_EXIF_ORIENTATION = 0x0112
+
+
+def file_format(data: bytes) -> str:
+    """The format that the first bytes show (a key of the table above); "" for an unknown one."""
+    starts = {
+        b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"BM": "BMP", b"GIF8": "GIF", b"II*\0": "TIFF",
+        b"MM\0*": "TIFF", b"II+\0": "TIFF", b"MM\0+": "TIFF",
+        **{b"P%d" % kind: "PNM" for kind in range(1, 7)},
+    }  # fmt: skip
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WebP"
+    return next((name for start, name in starts.items() if data.startswith(start)), "")
+
+
+def wrong_suffix(path: Path, data: bytes) -> str:
+    """The true format of a file whose extension says another; "" for all others."""
+    true = file_format(data)
+    said = next((name for name, suffixes in _SUFFIXES.items() if path.suffix.lower() in suffixes), "")
+    return true if true and said and true != said else ""
+
+
+def image_traits(path: Path, data: bytes) -> list[str]:
+    """Words for what is uncommon about a readable image file.
+
+    "suffix:PNG" (its true format), "exif:6" (orientation), "alpha", "palette", "cmyk", "gray" (one channel is stored),
+    "frames:5".
+    """
+    true = wrong_suffix(path, data)
+    traits = [f"suffix:{true}"] if true else []
+    encoded = inspect_encoded(data)
+    if encoded is None:
+        return traits + _traits_by_pillow(data)
+    if encoded.kind == "jpeg":
+        traits += [{1: "gray", 4: "cmyk"}[encoded.channels]] if encoded.channels in (1, 4) else []
+        tagged = b"Exif\0\0" in data[:65536]
+    else:
+        traits += ["gray"] if encoded.color_type in (0, 4) else ["palette"] if encoded.color_type == 3 else []
+        traits += ["alpha"] if encoded.color_type in (4, 6) or b"tRNS" in data[:4096] else []
+        tagged = b"eXIf" in data
+    return traits + (_orientation(data) if tagged else [])
+
+
+def _orientation(data: bytes) -> list[str]:
+    with Image.open(io.BytesIO(data)) as image:
+        return _orientation_of(image)
+
+
+def _orientation_of(image: Image.Image) -> list[str]:
+    orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    return [f"exif:{orientation}"] if orientation in range(2, 9) else []
+
+
+def _traits_by_pillow(data: bytes) -> list[str]:
+    with Image.open(io.BytesIO(data)) as image:
+        mode, frames = image.mode, getattr(image, "n_frames", 1)
+        traits = ["gray"] if mode in ("1", "L", "LA") else ["palette"] if mode in ("P", "PA") else []
+        traits += ["alpha"] if mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info else []
+        traits += ["cmyk"] if mode == "CMYK" else []
+        traits += [f"frames:{frames}"] if frames > 1 else []
+        return traits + _orientation_of(image)

@@ -1,0 +1,1 @@
+"""From data set to batches: which sample comes when, read by worker processes."""

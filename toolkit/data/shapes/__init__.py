@@ -1,0 +1,1 @@
+"""Synthetic scenes of coloured shapes, drawn from a seed."""

@@ -1,0 +1,148 @@
+"""Synthetic scenes on disk, in the layouts that other tools read too.
+
+images/{train,val}/0000.jpg   masks/{train,val}/0000.png (palette, 0 is background)   classes.txt
+annotations/instances_{train,val}.json (COCO: category ids 1..6, boxes and areas of the visible pixels)
+shapes.json (what it was made with)
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from toolkit.data.classes.tables import class_table
+from toolkit.data.seeds import mix
+from toolkit.data.shapes.scene import SHAPES, Scene, Thing, make_scene
+from toolkit.errors import DataError, Problem
+
+_LOG = logging.getLogger(__name__)
+
+RECIPE_FILE = "shapes.json"
+_MAKER = 1
+"""Counts up when the same recipe would make other pictures."""
+
+_JPEG_QUALITY = 92
+
+
+class Recipe(NamedTuple):
+    """What a set of scenes is made from. image_size: (height, width). texture: strength of patterns, 0..1."""
+
+    count_train: int
+    count_val: int
+    image_size: tuple[int, int]
+    seed: int
+    texture: float = 1.0
+
+    def as_json(self) -> dict[str, Any]:
+        """The recipe as it stands in its file."""
+        return {"maker": _MAKER, **self._asdict(), "image_size": list(self.image_size)}
+
+
+def make_shapes(root: Path, recipe: Recipe) -> None:
+    """Makes the files in a temporary folder beside `root` and renames it, so that `root` is whole or absent.
+
+    Raises DataError when the folder cannot be written. Several processes may do it at once: the first one wins.
+    """
+    _LOG.info("making %d synthetic images in %s", recipe.count_train + recipe.count_val, root)
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
+    except OSError as error:
+        raise DataError(Problem(str(root), f"cannot be made here: {error.strerror}")) from None
+    try:
+        _write(made, recipe)
+        made.chmod(0o755)  # mkdtemp keeps others out
+        if root.is_dir() and not any(root.iterdir()):
+            root.rmdir()
+        if not root.exists():
+            os.replace(made, root)  # noqa: PTH105 - Path.replace, without its return value, reads as a text method
+    except OSError as error:
+        if not (root / RECIPE_FILE).is_file():
+            raise DataError(Problem(str(root), f"cannot be made here: {error.strerror}")) from None
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def verify_shapes(root: Path, recipe: Recipe) -> None:
+    """Raises DataError when the folder was made with another recipe, or by something else, or lacks files."""
+    file = root / RECIPE_FILE
+    remedy = "remove the folder to have it made again, or choose another root"
+    if not file.is_file():
+        raise DataError(Problem(str(root), f"exists, but holds no {RECIPE_FILE}: it is no set of shapes", remedy))
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise DataError(Problem(str(file), "is unreadable", remedy)) from None
+    wanted = recipe.as_json()
+    differ = [f"{key} {found.get(key)!r} (wanted {wanted[key]!r})" for key in wanted if found.get(key) != wanted[key]]
+    if differ:
+        raise DataError(Problem(str(root), f"was made with other parameters: {', '.join(differ)}", remedy))
+    for split, count in (("train", recipe.count_train), ("val", recipe.count_val)):
+        for place in (f"images/{split}", f"masks/{split}"):
+            have = len(list((root / place).glob("[0-9]*.*")))
+            if have != count:
+                raise DataError(Problem(str(root / place), f"holds {have} files instead of {count}", remedy))
+
+
+def _write(root: Path, recipe: Recipe) -> None:
+    (root / "annotations").mkdir()
+    for number, (split, count) in enumerate((("train", recipe.count_train), ("val", recipe.count_val))):
+        (root / "images" / split).mkdir(parents=True)
+        (root / "masks" / split).mkdir(parents=True)
+        coco = _empty_coco()
+        for index in range(count):
+            scene = make_scene(recipe.image_size, mix(recipe.seed, number, index), recipe.texture)
+            _write_scene(root, split, f"{index:04d}", scene)
+            _annotate(coco, f"{index:04d}.jpg", scene)
+        _write_json(root / "annotations" / f"instances_{split}.json", coco)
+    (root / "classes.txt").write_text("\n".join(class_table("shapes").names) + "\n", encoding="utf-8")
+    _write_json(root / RECIPE_FILE, recipe.as_json())
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, separators=(",", ":")) + "\n", encoding="utf-8")
+
+
+def _write_scene(root: Path, split: str, stem: str, scene: Scene) -> None:
+    bgr = cv2.cvtColor(scene.image, cv2.COLOR_RGB2BGR)
+    _, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    (root / "images" / split / f"{stem}.jpg").write_bytes(encoded.tobytes())
+    mask = Image.fromarray(scene.label_map)
+    mask.putpalette(np.array(class_table("shapes").palette, np.uint8).ravel().tolist())
+    mask.save(root / "masks" / split / f"{stem}.png", optimize=True)
+
+
+def _empty_coco() -> dict[str, list[Any]]:
+    categories = [{"id": 1 + label, "name": name, "supercategory": "shape"} for label, name in enumerate(SHAPES)]
+    return {"images": [], "annotations": [], "categories": categories}
+
+
+def _annotate(coco: dict[str, list[Any]], file_name: str, scene: Scene) -> None:
+    image_id = 1 + len(coco["images"])
+    height, width = scene.label_map.shape
+    coco["images"].append({"id": image_id, "file_name": file_name, "height": height, "width": width})
+    for thing in scene.things:
+        coco["annotations"].append({"id": 1 + len(coco["annotations"]), "image_id": image_id, **_annotation(thing)})
+
+
+def _annotation(thing: Thing) -> dict[str, Any]:
+    from pycocotools import mask as coco_mask
+
+    x, y, width, height = cv2.boundingRect(thing.visible.astype(np.uint8))
+    counts = coco_mask.encode(np.asfortranarray(thing.visible.astype(np.uint8)))["counts"].decode("ascii")
+    return {
+        "category_id": 1 + thing.label,
+        "bbox": [x, y, width, height],
+        "area": int(thing.visible.sum()),
+        "iscrowd": 0,
+        "segmentation": {"size": list(thing.visible.shape), "counts": counts},
+    }
