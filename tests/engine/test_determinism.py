@@ -13,9 +13,8 @@ from tiny_run import tiny_config
 
 from toolkit.config.load import load_config
 from toolkit.config.sections import Config
-from toolkit.engine.determinism import not_deterministic, set_determinism
-from toolkit.engine.loss_module import LossModule
-from toolkit.engine.process import make_fabric
+from toolkit.engine.prepare import LossModule
+from toolkit.engine.process import make_fabric, not_deterministic, set_determinism
 from toolkit.errors import ConfigError
 from toolkit.jobs.assemble import start
 from toolkit.jobs.auto_batch import largest_samples

@@ -10,10 +10,9 @@ from torch import nn
 
 from toolkit.backbones.resnet import ResNet
 from toolkit.backbones.unet_encoder import UNetEncoder
-from toolkit.engine.frozen_bn import freeze_batch_norms
-from toolkit.engine.layer_depth import layer_depths
-from toolkit.engine.optimizers import AdamW, Sgd
-from toolkit.engine.parameters import LateParts, group_lines, parameter_groups
+from toolkit.engine.batch_norm import freeze_batch_norms
+from toolkit.engine.optim import AdamW, Sgd
+from toolkit.engine.parameters import LateParts, group_lines, layer_depths, parameter_groups
 from toolkit.errors import ConfigError
 
 

@@ -20,8 +20,7 @@ from toolkit.backbones.segnet_basic_encoder import SegNetBasicEncoder
 from toolkit.backbones.vgg import Vgg
 from toolkit.engine import train as train_module
 from toolkit.engine.interrupt import Interrupted
-from toolkit.engine.loss_module import LossModule
-from toolkit.engine.prepare import as_parameters_lie
+from toolkit.engine.prepare import LossModule, match_strides
 from toolkit.engine.process import allow_tf32, make_fabric
 from toolkit.errors import ConfigError, UserError
 from toolkit.heads.pixel import PixelHead
@@ -149,7 +148,7 @@ def test_moments_of_another_memory_order_are_laid_as_their_parameter() -> None:
     update(first, optimizer, gradients_[0])
     other, continued = made(torch.channels_last)
     continued.load_state_dict(copy.deepcopy(optimizer.state_dict()))
-    as_parameters_lie(continued)
+    match_strides(continued)
     with torch.no_grad():
         other.copy_(first)
     update(first, optimizer, gradients_[1])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from toolkit.engine.recompute_bn import recompute_bn
+from toolkit.engine.batch_norm import recompute_bn
 from toolkit.errors import DataError
 from toolkit.samples import Batch
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from toolkit.contracts import SCHEDULES, Schedule
-from toolkit.engine.schedules import Constant, Cosine, MultiStep, Poly, warmed_up
+from toolkit.engine.optim import Constant, Cosine, MultiStep, Poly, warmed_up
 
 S = torch.optim.lr_scheduler
 

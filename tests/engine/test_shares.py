@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from toolkit.backbones.unet_encoder import UNetEncoder
 from toolkit.contracts import PixelLoss
-from toolkit.engine.shares import batch_shares, shared
+from toolkit.engine.step import loss_shares, shared
 from toolkit.heads.pixel import PixelHead
 from toolkit.heads.pixel_values import PixelValuesHead
 from toolkit.jobs.train import run_training
@@ -73,7 +73,7 @@ def test_two_batches_make_the_step_of_one(kind: str) -> None:
     padding = "valid" if kind == "valid convolutions" else "same"
     net = model(losses.get(kind), values=kind == "values", padding=padding)
     one, two = batch(1, 2, 0.1, size), batch(2, 2, 0.9, size)
-    shares = batch_shares(ALONE, net, [one, two])
+    shares = loss_shares(ALONE, net, [one, two])
     assert any(abs(factor - 1) > 0.3 for share in shares for factor in share.values())
     loss, found = gradients(net, [one, two], shares)
     wanted_loss, wanted = gradients(net, [together(one, two)], [{}])
@@ -101,13 +101,13 @@ def test_amounts_are_what_the_loss_divides_by() -> None:
 
 def test_one_batch_alone_and_batches_without_labels_keep_their_loss() -> None:
     net = model()
-    assert batch_shares(ALONE, net, [batch(1, 2, 0.5)]) == [{}]
+    assert loss_shares(ALONE, net, [batch(1, 2, 0.5)]) == [{}]
     nothing = [batch(1, 1, 1.1), batch(2, 1, 1.1)]
-    shares = batch_shares(ALONE, net, nothing)
+    shares = loss_shares(ALONE, net, nothing)
     assert shares == [{"cross_entropy": 1.0}] * 2
-    full = batch_shares(ALONE, net, [batch(1, 2, -1.0), batch(2, 2, -1.0)])
+    full = loss_shares(ALONE, net, [batch(1, 2, -1.0), batch(2, 2, -1.0)])
     assert full == [{"cross_entropy": 1.0}] * 2  # exactly: accumulation of whole label maps is what it was
-    half = batch_shares(ALONE, net, [batch(1, 1, -1.0), batch(2, 1, 1.1)])
+    half = loss_shares(ALONE, net, [batch(1, 1, -1.0), batch(2, 1, 1.1)])
     assert half == [{"cross_entropy": 2.0}, {"cross_entropy": 0.0}]
 
 

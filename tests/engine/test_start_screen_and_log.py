@@ -16,10 +16,10 @@ import torch
 from run_laws import assert_same_run
 from tiny_run import tiny_config, write_tiny
 
-from toolkit.engine import log_step
-from toolkit.engine.cores import crowding, usable_cores
+from toolkit.engine import periodic
 from toolkit.engine.log import RunLog
-from toolkit.engine.log_step import learning_rates, memory_mib
+from toolkit.engine.machine import crowding, usable_cores
+from toolkit.engine.periodic import learning_rates, memory_mib
 from toolkit.engine.step import gradient_norm
 from toolkit.errors import UserError
 from toolkit.evaluators.semantic import SemanticEvaluator
@@ -257,8 +257,8 @@ def test_evaluations_that_come_are_counted_with_the_one_at_the_end() -> None:
     class Settings:
         steps, evaluate_every = 10, 4
 
-    assert log_step._evaluations(Settings, 3) == 3  # type: ignore[arg-type]
+    assert periodic._evaluations(Settings, 3) == 3  # type: ignore[arg-type]
     Settings.evaluate_every = 5
-    assert log_step._evaluations(Settings, 3) == 2  # type: ignore[arg-type]
+    assert periodic._evaluations(Settings, 3) == 2  # type: ignore[arg-type]
     Settings.evaluate_every = None  # type: ignore[assignment]
-    assert log_step._evaluations(Settings, 3) == 1  # type: ignore[arg-type]
+    assert periodic._evaluations(Settings, 3) == 1  # type: ignore[arg-type]

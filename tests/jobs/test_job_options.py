@@ -15,7 +15,7 @@ from tiny_run import tiny_config
 from torch import Tensor
 
 from toolkit.data.loading.loader import train_loader
-from toolkit.engine.recompute_bn import recompute_bn
+from toolkit.engine.batch_norm import recompute_bn
 from toolkit.errors import CheckpointError, ConfigError
 from toolkit.jobs.build import build_dataset, build_transforms
 from toolkit.jobs.check import check_config

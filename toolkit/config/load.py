@@ -9,8 +9,7 @@ from pathlib import Path
 # Importing the folders registers what they define.
 import toolkit.backbones
 import toolkit.data.datasets
-import toolkit.engine.optimizers
-import toolkit.engine.schedules
+import toolkit.engine.optim
 import toolkit.evaluators
 import toolkit.heads
 import toolkit.losses

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import torch
 
 from toolkit.contracts import OptimizerRule
-from toolkit.engine.determinism import not_deterministic
 from toolkit.engine.prepare import trained_groups, trained_module
+from toolkit.engine.process import not_deterministic
 from toolkit.engine.settings import TrainSettings
 from toolkit.engine.step import summed
 from toolkit.errors import ConfigError, Problem, UserError

@@ -27,7 +27,7 @@ class Job:
     """
 
     model: VisionModel
-    rule: OptimizerRule
+    optimizer_rule: OptimizerRule
     schedule: Schedule | None
     batches: Callable[[int], Iterable[Batch]]
     evaluate: Callable[[StopRequest], Evaluation] | None

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import torch
 
+from toolkit.engine.async_scalars import AsyncScalars
 from toolkit.engine.job import Job
 from toolkit.engine.prepare import prepare
-from toolkit.engine.reading import Reading
 from toolkit.engine.settings import TrainSettings
 from toolkit.engine.step import gradient_norm, step_seed, summed
 from toolkit.engine.step_guard import StepGuard
@@ -54,14 +54,14 @@ def find_learning_rate(
     ):
         for step, rate in enumerate(rates):
             for group in optimizer.param_groups:
-                group["lr"] = group["base_lr"] * rate / job.rule.lr
+                group["lr"] = group["base_lr"] * rate / job.optimizer_rule.lr
             loss = 0.0
             for part in range(settings.accumulate):
                 torch.manual_seed(step_seed(job.seed, step * settings.accumulate + part, fabric.global_rank))
-                terms = module(guard.sees(step, fabric.to_device(next(batches))))
-                reading = Reading(terms)
+                terms = module(guard.watch(step, fabric.to_device(next(batches))))
+                scalars = AsyncScalars(terms)
                 fabric.backward(summed(terms) / settings.accumulate)
-                loss += sum(reading.values().values()) / settings.accumulate
+                loss += sum(scalars.values().values()) / settings.accumulate
             losses.append(_over_processes(fabric, loss))
             progress.update(step + 1, f"lr {rate:.1e}  loss {losses[-1]:.4g}")
             if is_broken(losses):

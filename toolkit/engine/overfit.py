@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from toolkit.engine.finite import FiniteCheck, Origin
+from toolkit.engine.async_scalars import AsyncScalars
+from toolkit.engine.finite import FiniteCheck, StepRecord
 from toolkit.engine.job import Job
 from toolkit.engine.prepare import prepare
-from toolkit.engine.reading import Reading
 from toolkit.engine.settings import TrainSettings
 from toolkit.engine.step import gradient_norm, step_seed, summed
 from toolkit.engine.step_guard import StepGuard
@@ -50,15 +50,17 @@ def overfit(fabric: Any, job: Job, settings: TrainSettings, steps: int) -> Overf
         Progress("overfit", steps, "step", shown=fabric.is_global_zero) as progress,
         StepGuard(fabric, job, settings) as guard,
     ):
-        guard.sees(0, batch)
+        guard.watch(0, batch)
         for step in range(steps):
             seed = step_seed(job.seed, step, fabric.global_rank)
             torch.manual_seed(seed)
             terms = module(batch)
-            reading = Reading(terms)
+            scalars = AsyncScalars(terms)
             fabric.backward(summed(terms))
-            losses.append(sum(check.losses(reading, Origin(step, seed, batch)).values()))
-            check.gradient(gradient_norm(fabric, optimizer, settings.clip_norm), optimizer, Origin(step, seed, batch))
+            losses.append(sum(check.losses(scalars, StepRecord(step, seed, batch)).values()))
+            check.gradient(
+                gradient_norm(fabric, optimizer, settings.clip_norm), optimizer, StepRecord(step, seed, batch)
+            )
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             progress.update(step + 1, f"loss {losses[-1]:.4g}")

@@ -1,16 +1,17 @@
-"""Parameter groups by a visible rule: whose learning rate differs, and what weight decay reaches."""
+"""Parameter groups by a visible rule: whose learning rate differs, what weight decay reaches, what is frozen.
+
+A config selects parameters by dotted name prefix: `backbone.0` matches `backbone.0.weight`, not `backbone.01.weight`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from toolkit.engine.beginnings import begins, check_beginnings, longest_beginning
-from toolkit.engine.layer_depth import layer_depths
-from toolkit.errors import ConfigError, Problem
+from toolkit.errors import ConfigError, Problem, did_you_mean
 
 _WITH_BIAS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Linear)
 
@@ -28,24 +29,24 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Groups for an optimizer, each with "name" for the log and "parameters", the names of its "params".
 
-    Rule: a parameter's rate is lr, times the factor of the longest of `lr_factors` that begins its name (0: it is frozen
-    and in no group; backbone_lr_factor is the factor of `backbone`), times layer_decay ** its depth (`layer_depth.py`),
+    Rule: a parameter's rate is lr, times the factor of the longest prefix in `lr_factors` that its name has (0: it is
+    frozen and in no group; backbone_lr_factor is the factor of `backbone`), times layer_decay ** its depth (`layer_depths`),
     times bias_lr_factor for biases of convolutions and linear layers; unless `decay_norm_and_bias`, parameters with
-    fewer than two dimensions (biases, norm scales) are not decayed. frozen: beginnings of names, whole parts only, of
-    parameters that are not trained. Parameters that need no gradient are in no group; a shared parameter is in the
-    first group it is met in. Raises ConfigError for a beginning that no parameter's name has, and for two factors of
+    fewer than two dimensions (biases, norm scales) are not decayed. frozen: dotted prefixes of the
+    names of parameters that are not trained. Parameters that need no gradient are in no group; a shared parameter is in the
+    first group it is met in. Raises ConfigError for a prefix that no parameter's name has, and for two factors of
     the backbone.
     """
     names = [name for name, _ in model.named_parameters()]
     factors = _factors(names, backbone_lr_factor, lr_factors or {})
-    check_beginnings("train.frozen", frozen, names)
+    check_prefixes("train.frozen", frozen, names)
     depths = layer_depths(model) if layer_decay is not None else dict.fromkeys(names, 0)
     biases = {id(layer.bias) for layer in model.modules() if isinstance(layer, _WITH_BIAS)}
     groups: dict[tuple[str, int, bool, bool], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
-        part = longest_beginning(name, factors) or "model"
+        part = longest_prefix(name, factors) or "model"
         factor = factors.get(part, 1.0)
-        if factor == 0 or any(begins(name, start) for start in frozen):
+        if factor == 0 or any(has_prefix(name, start) for start in frozen):
             parameter.requires_grad_(False)
         if not parameter.requires_grad:
             continue
@@ -67,7 +68,7 @@ def parameter_groups(
 
 
 def _factors(names: Sequence[str], backbone: float, given: Mapping[str, float]) -> dict[str, float]:
-    check_beginnings("train.lr_factors", given, names)
+    check_prefixes("train.lr_factors", given, names)
     if backbone == 1:
         return dict(given)
     if given.get("backbone", backbone) != backbone:
@@ -91,18 +92,18 @@ class LateParts:
     """Parts that are trained from a certain step on; until then their gradients are dropped, and with them weight decay
     and momentum: an optimizer passes over a parameter without a gradient.
 
-    freeze_until: beginning of a name -> number of the first update (from 0) that trains it; the longest that fits
+    freeze_until: prefix of a name -> number of the first update (from 0) that trains it; the longest that fits
     counts. A function of the step alone, so that a resumed run is the uninterrupted one. Running statistics of batch
-    normalisation move all the same (see `frozen_bn`). Raises ConfigError for a beginning that no trained parameter's
+    normalisation move all the same (see `frozen_bn`). Raises ConfigError for a prefix that no trained parameter's
     name has, and when a step would train nothing.
     """
 
     def __init__(self, model: nn.Module, freeze_until: Mapping[str, int]) -> None:
         trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-        check_beginnings("train.freeze_until", freeze_until, list(trained), "trained parameter")
+        check_prefixes("train.freeze_until", freeze_until, list(trained), "trained parameter")
         late: dict[int, list[torch.Tensor]] = {}
         for name, parameter in trained.items():
-            start = longest_beginning(name, freeze_until)
+            start = longest_prefix(name, freeze_until)
             late.setdefault(freeze_until[start] if start else 0, []).append(parameter)
         if min(late, default=0) > 0:
             message = f"freezes everything that is trained: nothing would change before step {min(late)}"
@@ -115,3 +116,75 @@ class LateParts:
             if step < until:
                 for parameter in parameters:
                     parameter.grad = None
+
+
+def has_prefix(name: str, prefix: str) -> bool:
+    """Whether a dotted name begins with `prefix`, whole parts only: `backbone.0` is one of `backbone.0.weight`.
+
+    >>> has_prefix("backbone.0.weight", "backbone.0"), has_prefix("backbone.01.weight", "backbone.0")
+    (True, False)
+    """
+    return f"{name}.".startswith(f"{prefix}.")
+
+
+def longest_prefix(name: str, prefixes: Iterable[str]) -> str | None:
+    """The longest of the prefixes that a name has, or None."""
+    return max((start for start in prefixes if has_prefix(name, start)), key=len, default=None)
+
+
+def check_prefixes(where: str, prefixes: Iterable[str], names: Sequence[str], what: str = "parameter") -> None:
+    """Raises ConfigError, with near names, for each prefix that no name has. where: the key in the config."""
+    unknown = [start for start in prefixes if not any(has_prefix(name, start) for name in names)]
+    if unknown:
+        parts = {name.rpartition(".")[0] for name in names} | {".".join(name.split(".")[:2]) for name in names}
+        parts |= {name.split(".")[0] for name in names}
+        raise ConfigError(
+            Problem(where, f"no {what}'s name begins with '{start}'", did_you_mean(start, parts - {""}))
+            for start in unknown
+        )
+
+
+def layer_depths(model: nn.Module) -> dict[str, int]:
+    """{parameter name: depth}: 0 outside the backbone (neck, head), 1 in its last layer, n in its first of n.
+
+    A layer is an element of a list or sequence of modules that is a child of the backbone, or else a child, in the order
+    in which they were made; a child that holds vectors only (a normalisation) belongs to the layer before it. A wrapper
+    with a single child is looked through. BEiT (Bao et al. 2021, appendix) and ConvNeXt train with rates so graded.
+    """
+    depths = {name: 0 for name, _ in model.named_parameters()}
+    layers = _layers(model)
+    for number, names in enumerate(layers):
+        depths.update(dict.fromkeys(names, len(layers) - number))
+    return depths
+
+
+def _layers(model: nn.Module) -> list[list[str]]:
+    """Names of the parameters of each layer of the backbone, first layer first."""
+    prefix, node = "backbone", getattr(model, "backbone", None)
+    if not isinstance(node, nn.Module):
+        return []
+    children = _with_parameters(node)
+    while len(children) == 1 and not _own(node):
+        ((name, child),) = children.items()
+        if isinstance(child, (nn.ModuleList, nn.Sequential)):
+            break
+        prefix, node, children = f"{prefix}.{name}", child, _with_parameters(child)
+    layers = [[f"{prefix}.{name}" for name in _own(node)]] if _own(node) else []
+    for name, child in children.items():
+        parts = _with_parameters(child) if isinstance(child, (nn.ModuleList, nn.Sequential)) else {"": child}
+        for inner, part in parts.items():
+            place = ".".join(filter(None, (prefix, name, inner)))
+            names = [f"{place}.{own}" for own, _ in part.named_parameters()]
+            if layers and all(parameter.ndim < 2 for parameter in part.parameters()):
+                layers[-1] += names
+            else:
+                layers.append(names)
+    return layers
+
+
+def _with_parameters(module: nn.Module) -> Mapping[str, nn.Module]:
+    return {name: child for name, child in module.named_children() if next(child.parameters(), None) is not None}
+
+
+def _own(module: nn.Module) -> list[str]:
+    return [name for name, _ in module.named_parameters(recurse=False)]

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
-from toolkit.engine.checkpoint import TrainState
-from toolkit.engine.frozen_bn import freeze_batch_norms
+from toolkit.contracts import FeaturePyramid
+from toolkit.engine.batch_norm import freeze_batch_norms
+from toolkit.engine.checkpoint import TrainState, restore_state
 from toolkit.engine.job import Job
-from toolkit.engine.loss_module import LossModule
-from toolkit.engine.parameters import group_lines, parameter_groups
-from toolkit.engine.restore_state import restore_state
+from toolkit.engine.parameters import LateParts, group_lines, parameter_groups
 from toolkit.engine.settings import TrainSettings
 from toolkit.errors import ConfigError, Problem, UserError
 from toolkit.layers.recomputed import recompute
 from toolkit.layers.sync_batch_norm import sync_batch_norm
 from toolkit.models.vision_model import VisionModel
+from toolkit.samples import IGNORE_INDEX, Batch
 
 
 def prepare(
@@ -27,7 +29,7 @@ def prepare(
     Raises UserError when nothing is trained.
     """
     module = trained_module(fabric, job.model, settings)
-    optimizer = job.rule.build(trained_groups(job.model, job.rule.lr, settings))
+    optimizer = job.optimizer_rule.build(trained_groups(job.model, job.optimizer_rule.lr, settings))
     for line in group_lines(optimizer.param_groups) if len(optimizer.param_groups) > 1 else []:
         job.log.line(f"group      {line}")
     for group in optimizer.param_groups:
@@ -35,7 +37,7 @@ def prepare(
     module, optimizer = fabric.setup(module, optimizer)
     if state is not None:
         restore_state(fabric, job.model, optimizer, state, job.run.state)
-        as_parameters_lie(optimizer)
+        match_strides(optimizer)
     return module, optimizer
 
 
@@ -63,8 +65,8 @@ def trained_module(fabric: Any, model: VisionModel, settings: TrainSettings) -> 
     return LossModule(model, channels_last=settings.channels_last, compiled=settings.compile)
 
 
-def as_parameters_lie(optimizer: Any) -> None:
-    """Moments in the memory order of their parameters, which fused optimizers take for granted: a file may have another."""
+def match_strides(optimizer: Any) -> None:
+    """Restrides the optimizer's state to match its parameters: fused kernels assume equal strides, a file may have others."""
     for parameter, moments in getattr(optimizer, "optimizer", optimizer).state.items():
         for name, value in moments.items():
             dense = isinstance(value, torch.Tensor) and value.shape == parameter.shape
@@ -90,3 +92,50 @@ def trained_groups(model: VisionModel, lr: float, settings: TrainSettings) -> li
     if not groups:
         raise UserError(Problem("train", "no parameter of the model is trained", "unfreeze a part"))
     return groups
+
+
+class LossModule(nn.Module):
+    """What Fabric wraps: mixed precision reaches only a wrapped module's `forward`, so the loss has to be that.
+
+    channels_last: memory order of the images, and so of every map; the model's weights should be in the same.
+    compiled: torch.compile for the whole loss where it is of label maps, else (losses of boxes and of whole images look
+    at their numbers) for backbone and neck. The model itself stays as it was: its names, and every other use of it, in
+    evaluation say, know nothing of it.
+    """
+
+    def __init__(self, model: VisionModel, *, channels_last: bool = False, compiled: bool = False) -> None:
+        super().__init__()
+        self.model = model
+        self.order = torch.channels_last if channels_last else torch.contiguous_format
+        self._compiled: tuple[Callable[..., dict[str, Tensor]], Callable[..., FeaturePyramid]] | None = None
+        if compiled:
+            self._compiled = torch.compile(model.loss), torch.compile(model.pyramid)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """The named loss terms of a batch."""
+        batch = batch._replace(images=batch.images.contiguous(memory_format=self.order))
+        if self._compiled is None:
+            return self.model.loss(batch)
+        loss, pyramid = self._compiled
+        if batch.label_maps is None or batch.boxes is not None:
+            legal = self.model.legal(batch)
+            return self.model.head.loss(pyramid(legal.images), legal)
+        if self._has_foreign_labels(batch.label_maps):
+            return self.model.loss(batch)  # which says in which image
+        # Every other name would be a new program.
+        return loss(batch._replace(names=()))
+
+    def _has_foreign_labels(self, labels: Tensor) -> bool:
+        """As losses themselves, on the CPU only: elsewhere it would make every step wait."""
+        if labels.device.type != "cpu":
+            return False
+        return bool(((labels >= self.model.num_classes) & (labels != IGNORE_INDEX)).any())
+
+
+def check_parts(model: VisionModel, lr: float, settings: TrainSettings) -> None:
+    """Raises what a training would: ConfigError for beginnings of names that the model has not, UserError when nothing
+    is trained. Parameters are marked as the settings ask; the model may be on the meta device.
+    """
+    freeze_batch_norms(model, settings.frozen_bn)
+    trained_groups(model, lr, settings)
+    LateParts(model, settings.freeze_until)

@@ -1,18 +1,24 @@
-"""How a process is set up for the work: device, precision, processes, threads, and memory that is kept."""
+"""How processes are set up for the work: device, precision, threads, memory that is kept, results that repeat to the bit.
+
+Several processes stop together, and the one that failed is the one that explains.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import platform
+import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import nn
 
-from toolkit.engine.determinism import set_determinism
 from toolkit.engine.settings import TrainSettings
-from toolkit.errors import ConfigError, Problem
+from toolkit.errors import ConfigError, Problem, UserError
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of the GNU C library
 _LARGEST_MMAP_THRESHOLD = 1 << 30
@@ -117,3 +123,78 @@ def leave(fabric: Any) -> None:
     if fabric.world_size > 1 and torch.distributed.is_initialized():
         fabric.barrier()
         torch.distributed.destroy_process_group()
+
+
+_LOST = re.compile(
+    r"gloo|NCCL|Connection (closed|reset|refused)|Broken pipe|process group|TCPStore|remote process", re.IGNORECASE
+)
+
+
+@contextmanager
+def explained(fabric: Any) -> Iterator[None]:
+    """Around work of several processes: when another one's end stops this one, a sentence and no traceback.
+
+    Raises UserError in place of what a broken connection looks like; everything else as it is.
+    """
+    try:
+        yield
+    except Exception as error:
+        if fabric.world_size > 1 and is_lost_connection(error):
+            number = f"process {fabric.global_rank + 1} of {fabric.world_size}"
+            message = f"stops because another process ended ({str(error).splitlines()[0][:120]})"
+            raise UserError(Problem(number, message, "that one's own message says why")) from error
+        raise
+
+
+def is_lost_connection(error: BaseException) -> bool:
+    """Whether an error says that another process cannot be reached any more."""
+    if isinstance(error, UserError):
+        return False
+    return isinstance(error, torch.distributed.DistError) or (
+        isinstance(error, RuntimeError) and _LOST.search(str(error)) is not None
+    )
+
+
+def share_buffers(fabric: Any, model: nn.Module) -> None:
+    """Gives every process the first one's buffers (running means), which otherwise are those of its own batches."""
+    if fabric.world_size > 1:
+        for buffer in model.buffers():
+            torch.distributed.broadcast(buffer, 0)
+
+
+_CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
+_CUBLAS_VALUES = (":4096:8", ":16:8")  # those PyTorch accepts, from cuBLAS's "results reproducibility"
+_NO_FORM = re.compile(r"([\w:.]+(?: [\w.]+){0,4}?) does not have a deterministic implementation")
+
+
+def set_determinism(on: bool, device: str) -> None:
+    """Sets for the process, when on:
+
+    * `torch.use_deterministic_algorithms(True)`: operations take a form that repeats, or raise; cuDNN's too.
+    * `torch.backends.cudnn.benchmark = False`: the choice of a kernel does not depend on the time it took.
+    * the environment's CUBLAS_WORKSPACE_CONFIG, `:4096:8` where nobody set it: cuBLAS's streams share no workspace.
+    * `torch.utils.deterministic.fill_uninitialized_memory = False`: it would cost a pass over every new tensor, and
+      nothing here reads one before it is written.
+
+    Off is PyTorch's default, with cuDNN's benchmark on. Raises ConfigError for a CUBLAS_WORKSPACE_CONFIG that does not
+    repeat, on a GPU.
+    """
+    # cuBLAS reads it once, at its first use in a process, whatever this run wants: a later one may be deterministic.
+    workspace = os.environ.setdefault(_CUBLAS, _CUBLAS_VALUES[0])
+    if on and device == "cuda" and workspace not in _CUBLAS_VALUES:
+        message = f"needs the environment's {_CUBLAS} to be {' or '.join(_CUBLAS_VALUES)}, found '{workspace}'"
+        raise ConfigError(Problem("train.deterministic", message, "unset the variable"))
+    torch.use_deterministic_algorithms(on)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.backends.cudnn.benchmark = not on
+
+
+def not_deterministic(error: BaseException) -> UserError | None:
+    """PyTorch's refusal of an operation under `set_determinism(True)` in plain words; None for any other error."""
+    found = _NO_FORM.search(str(error)) if isinstance(error, RuntimeError) else None
+    if found is None:
+        return None
+    name = found.group(1).split()[-1] if "_cuda" in found.group(1) else found.group(1)
+    message = f"the operation {name} has no deterministic form on this device"
+    remedy = "set train.deterministic=false (results then repeat up to rounding), or train.device=cpu, or another part"
+    return UserError(Problem("train.deterministic", message, remedy))

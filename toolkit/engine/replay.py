@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.engine.run_folder import NONFINITE_FILE
-from toolkit.engine.shares import shared
-from toolkit.engine.step import summed
+from toolkit.engine.step import shared, summed
 from toolkit.errors import CheckpointError, Problem, missing_path
 from toolkit.files import replacing
 from toolkit.models.vision_model import VisionModel

@@ -22,7 +22,7 @@ class TrainSettings:
     beginnings of its names, [neck.project].
     lr_factors: learning rates as factors of the others', by the beginnings of names; the longest that fits counts:
     {backbone: 0.1, neck.project: 2}. layer_decay: a backbone's layer at depth d below the neck is trained at
-    layer_decay ** d of the rate, its last layer having depth 1 (`engine/layer_depth.py`); null grades nothing.
+    layer_decay ** d of the rate, its last layer having depth 1 (`engine/parameters.py`); null grades nothing.
     freeze_until: parts that are trained later, {backbone: 500}: until that many updates are made, no gradient, weight
     decay or momentum moves them. frozen_bn: batch normalisations, by the beginnings of their names, that normalise by
     their running statistics and change neither those nor scale and shift, [backbone].

@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any
 
-from toolkit.engine.determinism import not_deterministic
 from toolkit.engine.job import Job
+from toolkit.engine.process import not_deterministic
 from toolkit.engine.settings import TrainSettings
 from toolkit.errors import Problem, UserError
 from toolkit.models.out_of_memory import is_out_of_memory, out_of_memory
@@ -14,14 +14,17 @@ from toolkit.samples import Batch
 
 
 class StepGuard:
-    """A context around the loop, told of every batch before its step. Raises UserError in place of those errors."""
+    """Translates out-of-memory, non-determinism and compiler errors into UserError.
+
+    A context around the loop; call `watch(step, batch)` before each step.
+    """
 
     def __init__(self, fabric: Any, job: Job, settings: TrainSettings) -> None:
         self.fabric, self.job, self.settings = fabric, job, settings
         self.step = 0
         self.batch: Batch | None = None
 
-    def sees(self, step: int, batch: Batch) -> Batch:
+    def watch(self, step: int, batch: Batch) -> Batch:
         """Notes what is being worked on."""
         self.step, self.batch = step, batch
         return batch

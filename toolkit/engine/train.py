@@ -10,20 +10,27 @@ from typing import Any, NamedTuple
 
 import torch
 
+from toolkit.engine.async_scalars import AsyncScalars
+from toolkit.engine.batch_norm import recompute_bn
 from toolkit.engine.checkpoint import TrainState, save_state
-from toolkit.engine.finite import FiniteCheck, Origin
+from toolkit.engine.finite import FiniteCheck, StepRecord
 from toolkit.engine.interrupt import Interrupted, StopRequest
 from toolkit.engine.job import Job
-from toolkit.engine.log_step import log_step, say_time
-from toolkit.engine.measure import measure
 from toolkit.engine.parameters import LateParts
-from toolkit.engine.position import Position
+from toolkit.engine.periodic import log_step, measure, say_time
+from toolkit.engine.position import RunPosition
 from toolkit.engine.prepare import prepare
-from toolkit.engine.reading import Reading
-from toolkit.engine.recompute_bn import recompute_bn
 from toolkit.engine.settings import TrainSettings
-from toolkit.engine.shares import batch_shares, shared
-from toolkit.engine.step import add_terms, due, gradient_norm, set_learning_rate, step_seed, summed
+from toolkit.engine.step import (
+    add_terms,
+    due,
+    gradient_norm,
+    loss_shares,
+    set_learning_rate,
+    shared,
+    step_seed,
+    summed,
+)
 from toolkit.engine.step_guard import StepGuard
 from toolkit.engine.weight_average import WeightAverage
 from toolkit.models.weights import save_weights
@@ -47,9 +54,9 @@ def train(fabric: Any, job: Job, settings: TrainSettings, state: TrainState | No
     module, optimizer = prepare(fabric, job, settings, state)
     late = LateParts(job.model, settings.freeze_until)
     average = WeightAverage(job.model, settings.ema_decay, state.average if state else None)
-    at, check = Position.of(state), FiniteCheck(fabric, job)
+    position, check = RunPosition.of(state), FiniteCheck(fabric, job)
     if state is not None:
-        job.log.keep_until(at.step, at.evaluated)
+        job.log.keep_until(position.step, position.evaluated)
     metrics: dict[str, float | None] = {}
 
     shown = fabric.is_global_zero
@@ -58,85 +65,86 @@ def train(fabric: Any, job: Job, settings: TrainSettings, state: TrainState | No
         Progress("train", settings.steps, "step", shown=shown) as progress,
         StepGuard(fabric, job, settings) as guard,
     ):
-        progress.start_at(at.step)
-        batches = at.fetched(job.batches(at.step))
+        progress.start_at(position.step)
+        batches = position.fetched(job.batches(position.step))
         while True:
-            last, stopping = at.finished(settings), stop.agreed(fabric)
-            measuring = job.evaluate and at.evaluated != at.step and (last or due(at.step, settings.evaluate_every))
-            saving = at.step > 0 and (last or stopping or measuring or due(at.step, settings.save_every))
+            last, stopping = position.finished(settings), stop.agreed(fabric)
+            step, unmeasured = position.step, position.evaluated != position.step
+            measuring = job.evaluate and unmeasured and (last or due(step, settings.evaluate_every))
+            saving = step > 0 and (last or stopping or measuring or due(step, settings.save_every))
             if measuring or saving:
                 check.settle()
-            if last and job.statistics and at.evaluated != at.step:
+            if last and job.statistics and unmeasured:
                 with average.in_model():
-                    number = recompute_bn(job.model, job.statistics())
-                job.log.line(f"batch normalisation: statistics of {number} batches")
+                    batches_seen = recompute_bn(job.model, job.statistics())
+                job.log.line(f"batch normalisation: statistics of {batches_seen} batches")
             if measuring:
                 if not job.run.state.exists():  # so that best.safetensors never stands without one
-                    save(fabric, job, optimizer, average, at)
+                    save(fabric, job, optimizer, average, position)
                 try:
                     with average.in_model():
-                        metrics = measure(fabric, job, settings, at, stop, progress)
+                        metrics = measure(fabric, job, settings, position, stop, progress)
                 except Interrupted:
-                    save(fabric, job, optimizer, average, at)
+                    save(fabric, job, optimizer, average, position)
                     fabric.barrier()  # the end of one process makes its launcher end the others: not before it is saved
                     raise
-                if not last and at.finished(settings):
+                if not last and position.finished(settings):
                     continue
             if saving:
-                save(fabric, job, optimizer, average, at)
+                save(fabric, job, optimizer, average, position)
             if last:
-                return Trained(at.step, metrics, at.step < settings.steps)
+                return Trained(position.step, metrics, position.step < settings.steps)
             if stopping:
                 fabric.barrier()
                 raise Interrupted
 
-            set_learning_rate(optimizer, job.schedule, at.step, settings)
+            set_learning_rate(optimizer, job.schedule, position.step, settings)
             terms: dict[str, float] = {}
-            parts = [next(batches) for _ in range(settings.accumulate)]
-            shares = batch_shares(fabric, job.model, parts)
-            for part, batch in enumerate(parts):
-                seed = step_seed(job.seed, at.step * settings.accumulate + part, fabric.global_rank)
+            micro_batches = [next(batches) for _ in range(settings.accumulate)]
+            shares = loss_shares(fabric, job.model, micro_batches)
+            for number, batch in enumerate(micro_batches):
+                seed = step_seed(job.seed, position.step * settings.accumulate + number, fabric.global_rank)
                 torch.manual_seed(seed)
-                batch = guard.sees(at.step, fabric.to_device(batch))
-                with fabric.no_backward_sync(module, enabled=part < settings.accumulate - 1):
-                    losses = shared(module(batch), shares[part])
-                    reading = Reading(losses)
+                batch = guard.watch(position.step, fabric.to_device(batch))
+                with fabric.no_backward_sync(module, enabled=number < settings.accumulate - 1):
+                    losses = shared(module(batch), shares[number])
+                    scalars = AsyncScalars(losses)
                     fabric.backward(summed(losses) / settings.accumulate)
-                origin = Origin(at.step, seed, batch, shares[part])
-                add_terms(terms, check.losses(reading, origin), settings.accumulate)
-            late.drop_gradients(at.step)
+                record = StepRecord(position.step, seed, batch, shares[number])
+                add_terms(terms, check.losses(scalars, record), settings.accumulate)
+            late.drop_gradients(position.step)
             norm = gradient_norm(fabric, optimizer, settings.clip_norm)
-            at.window.add(terms, check.gradient(norm, optimizer, origin))
+            position.window.add(terms, check.gradient(norm, optimizer, record))
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             average.update()
-            at.step += 1
+            position.step += 1
 
-            at.window.took(job.step_images, 0.0)
-            progress.update(at.step, f"loss {sum(terms.values()):.4g}")
+            position.window.add_images(job.step_images)
+            progress.update(position.step, f"loss {sum(terms.values()):.4g}")
             if progress.made == 3:
                 say_time(job, settings, progress)
-            if due(at.step, settings.log_every) or at.step == settings.steps:
-                log_step(fabric, job, at, optimizer, progress)
+            if due(position.step, settings.log_every) or position.step == settings.steps:
+                log_step(fabric, job, position, optimizer, progress)
 
 
-def save(fabric: Any, job: Job, optimizer: Any, average: WeightAverage, at: Position) -> None:
+def save(fabric: Any, job: Job, optimizer: Any, average: WeightAverage, position: RunPosition) -> None:
     """The state first: it alone decides where a resumed run starts."""
     if not fabric.is_global_zero:
         return
     model, averages = job.model.state_dict(), average.state()
     state = TrainState(
-        at.step,
+        position.step,
         model,
         optimizer.state_dict(),
         scaler=dict(fabric.strategy.precision.state_dict()),
-        best=at.best,
-        evaluated=at.evaluated,
-        window=at.window.state(),
+        best=position.best,
+        evaluated=position.evaluated,
+        window=position.window.state(),
         config=job.config_text,
         classes=tuple(job.model.classes),
-        stale=at.stale,
+        stale=position.stale,
         average=averages,
     )
     save_state(job.run.state, state)
-    save_weights(job.run.last, averages or model, {**job.metadata, "step": at.step})
+    save_weights(job.run.last, averages or model, {**job.metadata, "step": position.step})

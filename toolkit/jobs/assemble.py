@@ -105,7 +105,7 @@ def build_job(
 
     return Job(
         model=model,
-        rule=build_optimizer_rule(config),
+        optimizer_rule=build_optimizer_rule(config),
         schedule=build_schedule(config),
         batches=batches,
         evaluate=evaluate_val if measured else None,

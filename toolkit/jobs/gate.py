@@ -11,7 +11,7 @@ from toolkit.config.sections import Config
 from toolkit.contracts import ANY_SIZE, Dataset, Transform
 from toolkit.data.classes.tables import ClassTable
 from toolkit.data.transforms.pipeline import refuse_for_evaluation
-from toolkit.engine.part_check import check_parts
+from toolkit.engine.prepare import check_parts
 from toolkit.errors import ConfigError, UserError
 from toolkit.heads.rcnn import RcnnHead
 from toolkit.jobs.agreement import (

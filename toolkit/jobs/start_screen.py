@@ -12,8 +12,8 @@ from toolkit.config.sections import Config
 from toolkit.contracts import Dataset
 from toolkit.data.faults.skipped import skipped_text, skips_of
 from toolkit.engine.checkpoint import TrainState
-from toolkit.engine.cores import crowding, load_average, usable_cores
 from toolkit.engine.log import RunLog
+from toolkit.engine.machine import crowding, load_average, usable_cores
 from toolkit.engine.prepare import trained_groups
 from toolkit.engine.run_folder import RunFolder
 from toolkit.engine.settings import TrainSettings

@@ -8,10 +8,9 @@ from typing import Any
 from toolkit.config.plain import to_yaml
 from toolkit.config.sections import Config
 from toolkit.data.faults.skipped import skipped_text, skips_of
-from toolkit.engine.environment import environment
 from toolkit.engine.log import RunLog
-from toolkit.engine.peers import explained
-from toolkit.engine.process import leave, make_fabric
+from toolkit.engine.machine import environment
+from toolkit.engine.process import explained, leave, make_fabric
 from toolkit.engine.run_folder import RunFolder
 from toolkit.engine.train import train
 from toolkit.jobs.assemble import agreed_table, build_job, start

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from toolkit.engine.cores import usable_cores
+from toolkit.engine.machine import usable_cores
 from toolkit.engine.settings import TrainSettings
 from toolkit.errors import Problem
 from toolkit.preflight.report import Report

@@ -1,14 +1,19 @@
-"""Optimizer rules: PyTorch's optimizers, fused where the build has a fused kernel (a CPU step is then 4-9 times cheaper)."""
+"""Optimizers and learning-rate schedules that a config can name.
+
+PyTorch's optimizers, fused where the build has a fused kernel (a CPU step is then 4-9 times cheaper). A schedule gives
+factors of the base rate as a pure function of the step; warm-up is laid over any of them.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
 import torch
 
-from toolkit.bounds import NonNegativeFloat, PositiveFloat, Probability
-from toolkit.contracts import OPTIMIZERS, OptimizerRule
+from toolkit.bounds import NonNegativeFloat, NonNegativeInt, PositiveFloat, Probability
+from toolkit.contracts import OPTIMIZERS, SCHEDULES, OptimizerRule, Schedule
 
 
 @OPTIMIZERS.register("sgd")
@@ -72,3 +77,58 @@ def _begin_momentum(optimizer: torch.optim.Optimizer, *_: Any) -> None:
         for parameter in group["params"]:
             if parameter.grad is not None and optimizer.state[parameter].get("momentum_buffer") is None:
                 optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+
+
+@SCHEDULES.register("constant")
+class Constant(Schedule):
+    """The base rate throughout."""
+
+    def __init__(self) -> None:
+        pass
+
+    def factor(self, step: int, steps: int) -> float:
+        """1 at every step."""
+        return 1.0
+
+
+@SCHEDULES.register("poly")
+class Poly(Schedule):
+    """(1 - step / steps) ** power, not below `minimum` (Liu et al., ParseNet, 2015, section 3.3; power 0.9 is usual)."""
+
+    def __init__(self, power: PositiveFloat = 0.9, minimum: Probability = 0.0) -> None:
+        self.power, self.minimum = power, minimum
+
+    def factor(self, step: int, steps: int) -> float:
+        """Falls from 1 towards `minimum`."""
+        return max(self.minimum, (1 - min(step, steps) / steps) ** self.power)
+
+
+@SCHEDULES.register("multistep")
+class MultiStep(Schedule):
+    """Multiplied by `gamma` at each of the `milestones` (steps)."""
+
+    def __init__(self, milestones: list[NonNegativeInt], gamma: PositiveFloat = 0.1) -> None:
+        self.milestones, self.gamma = sorted(milestones), gamma
+
+    def factor(self, step: int, steps: int) -> float:
+        """gamma ** (milestones reached): the update numbered as a milestone already has the smaller rate."""
+        return self.gamma ** sum(step >= milestone for milestone in self.milestones)
+
+
+@SCHEDULES.register("cosine")
+class Cosine(Schedule):
+    """Half a cosine from 1 to `minimum` (Loshchilov & Hutter, SGDR, 2017, equation 5, one cycle)."""
+
+    def __init__(self, minimum: Probability = 0.0) -> None:
+        self.minimum = minimum
+
+    def factor(self, step: int, steps: int) -> float:
+        """1 at the first update, `minimum` after the last."""
+        return self.minimum + (1 - self.minimum) * 0.5 * (1 + math.cos(math.pi * min(step, steps) / steps))
+
+
+def warmed_up(factor: float, step: int, warmup_steps: int, warmup_factor: float) -> float:
+    """A schedule's factor under linear warm-up: from `warmup_factor` at step 0 to 1 at step `warmup_steps`."""
+    if step >= warmup_steps:
+        return factor
+    return factor * (warmup_factor + (1 - warmup_factor) * step / warmup_steps)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-class Reading:
+class AsyncScalars:
     """Named scalars of the device. Making one starts the copy; `values` waits for that copy alone.
 
     So the processor may launch the backward pass before it asks whether the loss is finite, and the GPU never idles

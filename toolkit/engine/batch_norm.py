@@ -1,4 +1,4 @@
-"""Exact statistics of batch normalisation after training, instead of running averages.
+"""Batch normalisation beyond the training step: layers that stay as they are, and exact statistics at the end.
 
 SegNet-Tutorial, Scripts/compute_bn_statistics.py: the official SegNets have no running averages; after training, the
 means and variances of all mini-batches of the training set are averaged, with dropout off.
@@ -6,15 +6,38 @@ means and variances of all mini-batches of the training set are averaged, with d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from toolkit.engine.parameters import check_prefixes, has_prefix
 from toolkit.errors import DataError, Problem
 from toolkit.samples import Batch
+
+
+def freeze_batch_norms(model: nn.Module, prefixes: Sequence[str]) -> int:
+    """Keeps the batch normalisations whose names have one of the prefixes as they are; returns how many.
+
+    They normalise by their running statistics in training too, as in evaluation, whatever mode the model is put in
+    later; neither those nor scale and shift change. Raises ConfigError for a prefix that no batch normalisation has.
+    """
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, _BatchNorm)}
+    check_prefixes("train.frozen_bn", prefixes, list(layers), "batch normalisation")
+    chosen = [layer for name, layer in layers.items() if any(has_prefix(name, start) for start in prefixes)]
+    for layer in chosen:
+        layer.eval()
+        layer.requires_grad_(False)
+        layer.train = partial(_stay, layer)  # type: ignore[method-assign,assignment]
+    return len(chosen)
+
+
+def _stay(layer: nn.Module, mode: bool = True) -> nn.Module:
+    """In place of `train` and of `eval`, which calls it: evaluation is the only mode."""
+    return layer
 
 
 @torch.no_grad()
