@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "toolkit"
 
 FLOORS = {
-    "version": 0, "errors": 0, "bounds": 0, "registry": 0, "files": 0, "progress": 0,
+    "version": 0, "errors": 0, "bounds": 0, "registry": 0, "files": 0, "progress": 0, "labels": 0, "drawing": 0,
     "samples": 1, "contracts": 1,
     "ops": 2, "layers": 2,
     "backbones": 3, "necks": 3, "heads": 3, "losses": 3, "data": 3, "evaluators": 3, "analysis": 3,
@@ -22,7 +22,7 @@ FLOORS = {
 
 # Folders of one floor that may use one another, in this direction only.
 SIDEWAYS = {
-    ("registry", "errors"), ("files", "errors"), ("contracts", "samples"), ("layers", "ops"),
+    ("registry", "errors"), ("files", "errors"), ("drawing", "labels"), ("contracts", "samples"), ("layers", "ops"),
     ("heads", "losses"),
     ("engine", "models"), ("inference", "models"), ("report", "inference"), ("report", "preflight"),
     ("preflight", "models"), ("preflight", "inference"), ("preflight", "engine"),

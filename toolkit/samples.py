@@ -14,8 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-IGNORE_INDEX = 255
-"""Label of a pixel that counts neither in a loss nor in a metric. Label maps are uint8, so 255 classes fit."""
+from toolkit.labels import IGNORE_INDEX as IGNORE_INDEX
 
 
 class Boxes(NamedTuple):

@@ -15,7 +15,7 @@ import torch
 from toolkit.data.images.read import IMAGE_SUFFIXES, read_image
 from toolkit.data.transforms.pipeline import Pipeline
 from toolkit.errors import DataError, Problem, UserError, missing_path
-from toolkit.inference.tiling import TiledPrediction, TileSide
+from toolkit.inference.tiling.tiled import TiledPrediction, TileSide
 from toolkit.models.out_of_memory import memory_explained
 from toolkit.models.vision_model import VisionModel
 from toolkit.samples import Batch, Prediction, Sample, collate

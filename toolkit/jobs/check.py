@@ -8,7 +8,6 @@ from pathlib import Path
 from toolkit.config.sections import Config
 from toolkit.config.sound import SECTIONS
 from toolkit.contracts import Dataset
-from toolkit.data.classes.tables import ClassTable
 from toolkit.data.loading.loader import eval_loader, train_loader
 from toolkit.errors import Problem
 from toolkit.jobs.agreement import check_class_weights
@@ -16,6 +15,7 @@ from toolkit.jobs.build import aspect_groups_of, build_transforms, draws_of
 from toolkit.jobs.check_sheet import write_check_page
 from toolkit.jobs.gate import Gate
 from toolkit.jobs.trial import meta_model
+from toolkit.labels import ClassTable
 from toolkit.models.vision_model import VisionModel
 from toolkit.preflight.preview import refuse_data_folder, write_preview
 from toolkit.preflight.report import Finding, Report

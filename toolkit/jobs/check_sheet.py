@@ -9,10 +9,10 @@ import numpy as np
 
 from toolkit.config.sections import Config
 from toolkit.contracts import Dataset
-from toolkit.data.classes.tables import ClassTable
 from toolkit.data.formats.detection_index import DetectionIndex
 from toolkit.data.images.read import image_size
 from toolkit.errors import UserError
+from toolkit.labels import ClassTable
 from toolkit.preflight.report import Report
 from toolkit.preflight.sample_files import image_paths
 from toolkit.report.check_page import Marks, check_page

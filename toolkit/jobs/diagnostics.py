@@ -14,7 +14,6 @@ from toolkit.config.load import parse_config
 from toolkit.config.plain import to_yaml
 from toolkit.config.sections import Config
 from toolkit.contracts import Dataset
-from toolkit.data.classes.tables import ClassTable, default_palette
 from toolkit.data.faults.skipped import FirstSamples
 from toolkit.data.loading.loader import eval_loader
 from toolkit.engine.checkpoint import load_state
@@ -33,6 +32,7 @@ from toolkit.jobs.before_training import check_before_training
 from toolkit.jobs.build import build_model, build_transforms, with_changes
 from toolkit.jobs.restore import restore
 from toolkit.jobs.run_place import refuse_run_in_data
+from toolkit.labels import ClassTable, default_palette
 from toolkit.report.rate_figure import rate_lines, rate_picture
 
 OVERFIT_STEPS = 100

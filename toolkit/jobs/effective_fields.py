@@ -16,13 +16,13 @@ from toolkit.analysis.fields import Field
 from toolkit.analysis.spans import Span
 from toolkit.analysis.trace import Trace
 from toolkit.config.sections import Config
-from toolkit.data.classes.tables import ClassTable, default_palette
 from toolkit.heads.image import ImageHead
 from toolkit.heads.image_values import ImageValuesHead
 from toolkit.heads.pixel import PixelHead
 from toolkit.heads.pixel_values import PixelValuesHead
 from toolkit.jobs.build import build_model
 from toolkit.jobs.restore import initialise
+from toolkit.labels import ClassTable, default_palette
 from toolkit.models.vision_model import VisionModel
 from toolkit.report.anatomy_page import ShownField
 from toolkit.report.field_picture import Theory

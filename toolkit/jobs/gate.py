@@ -9,7 +9,6 @@ import torch
 
 from toolkit.config.sections import Config
 from toolkit.contracts import ANY_SIZE, Dataset, Transform
-from toolkit.data.classes.tables import ClassTable
 from toolkit.data.transforms.pipeline import refuse_for_evaluation
 from toolkit.engine.prepare import check_parts
 from toolkit.errors import ConfigError, UserError
@@ -38,6 +37,7 @@ from toolkit.jobs.build import (
 )
 from toolkit.jobs.restore import initialise
 from toolkit.jobs.trial import first_passages, meta_model, model_sizes, part_names, usual_passage
+from toolkit.labels import ClassTable
 from toolkit.layers.downloads import NeedsDownloadError, without_downloads
 from toolkit.models.vision_model import VisionModel
 from toolkit.preflight.anchor_checks import check_anchors

@@ -11,9 +11,9 @@ from toolkit.engine.process import keep_freed_memory, pick_device
 from toolkit.errors import ConfigError, Problem
 from toolkit.files import cannot_write
 from toolkit.inference.folder import find_pictures, predict
-from toolkit.inference.tiling import TileSide
-from toolkit.inference.writer import output_stems
-from toolkit.inference.writers import Outputs
+from toolkit.inference.tiling.tiled import TileSide
+from toolkit.inference.writers.base import output_stems
+from toolkit.inference.writers.outputs import Outputs
 from toolkit.jobs.restore import Restored, restore
 from toolkit.progress import Progress
 

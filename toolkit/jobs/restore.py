@@ -13,9 +13,10 @@ from toolkit.analysis.blank import blank
 from toolkit.config.load import parse_config
 from toolkit.config.sections import Config
 from toolkit.config.weights_path import weights_file
-from toolkit.data.classes.tables import ClassTable, class_table
+from toolkit.data.classes.tables import class_table
 from toolkit.errors import CheckpointError, ConfigError, Problem, UserError
 from toolkit.jobs.build import build_model, build_transforms
+from toolkit.labels import ClassTable
 from toolkit.layers.pretrained import read_weights as read_any_weights
 from toolkit.models.transfer import Transfer, transfer
 from toolkit.models.vision_model import VisionModel

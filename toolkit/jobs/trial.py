@@ -9,13 +9,13 @@ import numpy as np
 from toolkit.analysis.blank import blank
 from toolkit.config.sections import Config
 from toolkit.contracts import Dataset, Transform
-from toolkit.data.classes.tables import ClassTable
 from toolkit.data.loading.batches import StepBatches
 from toolkit.data.seeds import sample_seed
 from toolkit.errors import UserError
 from toolkit.heads.pixel import PixelHead
 from toolkit.heads.pixel_values import PixelValuesHead
 from toolkit.jobs.build import build_model, build_part
+from toolkit.labels import ClassTable
 from toolkit.models.vision_model import VisionModel
 from toolkit.preflight.dense_field import dense_field
 from toolkit.preflight.passage import Passage, Size, blank_sample, passage, passages

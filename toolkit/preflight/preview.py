@@ -12,10 +12,10 @@ import numpy as np
 from PIL import Image
 
 from toolkit.contracts import ANY_SIZE, Dataset, SizeRule
-from toolkit.data.classes.tables import ClassTable, Color
+from toolkit.drawing import LegendEntry, as_rgb, draw_boxes, full_palette, legend, title
 from toolkit.errors import ConfigError, Problem
 from toolkit.files import replacing
-from toolkit.inference.draw import LegendEntry, as_rgb, draw_boxes, full_palette, legend, title
+from toolkit.labels import ClassTable, Color
 from toolkit.ops.padding import Pad, legal_size, mirror, pad_targets
 from toolkit.samples import IGNORE_INDEX, Batch
 

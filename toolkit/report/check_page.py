@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolkit.data.classes.tables import Color
+from toolkit.labels import Color
 from toolkit.preflight.report import Finding, Report
 from toolkit.report.check_blocks import statistic_blocks, table_block
 from toolkit.report.data_blocks import data_blocks

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from toolkit.data.classes.tables import Color
+from toolkit.labels import Color
 from toolkit.report.check_blocks import Block, shown
 from toolkit.report.quantities import percent
 from toolkit.report.svg_bars import NamedBar, named_bars

@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image
 
 from toolkit.analysis.effective_field import EffectiveField
+from toolkit.drawing import LegendEntry, as_rgb, legend, title
 from toolkit.errors import Problem, UserError
 from toolkit.files import replacing
-from toolkit.inference.draw import LegendEntry, as_rgb, legend, title
 
 THEORY_COLOR = (120, 220, 255)
 MASS_COLOR = (255, 255, 255)

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from toolkit.data.classes.tables import Color
-from toolkit.inference.draw import LegendEntry, as_rgb, draw_boxes, full_palette, legend, title
+from toolkit.drawing import LegendEntry, as_rgb, draw_boxes, full_palette, legend, title
+from toolkit.labels import Color
 from toolkit.samples import IGNORE_INDEX, Boxes, Detections, LabelMap
 
 Annotation = np.ndarray | LabelMap | Boxes | Detections

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from toolkit.data.images.read import IMAGE_SUFFIXES
-from toolkit.inference.draw import draw_boxes, full_palette
+from toolkit.drawing import draw_boxes, full_palette
 from toolkit.report.page import picture_data
 
 SIDE = 240

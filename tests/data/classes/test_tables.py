@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from toolkit.data.classes.tables import class_table, default_palette, preset_names
+from toolkit.data.classes.tables import class_table, preset_names
 from toolkit.errors import ConfigError
+from toolkit.labels import default_palette
 
 
 @pytest.mark.parametrize("name", preset_names())

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Literal
 
 from toolkit.contracts import DATASETS, Dataset
-from toolkit.data.classes.tables import default_palette
 from toolkit.data.formats.pairs import existing_folder, name_in
 from toolkit.data.images.read import IMAGE_SUFFIXES, read_image
 from toolkit.errors import DataError, Problem, did_you_mean
+from toolkit.labels import default_palette
 from toolkit.samples import Sample
 
 

@@ -9,8 +9,15 @@ import torch
 
 from toolkit.data.faults.problem_list import ProblemList
 from toolkit.data.formats.yolo_files import read_yolo_labels
-from toolkit.inference.detection_files import CSV_HEADER, coco_results, coco_results_json, csv_rows, csv_text, yolo_text
-from toolkit.inference.writers import Outputs
+from toolkit.inference.writers.detections import (
+    CSV_HEADER,
+    coco_results,
+    coco_results_json,
+    csv_rows,
+    csv_text,
+    yolo_text,
+)
+from toolkit.inference.writers.outputs import Outputs
 from toolkit.samples import Detections
 
 FOUND = Detections(

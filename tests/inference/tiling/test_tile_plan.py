@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from toolkit.errors import ConfigError
-from toolkit.inference.tile_plan import Tile, TileGeometry, plan_tiles
+from toolkit.inference.tiling.plan import Tile, TileGeometry, plan_tiles
 
 UNET = TileGeometry(align=16, remainder=12, minimum=188, stride=1, border=92, halo=0)
 PADDED = TileGeometry(align=32, remainder=0, minimum=1, stride=4, border=0, halo=10)

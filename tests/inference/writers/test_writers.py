@@ -7,10 +7,10 @@ from PIL import Image
 
 from toolkit.data.images.read import read_image, read_label_map
 from toolkit.errors import ConfigError, UserError
-from toolkit.inference.mask_writer import MaskWriter
-from toolkit.inference.overlay_writer import OverlayWriter
-from toolkit.inference.writer import output_stems, write_whole
-from toolkit.inference.writers import WRITERS, Outputs
+from toolkit.inference.writers.base import output_stems, write_whole
+from toolkit.inference.writers.label_maps import MaskWriter
+from toolkit.inference.writers.outputs import WRITERS, Outputs
+from toolkit.inference.writers.overlay import OverlayWriter
 from toolkit.samples import Detections, ImageScores, LabelMap
 
 CLASSES, PALETTE = ["sky", "road"], [(0, 128, 255), (90, 90, 90)]

@@ -9,9 +9,9 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
-from toolkit.data.classes.tables import Color
-from toolkit.inference.draw import LegendEntry, as_rgb, blend_labels, draw_boxes, enlarge, enlargement, legend
-from toolkit.inference.writer import Writer, write_whole
+from toolkit.drawing import LegendEntry, as_rgb, blend_labels, draw_boxes, enlarge, enlargement, legend
+from toolkit.inference.writers.base import Writer, write_whole
+from toolkit.labels import Color
 from toolkit.samples import IGNORE_INDEX, Detections, LabelMap, Prediction
 
 

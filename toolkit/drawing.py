@@ -11,8 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from toolkit.data.classes.tables import Color, default_palette
-from toolkit.samples import IGNORE_INDEX
+from toolkit.labels import IGNORE_INDEX, Color, default_palette
 
 IGNORED_COLOR: Color = (224, 224, 192)
 """Colour of pixels without a class, as in VOC's label maps."""

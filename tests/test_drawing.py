@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from toolkit.inference.draw import (
+from toolkit.drawing import (
     LegendEntry,
     as_rgb,
     blend_labels,

@@ -11,9 +11,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from toolkit.data.classes.tables import Color
+from toolkit.drawing import full_palette
 from toolkit.files import replacing
-from toolkit.inference.draw import full_palette
+from toolkit.labels import Color
 from toolkit.samples import Prediction
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.contracts import FeaturePyramid
-from toolkit.inference.tile_plan import TileGeometry
+from toolkit.inference.tiling.plan import TileGeometry
 from toolkit.models.vision_model import VisionModel
 
 _LOG = logging.getLogger(__name__)

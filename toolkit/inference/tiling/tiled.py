@@ -13,8 +13,8 @@ from toolkit.bounds import PositiveInt
 from toolkit.contracts import HEADS
 from toolkit.errors import PartsError, Problem
 from toolkit.heads.pixel import PixelHead
-from toolkit.inference.tile_geometry import bytes_per_pixel, cells_of, measure_geometry, unprobed_geometry
-from toolkit.inference.tile_plan import Tile, TileGeometry, plan_tiles
+from toolkit.inference.tiling.geometry import bytes_per_pixel, cells_of, measure_geometry, unprobed_geometry
+from toolkit.inference.tiling.plan import Tile, TileGeometry, plan_tiles
 from toolkit.models.vision_model import VisionModel
 from toolkit.ops.padding import Pad, mirror
 from toolkit.samples import Batch, LabelMap

@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from toolkit.errors import ConfigError
-from toolkit.inference.uncertainty_writer import UncertaintyWriter
-from toolkit.inference.writers import Outputs
+from toolkit.inference.writers.label_maps import UncertaintyWriter
+from toolkit.inference.writers.outputs import Outputs
 from toolkit.samples import LabelMap
 
 IMAGE = np.zeros((2, 3, 3), np.uint8)

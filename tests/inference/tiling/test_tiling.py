@@ -18,8 +18,8 @@ from toolkit.errors import ConfigError, ImageSizeError, PartsError
 from toolkit.heads.image import ImageHead
 from toolkit.heads.pixel import PixelHead
 from toolkit.inference.folder import predict
-from toolkit.inference.tile_geometry import bytes_per_pixel, cells_of, measure_geometry, unprobed_geometry
-from toolkit.inference.tiling import TiledPrediction, predict_tiled
+from toolkit.inference.tiling.geometry import bytes_per_pixel, cells_of, measure_geometry, unprobed_geometry
+from toolkit.inference.tiling.tiled import TiledPrediction, predict_tiled
 from toolkit.models.vision_model import VisionModel
 from toolkit.necks.context import Context
 from toolkit.necks.index_unpool import IndexUnpool

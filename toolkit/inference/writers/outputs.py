@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from toolkit.data.classes.tables import Color
 from toolkit.errors import ConfigError, Problem, UserError, did_you_mean
-from toolkit.inference.detection_writers import CocoWriter, CsvWriter, YoloWriter
-from toolkit.inference.mask_writer import MaskWriter
-from toolkit.inference.overlay_writer import OverlayWriter
-from toolkit.inference.uncertainty_writer import UncertaintyWriter
-from toolkit.inference.writer import Writer
+from toolkit.inference.writers.base import Writer
+from toolkit.inference.writers.detections import CocoWriter, CsvWriter, YoloWriter
+from toolkit.inference.writers.label_maps import MaskWriter, UncertaintyWriter
+from toolkit.inference.writers.overlay import OverlayWriter
+from toolkit.labels import Color
 from toolkit.samples import Prediction
 
 WRITERS: dict[str, type[Writer]] = {

@@ -1,0 +1,1 @@
+"""Output formats of `predict`: what a prediction becomes on disk."""

@@ -1,0 +1,37 @@
+"""What the labels 0..K-1 mean: their names and colours; and the label of pixels that do not count."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+Color = tuple[int, int, int]
+
+IGNORE_INDEX = 255
+"""Label of a pixel that counts neither in a loss nor in a metric. Label maps are uint8, so 255 classes fit."""
+
+
+class ClassTable(NamedTuple):
+    """names: of labels 0..K-1, distinct. palette: an (r, g, b) for each, 0..255."""
+
+    names: tuple[str, ...]
+    palette: tuple[Color, ...]
+
+
+def default_palette(count: int) -> tuple[Color, ...]:
+    """The VOC development kit's colours 0..count-1: the bits of the id, dealt to r, g and b from the top bit down.
+
+    Distinct for ids 0..255; label 0 is black.
+
+    >>> default_palette(4)
+    ((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0))
+    """
+    colors = []
+    for label in range(count):
+        red = green = blue = 0
+        for bit in range(8):
+            triple = label >> (3 * bit)
+            red |= (triple & 1) << (7 - bit)
+            green |= (triple >> 1 & 1) << (7 - bit)
+            blue |= (triple >> 2 & 1) << (7 - bit)
+        colors.append((red, green, blue))
+    return tuple(colors)
