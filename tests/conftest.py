@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+# ruff: noqa: E402 - the environment is set before anything is imported that reads it
 import os
-from collections.abc import Callable
+import random
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# What a shell, a scheduler or a launcher around the tests may have set, and what would change what is printed or run.
+for name in [name for name in os.environ if name.startswith(("SLURM_", "TORCHELASTIC_"))]:
+    del os.environ[name]
+for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+    os.environ.pop(name, None)
+for name in ("NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "TOOLKIT_NATIVE", "CUBLAS_WORKSPACE_CONFIG", "LINES"):
+    os.environ.pop(name, None)
+os.environ["COLUMNS"] = "80"
 
+import numpy as np
 import pytest
 import torch
 
@@ -37,7 +50,35 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
 
 
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    """Every test starts from the same random state, whatever ran before it."""
+def seed() -> None:
+    """Sets the random states of PyTorch, NumPy and Python."""
     torch.manual_seed(0)
+    np.random.seed(0)  # noqa: NPY002 - the global state is what others may read
+    random.seed(0)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(fixturedef: Any) -> None:
+    """A fixture that several tests share is the same whichever of them comes first."""
+    if fixturedef.scope != "function":
+        seed()
+
+
+@pytest.fixture(autouse=True)
+def _process_as_found() -> Iterator[None]:
+    """Every test starts from the same random state and leaves the process as it found it, whatever it calls."""
+    seed()
+    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
+    deterministic = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    environment, folder = dict(os.environ), Path.cwd()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    torch.set_num_threads(threads)
+    torch.set_default_dtype(dtype)
+    torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
+    for name in os.environ.keys() - environment.keys():
+        del os.environ[name]
+    os.environ.update({name: text for name, text in environment.items() if os.environ.get(name) != text})
+    os.chdir(folder)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

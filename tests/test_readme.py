@@ -107,4 +107,4 @@ def test_the_example_part_in_the_contributing_page_works(tmp_path: Path) -> None
         "part = BACKBONES.find('tiny')(width=4)\npyramid = part(torch.zeros(1, 3, 9, 12))\n"
         "assert [tuple(m.shape) for m in pyramid.maps] == [(1, 4, 9, 12), (1, 8, 5, 6)]\n"
     )
-    subprocess.run([sys.executable, str(tmp_path / "tiny_part.py")], check=True, timeout=120)
+    subprocess.run([sys.executable, str(tmp_path / "tiny_part.py")], check=True)

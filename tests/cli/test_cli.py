@@ -7,13 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from fresh_process import wait_for
 from PIL import Image
 from tiny_run import write_tiny
 
@@ -61,7 +61,7 @@ def test_the_installed_command_and_the_tools_are_the_same(made: Path) -> None:
         [sys.executable, str(REPOSITORY / "tools" / "check.py"), str(made / "tiny.yaml"), "--json"],
         [str(command), "check", str(made / "tiny.yaml"), "--json"],
     ]
-    version, tool, installed = (subprocess.run(c, capture_output=True, text=True, timeout=120) for c in checks)
+    version, tool, installed = (subprocess.run(c, capture_output=True, text=True) for c in checks)
     assert version.returncode == 0
     assert version.stdout.startswith("toolkit")
     assert json.loads(tool.stdout) == json.loads(installed.stdout)
@@ -81,7 +81,7 @@ def test_help_has_an_example(verb: str, toolkit: Any) -> None:
 
 def test_help_does_not_import_torch() -> None:
     code = "import sys; from toolkit.cli.main import run; run(['--help']); sys.exit({'torch', 'numpy'} & set(sys.modules) != set())"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -317,11 +317,9 @@ def test_ctrl_c_saves_and_exits_130(made: Path, tmp_path: Path) -> None:
         "train.evaluate_every=null",
     ]
     process = subprocess.Popen([*command, "--run", str(tmp_path / "run")], stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "run" / "last.state").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_for((tmp_path / "run" / "last.state").exists, process)
     process.send_signal(2)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate()
     assert process.returncode == 130
     assert "--resume" in err
     assert "Traceback" not in err

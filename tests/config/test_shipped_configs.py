@@ -112,9 +112,6 @@ def scene(position: int, model: VisionModel) -> Sample:
     return Sample(image[..., : model.in_channels], str(position), position, image.shape[:2], **truth)
 
 
-STEPS = {"tiny/unet_em": 60}  # no normalisation, a fifth of its deepest cells dropped: it starts slowly
-
-
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in TINY])
 def test_tiny_variants_learn_one_batch(name):
     config = load_config(FILES[name])
@@ -122,12 +119,13 @@ def test_tiny_variants_learn_one_batch(name):
     model = build_model(config, pretrained=False).train()
     batch = collate([scene(position, model) for position in range(2)])
     optimizer = build_optimizer_rule(config).build([{"params": list(model.parameters())}])
-    losses = []
-    for _ in range(STEPS.get(name, 20)):
+    losses: list[float] = []
+    # A limit only: most need 20 steps; without normalisation, and with dropout, a net starts slowly.
+    while len(losses) < 400 and not (len(losses) >= 5 and max(losses[-5:]) < 0.6 * losses[0]):
         loss = torch.stack(list(model.loss(batch).values())).sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(float(loss.detach()))
     assert np.isfinite(losses).all()
-    assert min(losses[-5:]) < 0.6 * losses[0], losses
+    assert max(losses[-5:]) < 0.6 * losses[0], losses

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -217,27 +216,24 @@ class TestFile:
         good = CONFIGS[0].parents[1] / "configs/tiny/unet_shapes.yaml"
         config.write_text(good.read_text().replace("optimizer:", "optimiser:"))
         code = (
-            "import sys, time; began = time.perf_counter()\n"
+            "import sys\n"
             "from toolkit.cli.main import run\n"
             f"code = run(['train', {str(config)!r}, 'data.batchsize=3', '--json'])\n"
-            "print(code, 'torch' in sys.modules, time.perf_counter() - began)"
+            "print(code, bool({'torch', 'numpy', 'cv2', 'albumentations'} & set(sys.modules)))"
         )
         lines = []
         for _ in range(2):
-            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
             result, last = done.stdout.strip().splitlines()
             lines.append((result, done.stderr, *last.split()))
-        (first, first_err, *_), (second, second_err, exit_code, torch_imported, seconds) = lines
+        (first, first_err, *_), (second, second_err, exit_code, slow_imports) = lines
         assert (first, first_err) == (second, second_err)
         assert "did you mean 'optimizer'" in second_err
         assert "did you mean 'batch_size'" in second_err
-        assert (exit_code, torch_imported) == ("2", "False")
-        assert float(seconds) < 1.5
+        assert (exit_code, slow_imports) == ("2", "False")
 
 
 def test_checking_needs_no_torch() -> None:
     code = "import sys, toolkit.config.checker, toolkit.config.signature_file, toolkit.cli.front_door\n"
     code += "slow = {'torch', 'numpy', 'cv2', 'albumentations'} & set(sys.modules); assert not slow, slow"
-    began = time.perf_counter()
     subprocess.run([sys.executable, "-c", code], check=True)
-    assert time.perf_counter() - began < 2

@@ -58,7 +58,7 @@ def half_written(run: Path) -> Callable[[], bool]:
 
 
 class Moments:
-    """When to kill, by kind; a function of the seed, and of how fast the machine is."""
+    """When to kill, by kind. None comes later than a few steps after the start, so that 20 kills never see the end."""
 
     def __init__(self, run: Path, seed: int) -> None:
         self.run, self.random = run, random.Random(seed)
@@ -66,7 +66,8 @@ class Moments:
     def wait(self, kind: str, process: subprocess.Popen[bytes]) -> None:
         """Returns at the moment to kill, or when the process has ended."""
         if kind == "start":
-            self._until(lambda: False, process, self.random.uniform(0.0, 8.0))
+            metrics, steps = self.run / "metrics.jsonl", lines_of(self.run / "metrics.jsonl")
+            self._until(lambda: lines_of(metrics) > steps + 1, process, self.random.uniform(0.0, 8.0))
             return
         log, lines = self.run / "train.log", lines_of(self.run / "train.log")
         self._until(lambda: "continues at" in tail(log, lines) or "run  " in tail(log, lines), process)

@@ -8,12 +8,12 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from fresh_process import wait_for
 from safetensors.torch import load_file
 from tiny_detection import TINY_DETECTION, tiny_detection_config
 from tiny_run import TINY, tiny_config
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).resolve().parents[2]
 # Batch statistics and dropout are each process' own; without them the two trainings are the same sums.
 PLAIN = ["model.backbone.norm=none", "model.neck.norm=none", "model.backbone.dropout=0.0", "train.log_every=1"]
-SECONDS = 240
+SECONDS = 480  # nobody takes that long; a process that waits for another that has ended takes half an hour
 
 
 def torchrun(folder: Path, config: str, *arguments: str) -> subprocess.Popen[str]:
@@ -154,10 +154,8 @@ FAULTY = "model.head.loss={{name: 'faulty_loss:FaultyLoss', fault: {}, rank: {},
 def test_the_crash_of_one_ends_all_with_its_error(data: Path, tmp_path: Path, fault: str, said: str) -> None:
     run = tmp_path / "run"
     options = [f"data.root={data}", FAULTY.format(fault, 1, 3, 0.0), "train.save_every=1", "train.steps=50"]
-    began = time.monotonic()
     code, out, err = finished(torchrun(tmp_path, TINY, *options, "--run-folder", str(run), "--json"))
     assert code not in (0, None)
-    assert time.monotonic() - began < 120
     assert re.search(said, err), err[-3000:]
     assert out.count('"ok"') <= 1
     assert "process 1 of 2: stops because another process ended" in err
@@ -169,19 +167,17 @@ def test_a_stop_is_one_saved_step_in_all(data: Path, tmp_path: Path, to: str) ->
     """SIGTERM to a single process, and to the launcher, which passes it on: saved once, and continued to the same end."""
     run, whole = tmp_path / "run", tmp_path / "whole"
     fault = "terminate" if to == "one process" else "none"
-    options = [f"data.root={data}", "train.save_every=null", "train.steps=12", "train.evaluate_every=null"]
+    options = [f"data.root={data}", "train.save_every=null", "train.steps=60", "train.evaluate_every=null"]
     slow = FAULTY.format(fault, 1, 4, 0.3)
     process = torchrun(tmp_path, TINY, *options, slow, "--run-folder", str(run))
     if to == "torchrun":
-        deadline = time.monotonic() + SECONDS
-        while "step 3/" not in _text(run / "train.log") and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_for(lambda: "step 3/" in _text(run / "train.log"), process)
         process.send_signal(signal.SIGTERM)
     code, _, err = finished(process)
     assert code != 0
     assert "Traceback" not in err.split("torch/distributed")[0], err[-3000:]
     stopped = load_state(run / "last.state").step
-    assert 3 <= stopped < 12
+    assert 3 <= stopped < 60
     if to == "one process":
         assert stopped == 5  # the signal comes in the fifth step
     quick = FAULTY.format("none", 1, 4, 0.0)

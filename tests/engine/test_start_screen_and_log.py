@@ -123,13 +123,16 @@ def test_one_rate_is_said_once() -> None:
     assert learning_rates(torch.optim.SGD(groups, 0.1)) == {"lr": 0.1}
 
 
+def _resident_mib() -> float:
+    found = re.search(r"VmRSS:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found
+    return int(found[1]) / 1024
+
+
 def test_resident_memory_is_what_the_system_says() -> None:
     block = torch.ones(64 * 2**20 // 4)  # 64 MiB, touched
-    before = memory_mib(torch.device("cpu"))
-    status = Path("/proc/self/status").read_text()
-    found = re.search(r"VmRSS:\s+(\d+) kB", status)
-    assert found
-    assert before == pytest.approx(int(found[1]) / 1024, rel=0.05)
+    before, found, after = _resident_mib(), memory_mib(torch.device("cpu")), _resident_mib()
+    assert 0.95 * min(before, after) < found < 1.05 * max(before, after)  # threads of the process may work meanwhile
     assert block.sum() > 0
 
 
@@ -171,7 +174,7 @@ def test_a_terminal_gets_a_bar_with_time_left_and_no_colour(data: Path, tmp_path
     except OSError:  # Linux: the other end is closed
         pass
     os.close(ours)
-    assert process.wait(timeout=60) == 0
+    assert process.wait() == 0
     text = seen.decode()
     assert re.search(r"\rtrain \[#+-*\] \d+/60  [\d.e+]+ step/s  eta \d:\d\d:\d\d", text)
     assert "\x1b[" not in text

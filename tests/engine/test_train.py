@@ -8,12 +8,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from fresh_process import wait_for
 from safetensors.torch import load_file
 from tiny_run import tiny_config, write_tiny
 
@@ -127,9 +127,7 @@ def test_killed_in_the_middle_and_resumed(whole: Path, data: Path, tmp_path: Pat
     config, run = write_tiny(tmp_path, data), tmp_path / "run"
     command = [sys.executable, "-m", "toolkit", "train", str(config), "--run", str(run)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not (run / "last.state").exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for((run / "last.state").exists, process)
     process.kill()
     process.wait()
     run_training(tiny_config(data), run, resume=True, quiet=True)

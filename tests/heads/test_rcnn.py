@@ -468,9 +468,21 @@ def test_exported_model_answers_alike_for_another_image() -> None:
 # ---------------------------------------------------------------------------------------- it learns
 
 
+def finds(found: Detections, boxes: Boxes) -> bool:
+    """Whether the two best detections are the two boxes, surely and closely."""
+    order = found.labels[:2].argsort()
+    if found.labels[:2][order].tolist() != [0, 1]:
+        return False
+    iou = box_ops.box_iou(found.boxes[:2][order], torch.from_numpy(boxes.xyxy)).diagonal()
+    return float(found.scores[:2].min()) > 0.8 and float(iou.min()) > 0.8
+
+
 @pytest.mark.parametrize("kind", ["fpn", "2015"])
 def test_overfits_one_picture(kind: str) -> None:
-    """Two rectangles of two colours, found again after some steps, by a net of a few thousand parameters."""
+    """Two rectangles of two colours are found again by a net of a few thousand parameters, in as many steps as it needs.
+
+    About 100 steps; how many more differs from machine to machine, as the last bits of their sums do.
+    """
     image = np.zeros((64, 64, 3), np.uint8)
     boxes = Boxes.of([[6, 8, 30, 38], [36, 20, 60, 56]], [0, 1])
     for (x1, y1, x2, y2), channel in zip(boxes.xyxy.astype(int), (0, 2), strict=True):
@@ -504,15 +516,15 @@ def test_overfits_one_picture(kind: str) -> None:
         maps = (fine, coarser(fine)) if kind == "fpn" else (coarser(fine),)
         return FeaturePyramid(maps, spec, (64, 64))
 
-    for _ in range(120):
-        optimizer.zero_grad()
-        sum(head.loss(pyramid(), batch).values()).backward()
-        optimizer.step()
-    with torch.no_grad():
-        found = head.eval().predict(pyramid(), batch)[0]
-    assert isinstance(found, Detections)
-    order = found.labels[:2].argsort()
-    assert found.labels[:2][order].tolist() == [0, 1]
-    assert float(found.scores[:2].min()) > 0.8
-    iou = box_ops.box_iou(found.boxes[:2][order], torch.from_numpy(boxes.xyxy)).diagonal()
-    assert float(iou.min()) > 0.8
+    for _ in range(50):
+        head.train()
+        for _ in range(40):
+            optimizer.zero_grad()
+            sum(head.loss(pyramid(), batch).values()).backward()
+            optimizer.step()
+        with torch.no_grad():
+            found = head.eval().predict(pyramid(), batch)[0]
+        assert isinstance(found, Detections)
+        if finds(found, boxes):
+            return
+    pytest.fail(f"not learnt by heart in 2000 steps: {found}")

@@ -71,11 +71,11 @@ def test_a_dry_run_that_fails_leaves_nothing_and_names_no_file_that_is_gone(data
 
 
 def test_overfitting_a_batch_falls_and_is_the_same_batch(data: Path, elsewhere: Path) -> None:
-    result = overfit_batch(tiny_config(data), quiet=True, steps=40)
+    result = overfit_batch(tiny_config(data), quiet=True, steps=80)
     assert result["ok"]
-    assert len(result["losses"]) == 40
-    assert result["last"] < 0.8 * result["first"]
-    again = overfit_batch(tiny_config(data), quiet=True, steps=40)
+    assert len(result["losses"]) == 80
+    assert result["last"] < 0.5 * result["first"]  # it is a sixth
+    again = overfit_batch(tiny_config(data), quiet=True, steps=80)
     assert again["losses"] == result["losses"]
     assert is_empty(elsewhere)
 
