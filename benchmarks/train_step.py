@@ -165,7 +165,7 @@ def main() -> None:
         loader = iter(job.batches(0))
         next(loader)  # the worker starts
         began = time.perf_counter()
-        read = [batch.number for batch, _ in zip(loader, range(8), strict=False)]
+        read = [batch.count for batch, _ in zip(loader, range(8), strict=False)]
         alone = (time.perf_counter() - began) / len(read)
         del loader
         ways: dict[str, Step] = {}

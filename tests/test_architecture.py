@@ -94,3 +94,27 @@ def test_every_module_opens_with_a_docstring(path: Path) -> None:
 @pytest.mark.parametrize("word", ["utils", "misc", "common", "helpers", "helper"])
 def test_no_drawer_for_everything(word: str) -> None:
     assert not [path for path in MODULES if path.stem == word]
+
+
+PARTS = ("backbones", "necks", "heads", "losses", "evaluators", "data.datasets")
+"""Folders whose modules are concrete parts, which register themselves."""
+
+
+def concrete_parts(tree: ast.AST) -> list[tuple[str, int]]:
+    """Imports of a part's module; those of a whole folder, which registers what is in it, do not count."""
+    found: list[tuple[str, int]] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found += [(f"{node.module}.{alias.name}", node.lineno) for alias in node.names]
+        elif isinstance(node, ast.Import):
+            found += [(alias.name, node.lineno) for alias in node.names]
+    return [(name, line) for name, line in found if name.startswith(tuple(f"toolkit.{part}." for part in PARTS))]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_above_the_parts_nobody_knows_a_concrete_one(path: Path) -> None:
+    """What others must know of a part is asked through its contract, and a part is found through its registry."""
+    if FLOORS[place(path)] <= FLOORS["heads"]:
+        return
+    found = concrete_parts(ast.parse(path.read_text()))
+    assert not found, f"{path.name} imports concrete parts: {found}; ask the contract (contracts.py) or the registry"

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -159,11 +159,50 @@ class FeaturePyramid:
         return self.maps[self.spec.index_of(stride)]
 
 
+# --------------------------------------------------------------------------- what is known of parts beyond their maps
+
+
+class ClassRows(NamedTuple):
+    """Where a layer's output has places of classes: `before` places of no class (background), then `each` a class."""
+
+    before: int = 0
+    each: int = 1
+
+
+AnchorStyle = Literal["torchvision", "detectron2", "caffe"]
+"""Whose rounding anchors follow; see `ops/anchors.py`."""
+
+
+class AnchorLayout(NamedTuple):
+    """The fixed boxes a detector starts from, for whoever compares them with the boxes of a data set.
+
+    scales: sides in strides of their map. ratios: height / width. style: whose rounding. strides: of the maps they
+    stand on, in pixels. positive_iou: overlap from which an anchor is an object's. inside_only: whether training uses
+    only anchors that lie wholly in the image. key: where a config sets them, below the head ("rpn.anchors").
+    """
+
+    scales: tuple[float, ...]
+    ratios: tuple[float, ...]
+    style: AnchorStyle
+    strides: tuple[int, ...]
+    positive_iou: float
+    inside_only: bool
+    key: str
+
+
 # --------------------------------------------------------------------------- parts
 
 
 class Backbone(nn.Module, ABC):
     """(images N x C x H x W float, normalised) -> FeaturePyramid. Knows no task.
+
+    Three promises that every part keeps, so that a model can be exported, batched and padded:
+
+    * images are N x C x H x W, for any N >= 1, and for any H and W that `spec.sizes` allows;
+    * in `forward` sizes come from the tensors and from `pyramid.image_size`, and never become Python constants
+      (no `int(x.shape[-1])` that is kept, no table by size): an exported model takes other sizes than its example's;
+    * images of different sizes are padded at the right and bottom, with zeros *after* normalisation.
+      `batch.sizes` says what is image. What filled the padding before never matters.
 
     A subclass sets `self.spec` and, unless ImageNet's fit, `self.pixel_stats` in its constructor.
     """
@@ -185,7 +224,7 @@ class Neck(nn.Module, ABC):
     """(FeaturePyramid) -> FeaturePyramid. The first constructor parameter is `spec`, that of its input.
 
     A subclass sets `self.spec`, that of its output, and raises PartsError in its constructor when its input lacks
-    something, saying what to change.
+    something, saying what to change. Sizes in `forward` are never Python constants (see `Backbone`).
     """
 
     spec: PyramidSpec
@@ -194,9 +233,21 @@ class Neck(nn.Module, ABC):
     def forward(self, pyramid: FeaturePyramid) -> FeaturePyramid:
         """The pyramid promised by `self.spec`."""
 
+    def check_classes(self, names: Sequence[str]) -> list[Problem]:
+        """What of it does not suit these classes, as warnings; `where` is the parameter ("channels"). Asked by a check."""
+        return []
+
 
 class Head(nn.Module, ABC):
-    """(FeaturePyramid) -> raw outputs. The first constructor parameters are `spec` and `num_classes`."""
+    """(FeaturePyramid) -> raw outputs. The first constructor parameters are `spec` and `num_classes`.
+
+    What the rest of the package asks of a head is a method here, with an answer that suits a head that says nothing;
+    nobody asks for its class. Maps are those of the padded batch: `batch.sizes` (N, 2) says which part of them is
+    image, and neither losses nor predictions may depend on the rest.
+    """
+
+    gives: ClassVar[type[Prediction] | None] = None
+    """The prediction `predict` makes ("LabelMap"); an evaluator `takes` it. None: not said, nothing is compared."""
 
     border: int = 0
     """Image pixels at each edge that the map it reads does not cover; a prediction mirrors as many around the image.
@@ -206,7 +257,10 @@ class Head(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, pyramid: FeaturePyramid) -> Any:
-        """Raw outputs (logits ...): tensors only, so that a model can be exported. Never depends on `training`."""
+        """Raw outputs (logits ...): tensors only, so that a model can be exported. Never depends on `training`.
+
+        No size becomes a Python constant here; see `Backbone`.
+        """
 
     @abstractmethod
     def loss(self, pyramid: FeaturePyramid, batch: Batch) -> dict[str, Tensor]:
@@ -216,29 +270,125 @@ class Head(nn.Module, ABC):
     def predict(self, pyramid: FeaturePyramid, batch: Batch) -> list[Prediction]:
         """One prediction an image, in original pixels (`batch.original_sizes`), on the CPU."""
 
-    def amounts(self, batch: Batch) -> dict[str, Tensor]:
-        """What the mean in a term of `loss` is taken over (labelled pixels, say), a scalar, by the term's name.
+    def loss_denominators(self, batch: Batch) -> dict[str, Tensor]:
+        """{term of `loss`: what its mean divides by (labelled pixels, say), a scalar}.
 
         For terms whose batches count unequally beside the others of a step; a step of several batches or processes
-        is then the step of all their pixels together. batch: its annotations padded as the images will be.
+        is then the step of all their pixels together. A term whose denominator is 0 is undefined, not 0.
+        batch: its annotations padded as the images will be.
         """
         return {}
+
+    def has_targets(self, batch: Batch) -> list[bool]:
+        """For each image whether its annotation holds anything to compare with; where not, its loss is undefined."""
+        return [True] * batch.count
+
+    def training_pass(self, pyramid: FeaturePyramid) -> Any:
+        """Tensors that hold the graph a training step's losses would, for maps without numbers (the meta device).
+
+        What a loss keeps for backward does not depend on labels, but the losses themselves look at them (are they
+        classes? how many boxes match?). This does the same work on the same shapes. Default: the raw outputs.
+        """
+        return self(pyramid)
+
+    def class_layers(self) -> dict[nn.Module, ClassRows]:
+        """Layers whose weight and bias have rows of classes; another model's rows are matched by class name there."""
+        return {}
+
+    def shown_maps(self, pyramid: FeaturePyramid) -> dict[str, Tensor]:
+        """Maps (N, C, h, w), by name, whose centre stands for what the head sees of an image. Default: all it is given."""
+        pairs = zip(pyramid.spec.strides, pyramid.maps, strict=True)
+        return {f"map {place}, stride {stride}": found for place, (stride, found) in enumerate(pairs, start=1)}
+
+    def anchor_layout(self) -> AnchorLayout | None:
+        """The anchors of a detector that has any."""
+        return None
+
+
+class DenseHead(Head):
+    """A head that answers for every pixel: `forward` gives one tensor (N, K, h, w) at `stride`.
+
+    Tiling and Monte-Carlo sampling work for every such head: they cut and average raw outputs, and leave to the head
+    what they mean. Cell (i, j) of the output starts at pixel border + stride * (i, j) of the image; in a prediction,
+    where the border was mirrored around the image, at stride * (i, j).
+    """
+
+    stride: int
+    """Pixels of the image a cell of the output stands for."""
+
+    @abstractmethod
+    def predict_strips(
+        self, strips: Iterable[Tensor], cells: tuple[int, int], size: tuple[int, int], original_size: tuple[int, int]
+    ) -> Prediction:
+        """One image's raw outputs as its prediction, in original pixels, on the CPU.
+
+        strips: (K, r, w) each, what `forward` gives for the image, in one piece or in rows from top to bottom as they
+        are made; together `cells`, (h, w). size: (height, width) of the image they came from.
+        """
+
+    @abstractmethod
+    def sampled(self, raw: Tensor) -> Tensor:
+        """What the mean over Monte-Carlo samples is taken of, (N, K, h, w) float32: probabilities, or values."""
+
+    @abstractmethod
+    def predict_samples(
+        self, mean: Tensor, variance: Tensor, size: tuple[int, int], original_size: tuple[int, int]
+    ) -> Prediction:
+        """One image's prediction with its uncertainty, in original pixels, on the CPU.
+
+        mean, variance: (K, h, w) float32, of `sampled` over the samples. size: (height, width) of the image they came
+        from.
+        """
+
+    @torch.no_grad()
+    def predict(self, pyramid: FeaturePyramid, batch: Batch) -> list[Prediction]:
+        """`predict_strips` of each image."""
+        raw = self(pyramid)
+        sizes = zip(batch.sizes.tolist(), batch.original_sizes.tolist(), strict=True)
+        return [
+            self.predict_strips([raw[i]], (raw.shape[2], raw.shape[3]), (h, w), (big_h, big_w))
+            for i, ((h, w), (big_h, big_w)) in enumerate(sizes)
+        ]
+
+    def shown_maps(self, pyramid: FeaturePyramid) -> dict[str, Tensor]:
+        """The output itself."""
+        return {"output": self(pyramid)}
+
+    def covered(self, maps: Tensor) -> Tensor:
+        """The pixels of full-size maps (N, H, W) that the output stands for: without the border."""
+        edge = self.border
+        return maps[:, edge : maps.shape[1] - edge, edge : maps.shape[2] - edge]
 
 
 class PixelLoss(nn.Module, ABC):
     """(logits N x C x H x W float, labels N x H x W int64) -> scalar float32. Knows its ignore index.
 
     weight_map: (N, H, W) float32, multiplies each pixel's term; a loss without a term a pixel raises ValueError
-    when it is given. Everything ignored gives 0 with zero gradients, not NaN.
+    when it is given. Everything ignored gives 0 with zero gradients, not NaN. A loss that is the mean of a term a
+    pixel derives from `losses/mean.py`, which does all but the term.
     """
 
     @abstractmethod
     def forward(self, logits: Tensor, labels: Tensor, weight_map: Tensor | None = None) -> Tensor:
         """The loss, averaged as the subclass says."""
 
-    def amount(self, labels: Tensor) -> Tensor | None:
+    def denominator(self, labels: Tensor) -> Tensor | None:
         """What the loss divides by, a scalar, where the labels alone tell; None for a loss that is no such mean."""
         return None
+
+    @property
+    def term_name(self) -> str:
+        """What it is logged by: the registered name ("cross_entropy"), else the class's own."""
+        name = LOSSES.name_of(type(self))
+        return type(self).__name__ if ":" in name else name
+
+    def terms(self, logits: Tensor, labels: Tensor, weight_map: Tensor | None = None) -> dict[str, Tensor]:
+        """The loss by the names it is logged under: one, or those of its parts, whose sum is the loss."""
+        return {self.term_name: self(logits, labels, weight_map)}
+
+    def denominators(self, labels: Tensor) -> dict[str, Tensor | None]:
+        """`denominator` of each of `terms`."""
+        return {self.term_name: self.denominator(labels)}
 
 
 class Dataset(ABC):
@@ -292,7 +442,16 @@ class Evaluator(ABC):
     """
 
     metric: ClassVar[str]
-    """The number that decides what "best" is ("mIoU", "AP"); larger is better."""
+    """The number that decides what "best" is ("mIoU", "AP", "RMSE")."""
+
+    larger_is_better: ClassVar[bool] = True
+    """Which of two values of `metric` is the better one; false for errors."""
+
+    percent: ClassVar[bool] = True
+    """Whether `metric` is a fraction 0..1 that people read in per cent; false for a number with a unit (RMSE)."""
+
+    takes: ClassVar[type[Prediction] | None] = None
+    """The prediction it compares ("LabelMap"): what the head `gives`. None: not said, nothing is compared."""
 
     @abstractmethod
     def update(self, predictions: Sequence[Prediction], truths: Sequence[Truth]) -> None:
@@ -308,11 +467,24 @@ class Evaluator(ABC):
 
     @abstractmethod
     def compute(self) -> dict[str, float | None]:
-        """Numbers by name, fractions 0..1; None where undefined."""
+        """Numbers by name, fractions 0..1 (where `percent` says so); None where undefined."""
 
     def tables(self) -> list[tuple[str, list[str], list[list[str]]]]:
-        """(title, header, rows) tables in the field's familiar form, percentages with two decimals."""
-        return []
+        """(title, header, rows) tables in the field's familiar form. Default: every number of `compute`, as `shown`."""
+        name = EVALUATORS.name_of(type(self))
+        rows = [[number, self.shown(value)] for number, value in self.compute().items()]
+        return [(type(self).__name__ if ":" in name else name, ["metric", "value"], rows)] if rows else []
+
+    @classmethod
+    def shown(cls, value: float | None) -> str:
+        """A number for people: in per cent with two decimals, or as it is; `-` for None."""
+        if value is None:
+            return "-"
+        return f"{100 * value:.2f}" if cls.percent else f"{value:.4g}"
+
+    def better(self, value: float, best: float) -> bool:
+        """Whether a value of `metric` beats the best so far."""
+        return value > best if self.larger_is_better else value < best
 
 
 class OptimizerRule(ABC):

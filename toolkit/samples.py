@@ -44,8 +44,8 @@ class Boxes(NamedTuple):
         )
 
     @property
-    def number(self) -> int:
-        """N. (`len` of a NamedTuple is its number of fields.)"""
+    def count(self) -> int:  # type: ignore[override]
+        """How many objects: N. (`len` of a NamedTuple is its number of fields.)"""
         return len(self.xyxy)
 
     def take(self, keep: np.ndarray) -> Boxes:
@@ -128,8 +128,8 @@ class Batch(NamedTuple):
     truths: tuple[Truth, ...] = ()
 
     @property
-    def number(self) -> int:
-        """N. (`len` of a NamedTuple is its number of fields.)"""
+    def count(self) -> int:  # type: ignore[override]
+        """How many images: N. (`len` of a NamedTuple is its number of fields.)"""
         return len(self.names)
 
 
@@ -169,9 +169,13 @@ class ImageValues(NamedTuple):
 
 
 class ValueMap(NamedTuple):
-    """Prediction of dense regression: (H, W) float32, original size, on the CPU."""
+    """Prediction of dense regression for one image, original size, on the CPU.
+
+    values: (H, W) float32. uncertainty: (H, W) float32, variance over Monte-Carlo samples, or None.
+    """
 
     values: Tensor
+    uncertainty: Tensor | None = None
 
 
 Prediction = LabelMap | Detections | ImageScores | ImageValues | ValueMap

@@ -238,9 +238,9 @@ def test_travels_to_workers_cheaply(dataset):
 
 def test_goes_through_the_loaders(dataset):
     batch = next(iter(train_loader(dataset, [], 4, seed=0)))
-    assert batch.number == 4
+    assert batch.count == 4
     batches = list(eval_loader(dataset, [], 3))
-    assert [b.number for b in batches] == [3, 1]
+    assert [b.count for b in batches] == [3, 1]
     assert [t.name for b in batches for t in b.truths] == [dataset[index].name for index in range(4)]
 
 

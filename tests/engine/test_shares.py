@@ -90,11 +90,11 @@ def test_amounts_are_what_the_loss_divides_by() -> None:
     weights = torch.tensor([0.5, 2.0, 7.0])
     loss = CrossEntropy(weights.tolist())
     total = F.cross_entropy(logits, labels, weights, ignore_index=IGNORE_INDEX, reduction="sum")
-    assert float(loss(logits, labels) * loss.amount(labels)) == pytest.approx(float(total), rel=1e-6)
-    assert loss.amount(labels) == 0.5 + 2 + 7 + 2
-    assert CrossEntropy(weights.tolist(), "pixels").amount(labels) == 4
+    assert float(loss(logits, labels) * loss.denominator(labels)) == pytest.approx(float(total), rel=1e-6)
+    assert loss.denominator(labels) == 0.5 + 2 + 7 + 2
+    assert CrossEntropy(weights.tolist(), "pixels").denominator(labels) == 4
     both = WeightedSum([CrossEntropy(), Dice(), CrossEntropy(weights.tolist())])
-    names = {name: None if amount is None else float(amount) for name, amount in both.amounts(labels).items()}
+    names = {name: None if amount is None else float(amount) for name, amount in both.denominators(labels).items()}
     assert names == {"cross_entropy": 4.0, "dice": None, "cross_entropy_2": 11.5}
     assert list(names) == list(both.terms(logits, labels))
 

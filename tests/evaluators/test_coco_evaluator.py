@@ -78,7 +78,7 @@ def pycocotools_curves(predictions: list[Detections], truths: list[Truth], class
         annotations += [
             {"id": len(annotations) + i + 1, "image_id": truth.image_id, "category_id": int(boxes.labels[i]) + 1,
              "bbox": xywh(boxes.xyxy[i]), "iscrowd": int(boxes.crowd[i]), "area": float(boxes.area[i])}
-            for i in range(boxes.number)
+            for i in range(boxes.count)
         ]  # fmt: skip
         results += [
             {"image_id": truth.image_id, "category_id": int(label) + 1, "bbox": xywh(box), "score": float(score)}
@@ -164,7 +164,7 @@ def test_split_and_order_change_nothing(seed: int) -> None:
 
 def perfect(truth: Truth) -> Detections:
     return Detections(
-        torch.from_numpy(truth.boxes.xyxy), torch.ones(truth.boxes.number), torch.from_numpy(truth.boxes.labels)
+        torch.from_numpy(truth.boxes.xyxy), torch.ones(truth.boxes.count), torch.from_numpy(truth.boxes.labels)
     )
 
 

@@ -67,7 +67,7 @@ def devkit(predictions: list[Detections], truths: list[Truth], label: int, style
 def test_equal_to_the_kit(seed: int, style: str, plus_one: bool) -> None:
     predictions, truths = random_set(seed)
     random = np.random.default_rng(seed)
-    truths = [t._replace(boxes=t.boxes._replace(difficult=random.random(t.boxes.number) < 0.3)) for t in truths]
+    truths = [t._replace(boxes=t.boxes._replace(difficult=random.random(t.boxes.count) < 0.3)) for t in truths]
     evaluator = VocEvaluator(NAMES, style, plus_one)
     evaluator.update(predictions, truths)
     numbers = evaluator.compute()

@@ -341,7 +341,7 @@ def test_odd_annotations_train(preset: dict[str, Any], boxes: list[Boxes]) -> No
     spec = SINGLE if preset is FASTER_RCNN_2015 else FPN
     head = RcnnHead(spec, 3, **settings)
     losses = assert_trains(head, make_pyramid(spec, (96, 96), 2, grad=True), make_batch([(96, 96), (80, 64)], boxes))
-    if not any(b.number and not b.crowd.any() and not b.difficult.any() for b in boxes):
+    if not any(b.count and not b.crowd.any() and not b.difficult.any() for b in boxes):
         assert losses["rpn_boxes"].item() == 0
         assert losses["roi_boxes"].item() == 0
 

@@ -8,7 +8,7 @@ from toolkit.errors import ConfigError
 from toolkit.losses.cross_entropy import CrossEntropy
 from toolkit.losses.dice import Dice
 from toolkit.losses.smp import SmpLoss
-from toolkit.losses.weighted_sum import WeightedSum, loss_terms
+from toolkit.losses.weighted_sum import WeightedSum
 
 LOGITS, LABELS = (
     torch.randn(2, 3, 5, 5, generator=torch.Generator().manual_seed(1)),
@@ -18,7 +18,7 @@ LOGITS, LABELS = (
 
 def test_terms_are_weighted_named_and_add_up():
     loss = WeightedSum([CrossEntropy(), Dice(), SmpLoss("lovasz"), Dice("all")], [1.0, 0.5, 2.0, 3.0])
-    terms = loss_terms(loss, LOGITS, LABELS)
+    terms = loss.terms(LOGITS, LABELS)
     assert list(terms) == ["cross_entropy", "dice", "lovasz", "dice_2"]
     torch.testing.assert_close(terms["dice"], 0.5 * Dice()(LOGITS, LABELS))
     torch.testing.assert_close(terms["dice_2"], 3 * Dice("all")(LOGITS, LABELS))
@@ -27,7 +27,7 @@ def test_terms_are_weighted_named_and_add_up():
 
 def test_sums_within_sums_keep_their_names():
     inner = WeightedSum([CrossEntropy(), Dice()], [1.0, 2.0])
-    terms = loss_terms(WeightedSum([inner, Dice()], [0.5, 1.0]), LOGITS, LABELS)
+    terms = WeightedSum([inner, Dice()], [0.5, 1.0]).terms(LOGITS, LABELS)
     assert list(terms) == ["cross_entropy", "dice", "dice_2"]
     torch.testing.assert_close(terms["dice"], terms["dice_2"])
 
@@ -37,7 +37,7 @@ def test_a_class_from_outside_is_logged_by_its_own_name():
         def forward(self, logits, labels, weight_map=None):
             return logits.mean()
 
-    assert list(loss_terms(Mine(), LOGITS, LABELS)) == ["Mine"]
+    assert list(Mine().terms(LOGITS, LABELS)) == ["Mine"]
 
 
 def test_as_many_weights_as_losses():

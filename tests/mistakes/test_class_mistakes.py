@@ -102,7 +102,7 @@ def test_a_context_module_of_another_width_is_pointed_out(trained: Path, toolkit
     neck = "model.neck={name: context, channels: 11, stride: 4}"
     result = toolkit("check", trained / "c.yaml", neck, "--json")
     assert result.code == 0
-    (warning,) = [warning for warning in result.json["warnings"] if warning["kind"] == "context_channels"]
+    (warning,) = [warning for warning in result.json["warnings"] if warning["kind"] == "neck_classes"]
     assert warning["where"] == "model.neck.channels"
     assert "is 11, but there are 3 classes" in warning["message"]
 

@@ -7,7 +7,7 @@ from torch import nn
 from toolkit.backbones.segnet_basic_encoder import SegNetBasicEncoder
 from toolkit.errors import PartsError
 from toolkit.heads.pixel import PixelHead
-from toolkit.models.monte_carlo import monte_carlo_predict, sample_probabilities, sampled_dropout
+from toolkit.models.monte_carlo import monte_carlo_predict, sample_moments, sampled_dropout
 from toolkit.models.vision_model import VisionModel
 from toolkit.necks.index_unpool import IndexUnpool
 from toolkit.samples import Batch
@@ -31,7 +31,7 @@ def test_mean_and_variance_are_those_of_the_softmaxes():
     images = model.prepared(batch)
     torch.manual_seed(3)
     with sampled_dropout(model):
-        mean, variance = sample_probabilities(model, images, 5)
+        mean, variance = sample_moments(model, images, 5)
     torch.manual_seed(3)
     with sampled_dropout(model), torch.no_grad():
         every = torch.stack([model(images).softmax(1) for _ in range(5)])
@@ -44,7 +44,7 @@ def test_label_maps_come_from_mean_and_variance():
     model, batch = bayesian(), batch_of()
     torch.manual_seed(3)
     with sampled_dropout(model):
-        mean, variance = sample_probabilities(model, model.prepared(batch), 4)
+        mean, variance = sample_moments(model, model.prepared(batch), 4)
     torch.manual_seed(3)
     maps = monte_carlo_predict(model, batch, 4)
     for i, result in enumerate(maps):

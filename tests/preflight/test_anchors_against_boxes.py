@@ -9,14 +9,14 @@ import pytest
 import torch
 from tiny_detection import tiny_detection_config
 
-from toolkit.heads.rpn import AnchorSettings
+from toolkit.contracts import AnchorLayout
 from toolkit.jobs.build import build_dataset, build_transforms
 from toolkit.jobs.check import check_config
 from toolkit.ops.anchors import base_anchors, grid_anchors, inside_image
 from toolkit.ops.boxes import box_iou
 from toolkit.preflight.anchor_checks import check_anchors
 from toolkit.preflight.anchor_fit import fitted
-from toolkit.preflight.anchor_recall import AnchorLayout, best_overlaps, recall
+from toolkit.preflight.anchor_recall import best_overlaps, recall
 from toolkit.preflight.passage import SeenBoxes, boxes_seen
 from toolkit.preflight.report import Report
 
@@ -38,23 +38,23 @@ def random_boxes(count: int, size: tuple[int, int], seed: int = 0) -> SeenBoxes:
 def test_overlaps_are_those_with_the_whole_grid(style: str, inside: bool) -> None:
     """Against every anchor of every cell, compared one by one."""
     size, strides = (96, 128), (8, 16)
-    settings = AnchorSettings(scales=(2.0, 3.3), ratios=(0.5, 1.0, 2.2), style=style)  # type: ignore[arg-type]
+    layout = AnchorLayout((2.0, 3.3), (0.5, 1.0, 2.2), style, strides, 0.7, inside, "rpn.anchors")
     boxes = random_boxes(60, size)
     grids = []
     for stride in strides:
-        base = base_anchors(stride, settings.scales, settings.ratios, settings.style)
+        base = base_anchors(stride, layout.scales, layout.ratios, layout.style)
         base = base + torch.tensor([0, 0, 1, 1]) if style == "caffe" else base
         grids.append(grid_anchors(base, (size[0] // stride, size[1] // stride), (stride, stride)))
     anchors = torch.cat(grids)
     if inside:
         anchors = anchors[inside_image(anchors, size)]
     wanted = box_iou(torch.tensor(boxes.xyxy, dtype=torch.float32), anchors).amax(1).numpy()
-    found = best_overlaps(boxes, AnchorLayout(settings, strides, 0.7, inside))
+    found = best_overlaps(boxes, layout)
     np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
 def test_boxes_that_are_anchors_overlap_fully() -> None:
-    layout = AnchorLayout(AnchorSettings(scales=(4.0,), ratios=(1.0,), style="detectron2"), (8,), 0.7, False)
+    layout = AnchorLayout((4.0,), (1.0,), "detectron2", (8,), 0.7, False, "rpn.anchors")
     boxes = boxes_of(np.array([[16.0, 16.0, 48.0, 48.0], [24.0, 32.0, 56.0, 64.0]]), (96, 96))
     assert best_overlaps(boxes, layout).tolist() == [1.0, 1.0]
     # Half a cell away: 28 x 28 of 32 x 32 in common.
@@ -63,7 +63,7 @@ def test_boxes_that_are_anchors_overlap_fully() -> None:
 
 
 def test_a_small_box_has_no_anchor_among_large_ones() -> None:
-    layout = AnchorLayout(AnchorSettings(scales=(8.0,), ratios=(1.0,)), (16,), 0.7, False)
+    layout = AnchorLayout((8.0,), (1.0,), "torchvision", (16,), 0.7, False, "rpn.anchors")
     report = Report()
     boxes = np.array([[x, 40.0, x + 12, 52.0] for x in range(10, 160, 10)])
     check_anchors(report, boxes_of(boxes, (192, 192)), layout, ["cell"])
@@ -79,7 +79,7 @@ def test_a_small_box_has_no_anchor_among_large_ones() -> None:
 
 
 def test_fitted_anchors_cover_more_and_repeat() -> None:
-    layout = AnchorLayout(AnchorSettings(), (4, 8, 16, 32), 0.7, False)
+    layout = AnchorLayout((8.0,), (0.5, 1.0, 2.0), "torchvision", (4, 8, 16, 32), 0.7, False, "rpn.anchors")
     generator = np.random.default_rng(3)
     width = generator.choice([20.0, 55.0, 100.0], 300) * generator.uniform(0.9, 1.1, 300)
     corner = generator.uniform(0, 200, (300, 2))
@@ -92,7 +92,7 @@ def test_fitted_anchors_cover_more_and_repeat() -> None:
 
 
 def test_no_better_anchors_are_invented_where_all_boxes_are_covered() -> None:
-    layout = AnchorLayout(AnchorSettings(scales=(4.0,), ratios=(1.0,), style="detectron2"), (8,), 0.7, False)
+    layout = AnchorLayout((4.0,), (1.0,), "detectron2", (8,), 0.7, False, "rpn.anchors")
     report = Report()
     check_anchors(report, boxes_of(np.array([[16.0, 16.0, 48.0, 48.0]] * 4), (96, 96)), layout, ["cell"])
     assert report.warnings == []

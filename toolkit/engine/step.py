@@ -68,16 +68,16 @@ def loss_shares(fabric: Any, model: VisionModel, batches: Sequence[Batch]) -> li
     """For each of this process's batches of one step, factors of its loss terms, by their names; 1 where there is none.
 
     A loss that is a mean over labelled pixels would give a pixel in a batch with few of them more weight than others:
-    the mean of means is not the mean. The factor is the batch's amount (`Head.amounts`) over the mean amount of all
+    the mean of means is not the mean. The factor is the batch's denominator (`Head.loss_denominators`) over the mean of all
     batches of all processes. A single batch in a single process has no others, and costs nothing here.
     """
     if fabric.world_size == 1 and len(batches) == 1:
         return [{}]
-    amounts = [_amounts(model, batch) for batch in batches]
-    names = list(amounts[0])
+    divisors = [_denominators(model, batch) for batch in batches]
+    names = list(divisors[0])
     if not names:
         return [{} for _ in batches]
-    table = torch.tensor([[float(amount[name]) for name in names] for amount in amounts])
+    table = torch.tensor([[float(divisor[name]) for name in names] for divisor in divisors])
     means = table.mean(0)
     if fabric.world_size > 1:
         means = fabric.all_reduce(means.to(fabric.device), reduce_op="mean").cpu()
@@ -90,6 +90,6 @@ def shared(losses: Mapping[str, Tensor], shares: Mapping[str, float]) -> dict[st
     return {name: loss * shares[name] if name in shares else loss for name, loss in losses.items()}
 
 
-def _amounts(model: VisionModel, batch: Batch) -> dict[str, Tensor]:
+def _denominators(model: VisionModel, batch: Batch) -> dict[str, Tensor]:
     size = legal_size((batch.images.shape[-2], batch.images.shape[-1]), model.spec.sizes)
-    return model.head.amounts(pad_targets(batch, size))
+    return model.head.loss_denominators(pad_targets(batch, size))

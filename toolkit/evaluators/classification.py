@@ -26,6 +26,7 @@ class ClassificationEvaluator(Evaluator):
     """
 
     metric: ClassVar[str] = "top1"
+    takes: ClassVar[type[Prediction] | None] = ImageScores
 
     def __init__(self, classes: list[str]) -> None:
         self.classes = tuple(classes)

@@ -14,7 +14,7 @@ import numpy as np
 from toolkit.contracts import EVALUATORS, Evaluator
 from toolkit.evaluators.detection_record import DetectionRecord
 from toolkit.ops.average_precision import COCO_IOUS, COCO_LIMITS, PrecisionRecall, coco_precision_recall
-from toolkit.samples import Prediction, Truth
+from toolkit.samples import Detections, Prediction, Truth
 
 _SIZES = ("all", "small", "medium", "large")
 _LINES: tuple[tuple[str, str, float | None, str, int], ...] = (
@@ -47,6 +47,7 @@ class CocoEvaluator(Evaluator):
     """
 
     metric: ClassVar[str] = "AP"
+    takes: ClassVar[type[Prediction] | None] = Detections
 
     def __init__(self, classes: list[str]) -> None:
         self.classes = tuple(classes)

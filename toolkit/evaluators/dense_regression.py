@@ -34,6 +34,7 @@ class DenseRegressionEvaluator(Evaluator):
     """
 
     metric: ClassVar[str] = "delta1"
+    takes: ClassVar[type[Prediction] | None] = ValueMap
 
     def __init__(self, classes: list[str], minimum: PositiveFloat = 1e-3, maximum: PositiveFloat | None = None) -> None:
         self.minimum, self.maximum = minimum, maximum

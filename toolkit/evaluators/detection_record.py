@@ -102,7 +102,7 @@ class DetectionRecord:
         self._check_labels(truth.name, "true", boxes.labels)
         row: dict[str, Any] = {
             "image_ids": [truth.image_id],
-            "truth_counts": [boxes.number],
+            "truth_counts": [boxes.count],
             "truth_boxes": boxes.xyxy,
             "truth_labels": boxes.labels,
             "truth_crowd": boxes.crowd,

@@ -24,6 +24,7 @@ class RegressionEvaluator(Evaluator):
     """
 
     metric: ClassVar[str] = "R2"
+    takes: ClassVar[type[Prediction] | None] = ImageValues
 
     def __init__(self, classes: list[str]) -> None:
         self.classes = tuple(classes)

@@ -28,6 +28,7 @@ class SemanticEvaluator(Evaluator):
     """
 
     metric: ClassVar[str] = "mIoU"
+    takes: ClassVar[type[Prediction] | None] = LabelMap
 
     def __init__(self, classes: list[str]) -> None:
         self.classes = tuple(classes)

@@ -10,7 +10,7 @@ import numpy as np
 from toolkit.contracts import EVALUATORS, Evaluator
 from toolkit.evaluators.detection_record import DetectionRecord
 from toolkit.ops.voc_average_precision import VocCurve, VocStyle, voc_curve
-from toolkit.samples import Prediction, Truth
+from toolkit.samples import Detections, Prediction, Truth
 
 
 @EVALUATORS.register("voc")
@@ -28,6 +28,7 @@ class VocEvaluator(Evaluator):
     """
 
     metric: ClassVar[str] = "mAP@0.5"
+    takes: ClassVar[type[Prediction] | None] = Detections
 
     def __init__(self, classes: list[str], style: VocStyle = "area", plus_one: bool = False) -> None:
         self.classes = tuple(classes)

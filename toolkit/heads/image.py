@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from annotated_types import Interval
-from torch import Tensor
+from torch import Tensor, nn
 
 from toolkit.bounds import PositiveFloat, PositiveInt, Probability
-from toolkit.contracts import HEADS, FeaturePyramid, Head, PyramidSpec
+from toolkit.contracts import HEADS, ClassRows, FeaturePyramid, Head, PyramidSpec
 from toolkit.errors import CheckpointError, DataError, PartsError, Problem
 from toolkit.heads.auxiliary import AuxiliaryClassifiers
 from toolkit.layers.fully_connected import Activation, FullyConnected, GlobalPool, cells_of_image
@@ -52,6 +52,8 @@ class ImageHead(Head):
         PartsError: fewer than 2 classes; lists of the wrong length; auxiliary classifiers without maps for them.
         CheckpointError: the weights do not fit.
     """
+
+    gives: ClassVar[type[Prediction] | None] = ImageScores
 
     def __init__(
         self,
@@ -94,6 +96,20 @@ class ImageHead(Head):
                 losses[f"auxiliary{number}"] = AUXILIARY_WEIGHT * self._cross_entropy(logits, labels, batch)
         return losses
 
+    def training_pass(self, pyramid: FeaturePyramid) -> Any:
+        """A cross-entropy of the logits and of each auxiliary classifier's."""
+        logits = [self(pyramid), *(self.auxiliary(pyramid) if self.auxiliary is not None else [])]
+        labels = torch.zeros(len(logits[0]), dtype=torch.int64, device=logits[0].device)
+        return [F.cross_entropy(each.float(), labels) for each in logits]
+
+    def class_layers(self) -> dict[nn.Module, ClassRows]:
+        """The last fully connected layer: a row a class."""
+        return {self.layers.linears[-1]: ClassRows()}
+
+    def shown_maps(self, pyramid: FeaturePyramid) -> dict[str, Tensor]:
+        """The map that is pooled."""
+        return last_map(super().shown_maps(pyramid))
+
     @torch.no_grad()
     def predict(self, pyramid: FeaturePyramid, batch: Batch) -> list[Prediction]:
         """Probabilities (K,) of each image."""
@@ -129,6 +145,11 @@ class ImageHead(Head):
                 linear.load_state_dict({"weight": weight, "bias": bias})
         if self.auxiliary is not None:
             self.auxiliary.load(state, weights)
+
+
+def last_map(maps: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The last of several maps by name: what a head that pools an image reads."""
+    return dict(list(maps.items())[-1:])
 
 
 def of_images(layers: FullyConnected, pyramid: FeaturePyramid, batch: Batch) -> Tensor:

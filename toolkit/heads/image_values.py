@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ from torch import Tensor
 from toolkit.bounds import PositiveInt, Probability
 from toolkit.contracts import HEADS, FeaturePyramid, Head, PyramidSpec
 from toolkit.errors import DataError, PartsError, Problem
-from toolkit.heads.image import of_images
+from toolkit.heads.image import last_map, of_images
 from toolkit.layers.fully_connected import Activation, FullyConnected, GlobalPool
 from toolkit.samples import Batch, ImageValues, Prediction
 
@@ -37,6 +37,8 @@ class ImageValuesHead(Head):
     Raises:
         PartsError: no value; lists of the wrong length.
     """
+
+    gives: ClassVar[type[Prediction] | None] = ImageValues
 
     def __init__(
         self,
@@ -72,6 +74,23 @@ class ImageValuesHead(Head):
         known = ~wanted.isnan()
         terms = LOSSES[self.loss_name](values, torch.where(known, wanted, values.detach()), reduction="sum")
         return {"regression": terms / known.sum().clamp(min=1)}
+
+    def loss_denominators(self, batch: Batch) -> dict[str, Tensor]:
+        """Values that are not NaN."""
+        if batch.image_values is None:
+            return {}
+        return {"regression": (~batch.image_values.isnan()).sum().float()}
+
+    def has_targets(self, batch: Batch) -> list[bool]:
+        """Whether any value is known."""
+        if batch.image_values is None:
+            return [True] * batch.count
+        found: list[bool] = (~batch.image_values.isnan()).any(1).tolist()
+        return found
+
+    def shown_maps(self, pyramid: FeaturePyramid) -> dict[str, Tensor]:
+        """The map that is pooled."""
+        return last_map(super().shown_maps(pyramid))
 
     @torch.no_grad()
     def predict(self, pyramid: FeaturePyramid, batch: Batch) -> list[Prediction]:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from toolkit.bounds import PositiveInt, Probability
-from toolkit.contracts import HEADS, FeaturePyramid, Head, PixelLoss, PyramidSpec
+from toolkit.contracts import HEADS, ClassRows, DenseHead, FeaturePyramid, PixelLoss, PyramidSpec
 from toolkit.errors import PartsError, Problem
 from toolkit.layers.bilinear import bilinear_upsampling
 from toolkit.layers.identity import identity_
 from toolkit.losses.cross_entropy import CrossEntropy
 from toolkit.losses.labels import LabelError
-from toolkit.losses.weighted_sum import loss_amounts, loss_terms
+from toolkit.ops.argmax import best_classes
 from toolkit.ops.label_strips import labels_of_strips
-from toolkit.ops.resize import Grid, upsample
+from toolkit.ops.resize import Grid, pixel_positions, resize, resize_positions, upsample
 from toolkit.samples import IGNORE_INDEX, Batch, LabelMap, Prediction
 
 Init = Literal["default", "he", "small", "identity", "noisy_identity"]
@@ -25,7 +26,7 @@ Upsampling = Literal["half_pixel", "corner", "deconvolution"]
 
 
 @HEADS.register("pixel")
-class PixelHead(Head):
+class PixelHead(DenseHead):
     """One convolution from a map to the logits of K classes, (N, K, h, w) at the map's stride; K from 2 to 255.
 
     stride: which map (default: the finest). kernel_size: 1, or 3 with padding 1 (SegNet). loss: default cross-entropy.
@@ -42,6 +43,8 @@ class PixelHead(Head):
 
     A map with a border (unpadded convolutions) is compared with the labels it covers: the rest is cropped.
     """
+
+    gives: ClassVar[type[Prediction] | None] = LabelMap
 
     def __init__(
         self,
@@ -88,44 +91,47 @@ class PixelHead(Head):
         if batch.label_maps is None:
             raise PartsError(Problem("head pixel", "needs label maps, but the data set gives none"))
         logits = self(pyramid)
-        labels = self._covered(batch.label_maps, logits)
-        weights = None if batch.weight_maps is None else self._covered(batch.weight_maps, logits)
+        labels = self._matched(batch.label_maps, logits)
+        weights = None if batch.weight_maps is None else self._matched(batch.weight_maps, logits)
         if self.label_sampling == "full":
             logits = upsample(logits, self.stride, (labels.shape[1], labels.shape[2]), self.grid)
         try:
-            return loss_terms(self.loss_function, logits, labels.long(), weights)
+            return self.loss_function.terms(logits, labels.long(), weights)
         except LabelError as error:
             raise error.named(batch.names) from None
 
-    def amounts(self, batch: Batch) -> dict[str, Tensor]:
+    def loss_denominators(self, batch: Batch) -> dict[str, Tensor]:
         """Of the losses that are means over labelled pixels."""
         if batch.label_maps is None:
             return {}
-        labels = self._sampled(batch.label_maps).long()
-        return {name: amount for name, amount in loss_amounts(self.loss_function, labels).items() if amount is not None}
+        found = self.loss_function.denominators(self._sampled(batch.label_maps).long())
+        return {name: divisor for name, divisor in found.items() if divisor is not None}
 
-    @torch.no_grad()
-    def predict(self, pyramid: FeaturePyramid, batch: Batch) -> list[Prediction]:
-        """Label maps in original pixels: logits (or probabilities) are resized to them, and only then compared.
+    def has_targets(self, batch: Batch) -> list[bool]:
+        """Whether any pixel that is compared has a label."""
+        if batch.label_maps is None:
+            return [True] * batch.count
+        found: list[bool] = (self._sampled(batch.label_maps) != IGNORE_INDEX).flatten(1).any(1).tolist()
+        return found
 
-        Output cell (0, 0) is taken to start at pixel (0, 0) of the image, whatever the border.
-        """
+    def training_pass(self, pyramid: FeaturePyramid) -> Any:
+        """One cross-entropy over the logits, upsampled as they are in training."""
         logits = self(pyramid)
-        sizes = zip(batch.sizes.tolist(), batch.original_sizes.tolist(), strict=True)
-        return [
-            self.labels_from_logits([logits[i]], (logits.shape[2], logits.shape[3]), (h, w), (big_h, big_w))
-            for i, ((h, w), (big_h, big_w)) in enumerate(sizes)
-        ]
+        if self.label_sampling == "full":
+            height, width = (n - 2 * self.border for n in pyramid.image_size)
+            logits = upsample(logits, self.stride, (height, width), self.grid)
+        labels = torch.zeros((logits.shape[0], *logits.shape[2:]), dtype=torch.int64, device=logits.device)
+        return F.cross_entropy(logits.float(), labels)
+
+    def class_layers(self) -> dict[nn.Module, ClassRows]:
+        """The convolution: a row a class."""
+        return {self.classifier: ClassRows()}
 
     @torch.no_grad()
-    def labels_from_logits(
+    def predict_strips(
         self, strips: Iterable[Tensor], cells: tuple[int, int], size: tuple[int, int], original_size: tuple[int, int]
     ) -> LabelMap:
-        """One image's logits as labels in original pixels, and scores when asked for.
-
-        strips: (K, r, w) each, what `forward` gives for the image, in one piece or in rows from top to bottom as they
-        are made; together `cells`, (h, w). size: (height, width) of the image they came from.
-        """
+        """Labels, and scores when asked for: logits (or probabilities) are resized to pixels, and only then compared."""
         as_logits = self.interpolate == "logits"
         maps = (strip.float() if as_logits else strip.float().softmax(0) for strip in strips)
         return LabelMap(
@@ -134,14 +140,33 @@ class PixelHead(Head):
             )
         )
 
-    def _covered(self, maps: Tensor, logits: Tensor) -> Tensor:
-        """The pixels (N, ...) of full-size maps that the logits stand for: the border cropped, then sampled."""
+    def sampled(self, raw: Tensor) -> Tensor:
+        """Probabilities: the softmaxes are averaged, not the logits."""
+        return raw.float().softmax(1)
+
+    @torch.no_grad()
+    def predict_samples(
+        self, mean: Tensor, variance: Tensor, size: tuple[int, int], original_size: tuple[int, int]
+    ) -> LabelMap:
+        """scores: mean probability of the chosen class. uncertainty: the classes' variances averaged, 0 to 0.25."""
+        unsure = upsample(variance.mean(0)[None, None], self.stride, size, self.grid)
+        unsure = resize(unsure, original_size)[0, 0]
+        if original_size == size:
+            rows = pixel_positions(mean.shape[1], self.stride, size[0], self.grid)
+            columns = pixel_positions(mean.shape[2], self.stride, size[1], self.grid)
+        else:
+            mean = upsample(mean[None], self.stride, size, self.grid)[0]
+            rows, columns = (resize_positions(*pair) for pair in zip(size, original_size, strict=True))
+        labels, scores = best_classes(mean, rows, columns, logits=False, with_scores=True)
+        return LabelMap(labels.cpu(), None if scores is None else scores.cpu(), unsure.cpu())
+
+    def _matched(self, maps: Tensor, logits: Tensor) -> Tensor:
+        """The pixels (N, ...) of full-size maps that are compared with the logits: covered by them, then sampled."""
         sampled = self._sampled(maps)
         return sampled if self.label_sampling == "full" else sampled[:, : logits.shape[2], : logits.shape[3]]
 
     def _sampled(self, maps: Tensor) -> Tensor:
-        height, width = maps.shape[1] - 2 * self.border, maps.shape[2] - 2 * self.border
-        maps = maps[:, self.border : self.border + height, self.border : self.border + width]
+        maps = self.covered(maps)
         return maps if self.label_sampling == "full" else maps[:, :: self.stride, :: self.stride]
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from toolkit.bounds import PositiveInt
-from toolkit.contracts import HEADS, FeaturePyramid, Head, PyramidSpec
+from toolkit.contracts import HEADS, DenseHead, FeaturePyramid, PyramidSpec
 from toolkit.errors import DataError, PartsError, Problem
 from toolkit.ops.resize import resize, upsample
 from toolkit.samples import Batch, Prediction, ValueMap
@@ -20,7 +21,7 @@ LAMBDA = 0.5
 
 
 @HEADS.register("pixel_values")
-class PixelValuesHead(Head):
+class PixelValuesHead(DenseHead):
     """One convolution from a map to one number a cell, (N, 1, h, w) at the map's stride, upsampled to pixels.
 
     Pixels whose true value is NaN are unknown and count nowhere. A map with a border (unpadded convolutions) is
@@ -38,6 +39,8 @@ class PixelValuesHead(Head):
     Raises:
         PartsError: no map of that stride; `silog` without `positive`.
     """
+
+    gives: ClassVar[type[Prediction] | None] = ValueMap
 
     def __init__(
         self,
@@ -64,41 +67,70 @@ class PixelValuesHead(Head):
         """The mean over known pixels (silog: over images with any); 0 when none is. Raises DataError without maps."""
         if batch.value_maps is None:
             raise DataError(Problem(WHERE, "needs value maps, but the data set gives none"))
-        edge = self.border
-        covered = batch.value_maps[:, edge : batch.value_maps.shape[1] - edge, edge : batch.value_maps.shape[2] - edge]
+        covered = self.covered(batch.value_maps)
         raw = upsample(self(pyramid).float(), self.stride, (covered.shape[1], covered.shape[2]))[:, 0]
         wanted = covered.to(raw.device)
-        if self.positive:
-            wrong = (wanted <= 0).flatten(1).any(1).tolist() if self.loss_name == "silog" else []
-            if any(wrong):
-                names = ", ".join(name for name, bad in zip(batch.names, wrong, strict=True) if bad)
-                message = f"the loss silog needs values above 0, but these have others: {names}"
-                raise DataError(Problem(WHERE, message, "mark unknown pixels as such (`unknown` of the data set)"))
         known = ~wanted.isnan()
         if self.loss_name == "silog":
+            _refuse_without_logarithm(wanted, batch.names)
             return {"regression": _scale_invariant(raw, wanted, known)}
         values = raw.exp() if self.positive else raw
         gap = values - torch.where(known, wanted, values.detach())
         terms = gap.abs() if self.loss_name == "l1" else gap.square()
         return {"regression": torch.where(known, terms, 0.0).sum() / known.sum().clamp(min=1)}
 
-    def amounts(self, batch: Batch) -> dict[str, Tensor]:
+    def loss_denominators(self, batch: Batch) -> dict[str, Tensor]:
         """Known pixels; for silog images with any."""
         if batch.value_maps is None:
             return {}
-        edge, (height, width) = self.border, batch.value_maps.shape[1:]
-        known = ~batch.value_maps[:, edge : height - edge, edge : width - edge].isnan()
+        known = ~self.covered(batch.value_maps).isnan()
         return {"regression": (known.flatten(1).any(1) if self.loss_name == "silog" else known).sum().float()}
 
+    def has_targets(self, batch: Batch) -> list[bool]:
+        """Whether any pixel that is compared has a value."""
+        if batch.value_maps is None:
+            return [True] * batch.count
+        found: list[bool] = (~self.covered(batch.value_maps).isnan()).flatten(1).any(1).tolist()
+        return found
+
+    def training_pass(self, pyramid: FeaturePyramid) -> Any:
+        """The mean of the upsampled values' distances from zero."""
+        height, width = (n - 2 * self.border for n in pyramid.image_size)
+        raw = upsample(self(pyramid).float(), self.stride, (height, width))
+        return (raw.exp() if self.positive else raw).abs().mean()
+
     @torch.no_grad()
-    def predict(self, pyramid: FeaturePyramid, batch: Batch) -> list[Prediction]:
-        """Value maps in original pixels. Cell (0, 0) is taken to start at pixel (0, 0), whatever the border."""
-        raw = self(pyramid).float()
-        results: list[Prediction] = []
-        for i, (size, original) in enumerate(zip(batch.sizes.tolist(), batch.original_sizes.tolist(), strict=True)):
-            maps = resize(upsample(raw[i : i + 1], self.stride, (size[0], size[1])), (original[0], original[1]))[0, 0]
-            results.append(ValueMap((maps.exp() if self.positive else maps).cpu()))
-        return results
+    def predict_strips(
+        self, strips: Iterable[Tensor], cells: tuple[int, int], size: tuple[int, int], original_size: tuple[int, int]
+    ) -> ValueMap:
+        """Raw numbers are resized to pixels, and only then (`positive`) made values."""
+        raw = torch.cat([strip.float() for strip in strips], 1)
+        maps = self._in_pixels(raw, size, original_size)
+        return ValueMap((maps.exp() if self.positive else maps).cpu())
+
+    def sampled(self, raw: Tensor) -> Tensor:
+        """The values."""
+        return raw.float().exp() if self.positive else raw.float()
+
+    @torch.no_grad()
+    def predict_samples(
+        self, mean: Tensor, variance: Tensor, size: tuple[int, int], original_size: tuple[int, int]
+    ) -> ValueMap:
+        """The mean value, and its variance over the samples."""
+        values, unsure = (self._in_pixels(each, size, original_size).cpu() for each in (mean, variance))
+        return ValueMap(values, unsure)
+
+    def _in_pixels(self, raw: Tensor, size: tuple[int, int], original_size: tuple[int, int]) -> Tensor:
+        """(1, h, w) to (H, W) of the original size."""
+        return resize(upsample(raw[None], self.stride, size), original_size)[0, 0]
+
+
+def _refuse_without_logarithm(wanted: Tensor, names: Sequence[str]) -> None:
+    wrong = (wanted <= 0).flatten(1).any(1).tolist()
+    if any(wrong):
+        found = ", ".join(name for name, bad in zip(names, wrong, strict=True) if bad)
+        message = f"the loss silog needs values above 0, but these have others: {found}"
+        raise DataError(Problem(WHERE, message, "mark unknown pixels as such (`unknown` of the data set)"))
 
 
 def _scale_invariant(logarithms: Tensor, wanted: Tensor, known: Tensor) -> Tensor:

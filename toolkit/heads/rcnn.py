@@ -8,12 +8,13 @@ torchvision/models/detection, facebookresearch/detectron2.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from toolkit.contracts import HEADS, FeaturePyramid, Head, PyramidSpec
+from toolkit.contracts import HEADS, AnchorLayout, ClassRows, FeaturePyramid, Head, PyramidSpec
 from toolkit.errors import DataError, PartsError, Problem
 from toolkit.heads.roi import DetectionSettings, Roi, RoiSettings, image_numbers
 from toolkit.heads.rpn import Objects, Rpn, RpnSettings
@@ -50,6 +51,8 @@ class RcnnHead(Head):
 
     Raises PartsError when the maps differ in channels, are not doubling in stride or do not cover the image.
     """
+
+    gives: ClassVar[type[Prediction] | None] = Detections
 
     def __init__(
         self,
@@ -120,11 +123,44 @@ class RcnnHead(Head):
             found.append(Detections(boxes.cpu(), scores.cpu(), labels.cpu()))
         return found
 
+    def training_pass(self, pyramid: FeaturePyramid) -> Any:
+        """Both stages, for as many anchors and proposals as the losses look at, not for all."""
+        count, device = len(pyramid.maps[0]), pyramid.maps[0].device
+
+        def zeros(per_image: int, *shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
+            return torch.zeros((count * per_image, *shape), dtype=dtype, device=device)
+
+        first, second = self.rpn.settings.samples, self.roi.settings.samples
+        table = MapRows.of(pyramid.maps)
+        objectness, anchor_deltas = self.rpn.at(table, zeros(first), zeros(first))
+        boxes = zeros(second, 4, dtype=torch.float32)
+        logits, box_deltas = self.roi(pyramid.maps, boxes, zeros(second), table)
+        return [
+            F.binary_cross_entropy_with_logits(objectness, torch.zeros_like(objectness)),
+            F.smooth_l1_loss(anchor_deltas, torch.zeros_like(anchor_deltas)),
+            F.cross_entropy(logits.float(), zeros(second)),
+            F.smooth_l1_loss(box_deltas, torch.zeros_like(box_deltas)),
+        ]
+
+    def class_layers(self) -> dict[nn.Module, ClassRows]:
+        """The second stage's two last layers: background first, then the classes; one box of four numbers a class."""
+        boxes = {"class_and_background": ClassRows(4, 4), "class": ClassRows(0, 4)}.get(self.roi.settings.boxes)
+        return {self.roi.classes: ClassRows(1), **({self.roi.deltas: boxes} if boxes else {})}
+
+    def anchor_layout(self) -> AnchorLayout:
+        """The anchors of the first stage."""
+        settings = self.rpn.settings
+        anchors = settings.anchors
+        return AnchorLayout(
+            anchors.scales, anchors.ratios, anchors.style, self.rpn.strides,
+            settings.positive_iou, settings.inside_only, "rpn.anchors",
+        )  # fmt: skip
+
     def _min_sides(self, batch: Batch) -> list[float]:
         """The shortest side of a proposal, for each image, in its resized pixels."""
         settings = self.rpn.settings.proposals
         if settings.min_side_in == "resized":
-            return [settings.min_side] * batch.number
+            return [settings.min_side] * batch.count
         # py-faster-rcnn's im_scale: both sides are resized by one factor, up to rounding.
         factors = (batch.sizes.double() / batch.original_sizes.double()).amin(1)
         return (settings.min_side * factors).tolist()

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from toolkit.bounds import NonNegativeFloat, PositiveFloat, PositiveInt, Probability
-from toolkit.contracts import FeaturePyramid, PyramidSpec
+from toolkit.contracts import AnchorStyle, FeaturePyramid, PyramidSpec
 from toolkit.errors import PartsError, Problem
 from toolkit.ops import boxes as box_ops
-from toolkit.ops.anchors import AnchorStyle, base_anchors, grid_anchors, grid_step, inside_image
+from toolkit.ops.anchors import base_anchors, grid_anchors, grid_step, inside_image
 from toolkit.ops.matching import leave_out, match_boxes, sample_balanced
 from toolkit.ops.roi_pooling import MapRows
 

@@ -9,10 +9,9 @@ from toolkit.config.sections import Config, PartSpec
 from toolkit.config.source import dotted
 from toolkit.errors import Problem
 from toolkit.jobs.build import nested_parts
-from toolkit.losses.class_weights import PRESETS, is_computed
 from toolkit.models.transfer import Transfer
 from toolkit.models.vision_model import VisionModel
-from toolkit.necks.context import Context
+from toolkit.ops.class_weights import PRESETS, is_computed
 from toolkit.preflight.report import Finding, Report
 from toolkit.samples import Sample
 
@@ -34,18 +33,10 @@ def check_class_weights(report: Report, config: Config, classes: Sequence[str]) 
             report.add(Finding("class_weights", problem), 2)
 
 
-def check_context(report: Report, model: VisionModel) -> None:
-    """Notes a context module whose width is not the number of classes, which the published nets' is."""
-    neck = model.neck
-    if not isinstance(neck, Context):
-        return
-    channels = neck.convolutions[0].in_channels
-    if channels != model.num_classes:
-        message = (
-            f"is {channels}, but there are {model.num_classes} classes; the published nets have one channel a class"
-        )
-        problem = Problem("model.neck.channels", message, f"set it to {model.num_classes}")
-        report.warn("context_channels", problem)
+def check_neck(report: Report, model: VisionModel) -> None:
+    """Notes what of the neck does not suit the classes."""
+    for problem in model.neck.check_classes(model.classes) if model.neck is not None else []:
+        report.warn("neck_classes", problem._replace(where=f"model.neck.{problem.where}"))
 
 
 def check_channels(report: Report, config: Config, model: VisionModel, sample: Sample, split: str = "train") -> None:

@@ -21,8 +21,8 @@ from toolkit.errors import ConfigError, DataError, PartsError, Problem, UserErro
 from toolkit.jobs.bad_samples import SkipTable, as_before, identity_of, leniently, skipping
 from toolkit.labels import ClassTable, default_palette
 from toolkit.layers.downloads import NeedsDownloadError
-from toolkit.losses.class_weights import is_computed
 from toolkit.models.vision_model import VisionModel
+from toolkit.ops.class_weights import is_computed
 
 _PRETRAINED = ("weights", "pretrained")
 """Arguments by which parts load pretrained weights. They return to their defaults when the weights come from a file."""

@@ -16,10 +16,6 @@ from toolkit.analysis.fields import Field
 from toolkit.analysis.spans import Span
 from toolkit.analysis.trace import Trace
 from toolkit.config.sections import Config
-from toolkit.heads.image import ImageHead
-from toolkit.heads.image_values import ImageValuesHead
-from toolkit.heads.pixel import PixelHead
-from toolkit.heads.pixel_values import PixelValuesHead
 from toolkit.jobs.build import build_model
 from toolkit.jobs.restore import initialise
 from toolkit.labels import ClassTable, default_palette
@@ -71,19 +67,9 @@ def outputs_of(model: VisionModel) -> Outputs:
     def outputs(images: Tensor) -> dict[str, Tensor]:
         pyramid = model.backbone(images)
         pyramid = pyramid if model.neck is None else model.neck(pyramid)
-        if isinstance(model.head, PixelHead | PixelValuesHead):
-            return {"output": model.head(pyramid)}
-        pairs = zip(pyramid.spec.strides, pyramid.maps, strict=True)
-        maps = {_map_name(place, stride): found for place, (stride, found) in enumerate(pairs)}
-        if isinstance(model.head, ImageHead | ImageValuesHead):
-            return dict(list(maps.items())[-1:])
-        return maps
+        return model.head.shown_maps(pyramid)
 
     return outputs
-
-
-def _map_name(position: int, stride: int) -> str:
-    return f"map {position + 1}, stride {stride}"
 
 
 def _theories(config: Config, anatomy: Anatomy, fields: Sequence[EffectiveField]) -> list[Theory | None]:

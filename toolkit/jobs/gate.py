@@ -12,11 +12,10 @@ from toolkit.contracts import ANY_SIZE, Dataset, Transform
 from toolkit.data.transforms.pipeline import refuse_for_evaluation
 from toolkit.engine.prepare import check_parts
 from toolkit.errors import ConfigError, UserError
-from toolkit.heads.rcnn import RcnnHead
 from toolkit.jobs.agreement import (
     check_channels,
     check_class_weights,
-    check_context,
+    check_neck,
     check_pretrained_channels,
     check_start,
 )
@@ -41,7 +40,6 @@ from toolkit.labels import ClassTable
 from toolkit.layers.downloads import NeedsDownloadError, without_downloads
 from toolkit.models.vision_model import VisionModel
 from toolkit.preflight.anchor_checks import check_anchors
-from toolkit.preflight.anchor_recall import layout_of
 from toolkit.preflight.fault_findings import note_constructor_faults
 from toolkit.preflight.first_batch import try_batch
 from toolkit.preflight.first_evaluation import try_evaluation
@@ -148,15 +146,16 @@ class Gate:
         train, transforms = self.datasets.get("train"), self.transforms.get("train")
         like = report.attempt("sample", lambda: train[0]) if train is not None and len(train) else None
         size = usual_passage(transforms or [], model.in_channels)
-        check_context(report, model)
+        check_neck(report, model)
         check_pretrained_channels(report, config.model.backbone, model.in_channels)
         if train is not None and like is not None:
             check_channels(report, config, model, like)
             if transforms is not None:
                 size = self._sizes(train, transforms, like, model) or size
-                if isinstance(model.head, RcnnHead) and like.boxes is not None:
+                layout = model.head.anchor_layout()
+                if layout is not None and like.boxes is not None:
                     seen = boxes_seen(train, transforms, config.seed)
-                    check_anchors(report, seen, layout_of(model.head), model.classes, suggest=suggest)
+                    check_anchors(report, seen, layout, model.classes, suggest=suggest)
         batch = max(1, self.batch_size // self.processes)
         self.trial = report.attempt("parts", try_parts, model, part_names(config), size, batch)
 

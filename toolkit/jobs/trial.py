@@ -8,12 +8,10 @@ import numpy as np
 
 from toolkit.analysis.blank import blank
 from toolkit.config.sections import Config
-from toolkit.contracts import Dataset, Transform
+from toolkit.contracts import Dataset, DenseHead, Transform
 from toolkit.data.loading.batches import StepBatches
 from toolkit.data.seeds import sample_seed
 from toolkit.errors import UserError
-from toolkit.heads.pixel import PixelHead
-from toolkit.heads.pixel_values import PixelValuesHead
 from toolkit.jobs.build import build_model, build_part
 from toolkit.labels import ClassTable
 from toolkit.models.vision_model import VisionModel
@@ -55,7 +53,7 @@ def part_names(config: Config) -> PartNames:
 def model_sizes(model: VisionModel, size: Size) -> ModelSizes:
     """What a model on the meta device says of image sizes. size: that most of them have."""
     strides = (*model.backbone.spec.strides, *model.spec.strides)
-    dense = isinstance(model.head, PixelHead | PixelValuesHead)
+    dense = isinstance(model.head, DenseHead)
     field = dense_field(model, size) if dense else None
     return ModelSizes(model.spec.sizes, max(strides), model.illegal_sizes == "pad", dense, field)
 

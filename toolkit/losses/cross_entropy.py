@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from toolkit.bounds import Probability
 from toolkit.contracts import LOSSES, PixelLoss
 from toolkit.errors import ConfigError, Problem
-from toolkit.losses.class_weights import resolve_class_weights
 from toolkit.losses.labels import counted_pixels
+from toolkit.ops.class_weights import resolve_class_weights
 from toolkit.samples import IGNORE_INDEX
 
 
@@ -20,7 +20,7 @@ from toolkit.samples import IGNORE_INDEX
 class CrossEntropy(PixelLoss):
     """Mean over the counted pixels of -log softmax(logits)[label], in float32 whatever the precision.
 
-    class_weights: one factor a class, the name of a preset (`losses/class_weights.py`), or `median_frequency`,
+    class_weights: one factor a class, the name of a preset (`ops/class_weights.py`), or `median_frequency`,
     `median_frequency_labelled` or `median_frequency_global`: the median of the classes' frequencies in the training set
     over each one's own, by the definitions A, B and C of `data/classes/frequencies.py`.
     normalise: what the sum of weighted terms is divided by: `weights`, the sum of the class weights of the counted
@@ -62,7 +62,7 @@ class CrossEntropy(PixelLoss):
                 terms = terms * weight_map
             return terms.sum() / self._divisor(labels, counted)
 
-    def amount(self, labels: Tensor) -> Tensor:
+    def denominator(self, labels: Tensor) -> Tensor:
         """Counted pixels, or the sum of their class weights; see `normalise`. On the labels' device."""
         counted = labels != IGNORE_INDEX
         if self.class_weights is None or self.normalise == "pixels":

@@ -50,6 +50,11 @@ class SmpLoss(PixelLoss):
         options = {**given, "log_loss": log_loss, "per_image": per_image}
         self.loss = _build(name, {option: value for option, value in options.items() if value is not None})
 
+    @property
+    def term_name(self) -> str:
+        """That of the loss it wraps."""
+        return self.name
+
     def forward(self, logits: Tensor, labels: Tensor, weight_map: Tensor | None = None) -> Tensor:
         """Scalar; 0 when no pixel counts. Raises LabelError, and ValueError when a weight map is given."""
         if weight_map is not None:

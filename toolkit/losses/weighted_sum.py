@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from toolkit.contracts import LOSSES, PixelLoss
 from toolkit.errors import ConfigError, Problem
-from toolkit.losses.smp import SmpLoss
 
 
 @LOSSES.register("weighted_sum")
@@ -35,39 +34,19 @@ class WeightedSum(PixelLoss):
         """Each loss times its weight, by name; the second of a name is called `name_2`."""
         terms: dict[str, Tensor] = {}
         for loss, weight in zip(self.losses, self.weights, strict=True):
-            for name, value in loss_terms(cast(PixelLoss, loss), logits, labels, weight_map).items():
+            for name, value in cast(PixelLoss, loss).terms(logits, labels, weight_map).items():
                 terms[_free_name(name, terms)] = weight * value
         return terms
 
-    def amounts(self, labels: Tensor) -> dict[str, Tensor | None]:
-        """`PixelLoss.amount` of each term."""
+    def denominators(self, labels: Tensor) -> dict[str, Tensor | None]:
+        """Each loss's own, by the names of `terms`."""
         found: dict[str, Tensor | None] = {}
         for loss in self.losses:
-            for name, amount in loss_amounts(cast(PixelLoss, loss), labels).items():
-                found[_free_name(name, found)] = amount
+            for name, divisor in cast(PixelLoss, loss).denominators(labels).items():
+                found[_free_name(name, found)] = divisor
         return found
 
 
 def _free_name(name: str, taken: Mapping[str, Any]) -> str:
     same = sum(known == name or known.startswith(f"{name}_") for known in taken)
     return f"{name}_{same + 1}" if same else name
-
-
-def loss_terms(loss: PixelLoss, logits: Tensor, labels: Tensor, weight_map: Tensor | None = None) -> dict[str, Tensor]:
-    """A loss under the name it is logged by; a weighted sum as its parts."""
-    if isinstance(loss, WeightedSum):
-        return loss.terms(logits, labels, weight_map)
-    return {term_name(loss): loss(logits, labels, weight_map)}
-
-
-def loss_amounts(loss: PixelLoss, labels: Tensor) -> dict[str, Tensor | None]:
-    """What each of `loss_terms` divides by, under the same names; None where it is no mean over labels."""
-    return loss.amounts(labels) if isinstance(loss, WeightedSum) else {term_name(loss): loss.amount(labels)}
-
-
-def term_name(loss: PixelLoss) -> str:
-    """The registered name (`cross_entropy`), for `smp` that of the loss it wraps, else the class's own name."""
-    if isinstance(loss, SmpLoss):
-        return loss.name
-    name = LOSSES.name_of(type(loss))
-    return type(loss).__name__ if ":" in name else name

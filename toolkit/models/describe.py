@@ -22,7 +22,6 @@ from toolkit.analysis.anatomy import (
 from toolkit.analysis.trace import Trace, is_fixed_kernel
 from toolkit.contracts import FeaturePyramid
 from toolkit.errors import ImageSizeError, Problem
-from toolkit.models.training_pass import training_pass
 from toolkit.models.vision_model import VisionModel
 from toolkit.ops.padding import check_size
 
@@ -166,10 +165,17 @@ class _Description:
     def _kept(self, number: int) -> TrainingMemory | None:
         """None where the model cannot be trained with so few images: batch statistics of a single number."""
         try:
-            held = kept_for_backward(self.model, self._images(number), lambda images: training_pass(self.model, images))
+            held = kept_for_backward(
+                self.model,
+                self._images(number),
+                lambda images: self.model.head.training_pass(self.model.pyramid(images)),
+            )
         except ValueError:
             return None
         return TrainingMemory(number, self.size, held.bytes, held.largest)
+
+    def _training_pass(self, images: Tensor) -> Any:
+        return self.model.head.training_pass(self.model.pyramid(images))
 
     def _images(self, number: int) -> Tensor:
         shape = (number, self.model.in_channels, *self.size)

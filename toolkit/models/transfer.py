@@ -8,10 +8,8 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from toolkit.contracts import ClassRows
 from toolkit.errors import CheckpointError, Problem, did_you_mean
-from toolkit.heads.image import ImageHead
-from toolkit.heads.pixel import PixelHead
-from toolkit.heads.rcnn import RcnnHead
 from toolkit.models.vision_model import VisionModel
 
 _SHOWN = 3
@@ -120,36 +118,23 @@ def _other_channels(mine: Tensor, given: Tensor) -> tuple[Tensor, str] | None:
     return None
 
 
-class _Rows(NamedTuple):
-    """Layout of a tensor's first dimension: `before` rows of no class (background), then `each` rows a class."""
-
-    before: int
-    each: int
-
-
-def _class_rows(model: VisionModel) -> dict[str, _Rows]:
+def _class_rows(model: VisionModel) -> dict[str, ClassRows]:
     """The model's tensors that have rows for each class."""
-    head = model.head
-    layers: dict[nn.Module, _Rows] = {}
-    if isinstance(head, PixelHead):
-        layers = {head.classifier: _Rows(0, 1)}
-    elif isinstance(head, ImageHead):
-        layers = {head.layers.linears[-1]: _Rows(0, 1)}
-    elif isinstance(head, RcnnHead):
-        layers = {head.roi.classes: _Rows(1, 1)}
-        deltas = {"class_and_background": _Rows(4, 4), "class": _Rows(0, 4)}.get(head.roi.settings.boxes)
-        layers |= {head.roi.deltas: deltas} if deltas else {}
     names = {module: name for name, module in model.named_modules()}
-    return {f"{names[layer]}.{kind}": rows for layer, rows in layers.items() for kind in ("weight", "bias")}
+    return {
+        f"{names[layer]}.{kind}": rows
+        for layer, rows in model.head.class_layers().items()
+        for kind in ("weight", "bias")
+    }
 
 
-def _only_rows_differ(mine: Tensor, given: Tensor, rows: _Rows, count: int, file_count: int) -> bool:
+def _only_rows_differ(mine: Tensor, given: Tensor, rows: ClassRows, count: int, file_count: int) -> bool:
     lengths = [rows.before + rows.each * number for number in (count, file_count)]
     return [mine.shape[0], given.shape[0]] == lengths and mine.shape[1:] == given.shape[1:]
 
 
 def _rows_by_name(
-    mine: Tensor, given: Tensor, rows: _Rows, classes: Sequence[str], file_classes: Sequence[str]
+    mine: Tensor, given: Tensor, rows: ClassRows, classes: Sequence[str], file_classes: Sequence[str]
 ) -> Tensor:
     result = mine.clone()
     result[: rows.before] = given[: rows.before].to(mine)

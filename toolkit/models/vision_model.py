@@ -25,7 +25,7 @@ class VisionModel(nn.Module):
     `backbone.pixel_stats`, so that weights and pixels cannot drift apart. What a method returns never depends on
     `training`.
 
-    samples: passes a prediction; see `predict`. Raises PartsError for more than 1 without dropout and a `pixel` head.
+    samples: passes a prediction; see `predict`. Raises PartsError for more than 1 without dropout and a dense head.
 
     Sizes. `spec.sizes` says which heights and widths the parts can take. For any other size, illegal_sizes="refuse"
     raises ImageSizeError with the nearest legal sizes; "pad" mirrors the images at the bottom and right up to the next
@@ -127,7 +127,7 @@ class VisionModel(nn.Module):
         images always give the same, because the draws have a seed of their own.
         """
         if self.samples > 1:
-            return list(seeded_monte_carlo(self, batch, self.samples))
+            return seeded_monte_carlo(self, batch, self.samples)
         return self.head.predict(self.pyramid(self.prepared(batch)), batch)
 
     def prepared(self, batch: Batch) -> Tensor:

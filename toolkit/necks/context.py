@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch.nn.functional as F
@@ -105,6 +106,14 @@ class Context(Neck):
         for convolution in self.convolutions:
             features = F.relu(convolution(features))
         return FeaturePyramid((self.closing(features),), self.spec, pyramid.image_size)
+
+    def check_classes(self, names: Sequence[str]) -> list[Problem]:
+        """Notes a width that is not the number of classes, which the published nets' is."""
+        width = self.convolutions[0].in_channels
+        if width == len(names):
+            return []
+        message = f"is {width}, but there are {len(names)} classes; the published nets have one channel a class"
+        return [Problem("channels", message, f"set it to {len(names)}")]
 
 
 def _check(entering: int, channels: int, project: bool, layers: int, width: str) -> None:

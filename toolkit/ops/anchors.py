@@ -14,12 +14,11 @@ Three sources round differently, and trained weights remember it; `AnchorStyle` 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-AnchorStyle = Literal["torchvision", "detectron2", "caffe"]
+from toolkit.contracts import AnchorStyle
 
 
 def base_anchors(stride: int, scales: Sequence[float], ratios: Sequence[float], style: AnchorStyle) -> Tensor:

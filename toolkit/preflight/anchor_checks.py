@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from toolkit.contracts import AnchorLayout
 from toolkit.errors import Problem
-from toolkit.heads.rpn import AnchorSettings
 from toolkit.preflight.anchor_fit import fitted
-from toolkit.preflight.anchor_recall import AnchorLayout, best_overlaps, recall, recall_by_class
+from toolkit.preflight.anchor_recall import best_overlaps, recall, recall_by_class
 from toolkit.preflight.passage import SeenBoxes
 from toolkit.preflight.report import Report, Table
 
@@ -19,7 +19,6 @@ LOW, LOW_CLASS, OFTEN = 0.5, 0.2, 10
 published detectors reach 0.6 to 0.9 on the data they were made for."""
 GAIN = 0.05
 """Recall by which other anchors must be better to be offered."""
-_KEY = "model.head.rpn.anchors"
 
 
 def check_anchors(
@@ -29,7 +28,7 @@ def check_anchors(
 
     suggest: whether to search for them (a second or two).
     """
-    threshold = layout.positive_iou
+    key, threshold = f"model.head.{layout.key}", layout.positive_iou
     overlaps = best_overlaps(boxes, layout)
     if not len(overlaps):
         return
@@ -52,20 +51,20 @@ def check_anchors(
         for name, share, count in zip(classes, by_class, counts, strict=True)
         if count >= OFTEN and share < LOW_CLASS
     ]
-    line = f"anchors: {_flow(better.settings)}" if better else ""
+    line = f"anchors: {_flow(better)}" if better else ""
     if better is not None and after is not None:
-        report.facts.append(f"anchors better ({recall(after, threshold):.1%}), to stand at {_KEY}:")
+        report.facts.append(f"anchors better ({recall(after, threshold):.1%}), to stand at {key}:")
         report.facts.append(f"          {line}")
     if reached < LOW or poor:
         message = f"{missed} of {len(overlaps)} training boxes have no anchor that overlaps them by {threshold:g}"
         message += f" ({', '.join(poor)} of their class do)" if poor else ""
-        report.warn("anchors", Problem(_KEY, message, f"use {line}" if line else "resize the images otherwise"))
+        report.warn("anchors", Problem(key, message, f"use {line}" if line else "resize the images otherwise"))
 
 
-def _flow(settings: AnchorSettings) -> str:
-    """Anchor settings as YAML in a line."""
-    numbers = (f"[{', '.join(f'{value:g}' for value in values)}]" for values in (settings.scales, settings.ratios))
-    return "{{scales: {}, ratios: {}, style: {}}}".format(*numbers, settings.style)
+def _flow(layout: AnchorLayout) -> str:
+    """Shapes of anchors as YAML in a line."""
+    numbers = (f"[{', '.join(f'{value:g}' for value in values)}]" for values in (layout.scales, layout.ratios))
+    return "{{scales: {}, ratios: {}, style: {}}}".format(*numbers, layout.style)
 
 
 def _table(
@@ -106,12 +105,12 @@ def _statistics(
         "mean_overlap": round(float(overlaps.mean()), 4),
     }
     if better is not None and after is not None:
-        scales, ratios = list(better.settings.scales), list(better.settings.ratios)
+        scales, ratios = list(better.scales), list(better.ratios)
         found["suggestion"] = {
             "recall": round(recall(after, layout.positive_iou), 4),
-            "key": _KEY,
-            "value": {"scales": scales, "ratios": ratios, "style": better.settings.style},
-            "yaml": f"anchors: {_flow(better.settings)}",
+            "key": f"model.head.{layout.key}",
+            "value": {"scales": scales, "ratios": ratios, "style": better.style},
+            "yaml": f"anchors: {_flow(better)}",
             "sides_by_stride": {
                 str(stride): [round(stride * scale, 1) for scale in scales] for stride in layout.strides
             },

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from toolkit.preflight.anchor_recall import AnchorLayout, best_overlaps, recall
+from toolkit.contracts import AnchorLayout
+from toolkit.preflight.anchor_recall import best_overlaps, recall
 from toolkit.preflight.passage import SeenBoxes
 
 _MOVES = (0.75, 0.87, 0.94, 1.06, 1.15, 1.33)
@@ -39,7 +39,7 @@ def fitted(boxes: SeenBoxes, layout: AnchorLayout) -> AnchorLayout | None:
 
 
 def _counts(layout: AnchorLayout) -> Iterator[tuple[int, int]]:
-    scales, ratios = len(layout.settings.scales), len(layout.settings.ratios)
+    scales, ratios = len(layout.scales), len(layout.ratios)
     yield scales, ratios
     for more in range(scales + (ratios >= 3), _MOST_SCALES + 1):
         yield more, max(ratios, 3)
@@ -59,7 +59,7 @@ def _start(boxes: SeenBoxes, layout: AnchorLayout, scales: int, ratios: int) -> 
     """
     sides = boxes.xyxy[:, 2:] - boxes.xyxy[:, :2]
     shapes = np.exp(_means(np.log(sides[:, 1] / sides[:, 0]), ratios))
-    usual = float(np.exp(np.mean(np.log(layout.settings.scales))))
+    usual = float(np.exp(np.mean(np.log(layout.scales))))
     strides = np.log(np.array(layout.strides, np.float64))
     sizes = np.log(np.sqrt(sides.prod(1)))
     level = np.abs(sizes[:, None] - strides - np.log(usual)).argmin(1)
@@ -107,4 +107,4 @@ def _worth(boxes: SeenBoxes, layout: AnchorLayout) -> float:
 def _with(layout: AnchorLayout, scales: Sequence[float], ratios: Sequence[float]) -> AnchorLayout:
     """The layout with other shapes, as they are written in a config: three digits, sorted."""
     rounded = [tuple(sorted(float(f"{number:.3g}") for number in numbers)) for numbers in (scales, ratios)]
-    return layout._replace(settings=dataclasses.replace(layout.settings, scales=rounded[0], ratios=rounded[1]))
+    return layout._replace(scales=rounded[0], ratios=rounded[1])

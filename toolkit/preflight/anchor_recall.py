@@ -3,32 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
-from toolkit.heads.rcnn import RcnnHead
-from toolkit.heads.rpn import AnchorSettings
+from toolkit.contracts import AnchorLayout
 from toolkit.ops.anchors import base_anchors
 from toolkit.preflight.passage import SeenBoxes
-
-
-class AnchorLayout(NamedTuple):
-    """Anchors of a head: their shapes, the strides of the maps they stand on, and the overlap that makes one positive.
-
-    inside_only: training uses only anchors that lie wholly in the image.
-    """
-
-    settings: AnchorSettings
-    strides: tuple[int, ...]
-    positive_iou: float
-    inside_only: bool
-
-
-def layout_of(head: RcnnHead) -> AnchorLayout:
-    """The anchors of a head."""
-    settings = head.rpn.settings
-    return AnchorLayout(settings.anchors, tuple(head.rpn.strides), settings.positive_iou, settings.inside_only)
 
 
 def best_overlaps(boxes: SeenBoxes, layout: AnchorLayout) -> np.ndarray:
@@ -39,15 +19,15 @@ def best_overlaps(boxes: SeenBoxes, layout: AnchorLayout) -> np.ndarray:
     """
     best = np.zeros(len(boxes.labels))
     for stride in layout.strides:
-        for box in _base(stride, layout.settings):
+        for box in _base(stride, layout):
             best = np.maximum(best, _overlap(boxes, box, stride, layout.inside_only))
     return best
 
 
-def _base(stride: int, settings: AnchorSettings) -> np.ndarray:
+def _base(stride: int, layout: AnchorLayout) -> np.ndarray:
     """The anchors of cell 0, (A, 4) xyxy, x2 and y2 exclusive."""
-    base = base_anchors(stride, settings.scales, settings.ratios, settings.style).double().numpy()
-    return base + np.array([0, 0, 1, 1]) if settings.style == "caffe" else base
+    base = base_anchors(stride, layout.scales, layout.ratios, layout.style).double().numpy()
+    return base + np.array([0, 0, 1, 1]) if layout.style == "caffe" else base
 
 
 def _overlap(boxes: SeenBoxes, anchor: np.ndarray, stride: int, inside_only: bool) -> np.ndarray:

@@ -119,7 +119,7 @@ def _targets(found: Sequence[tuple[Boxes, Size]]) -> SeenBoxes:
         return SeenBoxes(np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros((0, 2), np.int64))
     xyxy = np.concatenate([boxes.xyxy for boxes, _ in found]).astype(np.float64)
     labels = np.concatenate([boxes.labels for boxes, _ in found])
-    sizes = np.concatenate([np.tile(np.array(size), (boxes.number, 1)) for boxes, size in found])
+    sizes = np.concatenate([np.tile(np.array(size), (boxes.count, 1)) for boxes, size in found])
     unclear = np.concatenate([boxes.crowd | boxes.difficult for boxes, _ in found])
     keep = ~unclear & (xyxy[:, 2:] > xyxy[:, :2]).all(1)
     return SeenBoxes(xyxy[keep], labels[keep], sizes[keep])

@@ -63,7 +63,7 @@ def test_truth_scored_against_itself_is_perfect(real_data, kind: str) -> None:
         size = tuple(dataset.index.sizes[position].tolist())
         boxes = dataset.index.boxes(position, size)
         truth = Truth(dataset.index.names[position], int(dataset.index.image_ids[position]), size, boxes=boxes)
-        found = Detections(torch.from_numpy(boxes.xyxy), torch.ones(boxes.number), torch.from_numpy(boxes.labels))
+        found = Detections(torch.from_numpy(boxes.xyxy), torch.ones(boxes.count), torch.from_numpy(boxes.labels))
         for evaluator in (coco, voc):
             evaluator.update([found], [truth])
     assert coco.compute()["AP"] == pytest.approx(1.0, abs=1e-9)
@@ -275,7 +275,7 @@ def test_voc_sample(tmp_path: Path) -> None:
     assert sample.boxes.difficult.tolist() == [True]
     assert sample.boxes.area.tolist() == [30 * 22.5]
     assert voc(tmp_path, VOC, one_based=False)[0].boxes.xyxy.tolist() == [[1, 2.5, 30, 24]]
-    assert voc(tmp_path, VOC.replace("<size>", "<x>").replace("</size>", "</x>"))[0].boxes.number == 1
+    assert voc(tmp_path, VOC.replace("<size>", "<x>").replace("</size>", "</x>"))[0].boxes.count == 1
 
 
 BOMB = '<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "bbbbbbbbbb">' + "".join(
@@ -355,12 +355,12 @@ def test_yolo_sample(tmp_path: Path) -> None:
     assert dataset[0].boxes.xyxy.tolist() == [[0, 6, 30, 18], [0, 0, 15, 12]]
     assert dataset[0].boxes.labels.tolist() == [1, 0]
     assert dataset[0].boxes.area.tolist() == [360, 180]
-    assert dataset[1].boxes.number == 0
+    assert dataset[1].boxes.count == 0
     assert len(yolo(tmp_path, "1 0.5 0.5 1 0.5", keep_empty=False)) == 1
     turned = yolo(tmp_path, "1 0.5 0.5 1 0.5", classes=["dog", "cat"])
     assert (turned[0].boxes.labels.tolist(), turned.category_ids) == ([0], (1, 0))
     assert yolo(tmp_path, "1 .5 .5 1 .5", names="names: {0: cat, 1: dog}\nnc: 2").classes == ("cat", "dog")
-    assert yolo(tmp_path, "")[0].boxes.number == 0
+    assert yolo(tmp_path, "")[0].boxes.count == 0
 
 
 def test_yolo_without_data_yaml(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def test_mixed_annotations_are_a_data_error():
 def test_evaluation_keeps_order_and_original_truths(workers):
     resize = part("resize", height=20, width=24)
     batches = list(eval_loader(Made(), [resize], 3, workers=workers))
-    assert [batch.number for batch in batches] == [3, 3, 1]
+    assert [batch.count for batch in batches] == [3, 3, 1]
     assert [name for batch in batches for name in batch.names] == [f"{i}.jpg" for i in range(7)]
     for batch in batches:
         assert batch.images.shape[2:] == (20, 24)
@@ -189,5 +189,5 @@ def test_seeded_dataset_can_be_sent_to_a_worker_by_pickle():
 
 def test_small_sets_fill_large_batches():
     batch = next(iter(train_loader(Made(3), [], 8, seed=0)))
-    assert batch.number == 8
+    assert batch.count == 8
     assert sorted(batch.names[:3]) == sorted(batch.names[3:6]) == ["0.jpg", "1.jpg", "2.jpg"]

@@ -181,7 +181,7 @@ def test_pictures_without_objects_or_labels():
     assert make("Affine", p=1.0)(bare, 0).label_map is None
     none = bare._replace(boxes=Boxes.of(np.zeros((0, 4)), []))
     after = make("Affine", rotate=(20, 20), p=1.0)(none, 0)
-    assert after.boxes.number == 0
+    assert after.boxes.count == 0
     assert after.boxes.xyxy.shape == (0, 4)
 
 

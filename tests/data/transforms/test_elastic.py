@@ -118,4 +118,4 @@ def test_pictures_of_a_few_pixels():
         after = Elastic()(sample, 0)
         assert (after.image == 7).all()
         assert (after.label_map == 1).all()
-        assert after.boxes.number == 0
+        assert after.boxes.count == 0

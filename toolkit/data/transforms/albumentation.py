@@ -229,7 +229,7 @@ def _targets(sample: Sample) -> tuple[dict[str, Any], list[str]]:
     if sample.boxes is not None:
         height, width = sample.image.shape[:2]
         inside = np.clip(sample.boxes.xyxy, 0, [width, height, width, height])
-        targets["bboxes"] = np.column_stack([inside, np.arange(sample.boxes.number)])
+        targets["bboxes"] = np.column_stack([inside, np.arange(sample.boxes.count)])
     return targets, maps
 
 

@@ -135,7 +135,7 @@ def _folded(positions: np.ndarray, length: int) -> np.ndarray:
 
 def _moved_boxes(boxes: Boxes, x: np.ndarray, y: np.ndarray, beyond: np.ndarray) -> Boxes:
     """The box around all pixels whose source (x, y) lies in a box; `beyond` marks those without a source."""
-    xyxy, share = np.zeros((boxes.number, 4), np.float32), np.zeros(boxes.number, np.float32)
+    xyxy, share = np.zeros((boxes.count, 4), np.float32), np.zeros(boxes.count, np.float32)
     for number, (x1, y1, x2, y2) in enumerate(boxes.xyxy.tolist()):
         # Pixel i covers i..i+1, so its middle, where it is read, lies half a pixel on.
         inside = (x >= x1 - 0.5) & (x < x2 - 0.5) & (y >= y1 - 0.5) & (y < y2 - 0.5) & ~beyond

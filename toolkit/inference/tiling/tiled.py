@@ -1,4 +1,4 @@
-"""Label maps of pictures that are too large to go through the net at once: the same result, tile by tile."""
+"""Answers for every pixel of pictures that are too large to go through the net at once: the same result, tile by tile."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ import torch
 from torch import Tensor
 
 from toolkit.bounds import PositiveInt
-from toolkit.contracts import HEADS
+from toolkit.contracts import HEADS, DenseHead
 from toolkit.errors import PartsError, Problem
-from toolkit.heads.pixel import PixelHead
 from toolkit.inference.tiling.geometry import bytes_per_pixel, cells_of, measure_geometry, unprobed_geometry
 from toolkit.inference.tiling.plan import Tile, TileGeometry, plan_tiles
 from toolkit.models.vision_model import VisionModel
 from toolkit.ops.padding import Pad, mirror
-from toolkit.samples import Batch, LabelMap
+from toolkit.samples import Batch, Prediction
 
 TileSide = PositiveInt | Literal["auto"]
 Mirrorings = Literal[1, 4]
@@ -39,15 +38,16 @@ class TiledPrediction:
     that does. mirrorings: 4 averages the logits over the picture, its mirror images left-right and up-down, and both,
     as the U-Net's authors do (2015 release); the picture is then padded at the bottom and right, by mirroring, to a
     multiple of the net's total stride.
-    The model should be in eval mode. Raises PartsError for a model whose head is not `pixel`; calls raise ConfigError
+    The model should be in eval mode. Raises PartsError for a model whose head is not dense; calls raise ConfigError
     for a tile that is too small, and what `VisionModel.predict` raises.
     """
 
     def __init__(
         self, model: VisionModel, tile: TileSide = "auto", mirrorings: Mirrorings = 1, memory: PositiveInt = MEMORY
     ) -> None:
-        if not isinstance(model.head, PixelHead):
-            message = f"only models with a pixel head can be tiled; this one has '{HEADS.name_of(type(model.head))}'"
+        if not isinstance(model.head, DenseHead):
+            found = HEADS.name_of(type(model.head))
+            message = f"only models that answer for every pixel can be tiled; this one has the head '{found}'"
             raise PartsError(Problem("tile", message, "leave `tile` out and shrink the pictures"))
         self.model = model
         self.head = model.head
@@ -67,14 +67,14 @@ class TiledPrediction:
         return self._geometry
 
     @torch.inference_mode()
-    def __call__(self, batch: Batch) -> list[LabelMap]:
-        """One label map an image, in original pixels, on the CPU."""
-        return [self._predict(self._single(batch, i)) for i in range(batch.number)]
+    def __call__(self, batch: Batch) -> list[Prediction]:
+        """One prediction an image, in original pixels, on the CPU."""
+        return [self._predict(self._single(batch, i)) for i in range(batch.count)]
 
-    def _predict(self, single: Batch) -> LabelMap:
+    def _predict(self, single: Batch) -> Prediction:
         (height, width), (big_height, big_width) = single.sizes[0].tolist(), single.original_sizes[0].tolist()
         strips, cells = self.strips(single)
-        return self.head.labels_from_logits(strips, cells, (height, width), (big_height, big_width))
+        return self.head.predict_strips(strips, cells, (height, width), (big_height, big_width))
 
     def strips(self, single: Batch) -> tuple[Iterable[Tensor], tuple[int, int]]:
         """The logits of a batch of one, as rows of tiles (K, r, w) float32 from top to bottom, and their size (h, w).
@@ -152,6 +152,6 @@ def predict_tiled(
     *,
     mirrorings: Mirrorings = 1,
     memory: PositiveInt = MEMORY,
-) -> list[LabelMap]:
+) -> list[Prediction]:
     """`TiledPrediction` for one batch. For many, keep the object: what it measures of the model is measured once."""
     return TiledPrediction(model, tile, mirrorings, memory)(batch)
