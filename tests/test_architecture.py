@@ -13,8 +13,8 @@ FLOORS = {
     "version": 0, "errors": 0, "bounds": 0, "registry": 0, "files": 0, "progress": 0, "labels": 0, "drawing": 0,
     "samples": 1, "contracts": 1,
     "ops": 2, "layers": 2,
-    "backbones": 3, "necks": 3, "heads": 3, "losses": 3, "data": 3, "evaluators": 3, "analysis": 3,
-    "models": 4, "engine": 4, "inference": 4, "preflight": 4, "report": 4,
+    "backbones": 3, "necks": 3, "heads": 3, "losses": 3, "data": 3, "evaluators": 3,
+    "models": 4, "analysis": 4, "engine": 4, "inference": 4, "preflight": 4, "report": 4,
     "config": 5,
     "jobs": 6,
     "cli": 7, "__main__": 8, "__init__": 8,
@@ -24,7 +24,8 @@ FLOORS = {
 SIDEWAYS = {
     ("registry", "errors"), ("files", "errors"), ("drawing", "labels"), ("contracts", "samples"), ("layers", "ops"),
     ("heads", "losses"),
-    ("engine", "models"), ("inference", "models"), ("report", "inference"), ("report", "preflight"),
+    ("analysis", "models"), ("engine", "models"), ("engine", "analysis"), ("inference", "analysis"),
+    ("preflight", "analysis"), ("report", "analysis"), ("inference", "models"), ("report", "inference"), ("report", "preflight"),
     ("preflight", "models"), ("preflight", "inference"), ("preflight", "engine"),
 }  # fmt: skip
 

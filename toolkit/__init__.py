@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from toolkit.version import __version__
 
 if TYPE_CHECKING:
+    from toolkit.analysis.describe import describe
     from toolkit.config.load import load_config
     from toolkit.inference.folder import predict
     from toolkit.jobs.build import build_model
     from toolkit.jobs.restore import load_model
-    from toolkit.models.describe import describe
     from toolkit.models.vision_model import VisionModel
 
 _HOMES = {
@@ -23,7 +23,7 @@ _HOMES = {
     "build_model": "toolkit.jobs.build",
     "load_model": "toolkit.jobs.restore",
     "predict": "toolkit.inference.folder",
-    "describe": "toolkit.models.describe",
+    "describe": "toolkit.analysis.describe",
     "VisionModel": "toolkit.models.vision_model",
 }
 

@@ -12,6 +12,7 @@ import yaml
 from fresh_process import run_fresh
 from tiny_run import tiny_config
 
+from toolkit.analysis.device_memory import Memory
 from toolkit.engine import batch_size
 from toolkit.engine.batch_size import largest_batch, largest_fitting
 from toolkit.engine.process import make_fabric
@@ -20,7 +21,6 @@ from toolkit.jobs.auto_batch import largest_samples
 from toolkit.jobs.build import build_dataset, build_model, build_optimizer_rule
 from toolkit.jobs.evaluate import run_evaluation
 from toolkit.jobs.train import run_training
-from toolkit.models.device_memory import Memory
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux says how much memory there is")
 

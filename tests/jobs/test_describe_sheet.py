@@ -21,9 +21,8 @@ from toolkit.jobs.describe import describe_config
 from toolkit.jobs.describe_sheet import data_folders, field_lines, field_numbers, write_description
 from toolkit.jobs.effective_fields import shown_fields
 from toolkit.models.weights import save_weights
-from toolkit.report.anatomy_page import anatomy_page
-from toolkit.report.stages import board
-from toolkit.report.svg_layers import bars_of
+from toolkit.report.anatomy.page import anatomy_page, bars_of
+from toolkit.report.anatomy.stages import board
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 NAMES = sorted(str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.rglob("*.yaml"))

@@ -7,8 +7,8 @@ import json
 import tempfile
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
-import cv2
 import pytest
 import torch
 from run_laws import assert_same_tensors
@@ -24,7 +24,7 @@ from toolkit.engine.run_folder import RunFolder
 from toolkit.errors import UserError
 from toolkit.jobs.assemble import build_job, start
 from toolkit.jobs.diagnostics import dry_run, find_lr, overfit_batch
-from toolkit.report.rate_figure import rate_lines
+from toolkit.report.charts import rate_lines
 
 
 @pytest.fixture(scope="module")
@@ -98,12 +98,14 @@ def test_the_finder_writes_curve_and_picture_into_a_fresh_folder(
     result = find_lr(tiny_config(data))
     run = elsewhere / "work" / "runs" / "tiny-find-lr"
     assert Path(result["run"]).absolute() == run
-    assert {path.name for path in run.iterdir()} == {"learning_rates.json", "learning_rates.png"}
+    assert {path.name for path in run.iterdir()} == {"learning_rates.json", "learning_rates.svg"}
     written = json.loads((run / "learning_rates.json").read_text())
     assert [point["lr"] for point in written["curve"]] == result["rates"]
     assert written["suggestion"] == result["suggestion"]
     assert 1e-3 < result["suggestion"] < 1  # AdamW on a net of 7,000 parameters
-    assert cv2.imread(str(run / "learning_rates.png")).shape[0] > 300
+    drawn = ElementTree.parse(run / "learning_rates.svg").getroot()
+    curves = [found.get("points") for found in drawn.iter("{http://www.w3.org/2000/svg}polyline")]
+    assert [len(points.split()) for points in curves] == [len(written["curve"])] * 2
     err = capfd.readouterr().err
     assert "<- suggestion" in err
     assert "train.optimizer.lr=" in err

@@ -1,6 +1,6 @@
 """What a model is made of: a row a layer, the parts and the maps between them, totals and memory. Data only.
 
-`toolkit.models.describe` fills it, pages and tables read it. Pairs are (height, width), shapes [C, H, W]; a vector of
+`toolkit.analysis.describe` fills it, pages and tables read it. Pairs are (height, width), shapes [C, H, W]; a vector of
 C numbers is [C, 1, 1]. Everything is for one image unless it says otherwise.
 
 **Receptive field**: the image pixels that can change a cell, along each axis, as if the image went on beyond its
@@ -13,8 +13,9 @@ activations and poolings are not counted, a transposed convolution costs a weigh
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 Pair = tuple[int, int]
 FloatPair = tuple[float, float]
@@ -167,3 +168,43 @@ class Anatomy:
     position_dependent: bool
     classes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+def anatomy_json(anatomy: Anatomy) -> dict[str, Any]:
+    """Sizes as [C, H, W]; kernel, stride, padding, dilation, receptive_field and jump as [h, w], null where there is none.
+
+    `in` of a layer is the shape of its first input, `inputs` of all. Memory in bytes.
+    """
+    return {
+        "name": anatomy.name,
+        "parameters": anatomy.parameters,
+        "trainable": anatomy.trainable,
+        "buffers": anatomy.buffers,
+        "macs": anatomy.macs,
+        "input": list(anatomy.input),
+        "output": list(anatomy.output),
+        "receptive_field": _list(anatomy.receptive_field),
+        "receptive_field_min": _list(anatomy.receptive_field_min),
+        "position_dependent": anatomy.position_dependent,
+        "classes": list(anatomy.classes),
+        "notes": list(anatomy.notes),
+        "layers": [_layer(row) for row in anatomy.layers],
+        "parts": [dataclasses.asdict(part) for part in anatomy.parts],
+        "memory": dataclasses.asdict(anatomy.memory),
+    }
+
+
+def _layer(row: LayerRow) -> dict[str, Any]:
+    values = {name: _list(value) for name, value in vars(row).items() if name not in ("inputs", "output")}
+    return {
+        "name": values.pop("name"),
+        "kind": values.pop("kind"),
+        "in": list(row.inputs[0]) if row.inputs else None,
+        "out": _list(row.output),
+        **values,
+        "inputs": [list(shape) for shape in row.inputs],
+    }
+
+
+def _list(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from toolkit.analysis.anatomy import Pair
-from toolkit.analysis.field_windows import UPSAMPLINGS, pair
+from toolkit.analysis.windows import UPSAMPLINGS, pair
 
 ACTIVATIONS = frozenset(
     {

@@ -18,13 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-from toolkit.analysis import field_shapes, field_sums  # noqa: F401 - they register their rules
 from toolkit.analysis.anatomy import FloatPair, LayerRow, Shape
-from toolkit.analysis.field_windows import unpooled
 from toolkit.analysis.fields import BLANK, Field, Known, field_of
 from toolkit.analysis.operations import JOINING, Operation, kind_of_module, operation_of
 from toolkit.analysis.spans import Span, extent
 from toolkit.analysis.watch import Watch, run
+from toolkit.analysis.windows import unpooled
 
 PARTS = ("backbone", "neck", "head")
 

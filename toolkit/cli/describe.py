@@ -26,11 +26,11 @@ def command(
 
     Nothing is computed or fetched and no data is needed, except for the effective receptive field.
     """
+    from toolkit.analysis.anatomy import anatomy_json
     from toolkit.config.load import load_config
     from toolkit.jobs.describe import describe_config, read_size
-    from toolkit.report.anatomy_json import anatomy_json
-    from toolkit.report.anatomy_table import anatomy_lines
-    from toolkit.report.explain import explain_layer
+    from toolkit.report.anatomy.explain import explain_layer
+    from toolkit.report.anatomy.table import anatomy_lines
 
     wanted = read_size(size) if size is not None else None
     loaded = load_config(config, overrides)

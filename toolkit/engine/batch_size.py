@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 
 import torch
 
+from toolkit.analysis.device_memory import device_memory, gigabytes, peak, reset_peak
+from toolkit.analysis.out_of_memory import is_out_of_memory, kept_by
 from toolkit.contracts import OptimizerRule
 from toolkit.engine.prepare import trained_groups, trained_module
 from toolkit.engine.process import not_deterministic
 from toolkit.engine.settings import TrainSettings
 from toolkit.engine.step import summed
 from toolkit.errors import ConfigError, Problem, UserError
-from toolkit.models.device_memory import device_memory, gigabytes, peak, reset_peak
-from toolkit.models.out_of_memory import is_out_of_memory, kept_by
 from toolkit.models.vision_model import VisionModel
 from toolkit.ops.kept_bytes import kept_for_backward
 from toolkit.samples import Sample, collate

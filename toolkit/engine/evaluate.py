@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from toolkit.analysis.out_of_memory import memory_explained
 from toolkit.contracts import Evaluator, FeaturePyramid
 from toolkit.engine.interrupt import Interrupted, StopRequest
 from toolkit.errors import ConfigError, Problem
-from toolkit.models.out_of_memory import memory_explained
 from toolkit.models.vision_model import VisionModel
 from toolkit.progress import Progress
 from toolkit.samples import Batch, Prediction

@@ -5,11 +5,11 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any
 
+from toolkit.analysis.out_of_memory import is_out_of_memory, out_of_memory
 from toolkit.engine.job import Job
 from toolkit.engine.process import not_deterministic
 from toolkit.engine.settings import TrainSettings
 from toolkit.errors import Problem, UserError
-from toolkit.models.out_of_memory import is_out_of_memory, out_of_memory
 from toolkit.samples import Batch
 
 

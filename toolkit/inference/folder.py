@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from toolkit.analysis.out_of_memory import memory_explained
 from toolkit.data.images.read import IMAGE_SUFFIXES, read_image
 from toolkit.data.transforms.pipeline import Pipeline
 from toolkit.errors import DataError, Problem, UserError, missing_path
 from toolkit.inference.tiling.tiled import TiledPrediction, TileSide
-from toolkit.models.out_of_memory import memory_explained
 from toolkit.models.vision_model import VisionModel
 from toolkit.samples import Batch, Prediction, Sample, collate
 

@@ -15,7 +15,7 @@ from toolkit.errors import UserError
 from toolkit.labels import ClassTable
 from toolkit.preflight.report import Report
 from toolkit.preflight.sample_files import image_paths
-from toolkit.report.check_page import Marks, check_page
+from toolkit.report.check.page import Marks, check_page
 from toolkit.report.page import write_page
 from toolkit.report.thumbnails import Mark
 

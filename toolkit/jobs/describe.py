@@ -6,14 +6,14 @@ import dataclasses
 from typing import Any
 
 from toolkit.analysis.anatomy import Anatomy, Pair
-from toolkit.analysis.blank import blank
+from toolkit.analysis.describe import describable_size, describe
+from toolkit.analysis.meta import blank
 from toolkit.config.sections import Config, PartSpec
 from toolkit.data.images.read import image_size
 from toolkit.engine.parameters import parameter_groups
 from toolkit.errors import ConfigError, ImageSizeError, Problem, UserError
 from toolkit.jobs.build import build_dataset, build_model, classes_of
 from toolkit.labels import ClassTable
-from toolkit.models.describe import describable_size, describe
 from toolkit.models.vision_model import VisionModel
 
 USUAL_SIZES: tuple[Pair, ...] = ((224, 224), (32, 32), (28, 28))

@@ -12,8 +12,8 @@ from toolkit.config.sections import Config
 from toolkit.data.images.read import read_image
 from toolkit.jobs.check_sheet import data_folders
 from toolkit.jobs.effective_fields import UNASKED, light_enough, shown_fields
-from toolkit.report.anatomy_page import ShownField, anatomy_page
-from toolkit.report.field_picture import caption, refuse_kind, write_field_sheet
+from toolkit.report.anatomy.field_picture import caption, refuse_kind, write_field_sheet
+from toolkit.report.anatomy.page import ShownField, anatomy_page
 from toolkit.report.page import refuse_place, write_page
 
 

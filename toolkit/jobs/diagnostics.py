@@ -33,7 +33,8 @@ from toolkit.jobs.build import build_model, build_transforms, with_changes
 from toolkit.jobs.restore import restore
 from toolkit.jobs.run_place import refuse_run_in_data
 from toolkit.labels import ClassTable, default_palette
-from toolkit.report.rate_figure import rate_lines, rate_picture
+from toolkit.report.charts import rate_curve, rate_lines
+from toolkit.report.page import write_drawing
 
 OVERFIT_STEPS = 100
 
@@ -109,7 +110,7 @@ def find_lr(
 ) -> dict[str, Any]:
     """A learning-rate range test on a throw-away copy; returns {"run", "suggestion", "rates", "losses", "smoothed"}.
 
-    run: a fresh folder for `learning_rates.json` and `learning_rates.png`; None makes `runs/NAME-find-lr`.
+    run: a fresh folder for `learning_rates.json` and `learning_rates.svg`; None makes `runs/NAME-find-lr`.
     """
     config = with_changes(config, steps=max(steps, config.train.steps))
     fabric = make_fabric(config.train)
@@ -125,13 +126,13 @@ def find_lr(
     if fabric.is_global_zero:
         numbers = [{"lr": lr, "loss": _plain(a), "smoothed": _plain(b)} for lr, a, b in zip(*result[:3], strict=True)]
         folder.write_json(folder.path / "learning_rates.json", {"suggestion": result.suggestion, "curve": numbers})
-        picture = folder.path / "learning_rates.png"
-        rate_picture(result.rates, result.losses, result.smoothed, result.suggestion, picture)
+        picture = folder.path / "learning_rates.svg"
+        write_drawing(picture, rate_curve(result.rates, result.losses, result.smoothed, result.suggestion))
     if result.suggestion is None:
         log.line("the loss did not fall at any rate: try --overfit-batch, which shows whether the model learns at all")
     else:
         optimizer, rate = config.train.optimizer.name, result.suggestion
-        log.line(f"suggestion train.optimizer.lr={rate:.2g} for {optimizer} ({folder.path / 'learning_rates.png'})")
+        log.line(f"suggestion train.optimizer.lr={rate:.2g} for {optimizer} ({folder.path / 'learning_rates.svg'})")
     leave(fabric)
     return {"run": str(folder.path), **result._asdict()}
 

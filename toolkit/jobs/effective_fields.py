@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from toolkit.analysis.anatomy import Anatomy
-from toolkit.analysis.blank import blank
 from toolkit.analysis.effective_field import EffectiveField, Outputs, effective_fields
 from toolkit.analysis.fields import Field
+from toolkit.analysis.meta import blank
 from toolkit.analysis.spans import Span
 from toolkit.analysis.trace import Trace
 from toolkit.config.sections import Config
@@ -20,8 +20,8 @@ from toolkit.jobs.build import build_model
 from toolkit.jobs.restore import initialise
 from toolkit.labels import ClassTable, default_palette
 from toolkit.models.vision_model import VisionModel
-from toolkit.report.anatomy_page import ShownField
-from toolkit.report.field_picture import Theory
+from toolkit.report.anatomy.field_picture import Theory
+from toolkit.report.anatomy.page import ShownField
 
 _PATIENCE = 40_000_000_000
 """MACs that are spent on forward passes: lighter nets are averaged over more inputs."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from toolkit.analysis.blank import blank
+from toolkit.analysis.meta import blank
 from toolkit.config.load import parse_config
 from toolkit.config.sections import Config
 from toolkit.config.weights_path import weights_file

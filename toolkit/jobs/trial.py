@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from toolkit.analysis.blank import blank
+from toolkit.analysis.meta import blank
 from toolkit.config.sections import Config
 from toolkit.contracts import Dataset, DenseHead, Transform
 from toolkit.data.loading.batches import StepBatches

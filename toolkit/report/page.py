@@ -10,10 +10,12 @@ from typing import Any
 import cv2
 import jinja2
 import numpy as np
+from markupsafe import Markup
 
 from toolkit.errors import Problem, UserError
 from toolkit.files import replacing
 from toolkit.report import quantities
+from toolkit.report.svg import standing_alone
 from toolkit.version import __version__
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -43,6 +45,15 @@ def write_page(path: str | Path, text: str, never_in: Iterable[str | Path] = ())
     refuse_place(path, never_in)
     with replacing(path, durable=False) as temporary:
         temporary.write_text(text, encoding="utf-8")
+    return path
+
+
+def write_drawing(path: str | Path, drawing: Markup) -> Path:
+    """Writes one drawing as an SVG file with the pages' style inside, by rename. Raises UserError when it cannot."""
+    path = Path(path)
+    style = (_TEMPLATES / "page.css").read_text(encoding="utf-8")
+    with replacing(path, durable=False) as temporary:
+        temporary.write_text(standing_alone(drawing, style), encoding="utf-8")
     return path
 
 

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from toolkit.analysis.anatomy import Anatomy, LayerRow
 from toolkit.report.quantities import round_ticks
-from toolkit.report.svg_element import element, group, line, picture, text, titled
+from toolkit.report.svg import element, group, line, picture, text, titled
 
 Scale = Callable[[float], float]
 

@@ -10,7 +10,7 @@ from tiny_run import TINY
 from toolkit.config.load import parse_config
 from toolkit.config.sections import Config
 from toolkit.jobs.describe import describe_config
-from toolkit.report.explain import explain_layer
+from toolkit.report.anatomy.explain import explain_layer
 
 SMALL = {
     "tokens": ["model.backbone={name: smp, encoder: mit_b0}", "model.neck={name: smp, decoder: segformer}"],

@@ -53,6 +53,19 @@ def picture(width: float, height: float, label: str, *children: str, cls: str | 
     )  # fmt: skip
 
 
+def standing_alone(drawing: Markup, style: str) -> Markup:
+    """A drawing as a file of its own, which needs the namespace, its style, and a ground of its own.
+
+    >>> standing_alone(picture(8, 8, "nothing"), "")[:46]
+    Markup('<svg xmlns="http://www.w3.org/2000/svg" viewBo')
+    """
+    opening, _, inside = str(drawing).partition(">")
+    named = opening.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
+    ground = element("rect", width="100%", height="100%", cls="ground")
+    font = "svg { font-family: system-ui, sans-serif; }"
+    return Markup(f"{named}><style>{style}{font}</style>{ground}{inside}")
+
+
 def _attribute(key: str) -> str:
     return "class" if key == "cls" else key if key == "viewBox" else key.replace("_", "-")
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from toolkit.analysis.anatomy import Anatomy
-from toolkit.report.layer_cells import both
+from toolkit.report.anatomy.cells import both
+from toolkit.report.anatomy.stages import IMAGE, Board, Link, Stage
 from toolkit.report.quantities import bytes_of, short
-from toolkit.report.stages import IMAGE, Board, Link, Stage
-from toolkit.report.svg_element import element, group, line, picture, text, titled
+from toolkit.report.svg import element, group, line, picture, text, titled
 
 _COLUMN = 336
 _LEFT = 118

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from toolkit.report.svg_element import element, group, picture, text, titled
+from toolkit.report.svg import element, group, picture, text, titled
 
 HOSTILE = "\"><script>alert('1')</script>&amp;"
 

@@ -9,14 +9,14 @@ import numpy as np
 
 from toolkit.analysis.anatomy import Anatomy, Kept, LayerRow
 from toolkit.analysis.effective_field import EffectiveField
-from toolkit.report.field_picture import Theory, caption, field_picture
-from toolkit.report.layer_cells import both, field_text, part_cells, shape
+from toolkit.report.anatomy.cells import both, field_text, part_cells, shape
+from toolkit.report.anatomy.diagram import diagram
+from toolkit.report.anatomy.field_picture import Theory, caption, field_picture
+from toolkit.report.anatomy.growth import growth
+from toolkit.report.anatomy.stages import board
+from toolkit.report.charts import LayerBar, layer_bars
 from toolkit.report.page import picture_data, render
 from toolkit.report.quantities import bytes_of, short
-from toolkit.report.stages import board
-from toolkit.report.svg_diagram import diagram
-from toolkit.report.svg_growth import growth
-from toolkit.report.svg_layers import bars_of, layer_bars
 
 _LARGEST = 10
 _WIDEST = 520
@@ -81,6 +81,25 @@ def anatomy_page(anatomy: Anatomy, fields: Sequence[ShownField] = (), image: np.
         inference_note=f"{inference.images} images, at {inference.layer}" if inference else "",
         parts=part_cells(anatomy),
     )
+
+
+def bars_of(rows: Sequence[LayerRow], field: str) -> list[LayerBar]:
+    """A bar a layer that has weights; what belongs to it and has a few (its batch norm) stands in the title.
+
+    field: "parameters" or "macs". The sum of all bars is the sum of all rows: numbers of layers without MACs, such as
+    norms, are added to the layer before them.
+    """
+    bars: list[LayerBar] = []
+    for row in rows:
+        value = getattr(row, field)
+        if bars and not row.macs and row.runs and bars[-1].part == row.part:
+            last = bars[-1]
+            note = f"{last.note}\nwith {row.name}: {value:,}" if value else last.note
+            bars[-1] = last._replace(value=last.value + value, note=note)
+        elif row.macs or value:
+            shown = f"{row.output[0]}×{row.output[1]}×{row.output[2]}" if row.output else "only while training"
+            bars.append(LayerBar(row.name, row.part, value, f"{row.kind}, {shown}"))
+    return bars
 
 
 def _lead(anatomy: Anatomy) -> str:

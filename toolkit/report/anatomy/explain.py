@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from toolkit.analysis.anatomy import Anatomy, LayerRow, Pair
 from toolkit.errors import ConfigError, Problem, did_you_mean
-from toolkit.report.layer_cells import both, field_text, shape
+from toolkit.report.anatomy.cells import both, field_text, shape
 
 _AXES = (("height", 0), ("width", 1))
 

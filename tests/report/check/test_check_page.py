@@ -14,7 +14,7 @@ from PIL import Image
 
 from toolkit.errors import Problem
 from toolkit.preflight.report import Finding, Report, Table
-from toolkit.report.check_page import check_page
+from toolkit.report.check.page import check_page
 from toolkit.report.thumbnails import SIDE, Mark, thumbnail
 
 HOSTILE = "<img src=x onerror=alert(1)> & \"'--><script>.jpg"

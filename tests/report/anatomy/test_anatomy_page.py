@@ -10,11 +10,10 @@ from page_reader import read_page
 from tiny_anatomy import tiny_anatomy
 
 from toolkit.analysis.effective_field import EffectiveField
-from toolkit.report.anatomy_page import ShownField, anatomy_page
-from toolkit.report.field_picture import Theory
-from toolkit.report.stages import board
-from toolkit.report.svg_growth import growth
-from toolkit.report.svg_layers import bars_of
+from toolkit.report.anatomy.field_picture import Theory
+from toolkit.report.anatomy.growth import growth
+from toolkit.report.anatomy.page import ShownField, anatomy_page, bars_of
+from toolkit.report.anatomy.stages import board
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>&"
 

@@ -8,7 +8,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from toolkit.analysis.activations import kept_for_backward, most_alive
 from toolkit.analysis.anatomy import (
     Anatomy,
     InferenceMemory,
@@ -19,6 +18,7 @@ from toolkit.analysis.anatomy import (
     Part,
     TrainingMemory,
 )
+from toolkit.analysis.memory import kept_for_backward, most_alive
 from toolkit.analysis.trace import Trace, is_fixed_kernel
 from toolkit.contracts import FeaturePyramid
 from toolkit.errors import ImageSizeError, Problem
@@ -36,7 +36,7 @@ def describe(
     The model may lie on the meta device (then nothing is computed) or anywhere else; its training flags are put back.
     batch_size: for the memory, measured for one image and for so many. kinds: names of backbone, neck and head.
     Activations of training are those that a step's forward pass, losses included, keeps for backward, in float32 (see
-    `analysis/activations.py` for what counts). Raises ImageSizeError naming the nearest legal sizes for any other size.
+    `analysis/memory.py` for what counts). Raises ImageSizeError naming the nearest legal sizes for any other size.
     """
     if min(size) < 1:
         raise ImageSizeError(Problem("size", f"{size[0]}x{size[1]} is no image size", "write HEIGHTxWIDTH, 360x480"))

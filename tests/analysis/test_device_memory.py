@@ -9,7 +9,7 @@ import pytest
 import torch
 from fresh_process import run_fresh
 
-from toolkit.models.device_memory import device_memory, gigabytes, host_memory
+from toolkit.analysis.device_memory import device_memory, gigabytes, host_memory
 
 GB = 1 << 30
 
@@ -73,7 +73,7 @@ def test_this_process() -> None:
     """In a process of its own: one that has run other tests has memory in hand, and a peak of its own."""
     printed = run_fresh(
         "import torch\n"
-        "from toolkit.models.device_memory import device_memory, peak, reset_peak\n"
+        "from toolkit.analysis.device_memory import device_memory, peak, reset_peak\n"
         "memory, reset, before = device_memory(torch.device('cpu')), reset_peak(), peak()\n"
         "block = torch.ones(64 << 20, dtype=torch.uint8)\n"
         "held = peak()\n"

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from toolkit.analysis.device_memory import device_memory, gigabytes
 from toolkit.errors import Problem, UserError
-from toolkit.models.device_memory import device_memory, gigabytes
 from toolkit.models.vision_model import VisionModel
 from toolkit.ops.kept_bytes import kept_for_backward
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from toolkit.labels import Color
 from toolkit.preflight.report import Finding, Report
-from toolkit.report.check_blocks import statistic_blocks, table_block
-from toolkit.report.data_blocks import data_blocks
+from toolkit.report.check.blocks import data_blocks, statistic_blocks, table_block
 from toolkit.report.page import render
 from toolkit.report.thumbnails import Mark, Thumbnail, thumbnail
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from toolkit.analysis.anatomy import Anatomy, Kept, LayerRow, Part
-from toolkit.report.layer_cells import both, field_text, shape
+from toolkit.report.anatomy.cells import both, field_text, shape
 from toolkit.report.quantities import bytes_of
 
 WIDTH = 120

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from toolkit.analysis.out_of_memory import is_out_of_memory, kept_by, memory_explained, out_of_memory
 from toolkit.backbones.vgg import Vgg
 from toolkit.errors import UserError
 from toolkit.heads.pixel import PixelHead
 from toolkit.layers.recomputed import recompute
-from toolkit.models.out_of_memory import is_out_of_memory, kept_by, memory_explained, out_of_memory
 from toolkit.models.vision_model import VisionModel
 from toolkit.necks.index_unpool import IndexUnpool
 from toolkit.ops.kept_bytes import kept_for_backward

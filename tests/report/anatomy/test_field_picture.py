@@ -10,7 +10,7 @@ from PIL import Image
 
 from toolkit.analysis.effective_field import EffectiveField
 from toolkit.errors import UserError
-from toolkit.report.field_picture import THEORY_COLOR, Theory, field_picture, mass_square, write_field_sheet
+from toolkit.report.anatomy.field_picture import THEORY_COLOR, Theory, field_picture, mass_square, write_field_sheet
 
 
 def flat(size: tuple[int, int], top: int, left: int, bottom: int, right: int) -> EffectiveField:

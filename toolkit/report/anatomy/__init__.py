@@ -1,0 +1,1 @@
+"""The page, the table and the drawings of a model's anatomy."""
