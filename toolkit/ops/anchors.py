@@ -24,8 +24,13 @@ from toolkit.contracts import AnchorStyle
 def base_anchors(stride: int, scales: Sequence[float], ratios: Sequence[float], style: AnchorStyle) -> Tensor:
     """The anchors of the cell at the image's corner, (len(scales) * len(ratios), 4) float32 xyxy pixels.
 
-    scales: square root of the area, in strides (8 on stride 4 is a 32-pixel anchor). ratios: height / width.
     In the style "caffe" x2 and y2 are inclusive.
+
+    Args:
+        stride: pixels of the image from one cell of the map to the next, 1 or more.
+        scales: square roots of the anchors' areas, in strides: 8 on stride 4 is a 32-pixel anchor.
+        ratios: height divided by width of the anchors; 1 is a square, 2 stands upright.
+        style: whose rounding and order to follow; see the top of the file.
 
     >>> base_anchors(4, [8], [0.5], "torchvision").tolist()
     [[-23.0, -11.0, 23.0, 11.0]]
@@ -52,10 +57,18 @@ def base_anchors(stride: int, scales: Sequence[float], ratios: Sequence[float], 
 def grid_step(
     image_size: tuple[int, int], map_size: tuple[int, int], stride: int, style: AnchorStyle
 ) -> tuple[int, int]:
-    """Pixels from one anchor to the next, down and right: the stride, or torchvision's image size // map size.
+    """Pixels from one anchor to the next, (down, right): the stride, or torchvision's image size // map size.
+
+    Args:
+        image_size: (height, width) of the image in pixels.
+        map_size: (height, width) of the map in cells.
+        stride: nominal stride of the map in pixels, which the other two styles use.
+        style: "torchvision" divides the sizes; the others answer with the stride.
 
     >>> grid_step((800, 1088), (13, 17), 64, "torchvision")
     (61, 64)
+    >>> grid_step((800, 1088), (13, 17), 64, "detectron2")
+    (64, 64)
     """
     if style != "torchvision":
         return stride, stride
@@ -63,7 +76,16 @@ def grid_step(
 
 
 def grid_anchors(base: Tensor, map_size: tuple[int, int], step: tuple[int, int]) -> Tensor:
-    """Anchors of a whole map, (H * W * A, 4): row by row, in a row cell by cell, in a cell in the order of `base`."""
+    """Anchors of a whole map, (H * W * A, 4): row by row, in a row cell by cell, in a cell in the order of `base`.
+
+    Args:
+        base: (A, 4) float xyxy pixels, the anchors of the first cell (`base_anchors`).
+        map_size: (H, W) of the map in cells.
+        step: pixels from a cell to the next, (down, right) (`grid_step`).
+
+    >>> grid_anchors(torch.tensor([[-2.0, -2, 2, 2]]), (1, 3), (8, 8))[:, 0].tolist()
+    [-2.0, 6.0, 14.0]
+    """
     height, width = map_size
     down = torch.arange(height, device=base.device, dtype=base.dtype)[:, None] * step[0]
     right = torch.arange(width, device=base.device, dtype=base.dtype)[None, :] * step[1]
@@ -73,6 +95,15 @@ def grid_anchors(base: Tensor, map_size: tuple[int, int], step: tuple[int, int])
 
 
 def inside_image(anchors: Tensor, size: tuple[int, int], plus_one: bool = False) -> Tensor:
-    """(N,) bool: which anchors lie wholly in an image of (height, width). plus_one: x2 and y2 are inclusive pixels."""
+    """Which anchors lie wholly inside an image: (N,) bool.
+
+    Args:
+        anchors: (N, 4) xyxy boxes in pixels of the image.
+        size: (height, width) of the image in pixels.
+        plus_one: whether x2 and y2 are inclusive, so that the last legal value is a side less 1.
+
+    >>> inside_image(torch.tensor([[0.0, 0, 10, 8], [-1, 0, 5, 5], [0, 0, 11, 8]]), (8, 10)).tolist()
+    [True, False, False]
+    """
     height, width = (side - 1 if plus_one else side for side in size)
     return (anchors[:, 0] >= 0) & (anchors[:, 1] >= 0) & (anchors[:, 2] <= width) & (anchors[:, 3] <= height)

@@ -27,12 +27,16 @@ DETECTIONS_AT_ONCE = 1 << 18
 
 
 class TruthTable(NamedTuple):
-    """All annotated boxes of a data set.
+    """All annotated boxes of a data set, one row a box.
 
-    images: (G,) int64, rank of the image when images are sorted by id. labels: (G,) int64. xywh: (G, 4) float64.
-    crowd: (G,) bool: overlap is intersection / detection area, and any number of detections may match.
-    ignored: (G,) bool: neither rewarded nor punished; crowd regions always are.
-    reusable: (G,) bool: any number of detections may match. area: (G,) float64 square pixels.
+    Args:
+        images: (G,) int64, rank of the image when images are sorted by id.
+        labels: (G,) int64 class of each box, 0..K-1.
+        xywh: (G, 4) float64 left, top, width and height in pixels.
+        crowd: (G,) bool: overlap is intersection / detection area, and any number of detections may match.
+        ignored: (G,) bool: neither rewarded nor punished when matched; crowd regions always are.
+        reusable: (G,) bool: any number of detections may match this box.
+        area: (G,) float64 square pixels, which sort boxes into small, medium and large.
     """
 
     images: np.ndarray
@@ -45,7 +49,14 @@ class TruthTable(NamedTuple):
 
 
 class DetectionTable(NamedTuple):
-    """All detections. images, labels: (D,) int64 as in `TruthTable`. xywh: (D, 4), scores: (D,) float64."""
+    """All detections on a data set, one row a detection.
+
+    Args:
+        images: (D,) int64, rank of the image as in `TruthTable`.
+        labels: (D,) int64 class of each detection, 0..K-1.
+        xywh: (D, 4) float64 left, top, width and height in pixels.
+        scores: (D,) float64; the higher, the earlier it is matched.
+    """
 
     images: np.ndarray
     labels: np.ndarray
@@ -54,10 +65,12 @@ class DetectionTable(NamedTuple):
 
 
 class PrecisionRecall(NamedTuple):
-    """For T thresholds, R recall points, K classes, A area ranges and M limits; -1 where a class has no truth.
+    """Curves for T overlap thresholds, R recall points, K classes, A area ranges and M limits; -1 where a class has no truth.
 
-    precision: (T, R, K, A, M) highest precision at that recall or beyond. recall: (T, K, A, M) reached in the end.
-    scores: (T, R, K, A, M) score of the detection that reaches the recall.
+    Args:
+        precision: (T, R, K, A, M) highest precision at that recall or beyond, 0..1.
+        recall: (T, K, A, M) the recall that is reached in the end, 0..1.
+        scores: (T, R, K, A, M) score of the detection that reaches the recall.
     """
 
     precision: np.ndarray
@@ -74,9 +87,25 @@ def coco_precision_recall(
     areas: Sequence[tuple[float, float]] = COCO_AREAS,
     limits: Sequence[int] = COCO_LIMITS,
 ) -> PrecisionRecall:
-    """COCO's precision, recall and score arrays. limits must rise.
+    """COCO's precision, recall and score arrays, equal to those of pycocotools' `COCOeval.accumulate`.
 
     The order of truths and detections inside an image matters only between exactly equal overlaps or scores.
+
+    Args:
+        truths: every annotated box of the data set, in any order.
+        detections: every detection on the data set, in any order.
+        num_classes: K, the number of classes; labels beyond it are not counted.
+        ious: (T,) overlaps from which a detection matches a truth, 0..1.
+        recalls: (R,) recalls at which precision is read, rising from 0 to 1.
+        areas: A ranges (smallest, largest) of square pixels, both ends included.
+        limits: numbers of detections of a class that count in one image, best first; they must rise.
+
+    >>> truths = TruthTable(*np.zeros((2, 2), np.int64), np.array([[0.0, 0, 10, 10], [20, 0, 10, 10]]),
+    ...                     *np.zeros((3, 2), bool), np.array([100.0, 100.0]))
+    >>> found = DetectionTable(*np.zeros((2, 1), np.int64), np.array([[0.0, 0, 10, 8]]), np.array([0.9]))
+    >>> curves = coco_precision_recall(truths, found, 1, ious=np.array([0.5, 0.9]))
+    >>> curves.recall[:, 0, 0, -1].tolist()  # an overlap of 0.8: one of two objects at threshold 0.5, none at 0.9
+    [0.5, 0.0]
     """
     shape = (len(ious), len(recalls), num_classes, len(areas), len(limits))
     result = PrecisionRecall(np.full(shape, -1.0), np.full(shape[:1] + shape[2:], -1.0), np.full(shape, -1.0))

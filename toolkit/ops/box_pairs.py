@@ -17,7 +17,10 @@ PAIRS_AT_ONCE = 1 << 17
 class Pairs(NamedTuple):
     """Overlapping (detection, truth) pairs of one group each, by detection, then by truth.
 
-    detections, truths: (P,) int64 indices. ious: (P,) float64.
+    Args:
+        detections: (P,) int64 row of the detection of each pair.
+        truths: (P,) int64 row of the truth of each pair.
+        ious: (P,) float64 overlap of the two, 0..1.
     """
 
     detections: np.ndarray
@@ -38,11 +41,20 @@ def group_ranks(groups: np.ndarray) -> np.ndarray:
 
 
 def ious_of_pairs(detections: np.ndarray, truths: np.ndarray, crowd: np.ndarray) -> np.ndarray:
-    """Overlap of (P, 4) with (P, 4) boxes, float64 x, y, width, height; (P,) float64 in 0..1.
+    """Overlap of boxes pair by pair: (P,) float64 in 0..1.
 
-    crowd: (P,) bool; there the intersection is divided by the detection's area alone, so a detection inside a crowd
-    region overlaps it fully. Same order of operations as pycocotools' C code (`bbIou` in `common/maskApi.c`), so
-    that the results are equal to the last bit.
+    Same order of operations as pycocotools' C code (`bbIou` in `common/maskApi.c`), so that the results are equal to the
+    last bit.
+
+    Args:
+        detections: (P, 4) float64 left, top, width and height in pixels.
+        truths: (P, 4) boxes of the same form, one for each detection.
+        crowd: (P,) bool; there the intersection is divided by the detection's area alone, so a detection inside a crowd
+            region overlaps it fully.
+
+    >>> box, region = np.array([[0.0, 0, 10, 10]]), np.array([[5.0, 0, 10, 10]])
+    >>> [ious_of_pairs(box, region, np.array([crowd])).round(3).tolist() for crowd in (False, True)]
+    [[0.333], [0.5]]
     """
     near = np.maximum(detections[:, :2], truths[:, :2])
     far = np.minimum(detections[:, 2:] + detections[:, :2], truths[:, 2:] + truths[:, :2])
@@ -64,8 +76,18 @@ def overlapping_pairs(
 ) -> Pairs:
     """All pairs of the same group with an overlap of at least `minimum`.
 
-    detections: (D, 4), truths: (G, 4) float64 x, y, width, height. detection_groups, truth_groups: sorted integers.
-    crowd: (G,) bool.
+    Args:
+        detections: (D, 4) float64 left, top, width and height in pixels.
+        detection_groups: (D,) integers in ascending order, the group of each detection.
+        truths: (G, 4) float64 boxes of the same form.
+        truth_groups: (G,) integers in ascending order, the group of each truth.
+        crowd: (G,) bool, truths that a detection overlaps by its own area (`ious_of_pairs`).
+        minimum: smallest overlap of a pair that is kept, 0..1.
+
+    >>> boxes = np.array([[0.0, 0, 10, 10], [0, 0, 10, 5]])
+    >>> pairs = overlapping_pairs(boxes, np.array([0, 1]), boxes, np.array([0, 0]), np.array([False, False]), 0.4)
+    >>> list(zip(pairs.detections.tolist(), pairs.truths.tolist(), pairs.ious.tolist()))  # none with group 1
+    [(0, 0, 1.0), (0, 1, 0.5)]
     """
     start = np.searchsorted(truth_groups, detection_groups, "left")
     counts = np.searchsorted(truth_groups, detection_groups, "right") - start

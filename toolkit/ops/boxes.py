@@ -30,23 +30,45 @@ def _exclusive(boxes: Tensor, plus_one: bool) -> Tensor:
 
 
 def to_inclusive(boxes: Tensor) -> Tensor:
-    """Boxes with exclusive x2, y2 written as the last pixel inside them."""
+    """Boxes (..., 4) with exclusive x2, y2 written as the last pixel inside them.
+
+    >>> to_inclusive(torch.tensor([[0.0, 0, 16, 16]])).tolist()
+    [[0.0, 0.0, 15.0, 15.0]]
+    """
     return boxes - boxes.new_tensor([0, 0, 1, 1])
 
 
 def to_exclusive(boxes: Tensor) -> Tensor:
-    """Boxes with inclusive x2, y2 written with the first pixel outside them."""
+    """Boxes (..., 4) with inclusive x2, y2 written with the first pixel outside them.
+
+    >>> to_exclusive(torch.tensor([[0.0, 0, 15, 15]])).tolist()
+    [[0.0, 0.0, 16.0, 16.0]]
+    """
     return _exclusive(boxes, plus_one=True)
 
 
 def box_area(boxes: Tensor, plus_one: bool = False) -> Tensor:
-    """(N,) width times height, in square pixels."""
+    """Width times height of boxes (N, 4), in square pixels: (N,).
+
+    >>> boxes = torch.tensor([[0.0, 0, 10, 4]])
+    >>> box_area(boxes).item(), box_area(boxes, plus_one=True).item()
+    (40.0, 55.0)
+    """
     boxes = _exclusive(_wide(boxes), plus_one)
     return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
 
 
 def intersection(first: Tensor, second: Tensor, plus_one: bool = False) -> Tensor:
-    """(N, M) area common to each pair, in square pixels."""
+    """Area common to each pair of boxes, in square pixels: (N, M).
+
+    Args:
+        first: (N, 4) xyxy boxes in pixels.
+        second: (M, 4) xyxy boxes in pixels.
+        plus_one: whether x2 and y2 are inclusive (top of the file).
+
+    >>> intersection(torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([[5.0, 5, 20, 20], [30, 0, 40, 10]])).tolist()
+    [[25.0, 0.0]]
+    """
     first, second = _exclusive(_wide(first), plus_one), _exclusive(_wide(second), plus_one)
     right = torch.minimum(first[:, None, 2], second[None, :, 2])
     width = (right - torch.maximum(first[:, None, 0], second[None, :, 0])).clamp_(min=0)
@@ -56,7 +78,12 @@ def intersection(first: Tensor, second: Tensor, plus_one: bool = False) -> Tenso
 
 
 def box_iou(first: Tensor, second: Tensor, plus_one: bool = False) -> Tensor:
-    """(N, M) intersection over union, 0..1; 0, not NaN, for two empty boxes.
+    """Intersection over union of each pair of boxes, 0..1: (N, M); 0, not NaN, for two empty boxes.
+
+    Args:
+        first: (N, 4) xyxy boxes in pixels.
+        second: (M, 4) xyxy boxes in pixels.
+        plus_one: whether x2 and y2 are inclusive (top of the file).
 
     >>> a, b = torch.tensor([[0.0, 0, 9, 9]]), torch.tensor([[5.0, 5, 14, 14]])
     >>> [round(box_iou(a, b, plus_one).item(), 5) for plus_one in (True, False)]
@@ -68,7 +95,16 @@ def box_iou(first: Tensor, second: Tensor, plus_one: bool = False) -> Tensor:
 
 
 def covered_by(boxes: Tensor, regions: Tensor, plus_one: bool = False) -> Tensor:
-    """(N, M) part of each box's own area that lies in each region, 0..1 (COCO's overlap with a crowd)."""
+    """Part of each box's own area that lies in each region, 0..1 (COCO's overlap with a crowd): (N, M).
+
+    Args:
+        boxes: (N, 4) xyxy boxes in pixels, whose areas are the denominators.
+        regions: (M, 4) xyxy boxes in pixels.
+        plus_one: whether x2 and y2 are inclusive (top of the file).
+
+    >>> covered_by(torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([[0.0, 5, 100, 100]])).item()
+    0.5
+    """
     area = box_area(boxes, plus_one)[:, None]
     return intersection(boxes, regions, plus_one).div_(area.clamp(min=torch.finfo(area.dtype).tiny))
 
@@ -86,6 +122,15 @@ def encode(boxes: Tensor, reference: Tensor, weights: Sequence[float] = UNIT_WEI
     dx = (x - x_ref) / w_ref and dw = log(w / w_ref), of centres and sides, times weights. Boxes must have area.
     The standard deviations of py-faster-rcnn's target normalisation are weights turned over: 0.1, 0.1, 0.2, 0.2
     is 10, 10, 5, 5.
+
+    Args:
+        boxes: (N, 4) xyxy boxes in pixels to be described.
+        reference: (N, 4) anchors or proposals, one for each box, in pixels.
+        weights: factors of dx, dy, dw and dh; the larger, the more an offset counts in a loss.
+        plus_one: whether x2 and y2 are inclusive (top of the file).
+
+    >>> encode(torch.tensor([[5.0, 0, 15, 10]]), torch.tensor([[0.0, 0, 10, 10]])).tolist()  # half a width to the right
+    [[0.5, 0.0, 0.0, 0.0]]
     """
     centres, sides = _centres(boxes, plus_one)
     reference_centres, reference_sides = _centres(reference, plus_one)
@@ -96,10 +141,19 @@ def encode(boxes: Tensor, reference: Tensor, weights: Sequence[float] = UNIT_WEI
 def decode(
     deltas: Tensor, reference: Tensor, weights: Sequence[float] = UNIT_WEIGHTS, plus_one: bool = False
 ) -> Tensor:
-    """Boxes from deltas (N, ..., 4) and reference boxes (N, 4): the inverse of `encode`, of the shape of deltas.
+    """Boxes from deltas and reference boxes: the inverse of `encode`, of the shape of `deltas`.
 
     With plus_one it is the inverse but for one pixel: py-faster-rcnn writes x2 = centre + width / 2 without taking
     1 off, so decoding what was encoded returns x2 + 1 and y2 + 1. Kept, because its published weights expect it.
+
+    Args:
+        deltas: (N, ..., 4) offsets dx, dy, dw, dh; dw and dh are clamped at `LARGEST_GROWTH`.
+        reference: (N, 4) anchors or proposals they start from, in pixels.
+        weights: factors that `encode` was given; offsets are divided by them.
+        plus_one: whether x2 and y2 of `reference` are inclusive (top of the file).
+
+    >>> decode(torch.tensor([[0.5, 0.0, 0.0, 0.0]]), torch.tensor([[0.0, 0, 10, 10]])).tolist()
+    [[5.0, 0.0, 15.0, 10.0]]
     """
     deltas = _wide(deltas)
     shape = (-1,) + (1,) * (deltas.dim() - 2) + (2,)
@@ -111,19 +165,46 @@ def decode(
 
 
 def clip(boxes: Tensor, size: Sequence[int] | Tensor, plus_one: bool = False) -> Tensor:
-    """Boxes (..., 4) cut to an image of (height, width): coordinates 0..W, or 0..W-1 with plus_one."""
+    """Boxes (..., 4) cut to an image: coordinates 0..W and 0..H, or 0..W-1 and 0..H-1 with plus_one.
+
+    Args:
+        boxes: (..., 4) xyxy boxes in pixels of the image.
+        size: (height, width) of the image in pixels.
+        plus_one: whether x2 and y2 are inclusive (top of the file).
+
+    >>> clip(torch.tensor([[-5.0, 2, 30, 8]]), (10, 20)).tolist()
+    [[0.0, 2.0, 20.0, 8.0]]
+    """
     height, width = (float(side) - plus_one for side in size)
     x, y = boxes[..., 0::2].clamp(0, width), boxes[..., 1::2].clamp(0, height)
     return torch.stack((x[..., 0], y[..., 0], x[..., 1], y[..., 1]), -1)
 
 
 def scale(boxes: Tensor, height_factor: float, width_factor: float) -> Tensor:
-    """Boxes (..., 4) of an image whose height and width are multiplied."""
+    """Boxes of an image whose height and width are multiplied.
+
+    Args:
+        boxes: (..., 4) xyxy boxes in pixels of the old image.
+        height_factor: new height divided by old height.
+        width_factor: new width divided by old width.
+
+    >>> scale(torch.tensor([[1.0, 2, 3, 4]]), height_factor=10, width_factor=2).tolist()
+    [[2.0, 20.0, 6.0, 40.0]]
+    """
     return boxes * boxes.new_tensor([width_factor, height_factor, width_factor, height_factor])
 
 
 def at_least(boxes: Tensor, side: float, plus_one: bool = False) -> Tensor:
-    """(N,) bool: boxes neither of whose sides is shorter than `side` pixels."""
+    """Which boxes have no side shorter than a length: (N,) bool.
+
+    Args:
+        boxes: (N, 4) xyxy boxes in pixels.
+        side: shortest side that is still long enough, in pixels.
+        plus_one: whether x2 and y2 are inclusive (top of the file).
+
+    >>> at_least(torch.tensor([[0.0, 0, 8, 8], [0, 0, 7, 100]]), 8).tolist()
+    [True, False]
+    """
     boxes = _exclusive(boxes, plus_one)
     return (boxes[:, 2:] - boxes[:, :2] >= side).all(1)
 
@@ -132,6 +213,17 @@ def suppress(boxes: Tensor, scores: Tensor, groups: Tensor, iou: float, plus_one
     """Indices of boxes that survive greedy non-maximum suppression within their group, best score first.
 
     A box goes when its IoU with a better box of the same group is *above* `iou`. torchvision's operator does it.
+
+    Args:
+        boxes: (N, 4) xyxy boxes in pixels.
+        scores: (N,) float, by which boxes are ordered.
+        groups: (N,) int64; boxes of different groups (classes, pyramid levels) never suppress one another.
+        iou: largest overlap, 0..1, at which both of two boxes stay.
+        plus_one: whether x2 and y2 are inclusive (top of the file).
+
+    >>> boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 9]])
+    >>> suppress(boxes, torch.tensor([0.8, 0.9, 0.7]), torch.tensor([0, 0, 1]), iou=0.5).tolist()
+    [1, 2]
     """
     from torchvision.ops import batched_nms, nms
 

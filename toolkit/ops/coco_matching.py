@@ -21,8 +21,10 @@ _REAL = np.int32(1 << 30)
 class Matches(NamedTuple):
     """What happened to the detections that overlap some truth; all others are unmatched.
 
-    detections: (C,) int64 ascending. matched, ignored: (C, A, T) bool for A area ranges and T thresholds; ignored:
-    the matched truth does not count, hence neither does the detection.
+    Args:
+        detections: (C,) int64 rows of these detections, ascending.
+        matched: (C, A, T) bool for A area ranges and T thresholds: whether a truth was taken.
+        ignored: (C, A, T) bool: the truth that was taken does not count, hence neither does the detection.
     """
 
     detections: np.ndarray
@@ -38,9 +40,16 @@ def match(
     A detection takes the free truth it overlaps most, among those that count; only when there is none, the ignored
     one it overlaps most. Of equal overlaps the later truth wins. Source: `evaluateImg` in pycocotools' `cocoeval.py`.
 
-    pairs: detections are sorted by (group, falling score). groups: (D,) group of each detection. truth_ignored:
-    (G, A) bool. reusable: (G,) bool: may be matched by any number of detections (crowd regions). ious: (T,)
-    thresholds.
+    Args:
+        pairs: overlapping pairs (`overlapping_pairs`), detections sorted by (group, falling score).
+        groups: (D,) integers, the group (class and image) of each detection.
+        truth_ignored: (G, A) bool: truths that do not count in each of A area ranges.
+        reusable: (G,) bool: may be matched by any number of detections (crowd regions).
+        ious: (T,) overlaps, 0..1, from which a detection may take a truth.
+
+    >>> pairs = Pairs(np.array([0, 1]), np.array([0, 0]), np.array([0.6, 0.9]))  # two detections of one object
+    >>> match(pairs, np.array([5, 5]), np.zeros((1, 1), bool), np.zeros(1, bool), np.array([0.5])).matched[:, 0, 0]
+    array([ True, False])
     """
     candidates, inverse = np.unique(pairs.detections, return_inverse=True)
     rounds = group_ranks(groups[candidates])

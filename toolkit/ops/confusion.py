@@ -28,6 +28,10 @@ def count_pairs(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
 
     One joint histogram, which OpenCV makes about eight times faster than `numpy.bincount` over the counted pixels
     (1024x2048, one thread). Raises ValueError when the maps differ in size.
+
+    >>> pairs = count_pairs(np.array([[0, 0, 7]], np.uint8), np.array([[0, 3, 3]], np.uint8))
+    >>> {tuple(place): int(pairs[tuple(place)]) for place in np.argwhere(pairs).tolist()}
+    {(0, 0): 1, (0, 3): 1, (7, 3): 1}
     """
     if truth.shape != prediction.shape:
         raise ValueError(f"truth and prediction differ in size: {truth.shape} and {prediction.shape}")
@@ -38,11 +42,16 @@ def count_pairs(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
 
 
 def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, num_classes: int) -> np.ndarray:
-    """Pixels by truth (rows) and prediction (columns) of two (H, W) uint8 maps: (K, K + 1) int64, K <= 255.
+    """Pixels by truth (rows) and prediction (columns) of two label maps: (K, K + 1) int64, K <= 255.
 
     Pixels whose truth is `IGNORE_INDEX` are left out. The last column holds pixels that were given no class (predicted
     `IGNORE_INDEX`): they are wrong, and are not dropped. Raises ValueError when the sizes differ or a label is
     neither a class nor `IGNORE_INDEX`.
+
+    Args:
+        truth: (H, W) uint8 annotated classes, `IGNORE_INDEX` where nothing counts.
+        prediction: (H, W) uint8 predicted classes of the same pixels.
+        num_classes: K, the number of classes, which are 0..K-1.
 
     >>> confusion_matrix(np.array([[0, 0, 1, 255]], np.uint8), np.array([[0, 1, 255, 0]], np.uint8), 2)
     array([[1, 1, 0],

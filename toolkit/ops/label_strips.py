@@ -50,10 +50,23 @@ def labels_of_strips(
 ) -> tuple[Tensor, Tensor | None]:
     """The largest class of each pixel of one image, and its probability when asked for, on the CPU.
 
-    strips: (K, r, w) float each, the rows of a map of a stride from its top to its bottom; together they make `cells`,
-    (h, w). They are upsampled to `size`, from there resized to `original_size` (both bilinear), and then compared;
-    where the strips are cut changes nothing. logits: whether scores are softmaxes of the values, or the values.
-    Returns labels (original_size) uint8 and scores float32. Raises ValueError when the strips are not h rows.
+    Strips are upsampled to `size`, from there resized to `original_size` (both bilinear), and then compared; where the
+    strips are cut changes nothing. Returns labels (original_size) uint8 and scores float32. Raises ValueError when the
+    strips are not h rows.
+
+    Args:
+        strips: (K, r, w) float each, the rows of a map from its top to its bottom; together they make `cells`.
+        cells: (h, w) of the whole map, in cells.
+        stride: pixels of the network's input from one cell to the next.
+        size: (height, width) of the network's input in pixels.
+        original_size: (height, width) of the image on disk, which the labels get.
+        grid: where in the image the value of a cell stands (`ops/resize.py`).
+        logits: whether scores are softmaxes of the values; False takes the values themselves.
+        with_scores: whether scores are computed too; None stands for them otherwise.
+
+    >>> map = torch.tensor([[[4.0], [0.0], [0.0]], [[0.0], [4.0], [4.0]]])  # two classes, three rows, one column
+    >>> labels_of_strips([map[:, :1], map[:, 1:]], (3, 1), 1, (3, 1), (3, 1), "half_pixel")[0].flatten().tolist()
+    [0, 1, 1]
     """
     scaled = original_size != size
     rows = _Lines.of(cells[0], stride, size[0], original_size[0], grid, scaled)

@@ -75,10 +75,18 @@ def _build(source: str, command: tuple[str, ...]) -> ctypes.CDLL | None:
 
 
 def split(run: _Range, rows: int, items: int) -> None:
-    """run(first, last) over [0, rows), cut among as many threads as torch may use and the work is worth.
+    """Calls run(first, last) over [0, rows), cut among as many threads as torch may use and the work is worth.
 
-    A C function called through ctypes releases the interpreter, so threads really run side by side. items: elements
-    in all. The parts must be independent.
+    A C function called through ctypes releases the interpreter, so threads really run side by side. The parts must be
+    independent of one another.
+
+    Args:
+        run: called with the first row and the row after the last of its part.
+        rows: number of rows to be shared out; a row is never cut.
+        items: number of elements in all rows; a thread gets a million at least.
+
+    >>> split(lambda first, last: print(first, last), rows=4, items=100)  # too little for a second thread
+    0 4
     """
     parts = max(1, min(torch.get_num_threads(), items // _ITEMS_PER_THREAD, rows))
     bounds = [rows * part // parts for part in range(parts + 1)]

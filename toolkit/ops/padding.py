@@ -14,7 +14,14 @@ from toolkit.samples import IGNORE_INDEX, Batch
 
 
 class Pad(NamedTuple):
-    """Pixels added at each edge."""
+    """Pixels added at each edge of an image.
+
+    Args:
+        top: rows above the first row, 0 or more.
+        bottom: rows below the last row, 0 or more.
+        left: columns left of the first column, 0 or more.
+        right: columns right of the last column, 0 or more.
+    """
 
     top: int
     bottom: int
@@ -23,7 +30,11 @@ class Pad(NamedTuple):
 
 
 def legal_size(size: tuple[int, int], rule: SizeRule) -> tuple[int, int]:
-    """The smallest legal (height, width) that holds `size`."""
+    """The smallest legal (height, width) that holds `size`, both in pixels.
+
+    >>> legal_size((100, 65), SizeRule(minimum=32, multiple=32))
+    (128, 96)
+    """
     return rule.next_legal(size[0]), rule.next_legal(size[1])
 
 
@@ -54,6 +65,12 @@ def mirror_positions(length: int, before: int, after: int, device: torch.device 
     Where the picture is smaller than the pad, the mirrors are mirrored again (numpy's `reflect`); one pixel is
     repeated. (before + length + after,) int64.
 
+    Args:
+        length: number of pixels of the line, 1 or more.
+        before: number of mirrored pixels in front of the first.
+        after: number of mirrored pixels behind the last.
+        device: where the answer is made; None means PyTorch's default device.
+
     >>> mirror_positions(3, 2, 4).tolist()
     [2, 1, 0, 1, 2, 1, 0, 1, 2]
     """
@@ -65,7 +82,11 @@ def mirror_positions(length: int, before: int, after: int, device: torch.device 
 
 
 def mirror(images: Tensor, pad: Pad) -> Tensor:
-    """(..., H, W) of any dtype -> (..., H + top + bottom, W + left + right), mirrored without repeating the edge."""
+    """(..., H, W) of any dtype -> (..., H + top + bottom, W + left + right), mirrored without repeating the edge.
+
+    >>> mirror(torch.tensor([[1, 2, 3]]), Pad(0, 0, 2, 1)).tolist()
+    [[3, 2, 1, 2, 3, 2]]
+    """
     height, width = images.shape[-2:]
     if pad.top or pad.bottom:
         images = images.index_select(-2, mirror_positions(height, pad.top, pad.bottom, images.device))
@@ -77,8 +98,15 @@ def mirror(images: Tensor, pad: Pad) -> Tensor:
 def mirror_each(images: Tensor, sizes: list[tuple[int, int]], before: int, size: tuple[int, int]) -> Tensor:
     """Mirrors every image of a batch from its own content, so that none depends on how large the others are.
 
-    images: (N, C, H, W); image i is images[i, :, :h, :w] for sizes[i] = (h, w), the rest is not looked at.
-    before: pixels added at the top and left. size: (height, width) of the result, (N, C, height, width).
+    Args:
+        images: (N, C, H, W) of any dtype; what lies beyond an image's own size is not looked at.
+        sizes: (height, width) of each image, which fills the upper left corner.
+        before: number of mirrored pixels at the top and left.
+        size: (height, width) of the result, (N, C, height, width).
+
+    >>> images = torch.tensor([[[[1, 2, 3]]], [[[4, 5, 0]]]])  # the second is two pixels wide
+    >>> mirror_each(images, [(1, 3), (1, 2)], before=0, size=(1, 4)).flatten(1).tolist()
+    [[1, 2, 3, 2], [4, 5, 4, 5]]
     """
 
     def one(block: Tensor) -> Tensor:

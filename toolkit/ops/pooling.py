@@ -27,10 +27,18 @@ Storage = Literal["int64", "uint8", "packed"]
 def max_pool(
     x: Tensor, kernel_size: int = 2, stride: int | None = None, ceil_mode: bool = False, storage: Storage = "uint8"
 ) -> tuple[Tensor, PoolIndices]:
-    """(N, C, H, W) float -> maxima (N, C, h, w) and their indices. stride: None means kernel_size.
+    """Maxima (N, C, h, w) of the windows of a map, and their indices for `max_unpool`.
 
-    ceil_mode: the last, incomplete window of an odd size counts (Caffe's rule). storage: compact codes exist for
-    2x2 windows of stride 2; other windows keep int64.
+    Args:
+        x: (N, C, H, W) float map of any memory order.
+        kernel_size: side of a square window, in cells.
+        stride: cells from a window to the next; None means kernel_size.
+        ceil_mode: whether the last, incomplete window of an odd size counts (Caffe's rule) or is dropped.
+        storage: how indices are kept; compact codes exist for 2x2 windows of stride 2, other windows keep int64.
+
+    >>> pooled, indices = max_pool(torch.tensor([[[[1.0, 2.0], [4.0, 3.0]]]]))
+    >>> pooled.item(), max_unpool(pooled, indices)[0, 0].tolist()
+    (4.0, [[0.0, 0.0], [4.0, 0.0]])
     """
     stride = kernel_size if stride is None else stride
     if _tracing() and storage != "uint8":
@@ -48,6 +56,10 @@ def max_unpool(x: Tensor, indices: PoolIndices) -> Tensor:
     """(N, C, h, w) -> (N, C, H, W): each value where the maximum stood, zeros elsewhere.
 
     Raises ValueError when x has not the shape of the pooled map.
+
+    >>> _, indices = max_pool(torch.tensor([[[[1.0, 2.0], [4.0, 3.0]]]]))
+    >>> max_unpool(torch.tensor([[[[-7.0]]]]), indices)[0, 0].tolist()
+    [[0.0, 0.0], [-7.0, 0.0]]
     """
     codes = indices.codes
     fits = codes.shape[1] == x.shape[1] or (codes.dtype == torch.uint8 and codes.shape[1] == _groups(x.shape[1]))

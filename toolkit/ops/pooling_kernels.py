@@ -189,7 +189,14 @@ def pool(x: Tensor, pooled: tuple[int, int]) -> tuple[Tensor, Tensor] | None:
 
 
 def place(values: Tensor, codes: Tensor, size: tuple[int, int], clean: bool) -> Tensor | None:
-    """Values (N, C, h, w) at their windows' codes, zeros elsewhere: (N, C, H, W). clean: -0 becomes 0."""
+    """Values at their windows' codes, zeros elsewhere: (N, C, H, W); None where no kernel serves.
+
+    Args:
+        values: (N, C, h, w) float, one a window.
+        codes: (N, C, h, w) uint8, which of a window's four cells gets the value.
+        size: (H, W) of the result in cells.
+        clean: whether -0 becomes 0, as in a gradient that PyTorch sums.
+    """
     if not _serves(values, values.shape[0] * values.shape[1] * size[0] * size[1]):
         return None
     values, order = _dense(values)

@@ -22,17 +22,33 @@ Grid = Literal["half_pixel", "corner"]
 
 
 def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Maps (N, C, h, w) as (N, C, *size), bilinear, on the half-pixel grid. The same tensor when nothing changes."""
+    """Maps (N, C, h, w) as (N, C, *size), bilinear, on the half-pixel grid. The same tensor when nothing changes.
+
+    >>> resize(torch.tensor([[[[0.0, 4.0]]]]), (1, 4)).flatten().tolist()
+    [0.0, 1.0, 3.0, 4.0]
+    """
     if tuple(maps.shape[-2:]) == tuple(size):
         return maps
     return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
 
 
 def upsample(maps: Tensor, stride: int, size: tuple[int, int], grid: Grid = "half_pixel") -> Tensor:
-    """Maps (N, C, h, w) of a stride as (N, C, *size) pixels; pixel (0, 0) is the first that cell (0, 0) covers.
+    """Maps of a stride as (N, C, *size) pixels; pixel (0, 0) is the first that cell (0, 0) covers.
 
     The factor is exactly the stride: what reaches beyond `size` (maps of rounded-up sizes) is cut off, and what is
     missing (rounded-down sizes) repeats the last value.
+
+    Args:
+        maps: (N, C, h, w) float values of the cells.
+        stride: pixels of the image from one cell to the next.
+        size: (height, width) of the result in pixels.
+        grid: where in the image the value of a cell stands (top of the file).
+
+    >>> maps = torch.tensor([[[[0.0, 4.0]]]])
+    >>> upsample(maps, 2, (1, 5)).flatten().tolist()  # the fifth pixel lies beyond the last cell
+    [0.0, 1.0, 3.0, 4.0, 4.0]
+    >>> upsample(maps, 2, (1, 3), "corner").flatten().tolist()
+    [0.0, 2.0, 4.0]
     """
     if stride > 1:
         height, width = maps.shape[-2:]
@@ -48,7 +64,13 @@ def upsample(maps: Tensor, stride: int, size: tuple[int, int], grid: Grid = "hal
 
 
 def pixel_positions(cells: int, stride: int, pixels: int, grid: Grid) -> Tensor:
-    """Where, in cells, the pixels 0 .. `pixels` - 1 lie on a line of `cells` values of a stride: (pixels,) float64.
+    """Where, in cells, the pixels 0 .. `pixels` - 1 lie on a line of values: (pixels,) float64.
+
+    Args:
+        cells: number of values on the line.
+        stride: pixels from one value to the next.
+        pixels: number of positions asked for, from the first pixel on.
+        grid: where in the image the value of a cell stands (top of the file).
 
     >>> pixel_positions(2, 2, 5, "half_pixel").tolist()
     [0.0, 0.25, 0.75, 1.0, 1.0]
@@ -61,16 +83,28 @@ def pixel_positions(cells: int, stride: int, pixels: int, grid: Grid) -> Tensor:
 
 
 def resize_positions(before: int, after: int) -> Tensor:
-    """Where the `after` values of a resized line lie among its `before` values, half-pixel grid: (after,) float64."""
+    """Where the `after` values of a resized line lie among its `before` values, half-pixel grid: (after,) float64.
+
+    >>> resize_positions(2, 4).tolist()
+    [0.0, 0.25, 0.75, 1.0]
+    """
     return ((torch.arange(after, dtype=torch.float64) + 0.5) * (before / after) - 0.5).clamp(0, before - 1)
 
 
 def sample_rows(maps: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Maps (h, w, C) read at the crossings of fractional rows and columns: (len(rows), len(columns), C), bilinear.
+    """Maps read at the crossings of fractional rows and columns: (len(rows), len(columns), C), bilinear.
 
-    `resize` and `upsample` of any band of the result, without making the rest: rows (ascending, at least one) and
-    columns are slices of `resize_positions` or `pixel_positions`. Channels come last because that is two to three
-    times faster, here and where the classes are compared.
+    `resize` and `upsample` of any band of the result, without making the rest. Channels come last because that is two to
+    three times faster, here and where the classes are compared.
+
+    Args:
+        maps: (h, w, C) float values, channels last.
+        rows: rows to read at, 0..h-1, ascending and at least one: a slice of `resize_positions` or `pixel_positions`.
+        columns: columns to read at, 0..w-1: a slice of the same functions.
+
+    >>> maps = torch.tensor([[[0.0], [4.0]]])  # one row, two columns, one channel
+    >>> sample_rows(maps, torch.tensor([0.0]), torch.tensor([0.0, 0.25, 1.0])).flatten().tolist()
+    [0.0, 1.0, 4.0]
     """
     first, end = int(rows[0]), int(rows[-1]) + 2
     return _between(_between(maps[first:end], columns, 1), rows - first, 0)

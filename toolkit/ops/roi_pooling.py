@@ -23,8 +23,11 @@ upper left), and the rounding RoI max pooling of Fast R-CNN."""
 class MapRows(NamedTuple):
     """The maps of a pyramid as one table with a row of channels for each cell.
 
-    rows: (N * cells, C) float32, image after image, in an image map after map, in a map row by row.
-    sizes: (height, width) of each map. starts: first cell of each map in an image. cells: number of them in an image.
+    Args:
+        rows: (N * cells, C) float32, image after image, in an image map after map, in a map row by row.
+        sizes: (height, width) of each map in cells.
+        starts: number of the first cell of each map in an image.
+        cells: number of cells of all maps of an image.
     """
 
     rows: Tensor
@@ -48,11 +51,14 @@ class MapRows(NamedTuple):
 
 
 def pyramid_levels(boxes: Tensor, strides: Sequence[int]) -> Tensor:
-    """(N,) index of the map each box is cut from: the one whose stride suits its size, or the nearest that exists.
+    """Index of the map each box is cut from: the one whose stride suits its size, or the nearest that exists: (N,).
 
     A box of 224x224 pixels belongs on stride 16, and each halving of its side one level finer (Feature Pyramid
     Networks, section 4.2, eq. 1). 1e-6 before rounding down is torchvision's. Strides must be powers of two, one
     after the other.
+
+    >>> pyramid_levels(torch.tensor([[0.0, 0, 224, 224], [0, 0, 112, 112], [0, 0, 9, 9]]), (4, 8, 16, 32)).tolist()
+    [2, 1, 0]
     """
     finest = strides[0].bit_length() - 1
     sides = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).sqrt()
@@ -69,10 +75,23 @@ def pool_boxes(
     size: int = 7,
     sampling: int = 2,
 ) -> Tensor:
-    """Cuts boxes (P, 4), in pixels, out of maps (N, C, H_i, W_i) of the given strides: (P, C, size, size) float32.
+    """Cuts boxes out of the maps of a pyramid: (P, C, size, size) float32.
 
-    images: (P,) int64, the image of each box. sampling: samples along each side of an output cell; 0 means as many
-    as the cell covers map cells (RoIAlign only). For "max", x2 and y2 are inclusive, as Fast R-CNN's operator reads them.
+    For "max", x2 and y2 of the boxes are inclusive, as Fast R-CNN's operator reads them.
+
+    Args:
+        maps: (N, C, H_i, W_i) float each, of equal channels, finest first.
+        strides: pixels of the image from one cell to the next, of each map.
+        boxes: (P, 4) xyxy proposals in pixels of the image.
+        images: (P,) int64, which of the N images each box belongs to.
+        kind: RoIAlign with or without the shift by half a cell, or rounding max pooling.
+        size: cells of the result along each side.
+        sampling: samples along each side of a cell of the result; 0 takes as many as it covers map cells (RoIAlign only).
+
+    >>> ramp = torch.arange(8.0).repeat(8, 1)[None, None]  # a map whose value is its column
+    >>> box = torch.tensor([[8.0, 8.0, 24.0, 24.0]])
+    >>> pool_boxes([ramp], [4], box, torch.tensor([0]), "align_half_pixel", size=2)[0, 0, 0].tolist()
+    [2.5, 4.5]
     """
     if maps[0].device.type == "cpu" and kind != "max" and sampling and not torch.compiler.is_compiling():
         return align_rows(MapRows.of(maps), strides, boxes, images, kind == "align_half_pixel", size, sampling)
@@ -105,10 +124,19 @@ def align_rows(
     size: int = 7,
     sampling: int = 2,
 ) -> Tensor:
-    """RoIAlign from the first len(strides) maps of a table: boxes (P, 4), images (P,) -> (P, C, size, size) float32.
+    """RoIAlign from the first len(strides) maps of a table: (P, C, size, size) float32.
 
     Bilinear sampling is separable: a sample has two rows and two columns with a weight each, so an output cell sums
     (2 * sampling) x (2 * sampling) products of a row's and a column's weight.
+
+    Args:
+        table: the maps as rows of channels (`MapRows.of`).
+        strides: pixels of the image from one cell to the next, of each map.
+        boxes: (P, 4) xyxy proposals in pixels of the image.
+        images: (P,) int64, which image of the table each box belongs to.
+        half_pixel: whether boxes are moved by half a cell to the upper left (detectron2's `aligned`).
+        size: cells of the result along each side.
+        sampling: samples along each side of a cell of the result, 1 or more.
     """
     levels = pyramid_levels(boxes, strides) if len(strides) > 1 else torch.zeros_like(images)
     scaled = boxes / table.per_box(strides, levels)[:, None] - (0.5 if half_pixel else 0.0)

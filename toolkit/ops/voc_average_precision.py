@@ -16,9 +16,13 @@ VocStyle = Literal["area", "11_points"]
 
 
 class VocCurve(NamedTuple):
-    """One class. precision, recall: (D,) after each detection, best first. ap: None without a true box.
+    """Precision and recall of one class, detection after detection.
 
-    truths: number of boxes that count.
+    Args:
+        precision: (D,) precision after each detection, best first, 0..1.
+        recall: (D,) recall after each detection, best first, 0..1.
+        ap: average precision, 0..1, or None without a true box.
+        truths: number of annotated boxes that count.
     """
 
     precision: np.ndarray
@@ -35,12 +39,25 @@ def voc_curve(
     iou: float = 0.5,
     plus_one: bool = False,
 ) -> VocCurve:
-    """The curve of one class.
+    """The precision-recall curve of one class by the rules of Pascal VOC.
 
     Every detection is assigned to the truth of its image that it overlaps most (the first of equals). An overlap of
     at least `iou` makes it true if it is the first, by falling score, that is assigned to this truth, and false if
-    not. Where that truth is ignored, the detection does not count. plus_one: widths and heights are one
-    larger, as for inclusive corners. Equal scores keep the order of images and detections.
+    not. Where that truth is ignored, the detection does not count. Equal scores keep the order of images and detections.
+
+    Args:
+        truths: every annotated box of the data set, of all classes.
+        detections: every detection on the data set, of all classes.
+        label: the class whose curve is wanted, 0..K-1.
+        style: "area" under the whole curve (2010-2012) or the mean of 11 points (2007).
+        iou: overlap, 0..1, from which a detection may be true.
+        plus_one: whether widths and heights are one larger, as for inclusive corners.
+
+    >>> truths = TruthTable(*np.zeros((2, 2), np.int64), np.array([[0.0, 0, 10, 10], [20, 0, 10, 10]]),
+    ...                     *np.zeros((3, 2), bool), np.array([100.0, 100.0]))
+    >>> found = DetectionTable(*np.zeros((2, 1), np.int64), np.array([[0.0, 0, 10, 10]]), np.array([0.9]))
+    >>> voc_curve(truths, found, 0, "area").ap, round(voc_curve(truths, found, 0, "11_points").ap, 4)
+    (0.5, 0.5455)
     """
     own = np.flatnonzero(truths.labels == label)
     own = own[np.argsort(truths.images[own], kind="stable")]
