@@ -391,15 +391,35 @@ class PixelLoss(nn.Module, ABC):
         return {self.term_name: self.denominator(labels)}
 
 
+class Skip(NamedTuple):
+    """A sample that is left out of a data set. name: of its image, relative to the root. reason: what is wrong with it."""
+
+    name: str
+    reason: str
+
+
 class Dataset(ABC):
     """Samples on disk, in a fixed order. Random access, safe in several processes; nothing is written.
 
-    A subclass sets in its constructor, which reads file lists only and raises DataError with every problem it can
-    see without opening images: classes (names of labels 0..K-1) and palette ((r, g, b) a class, or ()).
+    A subclass reads file lists and annotation files in its constructor, no images, and raises DataError with every
+    problem it can see. It sets there
+
+    - classes: names of labels 0..K-1, and palette: an (r, g, b) a class, or ();
+    - root: the folder that names of samples are relative to, where nothing is ever written;
+    - channels: of its images, 3 (RGB) or 1 (gray);
+    - category_ids: the numbers its files use for the labels 0..K-1, for results in the same format; () for none.
+
+    What others need to know of a data set they ask by these and the methods below, never by its class: `PairedDataset`
+    (an image and a mask file each) and `BoxDataset` (images with boxes) answer them for most formats.
     """
 
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...] = ()
+    root: Path = Path()
+    channels: int = 3
+    category_ids: tuple[int, ...] = ()
+    skips: tuple[Skip, ...] = ()
+    """Samples that are left out of it, because something is wrong with them (`data.on_bad: skip`)."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -407,7 +427,18 @@ class Dataset(ABC):
 
     @abstractmethod
     def __getitem__(self, index: int) -> Sample:
-        """Reads one sample. Raises DataError naming the file that is missing, unreadable or wrong."""
+        """Reads one sample. Raises DataError naming the file that is missing, unreadable or wrong.
+
+        Raises IndexError from `len(self)` on, so that iteration ends.
+        """
+
+    def describe(self) -> str:
+        """What was found, in a line or a small table, for the person who starts a training."""
+        return f"{len(self)} samples in {self.root}, {len(self.classes)} classes"
+
+    def subset(self, indices: Sequence[int]) -> Dataset:
+        """The samples at some indices, in that order; `Sample.position` counts them anew, all else stays as it is."""
+        return Subset(self, indices)
 
     def image_sizes(self) -> np.ndarray | None:
         """(N, 2) height and width of each image, 0 where unknown; None when nothing is known without opening them."""
@@ -421,6 +452,43 @@ class Dataset(ABC):
         return ()
 
 
+class Subset(Dataset):
+    """Some samples of any data set: what `Dataset.subset` gives where a data set has no better way.
+
+    Args:
+        whole: the data set that is asked for each sample when it is wanted.
+        indices: positions in it, in the order in which they are to come.
+    """
+
+    def __init__(self, whole: Dataset, indices: Sequence[int]) -> None:
+        self.whole = whole
+        self.indices = np.asarray(indices, np.int64).reshape(-1)
+        self.classes, self.palette = tuple(whole.classes), tuple(whole.palette)
+        self.root, self.channels = whole.root, whole.channels
+        self.category_ids, self.skips = whole.category_ids, whole.skips
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < len(self.indices):
+            raise IndexError(index)
+        return self.whole[int(self.indices[index])]._replace(position=index)
+
+    def describe(self) -> str:
+        """The whole data set's words, and how many of its samples these are."""
+        return f"{self.whole.describe()}\n{len(self)} of its {len(self.whole)} samples"
+
+    def image_sizes(self) -> np.ndarray | None:
+        """Those of the samples that are here."""
+        sizes = self.whole.image_sizes()
+        return None if sizes is None else sizes[self.indices]
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """Those of the sample in the whole data set."""
+        return self.whole.files(int(self.indices[index]))
+
+
 class Transform(ABC):
     """(Sample, seed) -> Sample. Randomness is a pure function of the seed, so workers and resume change nothing."""
 
@@ -429,6 +497,8 @@ class Transform(ABC):
     moves: bool = False
     """Whether pixels change place otherwise than by scaling the whole image (crops, flips, padding). Evaluation refuses
     it, because predictions are scaled back to the original picture."""
+    geometric: bool = True
+    """Whether it may change the size or place of anything. A check of sizes leaves out what only changes colours."""
 
     @abstractmethod
     def __call__(self, sample: Sample, seed: int) -> Sample:

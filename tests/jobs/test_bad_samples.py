@@ -12,7 +12,8 @@ from run_laws import assert_same_run, stop_after
 
 from toolkit.config.load import parse_config
 from toolkit.config.sections import Config
-from toolkit.data.faults.skipped import Skip, SkippedDataset, skips_of
+from toolkit.contracts import Skip
+from toolkit.data.faults.skipped import without
 from toolkit.errors import DataError
 from toolkit.jobs.build import build_dataset
 from toolkit.jobs.check import check_config
@@ -162,11 +163,11 @@ def test_boxes_of_the_samples_that_are_left(tmp_path: Path) -> None:
     from toolkit.data.datasets.voc import VocDataset
 
     inner = VocDataset(str(make_voc(tmp_path)), "train", CLASSES)
-    dataset = SkippedDataset(inner, [1, 4], [Skip("a", "b"), Skip("c", "d")])
+    dataset = without(inner, [1, 4], [Skip("a", "b"), Skip("c", "d")])
     assert [dataset[i].name for i in range(len(dataset))] == [inner[i].name for i in (0, 2, 3, 5)]
     assert [dataset[i].position for i in range(4)] == [0, 1, 2, 3]
     assert [sample.image_id for sample in dataset] == [0, 2, 3, 5]  # type: ignore[attr-defined]
-    assert len(skips_of(dataset)) == 2
+    assert len(dataset.skips) == 2
     for place, old in enumerate((0, 2, 3, 5)):
         assert dataset.index.names[place] == inner.index.names[old]
         np.testing.assert_array_equal(dataset.index.boxes(place, (96, 128)).xyxy, inner[old].boxes.xyxy)  # type: ignore[union-attr]

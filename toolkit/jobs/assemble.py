@@ -127,8 +127,8 @@ def model_metadata(model: VisionModel, config_text: str, dataset: Dataset) -> di
 
     category_ids: of the labels, for COCO files, where the training data has such ids.
     """
-    ids = getattr(dataset, "category_ids", None)
-    return ({"category_ids": list(ids)} if ids is not None else {}) | {
+    ids = {"category_ids": list(dataset.category_ids)} if dataset.category_ids else {}
+    return ids | {
         "classes": list(model.classes),
         "palette": [list(color) for color in model.palette],
         "pixel_stats": model.backbone.pixel_stats._asdict(),

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.config.sections import PartSpec
-from toolkit.contracts import Dataset
+from toolkit.contracts import Dataset, Skip
 from toolkit.data.faults.leaving_out import Fault, leaving_out
-from toolkit.data.faults.skipped import Skip, SkippedDataset, skips_of
+from toolkit.data.faults.skipped import without
 from toolkit.data.formats.pairs import name_in
 from toolkit.errors import CheckpointError, DataError, Problem
 from toolkit.preflight.examine import sample_name
@@ -43,7 +43,7 @@ def identity_of(part: PartSpec, classes: Sequence[str]) -> str:
 
 def skipping(
     dataset: Dataset, faults: Sequence[Fault], identity: str, split: str, workers: int, *, shown: bool = True
-) -> SkippedDataset:
+) -> Dataset:
     """The data set without its bad samples, after reading every one (or remembering that it was read).
 
     Raises DataError when nothing is left.
@@ -51,10 +51,10 @@ def skipping(
     records = read_samples(dataset, f"check {split}", identity, None if workers else 0, shown=shown)
     bad = {index: record.faults[0].problem for index, record in enumerate(records) if record.faults}
     skips = [Skip(records[index].name, _reason(problem)) for index, problem in bad.items()]
-    return SkippedDataset(dataset, list(bad), [*_noted(dataset, faults), *skips])
+    return without(dataset, list(bad), [*_noted(dataset, faults), *skips])
 
 
-def as_before(dataset: Dataset, faults: Sequence[Fault], split: str, table: SkipTable) -> SkippedDataset:
+def as_before(dataset: Dataset, faults: Sequence[Fault], split: str, table: SkipTable) -> Dataset:
     """The data set without the samples that a run's beginning left out, whatever is true of them now.
 
     Raises DataError when what is left is not as many as then: the order of the data would not be the run's.
@@ -63,7 +63,7 @@ def as_before(dataset: Dataset, faults: Sequence[Fault], split: str, table: Skip
     skips = [Skip(str(one["name"]), str(one["reason"])) for one in then["skipped"]]
     names = {skip.name for skip in skips}
     dropped = [index for index in range(len(dataset)) if sample_name(dataset, index) in names]
-    result = SkippedDataset(dataset, dropped, skips)
+    result = without(dataset, dropped, skips)
     if len(result) != then["used"]:
         now = "; ".join(f"{skip.name}: {skip.reason}" for skip in _noted(dataset, faults) if skip.name not in names)
         message = f"{then['used']} samples could be used when the run began, now there are {len(result)}"
@@ -75,7 +75,7 @@ def as_before(dataset: Dataset, faults: Sequence[Fault], split: str, table: Skip
 def skip_table(datasets: Mapping[str, Dataset]) -> dict[str, Any]:
     """What `as_before` needs to know, of every split."""
     return {
-        split: {"used": len(dataset), "skipped": [skip._asdict() for skip in skips_of(dataset)]}
+        split: {"used": len(dataset), "skipped": [skip._asdict() for skip in dataset.skips]}
         for split, dataset in datasets.items()
     }
 
@@ -94,7 +94,7 @@ def read_skip_table(path: Path) -> dict[str, Any] | None:
 
 
 def _noted(dataset: Dataset, faults: Sequence[Fault]) -> list[Skip]:
-    root = Path(getattr(dataset, "root", ""))
+    root = dataset.root
     skips: dict[str, Skip] = {}
     for fault in faults:
         for name in fault.names:

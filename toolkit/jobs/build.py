@@ -14,8 +14,8 @@ from toolkit.config.signatures import MISSING
 from toolkit.config.source import dotted
 from toolkit.contracts import Dataset, Evaluator, OptimizerRule, Schedule, Transform
 from toolkit.data.classes.frequencies import ComputedWeights
-from toolkit.data.classes.presence import class_presence
 from toolkit.data.classes.tables import class_table
+from toolkit.data.loading.class_presence import class_presence
 from toolkit.data.loading.sampling import ClassBalanced, Draws, RepeatFactors, aspect_groups, repeat_factors
 from toolkit.errors import ConfigError, DataError, PartsError, Problem, UserError
 from toolkit.jobs.bad_samples import SkipTable, as_before, identity_of, leniently, skipping

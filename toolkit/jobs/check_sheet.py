@@ -9,6 +9,7 @@ import numpy as np
 
 from toolkit.config.sections import Config
 from toolkit.contracts import Dataset
+from toolkit.data.formats.boxed import BoxDataset
 from toolkit.data.formats.detection_index import DetectionIndex
 from toolkit.data.images.read import image_size
 from toolkit.errors import UserError
@@ -37,7 +38,7 @@ def write_check_page(
 
 def data_folders(config: Config, datasets: Mapping[str, Dataset]) -> list[Path]:
     """Every folder that the data sets of a config read, whether or not they could be built."""
-    found = {str(getattr(dataset, "root", "")) for dataset in datasets.values()} | {config.data.root or ""}
+    found = {str(dataset.root) for dataset in datasets.values()} | {config.data.root or ""}
     for split in _SPLITS:
         section = getattr(config.data, split)
         arguments = section.dataset.arguments.values() if section is not None else ()
@@ -49,9 +50,8 @@ def _marks(datasets: Mapping[str, Dataset], names: tuple[str, ...]) -> Marks:
     """The boxes of an image of a detection data set."""
     places: dict[str, tuple[DetectionIndex, int]] = {}
     for dataset in datasets.values():
-        index = getattr(dataset, "index", None)
-        if isinstance(index, DetectionIndex):
-            places.update({str(path.absolute()): (index, i) for i, path in enumerate(image_paths(dataset))})
+        if isinstance(dataset, BoxDataset):
+            places.update({str(path.absolute()): (dataset.index, i) for i, path in enumerate(image_paths(dataset))})
 
     def marks(path: str) -> list[Mark]:
         if path not in places:

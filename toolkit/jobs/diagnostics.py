@@ -14,7 +14,6 @@ from toolkit.config.load import parse_config
 from toolkit.config.plain import to_yaml
 from toolkit.config.sections import Config
 from toolkit.contracts import Dataset
-from toolkit.data.faults.skipped import FirstSamples
 from toolkit.data.loading.loader import eval_loader
 from toolkit.engine.checkpoint import load_state
 from toolkit.engine.job import Job
@@ -185,7 +184,8 @@ def _job(built: Start, fabric: Any, folder: RunFolder, log: RunLog) -> Job:
 
 def _one_batch(built: Start, fabric: Any) -> Callable[..., Any]:
     size = built.config.evaluate.batch_size or built.config.data.batch_images
-    samples = FirstSamples(built.datasets["val"], size * fabric.world_size)
+    whole = built.datasets["val"]
+    samples = whole.subset(range(min(len(whole), size * fabric.world_size)))
     return lambda stop: evaluation(built.config, fabric, built.model, samples, "val", stop)
 
 
@@ -194,7 +194,7 @@ def _predict_one(weights: Path, dataset: Dataset) -> str:
     restored = restore(weights)
     split = "val" if restored.config.data.val is not None else "train"
     transforms = [one for one in build_transforms(restored.config, split) if not (one.random or one.moves)]
-    batch = next(iter(eval_loader(FirstSamples(dataset, 1), transforms)))
+    batch = next(iter(eval_loader(dataset.subset([0]), transforms)))
     restored.model.predict(batch._replace(truths=()))
     return batch.names[0]
 

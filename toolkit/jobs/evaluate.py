@@ -9,7 +9,6 @@ from typing import Any
 
 from toolkit.config.sections import Config
 from toolkit.contracts import Dataset
-from toolkit.data.faults.skipped import skips_of
 from toolkit.engine.interrupt import StopRequest
 from toolkit.engine.process import make_fabric
 from toolkit.engine.settings import TrainSettings
@@ -44,7 +43,7 @@ def run_evaluation(
         "checkpoint": str(restored.path),
         "split": split,
         "images": result.images,
-        "skipped": [skip._asdict() for skip in skips_of(dataset)],
+        "skipped": [skip._asdict() for skip in dataset.skips],
         "seconds": round(result.seconds, 3),
         "metrics": result.metrics,
         "losses": result.losses,

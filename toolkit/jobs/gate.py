@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from toolkit.config.sections import Config
 from toolkit.contracts import ANY_SIZE, Dataset, Transform
+from toolkit.data.faults.skipped import skipped_text
 from toolkit.data.transforms.pipeline import refuse_for_evaluation
 from toolkit.engine.prepare import check_parts
 from toolkit.errors import ConfigError, UserError
@@ -254,8 +255,7 @@ class Gate:
 
 
 def _counted(dataset: Dataset) -> str:
-    describe: Callable[[], str] | None = getattr(dataset, "describe", None)
-    return str(describe()) if describe else f"{len(dataset)} images"
+    return "\n".join(filter(None, (dataset.describe(), skipped_text(dataset))))
 
 
 def _listed(names: Sequence[str]) -> str:

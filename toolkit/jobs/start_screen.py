@@ -10,7 +10,7 @@ import torch
 from toolkit.config.load import parse_config
 from toolkit.config.sections import Config
 from toolkit.contracts import Dataset
-from toolkit.data.faults.skipped import skipped_text, skips_of
+from toolkit.data.faults.skipped import skipped_text
 from toolkit.engine.checkpoint import TrainState
 from toolkit.engine.log import RunLog
 from toolkit.engine.machine import crowding, load_average, usable_cores
@@ -33,7 +33,7 @@ def introduce(
     log.line(f"run        {folder.path}" + (f"  (continues at step {state.step})" if state else ""))
     log.line(f"data       {images}; {len(model.classes)} classes: {classes}")
     for split, dataset in datasets.items():
-        if skips_of(dataset):
+        if dataset.skips:
             log.line(f"skipped    {split}: {skipped_text(dataset)}")
     log.line(f"model      {_model(config, model)}")
     log.line(f"training   {_amount(config, len(datasets['train']), fabric.world_size)}")

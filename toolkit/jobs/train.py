@@ -7,7 +7,7 @@ from typing import Any
 
 from toolkit.config.plain import to_yaml
 from toolkit.config.sections import Config
-from toolkit.data.faults.skipped import skipped_text, skips_of
+from toolkit.data.faults.skipped import skipped_text
 from toolkit.engine.log import RunLog
 from toolkit.engine.machine import environment
 from toolkit.engine.process import explained, leave, make_fabric
@@ -89,7 +89,7 @@ def _training(
     if trained.early and state is not None and trained.step == state.step:
         log.line("note       it had stopped early: more steps need a larger train.patience, with --allow-changes")
     for split, dataset in datasets.items():
-        if skips_of(dataset):
+        if dataset.skips:
             log.line(f"skipped    {split}: {skipped_text(dataset)}")
     leave(fabric)
     return {"run": str(folder.path), "step": trained.step, "metrics": trained.metrics}

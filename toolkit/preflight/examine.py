@@ -59,7 +59,7 @@ class Examiner:
         if not files or any(fault.file == str(files[0]) and fault.kind not in _OF_THE_PAIR for fault in faults):
             return None
         try:
-            return read_image(files[0], getattr(self.dataset, "channels", 3))
+            return read_image(files[0], self.dataset.channels)
         except UserError:
             return None
 
@@ -71,7 +71,7 @@ _OF_THE_PAIR = ("image_size", "image_size_exif", "box_outside")
 def sample_name(dataset: Dataset, index: int) -> str:
     """What a sample is called, without reading it: its image's path relative to the data set's root."""
     files = dataset.files(index)
-    return name_in(Path(getattr(dataset, "root", "")), files[0]) if files else f"sample {index}"
+    return name_in(dataset.root, files[0]) if files else f"sample {index}"
 
 
 def _fault(error: UserError, problem: Problem, files: Sequence[Path]) -> RecordedFault:

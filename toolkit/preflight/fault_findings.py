@@ -63,7 +63,7 @@ def note_constructor_faults(
     report: Report, split: str, dataset: Dataset, faults: Sequence[Fault], skipping: bool = False
 ) -> None:
     """Adds a finding for each fault that was noted while a data set was made (see `leaving_out`)."""
-    root = Path(getattr(dataset, "root", ""))
+    root = dataset.root
     seen = SplitRecords(split, dataset, faults, (), skipping)
     for fault in faults:
         files = tuple(str((root / name).absolute()) for name in fault.names)

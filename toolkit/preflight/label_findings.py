@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from toolkit.data.formats.box_checks import BoxFixes
+from toolkit.data.formats.boxed import BoxDataset
 from toolkit.errors import Problem
 from toolkit.ops.boxes import box_iou
 from toolkit.preflight.report import Finding, Report
@@ -124,8 +126,8 @@ def _note_boxes(
 
 def _mended(report: Report, split: SplitRecords) -> None:
     """Boxes that `fix_boxes` changed are said, once."""
-    fixes = getattr(getattr(split.dataset, "index", None), "fixes", None)
-    if fixes is None or not (fixes.clipped or fixes.dropped):
+    fixes = split.dataset.index.fixes if isinstance(split.dataset, BoxDataset) else BoxFixes()
+    if not (fixes.clipped or fixes.dropped):
         return
     message = f"{fixes.clipped} boxes were clipped to their image and {fixes.dropped} dropped (fix_boxes)"
     report.add(Finding("mended_boxes", Problem(split.where, message), "warning", fixes.clipped + fixes.dropped))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from toolkit.contracts import Dataset, Transform
-from toolkit.data.formats.detection_index import DetectionIndex
+from toolkit.data.formats.boxed import BoxDataset
 from toolkit.data.seeds import mix, sample_seed
 from toolkit.data.transforms.pipeline import transform_name
 from toolkit.errors import DataError, Problem, UserError
@@ -45,7 +45,7 @@ def passage(sample: Sample, transforms: Sequence[Transform], seed: int) -> tuple
     """
     first, steps = _size(sample), []
     for place, transform in enumerate(transforms):
-        if not getattr(transform, "geometric", True):
+        if not transform.geometric:
             continue
         before = _size(sample)
         sample = transform(sample, mix(seed, place))
@@ -58,16 +58,15 @@ def passage(sample: Sample, transforms: Sequence[Transform], seed: int) -> tuple
 
 def blank_sample(dataset: Dataset, position: int, size: Size, like: Sample) -> Sample:
     """A black picture of a size, with the kinds of annotation that `like`, a real sample of the data set, has."""
-    index = getattr(dataset, "index", None)
-    known = isinstance(index, DetectionIndex)
+    index = dataset.index if isinstance(dataset, BoxDataset) else None
     empty = Boxes.of(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
     return Sample(
         np.zeros((*size, like.image.shape[2]), np.uint8),
-        index.names[position] if known and index is not None else f"image {position} ({size[0]}x{size[1]})",
+        index.names[position] if index is not None else f"image {position} ({size[0]}x{size[1]})",
         position,
         size,
         label_map=None if like.label_map is None else np.zeros(size, np.uint8),
-        boxes=None if like.boxes is None else index.boxes(position, size) if known and index is not None else empty,
+        boxes=None if like.boxes is None else index.boxes(position, size) if index is not None else empty,
         value_map=None if like.value_map is None else np.zeros(size, np.float32),
     )
 
@@ -96,12 +95,11 @@ def boxes_seen(dataset: Dataset, transforms: Sequence[Transform], seed: int, lim
     read or transformed are left out: other checks name them.
     """
     sizes = dataset.image_sizes()
-    index = getattr(dataset, "index", None)
     found: list[tuple[Boxes, Size]] = []
     like = Sample(np.zeros((1, 1, 3), np.uint8), "", 0, (1, 1), boxes=Boxes.of([], []))
     for position in spread(len(dataset), limit):
         try:
-            if sizes is not None and isinstance(index, DetectionIndex) and np.all(sizes[position]):
+            if sizes is not None and isinstance(dataset, BoxDataset) and np.all(sizes[position]):
                 height, width = sizes[position].tolist()
                 sample = blank_sample(dataset, position, (height, width), like)
             else:

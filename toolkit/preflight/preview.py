@@ -42,9 +42,8 @@ def refuse_data_folder(folder: Path, datasets: Iterable[Dataset]) -> None:
     if folder.exists() and not folder.is_dir():
         raise ConfigError(Problem("--preview", f"{folder.absolute()} is a file", "name a folder"))
     for dataset in datasets:
-        root = getattr(dataset, "root", None)
-        if root is not None and folder.resolve().is_relative_to(Path(root).resolve()):
-            message = f"{folder.absolute()} lies in the data folder {Path(root).absolute()}, where nothing is written"
+        if dataset.root != Path() and folder.resolve().is_relative_to(dataset.root.resolve()):
+            message = f"{folder.absolute()} lies in the data folder {dataset.root.absolute()}, where nothing is written"
             raise ConfigError(Problem("--preview", message, "name a folder elsewhere"))
 
 

@@ -38,7 +38,7 @@ class SplitRecords(NamedTuple):
 
     def short(self, path: str) -> str:
         """A path as it is told: relative to the data set's root."""
-        return name_in(Path(getattr(self.dataset, "root", "")).absolute(), Path(path).absolute())
+        return name_in(self.dataset.root.absolute(), Path(path).absolute())
 
 
 def listed(names: Iterable[str], shown: int = SHOWN) -> str:

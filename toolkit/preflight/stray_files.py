@@ -44,7 +44,7 @@ def _used(splits: Sequence[SplitRecords]) -> tuple[set[Path], set[Path], set[Pat
     images: set[Path] = set()
     owners: Counter[Path] = Counter()
     for split in splits:
-        root = Path(getattr(split.dataset, "root", ""))
+        root = split.dataset.root
         for index in range(len(split.dataset)):
             image, *others = split.dataset.files(index) or (root,)
             images.add(image.absolute())

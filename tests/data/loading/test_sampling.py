@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from tiny_detection import tiny_detection_config
 from tiny_run import tiny_config
 
-from toolkit.data.classes import presence as module
-from toolkit.data.classes.presence import class_presence
 from toolkit.data.formats.box_checks import BoxFixes, RawBoxes
-from toolkit.data.formats.detection_index import DetectionIndex
+from toolkit.data.formats.boxed import BoxDataset
+from toolkit.data.formats.detection_index import DetectionIndex, ImageTable
+from toolkit.data.loading import class_presence as module
 from toolkit.data.loading.batches import StepBatches
+from toolkit.data.loading.class_presence import class_presence
 from toolkit.data.loading.sampling import ClassBalanced, Draws, Epochs, RepeatFactors, repeat_factors
 from toolkit.errors import ConfigError, DataError
 from toolkit.jobs.build import aspect_groups_of, build_dataset, draws_of
@@ -135,9 +135,9 @@ def test_crowds_hold_nothing() -> None:
         owners=np.array([0, 0, 1]), xyxy=np.array([[0, 0, 4, 4]] * 3, float), labels=np.array([0, 1, 1]),
         crowd=np.array([False, False, True]), difficult=np.zeros(3, bool), area=np.full(3, np.nan),
     )  # fmt: skip
-    index = DetectionIndex(["a", "b"], np.arange(2), np.full((2, 2), 8), raw, BoxFixes(0, 0, 0), keep_empty=True)
-    dataset = SimpleNamespace(index=index, classes=("x", "y", "z"))
-    assert class_presence(dataset).tolist() == [[True, True, False], [False] * 3]  # type: ignore[arg-type]
+    index = DetectionIndex(ImageTable(["a", "b"], np.arange(2), np.full((2, 2), 8), [""]), raw, BoxFixes(0, 0, 0))
+    dataset = BoxDataset(("x", "y", "z"), Path(), index)
+    assert class_presence(dataset).tolist() == [[True, True, False], [False] * 3]
 
 
 def test_the_config_picks_the_law(tmp_path: Path) -> None:

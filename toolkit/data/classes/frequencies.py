@@ -105,7 +105,7 @@ class ComputedWeights:
     """Class weights of a data set by name.
 
     Counting reads every label map. Its result is kept in the user's cache folder (`toolkit.files.cache_folder`) when the data set
-    has mask files (an attribute `pairs`), by their paths, sizes and times, and by how they are read; nothing is
+    shows its mask files (`Dataset.files`), by their paths, sizes and times, and by how they are read; nothing is
     ever written into the data folder, and a cache that cannot be written is done without.
     """
 
@@ -139,17 +139,17 @@ def cache_file(dataset: Dataset, kind: str, suffix: str) -> Path | None:
 
     kind: folder in the user's cache.
     """
-    pairs = getattr(dataset, "pairs", None)
     folder = cache_folder()
-    if not pairs or folder is None:
+    if folder is None:
         return None
     digest = hashlib.sha256(pickle.dumps(dataset))
     try:
-        for pair in pairs:
-            if not hasattr(pair, "mask"):
+        for index in range(len(dataset)):
+            annotation = dataset.files(index)[1:]
+            if not annotation:
                 return None
-            status = pair.mask.stat()
-            digest.update(f"{pair.mask.absolute()} {status.st_size} {status.st_mtime_ns}\n".encode())
+            status = annotation[0].stat()
+            digest.update(f"{annotation[0].absolute()} {status.st_size} {status.st_mtime_ns}\n".encode())
     except OSError:  # reading will say what is wrong with it
         return None
     return folder / kind / f"{digest.hexdigest()[:32]}{suffix}"

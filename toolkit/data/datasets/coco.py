@@ -7,34 +7,42 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 
-from toolkit.contracts import DATASETS, Dataset
+from toolkit.contracts import DATASETS
 from toolkit.data.classes.matching import match_names
 from toolkit.data.faults.problem_list import ProblemList
 from toolkit.data.formats.box_checks import FixBoxes, RawBoxes
+from toolkit.data.formats.boxed import BoxDataset
 from toolkit.data.formats.coco_file import CocoFile, read_coco_file
-from toolkit.data.formats.detection_index import build_index
+from toolkit.data.formats.detection_index import ImageTable, build_index
 from toolkit.data.formats.image_listing import find_missing_images
-from toolkit.errors import DataError, missing_path
-from toolkit.samples import Sample
+from toolkit.data.formats.pairs import existing_folder
+from toolkit.errors import DataError
 
 _ROBOFLOW = "_annotations.coco.json"
 
 
 @DATASETS.register("coco")
-class CocoDataset(Dataset):
+class CocoDataset(BoxDataset):
     """Images and boxes of one COCO instances JSON; outlines are not read.
 
     Category ids need not be contiguous: they become labels by way of their names, once. `category_ids[label]` is the
     id for output files, and `Sample.image_id` the image's own. Images come in the order of the file. Sizes: as
-    annotated, compared with each image when it is read.
+    annotated, compared with each image when it is read. A category that only heads a group (Roboflow writes one: no
+    boxes, supercategory "none", named as supercategory by others) is no class.
 
-    root: folder that the other paths are relative to. annotations: the JSON, or a folder with Roboflow's
-    `_annotations.coco.json`. images: folder of the images; None is the folder of the JSON, as Roboflow has it.
-    classes: names in label order, to be found in the file; None takes the file's categories by id. A category that
-    only heads a group (Roboflow writes one: no boxes, supercategory "none", named as supercategory by others) is no class.
-    keep_empty: images without boxes stay, as background. fix_boxes: what to do with boxes outside their image or
-    without area. COCO's own train2017 has two boxes without area.
-    Raises DataError with every problem of the file and every missing image.
+        ROOT/annotations/instances_train.json   ROOT/train/0001.jpg    (annotations: ..., images: train)
+        ROOT/train/_annotations.coco.json       ROOT/train/0001.jpg    (annotations: train)
+
+    Args:
+        root: the data set's folder, which the other paths are relative to.
+        annotations: the JSON file, or a folder with Roboflow's `_annotations.coco.json`.
+        images: folder that the file names in the JSON start from; None is the folder of the JSON.
+        classes: names in label order, to be found in the file; None takes the file's categories by id.
+        keep_empty: whether images without boxes stay, as background.
+        fix_boxes: what to do with boxes outside their image or without area (COCO's own train2017 has two).
+
+    Raises:
+        DataError: with every problem of the file and every missing image.
     """
 
     def __init__(
@@ -46,56 +54,31 @@ class CocoDataset(Dataset):
         keep_empty: bool = True,
         fix_boxes: FixBoxes = "stop",
     ) -> None:
-        self.root = Path(root)
-        if not self.root.is_dir():
-            raise DataError(missing_path("folder", self.root))
-        path = self.root / annotations
-        if path.is_dir():
-            path = path / _ROBOFLOW
-        self.path = path
-        folder = path.parent if images is None else self.root / images
+        base = existing_folder(root)
+        path = base / annotations / _ROBOFLOW if (base / annotations).is_dir() else base / annotations
+        folder = path.parent if images is None else base / images
         problems = ProblemList()
         file = read_coco_file(path, problems)
         table = _table(file, classes)
         try:
-            self.classes = match_names(list(table), classes, str(path))
+            names = match_names(list(table), classes, str(path))
         except DataError as error:
             problems.include(error)
             problems.stop_if_any(str(path))
             raise
-        self.category_ids = tuple(table[name] for name in self.classes)
-
-        prefix = _prefix(folder, self.root)
-        names = [prefix + name.replace("\\", "/") for name in file.image_names]
+        ids = tuple(table[name] for name in names)
         _refuse_outside(path, folder, file.image_names, problems)
-        find_missing_images(self.root, names, str(path), problems)
+        prefix = _prefix(folder, base)
+        pictures = [prefix + name.replace("\\", "/") for name in file.image_names]
+        find_missing_images(base, pictures, str(path), problems)
 
         def box_name(box: int) -> str:
             return f"{path}: annotation {file.annotation_ids[box]} ({file.image_names[int(file.owners[box])]})"
 
-        raw = _raw_boxes(file, self.category_ids)
-        self.index = build_index(
-            str(path), names, file.image_ids, file.sizes, raw, box_name, problems, keep_empty, fix_boxes
-        )
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def __getitem__(self, index: int) -> Sample:
-        """Reads an image and its boxes."""
-        return self.index.sample(index, self.root)
-
-    def files(self, index: int) -> tuple[Path, ...]:
-        """The image and the JSON."""
-        return self.root / self.index.names[index], self.path
-
-    def image_sizes(self) -> np.ndarray:
-        """As annotated."""
-        return self.index.sizes
-
-    def describe(self) -> str:
-        """Counts, mended boxes, and the table of category id, label, name and boxes."""
-        return self.index.describe(self.classes, self.category_ids)
+        listed = ImageTable(pictures, file.image_ids, file.sizes, [str(path)])
+        boxes = _raw_boxes(file, ids)
+        index = build_index(listed, boxes, str(path), box_name, problems, keep_empty, fix_boxes)
+        super().__init__(names, base, index, ids)
 
 
 def _table(file: CocoFile, classes: list[str] | None) -> dict[str, int]:

@@ -8,34 +8,40 @@ from typing import NamedTuple
 
 import numpy as np
 
-from toolkit.contracts import DATASETS, Dataset
+from toolkit.contracts import DATASETS
 from toolkit.data.classes.matching import match_names
 from toolkit.data.faults.problem_list import ProblemList
-from toolkit.data.formats.box_checks import FixBoxes, RawBoxes
-from toolkit.data.formats.detection_index import build_index
+from toolkit.data.formats.box_checks import FixBoxes
+from toolkit.data.formats.boxed import BoxDataset
+from toolkit.data.formats.detection_index import ImageBoxes, index_boxes
+from toolkit.data.formats.pairs import existing_folder
 from toolkit.data.formats.voc_file import VocFile, read_voc_file
 from toolkit.data.images.read import IMAGE_SUFFIXES
 from toolkit.errors import DataError, Problem, missing_path, no_such
-from toolkit.samples import Sample
 
 
 @DATASETS.register("voc")
-class VocDataset(Dataset):
-    """Images with an XML file each, in one of three layouts, tried in this order.
+class VocDataset(BoxDataset):
+    """Images with an XML file each, in one of three layouts, tried in this order:
 
-    - root/ImageSets/Main/<split>.txt names the stems; root/Annotations and root/JPEGImages hold the files;
-    - root/<split>/ holds images and XML files side by side (Roboflow);
-    - split "": all XML files of root/Annotations with the images of root/JPEGImages (or root/images), or, without
-      those folders, of root itself.
+        ROOT/ImageSets/Main/train.txt (names, one a line)   ROOT/Annotations/a.xml   ROOT/JPEGImages/a.jpg
+        ROOT/train/a.xml   ROOT/train/a.jpg                 (side by side, Roboflow)
+        ROOT/Annotations/*.xml   ROOT/JPEGImages/*.jpg      (split: "", everything; also images/, or all in ROOT)
 
     VOC's corners are 1-based and inclusive: xmin 1, xmax 640 is the whole width and becomes 0..640. Sizes are
     compared with each image when it is read; `difficult` is kept as a flag.
 
-    classes: names in label order; None takes root/classes.txt (one name a line), or the names found, sorted: then
-    another split may have other classes, so give the list. one_based: False for files whose corners are 0-based and whose
-    xmax, ymax lie just outside the box. keep_empty: images without objects stay, as background.
-    fix_boxes: what to do with boxes outside their image or without area.
-    Raises DataError with every problem of every file.
+    Args:
+        root: the data set's folder, in one of the three layouts above.
+        split: a list in ImageSets/Main, or a folder, that is read; "" reads everything.
+        classes: names in label order; None takes root/classes.txt (one name a line), or the names found, sorted: then
+            another split may have other classes, so give the list.
+        one_based: false for files whose corners are 0-based and whose xmax, ymax lie just outside the box.
+        keep_empty: whether images without objects stay, as background.
+        fix_boxes: what to do with boxes outside their image or without area.
+
+    Raises:
+        DataError: with every problem of every file.
     """
 
     def __init__(
@@ -47,72 +53,44 @@ class VocDataset(Dataset):
         keep_empty: bool = True,
         fix_boxes: FixBoxes = "stop",
     ) -> None:
-        self.root = Path(root)
-        if not self.root.is_dir():
-            raise DataError(missing_path("folder", self.root))
-        layout = _layout(self.root, split)
+        folder = existing_folder(root)
+        layout = _layout(folder, split)
         problems = ProblemList()
-        pictures = _pictures(self.root, layout.images)
-        names: list[str] = []
-        files: list[VocFile] = []
-        paths: list[Path] = []
-        for stem in layout.stems:
-            path = layout.annotations / f"{stem}.xml"
-            with problems.about(len(names)):
-                file = _annotation(path, problems)
-                name = _picture(stem, file, pictures, path, layout, problems) if file is not None else None
-            # What is wrong has a place too, to be named and left out.
-            names.append(name or next(iter(pictures.get(stem, ())), _relative(path, self.root)))
-            files.append(file or VocFile("", (0, 0), []))
-            paths.append(path)
-        where = str(layout.source)
-        self.classes = _classes(self.root, files, paths, classes, where, problems)
-        self.category_ids = tuple(range(1, len(self.classes) + 1))  # VOC has none; COCO's begin with 1
+        found = _read(folder, layout, problems)
+        source = str(layout.source)
+        names = _classes(folder, found, classes, source, problems)
+        labels = {name: label for label, name in enumerate(names)}
+        images = [_boxes_of(image, file, path, labels, one_based) for image, file, path in found]
+        index = index_boxes(images, source, problems, keep_empty, fix_boxes)
+        super().__init__(names, folder, index, range(1, len(names) + 1))  # VOC has no ids; COCO's begin with 1
 
-        owners = [owner for owner, file in enumerate(files) for _ in file.objects]
-        objects = [one for file in files for one in file.objects]
-        first = np.cumsum([0, *(len(file.objects) for file in files)])
 
-        def box_name(box: int) -> str:
-            place = box - int(first[owners[box]]) + 1
-            return f"{paths[owners[box]]}: object {place} ({objects[box].name})"
+def _read(root: Path, layout: _Layout, problems: ProblemList) -> list[tuple[str, VocFile, Path]]:
+    """The image's name, the contents and the path of every XML file; what is wrong has a place too, to be left out."""
+    pictures = _pictures(root, layout.images)
+    found = []
+    for position, stem in enumerate(layout.stems):
+        path = layout.annotations / f"{stem}.xml"
+        with problems.about(position):
+            file = _annotation(path, problems)
+            name = _picture(stem, file, pictures, path, layout, problems) if file is not None else None
+        name = name or next(iter(pictures.get(stem, ())), _relative(path, root))
+        found.append((name, file or VocFile("", (0, 0), []), path))
+    return found
 
-        labels = {name: label for label, name in enumerate(self.classes)}
-        xyxy = np.array([one.box for one in objects], np.float64).reshape(-1, 4)
-        xyxy[:, :2] -= 1 if one_based else 0
-        raw = RawBoxes.of(
-            np.array(owners, np.int64),
-            xyxy,
-            np.array([labels[one.name] for one in objects], np.int64),
-            np.array([one.difficult for one in objects], bool),
-        )
-        sizes = np.array([file.size for file in files], np.int64).reshape(-1, 2)
-        self._annotations = layout.annotations
-        named = zip(names, paths, strict=True)
-        self._stems = {name: path.stem for name, path in named if path.stem != Path(name).stem}
-        self.index = build_index(
-            where, names, np.arange(len(names)), sizes, raw, box_name, problems, keep_empty, fix_boxes
-        )
 
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def __getitem__(self, index: int) -> Sample:
-        """Reads an image and its boxes."""
-        return self.index.sample(index, self.root)
-
-    def files(self, index: int) -> tuple[Path, ...]:
-        """The image and its XML file."""
-        name = self.index.names[index]
-        return self.root / name, self._annotations / f"{self._stems.get(name, Path(name).stem)}.xml"
-
-    def image_sizes(self) -> np.ndarray:
-        """As annotated."""
-        return self.index.sizes
-
-    def describe(self) -> str:
-        """Counts, mended boxes, and the table of label, name and boxes."""
-        return self.index.describe(self.classes, self.category_ids)
+def _boxes_of(name: str, file: VocFile, path: Path, labels: dict[str, int], one_based: bool) -> ImageBoxes:
+    xyxy = np.array([one.box for one in file.objects], np.float64).reshape(-1, 4)
+    xyxy[:, :2] -= 1 if one_based else 0
+    return ImageBoxes(
+        name,
+        xyxy.tolist(),
+        [labels[one.name] for one in file.objects],
+        file.size,
+        [one.difficult for one in file.objects],
+        str(path),
+        [f": object {number} ({one.name})" for number, one in enumerate(file.objects, 1)],
+    )
 
 
 class _Layout(NamedTuple):
@@ -198,10 +176,14 @@ def _picture(
 
 
 def _classes(
-    root: Path, files: list[VocFile], paths: list[Path], wanted: list[str] | None, where: str, problems: ProblemList
+    root: Path,
+    found: list[tuple[str, VocFile, Path]],
+    wanted: list[str] | None,
+    where: str,
+    problems: ProblemList,
 ) -> tuple[str, ...]:
     places: dict[str, list[Path]] = defaultdict(list)
-    for file, path in zip(files, paths, strict=True):
+    for _, file, path in found:
         for one in file.objects:
             places[one.name].append(path)
     table = root / "classes.txt"

@@ -4,31 +4,37 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
-from toolkit.contracts import DATASETS, Dataset
+from toolkit.contracts import DATASETS
 from toolkit.data.classes.matching import match_names
 from toolkit.data.faults.problem_list import ProblemList
-from toolkit.data.formats.box_checks import FixBoxes, RawBoxes
-from toolkit.data.formats.detection_index import build_index
-from toolkit.data.formats.yolo_files import YoloBox, YoloData, read_data_yaml, read_yolo_labels
+from toolkit.data.formats.box_checks import FixBoxes
+from toolkit.data.formats.boxed import BoxDataset
+from toolkit.data.formats.detection_index import ImageBoxes, index_boxes
+from toolkit.data.formats.yolo_files import YoloData, read_data_yaml, read_yolo_labels
 from toolkit.data.images.read import IMAGE_SUFFIXES
 from toolkit.errors import DataError, Problem, missing_path, no_such
-from toolkit.samples import Sample
 
 
 @DATASETS.register("yolo")
-class YoloDataset(Dataset):
+class YoloDataset(BoxDataset):
     """Images with a text file of boxes each: `class cx cy width height`, fractions of the image.
 
     The label file of .../images/a/b.jpg is .../labels/a/b.txt. An image whose label file is empty or missing has no
     objects (background); when no image has a label file, that is an error.
 
-    root: a data.yaml (`train`, `val`, `test`, `names`, perhaps `path` and `nc`), a folder with one, or a folder with
-    images/<split> and labels/<split> (or <split>/images and <split>/labels) whose class names stand in root/classes.txt
-    or in `classes`. classes: names in label order; matched with the file's by name. keep_empty: background images stay.
-    fix_boxes: what to do with boxes outside their image or without area.
-    Raises DataError with every problem of every file.
+        ROOT/data.yaml (train, val, test, names, perhaps path and nc)
+        ROOT/images/train/0001.jpg   ROOT/labels/train/0001.txt   (or ROOT/train/images, ROOT/train/labels)
+        ROOT/classes.txt (one class name a line), where there is no data.yaml and `classes` is not given
+
+    Args:
+        root: a data.yaml, a folder with one, or a folder as above.
+        split: the key of the data.yaml, or the folder, that is read: train, val, test.
+        classes: names in label order, matched with the file's by name; None takes the file's.
+        keep_empty: whether images without boxes stay, as background.
+        fix_boxes: what to do with boxes outside their image or without area.
+
+    Raises:
+        DataError: with every problem of every file.
     """
 
     def __init__(
@@ -44,9 +50,7 @@ class YoloDataset(Dataset):
         if not table:
             raise DataError(Problem("", f"no class names: no data.yaml or classes.txt in {data.base.absolute()}",
                                     "add one, or give the list 'classes'"))  # fmt: skip
-        self.classes = match_names(table, classes, str(data.source))
-        self.category_ids = tuple(table.index(name) for name in self.classes)
-        self.root = data.base
+        names = match_names(table, classes, str(data.source))
         problems = ProblemList()
         images = _images(data, problems)
         labels = [_label_path(image) for image in images]
@@ -54,67 +58,23 @@ class YoloDataset(Dataset):
         if images and not any(path.is_file() for path in labels):
             message = f"none of the {len(images)} images has a label file; the first was looked for at"
             raise DataError(Problem(str(data.source), f"{message} {labels[0].absolute()}"))
-        self._read(data, images, labels, table, problems, keep_empty, fix_boxes)
+        to_label = [names.index(name) for name in table]
+        read = []
+        for owner, (image, path) in enumerate(zip(images, labels, strict=True)):
+            with problems.about(owner):
+                read.append(_boxes_of(_name(image, data.base), path, to_label, problems))
+        index = index_boxes(read, str(data.source), problems, keep_empty, fix_boxes, normalised=True)
+        super().__init__(names, data.base, index, [table.index(name) for name in names])
 
-    def _read(
-        self,
-        data: YoloData,
-        images: list[Path],
-        labels: list[Path],
-        table: list[str],
-        problems: ProblemList,
-        keep_empty: bool,
-        fix_boxes: FixBoxes,
-    ) -> None:
-        owners: list[int] = []
-        lines: list[int] = []
-        boxes: list[YoloBox] = []
-        for owner, path in enumerate(labels):
-            if path.is_file():
-                with problems.about(owner):
-                    found = read_yolo_labels(path, len(table), problems)
-                for line, box in found:
-                    owners.append(owner)
-                    lines.append(line)
-                    boxes.append(box)
 
-        def box_name(box: int) -> str:
-            return f"{labels[owners[box]]}:{lines[box]}"
-
-        rows = np.array(boxes, np.float64).reshape(-1, 5)
-        half = rows[:, 3:5] / 2
-        to_label = np.array([self.classes.index(name) for name in table], np.int64)
-        raw = RawBoxes.of(
-            np.array(owners, np.int64),
-            np.concatenate([rows[:, 1:3] - half, rows[:, 1:3] + half], axis=1),
-            to_label[rows[:, 0].astype(np.int64)],
-        )
-        names = [_name(image, self.root) for image in images]
-        sizes = np.zeros((len(names), 2), np.int64)
-        self.index = build_index(
-            str(data.source), names, np.arange(len(names)), sizes, raw, box_name, problems, keep_empty, fix_boxes, True
-        )
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def __getitem__(self, index: int) -> Sample:
-        """Reads an image and its boxes."""
-        return self.index.sample(index, self.root)
-
-    def files(self, index: int) -> tuple[Path, ...]:
-        """The image and its label file, where it has one."""
-        image = self.root / self.index.names[index]
-        label = _label_path(image)
-        return (image, label) if label.is_file() else (image,)
-
-    def image_sizes(self) -> np.ndarray:
-        """As annotated."""
-        return self.index.sizes
-
-    def describe(self) -> str:
-        """Counts, mended boxes, and the table of class id, label, name and boxes."""
-        return self.index.describe(self.classes, self.category_ids)
+def _boxes_of(name: str, path: Path, to_label: list[int], problems: ProblemList) -> ImageBoxes:
+    """The boxes of one label file; none when there is no such file."""
+    if not path.is_file():
+        return ImageBoxes(name)
+    found = read_yolo_labels(path, len(to_label), problems)
+    xyxy = [(cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2) for _, (_, cx, cy, w, h) in found]
+    labels = [to_label[int(box[0])] for _, box in found]
+    return ImageBoxes(name, xyxy, labels, annotation=str(path), places=[f":{line}" for line, _ in found])
 
 
 def _data(root: Path, split: str) -> YoloData:

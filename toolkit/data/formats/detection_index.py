@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,38 +24,61 @@ ROUNDING_FRACTION = 1e-3
 """What `ROUNDING` is for boxes given as fractions: half a pixel of an image 500 pixels wide."""
 
 
+class ImageBoxes(NamedTuple):
+    """One image and its objects, as a format's files give them.
+
+    name: path relative to the data set's root, with `/`. xyxy: M boxes x1, y1, x2, y2: pixels, or fractions of the
+    image where the whole format has them; 0-based, x2/y2 exclusive. labels: M of 0..K-1.
+    size: (height, width), (0, 0) when the files do not say. difficult: M flags, or () for none.
+    annotation: path of the file the boxes stand in, "" for none. places: where in it each box stands, for messages
+    (":12" for a line, ": object 3"), or ().
+    """
+
+    name: str
+    xyxy: Sequence[Sequence[float]] = ()
+    labels: Sequence[int] = ()
+    size: tuple[int, int] = (0, 0)
+    difficult: Sequence[bool] = ()
+    annotation: str = ""
+    places: Sequence[str] = ()
+
+
+class ImageTable(NamedTuple):
+    """All images of a data set, before any is left out.
+
+    names: N paths relative to the root, with `/`. image_ids: (N,) int64, as results name the images. sizes: (N, 2)
+    height and width, 0 where not known. annotations: path of the file of each image's boxes, or a single one for all.
+    """
+
+    names: Sequence[str]
+    image_ids: np.ndarray
+    sizes: np.ndarray
+    annotations: Sequence[str]
+
+
 class DetectionIndex:
     """Images and their boxes, in a fixed order; image i owns boxes offsets[i] .. offsets[i + 1] - 1.
 
     names: paths relative to the root. image_ids: (N,) int64. sizes: (N, 2) int32 height and width, 0 where the
     annotation does not say. offsets: (N + 1,) int64. xyxy: (M, 4) float32, pixels, or fractions of the image where
     `normalised`. labels: (M,) int32. crowd, difficult: (M,) bool. area: (M,) float32, NaN where not annotated.
-    fixes: boxes mended while reading. left_out: images without boxes that were left out. The constructor's left_out:
-    positions of images that are dropped because something is wrong with them.
+    fixes: boxes mended while reading. empty_left_out: images without boxes that were left out.
+
+    Args:
+        images: all images of the data set, in their order.
+        boxes: the boxes of all of them, already checked against the sizes.
+        fixes: what the check changed, to be described later.
+        normalised: whether `boxes` are fractions of their image instead of pixels.
     """
 
-    def __init__(
-        self,
-        names: Sequence[str],
-        image_ids: np.ndarray,
-        sizes: np.ndarray,
-        boxes: RawBoxes,
-        fixes: BoxFixes,
-        keep_empty: bool,
-        normalised: bool = False,
-        left_out: Sequence[int] = (),
-    ) -> None:
-        counts = np.bincount(boxes.owners, minlength=len(names))
-        keep = np.flatnonzero(counts) if not keep_empty else np.arange(len(names))
-        self.left_out = len(names) - len(keep)
-        if left_out:
-            keep = np.setdiff1d(keep, left_out)
-            boxes = RawBoxes(*(field[np.isin(boxes.owners, keep)] for field in boxes))
+    def __init__(self, images: ImageTable, boxes: RawBoxes, fixes: BoxFixes, normalised: bool = False) -> None:
         order = np.argsort(boxes.owners, kind="stable")
-        self.names = PackedStrings(names[i] for i in keep.tolist())
-        self.image_ids = np.asarray(image_ids, np.int64)[keep]
-        self.sizes = np.asarray(sizes, np.int32)[keep]
-        self.offsets = np.concatenate([[0], np.cumsum(counts[keep])])
+        counts = np.bincount(boxes.owners, minlength=len(images.names))
+        self.names = PackedStrings(images.names)
+        self.annotations = PackedStrings(images.annotations)
+        self.image_ids = np.asarray(images.image_ids, np.int64)
+        self.sizes = np.asarray(images.sizes, np.int32).reshape(-1, 2)
+        self.offsets = np.concatenate([[0], np.cumsum(counts)])
         self.xyxy = boxes.xyxy[order].astype(np.float32)
         self.labels = boxes.labels[order].astype(np.int32)
         self.crowd = boxes.crowd[order]
@@ -62,6 +86,7 @@ class DetectionIndex:
         self.area = boxes.area[order].astype(np.float32)
         self.normalised = normalised
         self.fixes = fixes
+        self.empty_left_out = 0
 
     def __len__(self) -> int:
         return len(self.names)
@@ -73,11 +98,17 @@ class DetectionIndex:
         chosen = np.concatenate([np.empty(0, np.int64), *rows])
         part = copy.copy(self)
         part.names = PackedStrings(self.names[place] for place in positions.tolist())
+        if len(self.annotations) > 1:
+            part.annotations = PackedStrings(self.annotations[place] for place in positions.tolist())
         part.image_ids, part.sizes = self.image_ids[positions], self.sizes[positions]
         part.offsets = np.concatenate([[0], np.cumsum(counts)])
         part.xyxy, part.labels, part.crowd = self.xyxy[chosen], self.labels[chosen], self.crowd[chosen]
         part.difficult, part.area = self.difficult[chosen], self.area[chosen]
         return part
+
+    def annotation(self, position: int) -> str:
+        """Path of the file an image's boxes were read from; "" for none."""
+        return self.annotations[position if len(self.annotations) == len(self) else 0]
 
     def boxes(self, position: int, size: tuple[int, int]) -> Boxes:
         """The boxes of one image, in pixels. size: (height, width) of the image."""
@@ -114,8 +145,8 @@ class DetectionIndex:
         """Counts of images, boxes and mended boxes, and a line a class: id in the files, label, name, boxes."""
         empty = int((np.diff(self.offsets) == 0).sum())
         lines = [f"{len(self)} images with {len(self.labels)} boxes; {empty} images without a box are kept"]
-        if self.left_out:
-            lines.append(f"{self.left_out} images without a box were left out (keep_empty: false)")
+        if self.empty_left_out:
+            lines.append(f"{self.empty_left_out} images without a box were left out (keep_empty: false)")
         if any(self.fixes):
             trimmed, clipped, dropped = self.fixes
             lines.append(f"boxes mended: {trimmed} rounded to the edge, {clipped} clipped, {dropped} dropped")
@@ -138,34 +169,88 @@ class DetectionIndex:
             )
 
 
-def build_index(
-    where: str,
-    names: Sequence[str],
-    image_ids: np.ndarray,
-    sizes: np.ndarray,
-    raw: RawBoxes,
-    box_name: Callable[[int], str],
+def index_boxes(
+    images: Sequence[ImageBoxes],
+    source: str,
     problems: ProblemList,
-    keep_empty: bool,
-    fix_boxes: FixBoxes,
+    keep_empty: bool = True,
+    fix_boxes: FixBoxes = "stop",
     normalised: bool = False,
 ) -> DetectionIndex:
-    """Checks the boxes, raises DataError with all `problems` so far and these, and packs the rest.
+    """The index of a format that is read image by image. Raises DataError as `build_index`.
 
-    where: the file or folder that was read. box_name: file and object of box i. normalised: boxes are fractions.
+    Args:
+        images: every image of the data set, also those at which something is wrong.
+        source: the file or folder that was read, which messages about the whole set name.
+        problems: what reading has found wrong so far, by the images' positions.
+        keep_empty: whether images without a box stay, as background.
+        fix_boxes: what to do with boxes that leave their image or have no area.
+        normalised: whether the boxes are fractions of their image instead of pixels.
     """
+    counts = [len(image.labels) for image in images]
+    owners = np.repeat(np.arange(len(images)), counts)
+    first = np.cumsum([0, *counts])
+    corners = [np.asarray(image.xyxy, np.float64).reshape(-1, 4) for image in images]
+    flags = [np.asarray(image.difficult or [False] * len(image.labels), bool) for image in images]
+    raw = RawBoxes.of(
+        owners,
+        np.concatenate([np.zeros((0, 4)), *corners]),
+        np.concatenate([np.zeros(0, np.int64), *(np.asarray(image.labels, np.int64) for image in images)]),
+        np.concatenate([np.zeros(0, bool), *flags]),
+    )
+
+    def box_name(box: int) -> str:
+        image = images[owners[box]]
+        number = box - int(first[owners[box]])
+        place = image.places[number] if image.places else f": object {number + 1}"
+        return f"{image.annotation or image.name}{place}"
+
+    sizes = np.array([image.size for image in images], np.int64).reshape(-1, 2)
+    table = ImageTable([i.name for i in images], np.arange(len(images)), sizes, [i.annotation for i in images])
+    return build_index(table, raw, source, box_name, problems, keep_empty, fix_boxes, normalised)
+
+
+def build_index(
+    images: ImageTable,
+    raw: RawBoxes,
+    source: str,
+    box_name: Callable[[int], str],
+    problems: ProblemList,
+    keep_empty: bool = True,
+    fix_boxes: FixBoxes = "stop",
+    normalised: bool = False,
+) -> DetectionIndex:
+    """Checks the boxes and packs them. Raises DataError with all `problems` so far and what is wrong with the boxes.
+
+    Args:
+        images: every image of the data set, also those at which something is wrong.
+        raw: the boxes of all images, as they stand in the files.
+        source: the file or folder that was read, which messages about the whole set name.
+        box_name: file and object of box i in words, for messages.
+        problems: what reading has found wrong so far, by the images' positions.
+        keep_empty: whether images without a box stay, as background.
+        fix_boxes: what to do with boxes that leave their image or have no area.
+        normalised: whether the boxes are fractions of their image instead of pixels.
+    """
+    number = len(images.names)
     if normalised:
-        boxes, fixes = checked_boxes(raw, np.ones_like(sizes), fix_boxes, problems, box_name, ROUNDING_FRACTION)
+        ones = np.ones((number, 2), np.int64)
+        boxes, fixes = checked_boxes(raw, ones, fix_boxes, problems, box_name, ROUNDING_FRACTION)
     else:
-        boxes, fixes = checked_boxes(raw, sizes, fix_boxes, problems, box_name)
-    problems.stop_if_any(where, names)
-    if not names:
-        raise DataError(Problem(where, "the data set holds no images"))
-    index = DetectionIndex(names, image_ids, sizes, boxes, fixes, keep_empty, normalised, problems.blamed)
-    if not len(index) and len(problems.blamed) == len(names):
-        raise DataError(Problem(where, f"something is wrong with every one of its {len(names)} images"))
-    if not len(index):
-        raise DataError(Problem(where, f"none of its {len(names)} images has a box", "set keep_empty: true"))
+        boxes, fixes = checked_boxes(raw, images.sizes, fix_boxes, problems, box_name)
+    problems.stop_if_any(source, images.names)
+    if not number:
+        raise DataError(Problem(source, "the data set holds no images"))
+    filled = np.arange(number) if keep_empty else np.unique(boxes.owners)
+    keep = np.setdiff1d(filled, problems.blamed)
+    if not len(keep) and len(problems.blamed) == number:
+        raise DataError(Problem(source, f"something is wrong with every one of its {number} images"))
+    if not len(keep):
+        raise DataError(Problem(source, f"none of its {number} images has a box", "set keep_empty: true"))
+    index = DetectionIndex(images, boxes, fixes, normalised)
+    if len(keep) < number:
+        index = index.subset(keep)
+    index.empty_left_out = number - len(filled)
     return index
 
 

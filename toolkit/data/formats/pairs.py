@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from toolkit.data.faults.leaving_out import Fault, FileError, raise_or_note
-from toolkit.data.formats.label_values import LabelReader
 from toolkit.data.images.read import IMAGE_SUFFIXES, exif_orientation, read_image
 from toolkit.errors import DataError, Problem, missing_path
 from toolkit.samples import Sample
@@ -168,8 +169,16 @@ def existing_folder(path: str | Path, what: str = "folder") -> Path:
     raise DataError(missing_path(what, folder))
 
 
-def read_pair(pair: Pair, root: Path, position: int, reader: LabelReader, channels: int = 3) -> Sample:
-    """Image and label map of a pair. Raises DataError when either is unreadable or their sizes differ."""
+def read_pair(pair: Pair, root: Path, position: int, reader: Callable[[Path], np.ndarray], channels: int = 3) -> Sample:
+    """Image and label map of a pair. Raises DataError when either is unreadable or their sizes differ.
+
+    Args:
+        pair: the image and the mask file.
+        root: the folder that the sample's name is relative to.
+        position: place of the sample in its data set, from 0.
+        reader: makes an (H, W) uint8 label map of a mask file.
+        channels: of the image as it is read, 3 for RGB or 1 for gray.
+    """
     image = read_image(pair.image, channels)
     labels = reader(pair.mask)
     if labels.shape != image.shape[:2]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from toolkit.contracts import Dataset
 from toolkit.data.classes.frequencies import cache_file
+from toolkit.data.formats.boxed import BoxDataset
 from toolkit.data.formats.detection_index import DetectionIndex
 from toolkit.errors import DataError, Problem, UserError
 from toolkit.files import replacing
@@ -24,9 +25,8 @@ def class_presence(dataset: Dataset) -> np.ndarray:
     Box data sets know it; label maps are all read, once: the answer is kept in the user's cache folder as the counts of
     `frequencies.py` are. Raises DataError for data without classes, or a label that is no class.
     """
-    index = getattr(dataset, "index", None)
-    if isinstance(index, DetectionIndex):
-        return _of_boxes(index, len(dataset.classes))
+    if isinstance(dataset, BoxDataset):
+        return _of_boxes(dataset.index, len(dataset.classes))
     path = cache_file(dataset, "class_presence", ".npy")
     known = _read(path, (len(dataset), len(dataset.classes))) if path else None
     if known is not None:

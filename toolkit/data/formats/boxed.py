@@ -1,0 +1,61 @@
+"""The base of data sets whose boxes are all known before an image is opened: a format only reads its files."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from toolkit.contracts import Dataset
+from toolkit.data.formats.detection_index import DetectionIndex
+from toolkit.samples import Sample
+
+
+class BoxDataset(Dataset):
+    """Images with boxes. `index` holds the boxes of all images, checked and packed.
+
+    A new box format is a subclass whose constructor reads its files to `ImageBoxes` and makes an index of them with
+    `index_boxes`; see `yolo.py`.
+
+    Args:
+        classes: names of the labels 0..K-1 that the index's boxes have.
+        root: the data set's folder, which the names in the index are relative to.
+        index: images and boxes of the whole data set, see `DetectionIndex`.
+        category_ids: the number the files use for each label, to be used again in results.
+    """
+
+    index: DetectionIndex
+
+    def __init__(
+        self, classes: Sequence[str], root: Path, index: DetectionIndex, category_ids: Sequence[int] = ()
+    ) -> None:
+        self.classes, self.root, self.index = tuple(classes), root, index
+        self.category_ids = tuple(category_ids) or tuple(range(len(self.classes)))
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Reads an image and gives it its boxes. Raises DataError when its size is not the annotated one."""
+        return self.index.sample(index, self.root)
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """The image, and the file its boxes were read from where it has one."""
+        image, annotation = self.root / self.index.names[index], self.index.annotation(index)
+        return (image, Path(annotation)) if annotation else (image,)
+
+    def image_sizes(self) -> np.ndarray:
+        """As annotated."""
+        return self.index.sizes
+
+    def subset(self, indices: Sequence[int]) -> BoxDataset:
+        """The same kind of data set with some of the images and their boxes."""
+        part = copy.copy(self)
+        part.index = self.index.subset(np.asarray(indices, np.int64))
+        return part
+
+    def describe(self) -> str:
+        """Counts, mended boxes, and a table of id in the files, label, name and number of boxes of each class."""
+        return self.index.describe(self.classes, self.category_ids)
