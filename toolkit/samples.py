@@ -8,7 +8,7 @@ not count have the label `IGNORE_INDEX`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -179,6 +179,15 @@ class ValueMap(NamedTuple):
 
 
 Prediction = LabelMap | Detections | ImageScores | ImageValues | ValueMap
+
+PREDICTION_NAMES: dict[type[Any], str] = {
+    LabelMap: "label maps",
+    Detections: "detections",
+    ImageScores: "scores of images",
+    ImageValues: "values of images",
+    ValueMap: "value maps",
+}
+"""What people call each kind of prediction, in the plural."""
 
 
 def _pad_stack(arrays: Sequence[np.ndarray], size: tuple[int, int], fill: float) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 import toolkit.evaluators  # noqa: F401  registers
 from toolkit.contracts import EVALUATORS, Evaluator
+from toolkit.errors import DataError
 from toolkit.samples import Boxes, Detections, ImageScores, ImageValues, LabelMap, Prediction, Truth, ValueMap
 
 CLASSES = ["one", "two", "three"]
@@ -47,25 +49,14 @@ def one_pair(seed: int) -> tuple[dict[type, Prediction], Truth]:
     return {type(prediction): prediction for prediction in predictions}, truth
 
 
-TAKES: dict[str, type] = {
-    "semantic": LabelMap,
-    "coco": Detections,
-    "voc": Detections,
-    "boundary": LabelMap,
-    "classification": ImageScores,
-    "regression": ImageValues,
-    "dense_regression": ValueMap,
-}
-"""The predictions an evaluator takes; for one that is not here, all kinds are tried."""
-
-
 def build(name: str) -> Evaluator:
     return EVALUATORS.find(name)(CLASSES)  # type: ignore[call-arg]
 
 
 def pairs_for(name: str) -> Pairs:
     images = [one_pair(seed) for seed in range(6)]
-    kinds = [TAKES[name]] if name in TAKES else list(images[0][0])
+    takes = EVALUATORS.find(name).takes
+    kinds = [takes] if takes else list(images[0][0])
     for kind in kinds:
         pairs: Pairs = [(predictions[kind], truth) for predictions, truth in images]
         try:
@@ -73,7 +64,7 @@ def pairs_for(name: str) -> Pairs:
         except Exception:
             continue
         return pairs
-    raise AssertionError(f"evaluator '{name}' takes none of the predictions: add it to TAKES")
+    raise AssertionError(f"evaluator '{name}' takes none of the predictions")
 
 
 def run(name: str, pairs: Pairs) -> Evaluator:
@@ -125,6 +116,21 @@ class TestEvaluator:
         evaluator.compute()
         same(evaluator.compute(), run(name, pairs).compute())
 
+    def test_its_numbers_are_seen(self, name):
+        """What decides which weights are best stands in a table, as it is shown while training."""
+        evaluator = run(name, pairs_for(name))
+        value = evaluator.compute()[evaluator.metric]
+        cells = [cell for _, _, rows in evaluator.tables() for row in rows for cell in row]
+        assert evaluator.shown(value) in cells or f"{value:.4f}" in cells
+
+    def test_another_kind_of_prediction_is_refused(self, name):
+        predictions, truth = one_pair(0)
+        takes = EVALUATORS.find(name).takes
+        for kind, prediction in predictions.items():
+            if takes is not None and kind is not takes:
+                with pytest.raises(DataError, match=f"evaluator '{name}' takes .*, but was given"):
+                    build(name).update([prediction], [truth])
+
     def test_tables_are_rectangular_text(self, name):
         for title, header, rows in run(name, pairs_for(name)).tables():
             assert title
@@ -133,3 +139,40 @@ class TestEvaluator:
 
     def test_nothing_seen_gives_no_number_or_zero(self, name):
         assert build(name).compute()[EVALUATORS.find(name).metric] in (None, 0.0)
+
+
+class Smallest(Evaluator):
+    """An evaluator that keeps the written contract and no more: its numbers are errors, in a unit."""
+
+    metric: ClassVar[str] = "error"
+    larger_is_better: ClassVar[bool] = False
+    percent: ClassVar[bool] = False
+
+    def __init__(self, classes: list[str]) -> None:
+        self.total = 0.0
+
+    def update(self, predictions: Sequence[Prediction], truths: Sequence[Truth]) -> None:
+        self.total += len(predictions)
+
+    def state(self) -> dict[str, np.ndarray]:
+        return {"total": np.array(self.total)}
+
+    def merge(self, state: Mapping[str, np.ndarray]) -> None:
+        self.total += float(state["total"])
+
+    def compute(self) -> dict[str, float | None]:
+        return {"error": self.total * 1.5, "other": None}
+
+
+def test_without_tables_every_number_is_in_one():
+    evaluator = Smallest(CLASSES)
+    evaluator.update([one_pair(0)[0][LabelMap]], [one_pair(0)[1]])
+    assert evaluator.tables() == [("Smallest", ["metric", "value"], [["error", "1.5"], ["other", "-"]])]
+
+
+def test_smaller_is_better_where_the_evaluator_says_so():
+    assert Smallest(CLASSES).better(1.0, 2.0)
+    assert not Smallest(CLASSES).better(2.0, 1.0)
+    semantic = EVALUATORS.find("semantic")(CLASSES)  # type: ignore[call-arg]
+    assert semantic.better(2.0, 1.0)
+    assert not semantic.better(1.0, 1.0)

@@ -54,6 +54,25 @@ def test_undefined_numbers_are_not_better(data: Path, tmp_path: Path, values: An
     assert run_training(config(data), tmp_path / "run", quiet=True)["step"] == 2
 
 
+def test_of_errors_the_smallest_is_best(
+    data: Path, tmp_path: Path, values: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An evaluator whose number is an error in a unit: kept, stopped and written in its own direction."""
+    monkeypatch.setattr(SemanticEvaluator, "larger_is_better", False)
+    monkeypatch.setattr(SemanticEvaluator, "percent", False)
+    numbers = [7.5, 8.0, 3.25, 4.0, 3.25, 1.0]
+    values(numbers)
+    assert run_training(config(data), tmp_path / "whole", quiet=True)["step"] == 5
+    text = (tmp_path / "whole" / "train.log").read_text()
+    assert "early stop at step 5: 2 evaluations without a better mIoU; the best is 3.25 of step 3" in text
+    assert load_state(tmp_path / "whole" / "last.state").best == {"value": 3.25, "step": 3}
+    values(numbers)
+    stop_after(config(data), tmp_path / "run", 4, monkeypatch)
+    values(numbers[max(0, load_state(tmp_path / "run" / "last.state").evaluated) :])
+    run_training(config(data), tmp_path / "run", resume=True, quiet=True)
+    assert load_state(tmp_path / "run" / "last.state").best == {"value": 3.25, "step": 3}
+
+
 @pytest.mark.parametrize("step", [1, 2, 3, 4])
 def test_resumed_is_the_uninterrupted_run(
     data: Path, tmp_path: Path, step: int, values: Any, monkeypatch: pytest.MonkeyPatch

@@ -220,7 +220,7 @@ def test_refuses_what_it_cannot_score() -> None:
     evaluator = CocoEvaluator(["a"])
     with pytest.raises(DataError, match=r"x\.jpg.*no boxes"):
         evaluator.update([empty()], [truth._replace(boxes=None)])
-    with pytest.raises(DataError, match="LabelMap"):
+    with pytest.raises(DataError, match="label maps"):
         evaluator.update([LabelMap(torch.zeros(1, 1))], [truth])
     with pytest.raises(DataError, match=r"predicted label 1.*1 classes"):
         evaluator.update([Detections(torch.zeros(1, 4), torch.ones(1), torch.tensor([1]))], [truth])

@@ -70,7 +70,7 @@ def test_classification_refuses_what_it_cannot_compare() -> None:
         (scores, labelled(None), "a.png: has no class"),
         (scores, labelled(8), "has class 8, wanted 0..7"),
         (ImageScores(torch.rand(7)), labelled(1), "for 8 classes"),
-        (LabelMap(torch.zeros(1, 1)), labelled(1), "needs scores, but was given LabelMap"),
+        (LabelMap(torch.zeros(1, 1)), labelled(1), "takes scores of images, but was given label maps"),
     ]:
         with pytest.raises(DataError, match=message):
             evaluator.update([prediction], [truth])

@@ -105,7 +105,7 @@ def test_the_image_is_named_when_something_does_not_fit():
         (prediction([[7]]), truth([[0]]), r"a\.png: prediction holds labels outside 0\.\.4: 7 \(1 pixels\)"),
         (prediction([[0]]), truth([[9]]), r"a\.png: truth holds labels outside"),
         (prediction([[0]]), Truth("c.png", 0, (1, 1)), r"c\.png: has no label map"),
-        (Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0)), truth([[0]]), "was given Detections"),
+        (Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0)), truth([[0]]), "was given detections"),
     ]
     for guess, true, message in cases:
         with pytest.raises(DataError, match=message):

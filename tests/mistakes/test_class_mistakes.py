@@ -123,7 +123,8 @@ def test_an_evaluator_that_does_not_fit_the_head_is_found_before_the_training(
     more = ["--run", tmp_path / "run"] if verb == "train" else []
     result = toolkit(verb, trained / "c.yaml", "evaluate.evaluators=[semantic, coco]", *more)
     assert result.code == 2
-    assert "evaluate.evaluators: 'coco': a box evaluator needs detections, not LabelMap" in result.err
+    assert "'coco' takes detections, but the head 'pixel' gives label maps" in result.err
+    assert "use semantic" in result.err
     assert not (tmp_path / "run").exists()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from toolkit.contracts import OptimizerRule, Schedule
+from toolkit.contracts import Evaluator, OptimizerRule, Schedule
 from toolkit.engine.evaluate import Evaluation
 from toolkit.engine.interrupt import StopRequest
 from toolkit.engine.log import RunLog
@@ -20,7 +20,7 @@ class Job:
     """Everything the loop needs.
 
     batches: endless batches from a step on. evaluate: one evaluation, or None without validation data.
-    best_metric: the number that decides which weights are kept as best. step_images: images a step, of all processes.
+    judge: the evaluator whose `metric` decides which weights are kept as best. step_images: images a step, of all processes.
     metadata: written into every weights file. statistics: the batches over which batch normalisation is recomputed at
     the end, the same in every process, or None. val_images: how many an evaluation looks at.
     kept: whether the run folder stays when the work is over.
@@ -31,7 +31,7 @@ class Job:
     schedule: Schedule | None
     batches: Callable[[int], Iterable[Batch]]
     evaluate: Callable[[StopRequest], Evaluation] | None
-    best_metric: str | None
+    judge: Evaluator | None
     images_per_epoch: int
     step_images: int
     seed: int

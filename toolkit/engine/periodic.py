@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import resource
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +103,8 @@ def measure(
     result, step = job.evaluate(stop), position.step
     values = {f"val/{name}": value for name, value in {**result.metrics, **result.losses}.items()}
     job.log.event(step=step, epoch=round(job.epoch(step), 3), **values)
-    value = result.metrics.get(job.best_metric) if job.best_metric else None
-    better = value is not None and value > position.best.get("value", -math.inf)
+    value = result.metrics.get(job.judge.metric) if job.judge is not None else None
+    better = value is not None and _is_best(job, value, position.best)
     _say(job, position, result, value, better)
     position.evaluated = step
     if better and value is not None:
@@ -116,27 +117,41 @@ def measure(
     return result.metrics
 
 
+def _is_best(job: Job, value: float, best: Mapping[str, float]) -> bool:
+    """Whether a metric is the best so far, in the direction its evaluator says; what is no number never is."""
+    if math.isnan(value) or job.judge is None:
+        return False
+    return not best or job.judge.better(value, best["value"])
+
+
 def _count(job: Job, settings: TrainSettings, position: RunPosition, better: bool) -> None:
     """Evaluations without a better one; the last of `patience` ends the run, once statistics (if any) are recomputed."""
     position.stale = 0 if better else position.stale + 1
     if position.finished(settings):
         best = position.best
-        shown = f"; the best is {100 * best['value']:.2f} of step {best['step']:.0f}" if best else ""
+        shown = f"; the best is {_shown(job, best['value'])} of step {best['step']:.0f}" if best else ""
         job.log.line(
-            f"early stop at step {position.step}: {position.stale} evaluations without a better {job.best_metric}{shown}"
+            f"early stop at step {position.step}: {position.stale} evaluations without a better {_metric(job)}{shown}"
         )
         if job.statistics:
             position.evaluated = -1
 
 
+def _metric(job: Job) -> str:
+    return "" if job.judge is None else job.judge.metric
+
+
+def _shown(job: Job, value: float | None) -> str:
+    return "undefined" if value is None or job.judge is None else job.judge.shown(value)
+
+
 def _say(job: Job, position: RunPosition, result: Evaluation, value: float | None, better: bool) -> None:
     for title, header, rows in result.tables:
         job.log.line(table(title, header, rows))
-    if not job.best_metric:
+    if job.judge is None:
         return
     best = position.best
-    shown = "undefined" if value is None else f"{100 * value:.2f}"
-    mark = " *" if better else f" (best {100 * best['value']:.2f} at step {best['step']:.0f})" if best else ""
+    mark = " *" if better else f" (best {_shown(job, best['value'])} at step {best['step']:.0f})" if best else ""
     loss = f"  loss {result.losses['loss']:.4f}" if result.losses.get("loss") is not None else ""
     took = f"{result.images} images in {result.seconds:.1f} s"
-    job.log.line(f"step {position.step}  val {job.best_metric} {shown}{mark}{loss}  {took}")
+    job.log.line(f"step {position.step}  val {job.judge.metric} {_shown(job, value)}{mark}{loss}  {took}")

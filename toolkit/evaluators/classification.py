@@ -9,6 +9,7 @@ import numpy as np
 
 from toolkit.contracts import EVALUATORS, Evaluator
 from toolkit.errors import DataError, Problem
+from toolkit.evaluators.checks import mean_defined, of_kind, percent
 from toolkit.samples import ImageScores, Prediction, Truth
 
 TOP = 5
@@ -41,9 +42,7 @@ class ClassificationEvaluator(Evaluator):
                 raise DataError(Problem(truth.name, "has no class to compare with", "use another evaluator"))
             if not 0 <= label < len(self.classes):
                 raise DataError(Problem(truth.name, f"has class {label}, wanted 0..{len(self.classes) - 1}"))
-            if not isinstance(prediction, ImageScores):
-                found = type(prediction).__name__
-                raise DataError(Problem(truth.name, f"evaluator 'classification' needs scores, but was given {found}"))
+            prediction = of_kind(self, prediction, ImageScores, truth.name)
             scores = prediction.scores.numpy()
             if scores.shape != (len(self.classes),):
                 message = f"has scores of shape {scores.shape} for {len(self.classes)} classes"
@@ -63,11 +62,10 @@ class ClassificationEvaluator(Evaluator):
         """top1, top5, mAcc, then Acc/<class>; fractions, None where undefined."""
         first, five, images = self.counts.sum(1).tolist()
         by_class = [a / b if b else None for a, b in zip(self.counts[0].tolist(), self.counts[2].tolist(), strict=True)]
-        occurring = [value for value in by_class if value is not None]
         numbers = {
             "top1": first / images if images else None,
             "top5": five / images if images and len(self.classes) > TOP else None,
-            "mAcc": sum(occurring) / len(occurring) if occurring else None,
+            "mAcc": mean_defined(by_class),
         }
         return {**numbers, **{f"Acc/{name}": value for name, value in zip(self.classes, by_class, strict=True)}}
 
@@ -76,15 +74,11 @@ class ClassificationEvaluator(Evaluator):
         numbers = self.compute()
         images = self.counts[2].tolist()
         rows = [
-            [name, str(count), _percent(numbers[f"Acc/{name}"])]
+            [name, str(count), percent(numbers[f"Acc/{name}"])]
             for name, count in zip(self.classes, images, strict=True)
         ]
         summary = ["top1", "top5", "mAcc"]
         return [
             ("Classes", ["Class", "Images", "Acc"], rows),
-            ("Summary", summary, [[_percent(numbers[name]) for name in summary]]),
+            ("Summary", summary, [[percent(numbers[name]) for name in summary]]),
         ]
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.2f}"

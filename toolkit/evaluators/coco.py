@@ -12,6 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from toolkit.contracts import EVALUATORS, Evaluator
+from toolkit.evaluators.checks import percent
 from toolkit.evaluators.detection_record import DetectionRecord
 from toolkit.ops.average_precision import COCO_IOUS, COCO_LIMITS, PrecisionRecall, coco_precision_recall
 from toolkit.samples import Detections, Prediction, Truth
@@ -51,7 +52,7 @@ class CocoEvaluator(Evaluator):
 
     def __init__(self, classes: list[str]) -> None:
         self.classes = tuple(classes)
-        self._record = DetectionRecord(classes)
+        self._record = DetectionRecord(classes, type(self))
         self._curves: PrecisionRecall | None = None
 
     def update(self, predictions: Sequence[Prediction], truths: Sequence[Truth]) -> None:
@@ -86,7 +87,7 @@ class CocoEvaluator(Evaluator):
         """COCO's twelve lines, and AP, AP50, AP75 and AR of every class with the number of its true boxes."""
         numbers, curves = self.compute(), self.curves()
         familiar = [
-            [name, "0.50:0.95" if iou is None else f"{iou:.2f}", size, str(limit), _percent(numbers[name])]
+            [name, "0.50:0.95" if iou is None else f"{iou:.2f}", size, str(limit), percent(numbers[name])]
             for name, _, iou, size, limit in _LINES
         ]
         truths, _ = self._record.tables()
@@ -95,7 +96,7 @@ class CocoEvaluator(Evaluator):
         for place, name in enumerate(self.classes):
             precision = curves.precision[:, :, place, 0, -1]
             values = (precision, precision[0], precision[5], curves.recall[:, place, 0, -1])
-            by_class.append([name, str(counts[place]), *(_percent(_mean(value)) for value in values)])
+            by_class.append([name, str(counts[place]), *(percent(_mean(value)) for value in values)])
         return [
             ("COCO", ["metric", "IoU", "area", "detections", "%"], familiar),
             ("Classes", ["class", "boxes", "AP", "AP50", "AP75", "AR100"], by_class),
@@ -113,7 +114,3 @@ def _mean(values: np.ndarray) -> float | None:
     """Mean of the defined values; -1 marks a class without truths."""
     defined = values[values > -1]
     return float(defined.mean()) if defined.size else None
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.2f}"

@@ -10,6 +10,7 @@ import numpy as np
 from toolkit.bounds import PositiveFloat
 from toolkit.contracts import EVALUATORS, Evaluator
 from toolkit.errors import DataError, Problem
+from toolkit.evaluators.checks import of_kind
 from toolkit.samples import Prediction, Truth, ValueMap
 
 NAMES = ("delta1", "delta2", "delta3", "AbsRel", "SqRel", "RMSE", "RMSElog", "log10", "MAE")
@@ -47,9 +48,7 @@ class DenseRegressionEvaluator(Evaluator):
         for prediction, truth in zip(predictions, truths, strict=True):
             if truth.value_map is None:
                 raise DataError(Problem(truth.name, "has no value map to compare with", "use another evaluator"))
-            if not isinstance(prediction, ValueMap):
-                found = type(prediction).__name__
-                raise DataError(Problem(truth.name, f"evaluator 'dense_regression' needs value maps, found {found}"))
+            prediction = of_kind(self, prediction, ValueMap, truth.name)
             given = prediction.values.numpy()
             if given.shape != truth.value_map.shape:
                 message = f"the truth is {truth.value_map.shape} (height, width), the prediction {given.shape}"

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from toolkit.contracts import Evaluator
 from toolkit.errors import DataError, Problem
+from toolkit.evaluators.checks import of_kind
 from toolkit.ops.average_precision import DetectionTable, TruthTable
 from toolkit.samples import Boxes, Detections, Prediction, Truth
 
@@ -30,10 +32,11 @@ _FIELDS = {
 class DetectionRecord:
     """Grows by images; joined with others by `merge`. Nothing here depends on the order of the images.
 
-    classes: names, for their number and for messages.
+    classes: names, for their number and for messages. owner: the evaluator it belongs to, for messages.
     """
 
-    def __init__(self, classes: Sequence[str]) -> None:
+    def __init__(self, classes: Sequence[str], owner: type[Evaluator]) -> None:
+        self.owner = owner
         self.classes = tuple(classes)
         self._parts: dict[str, list[np.ndarray]] = {name: [] for name in _FIELDS}
 
@@ -89,11 +92,7 @@ class DetectionRecord:
         return truths, DetectionTable(images, state["detection_labels"], boxes, state["detection_scores"])
 
     def _row(self, prediction: Prediction, truth: Truth) -> dict[str, np.ndarray]:
-        if not isinstance(prediction, Detections):
-            raise DataError(
-                Problem(truth.name, f"a box evaluator needs detections, not {type(prediction).__name__}; "
-                        "use an evaluator that fits the model's head")
-            )  # fmt: skip
+        prediction = of_kind(self.owner, prediction, Detections, truth.name)
         if truth.boxes is None:
             raise DataError(Problem(truth.name, "the data set gives no boxes for this image, so no AP can be computed"))
         found = {name: np.asarray(getattr(prediction, name)) for name in Detections._fields}

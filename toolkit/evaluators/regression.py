@@ -9,6 +9,7 @@ import numpy as np
 
 from toolkit.contracts import EVALUATORS, Evaluator
 from toolkit.errors import DataError, Problem
+from toolkit.evaluators.checks import mean_defined, of_kind
 from toolkit.samples import ImageValues, Prediction, Truth
 
 
@@ -36,9 +37,7 @@ class RegressionEvaluator(Evaluator):
         for prediction, truth in zip(predictions, truths, strict=True):
             if truth.image_values is None:
                 raise DataError(Problem(truth.name, "has no values to compare with", "use another evaluator"))
-            if not isinstance(prediction, ImageValues):
-                found = type(prediction).__name__
-                raise DataError(Problem(truth.name, f"evaluator 'regression' needs values, but was given {found}"))
+            prediction = of_kind(self, prediction, ImageValues, truth.name)
             wanted = np.asarray(truth.image_values, np.float64)
             given = prediction.values.numpy().astype(np.float64)
             if not wanted.shape == given.shape == (len(self.classes),):
@@ -72,7 +71,7 @@ class RegressionEvaluator(Evaluator):
             "MAE": [a / n if n else None for a, n in zip(absolute, count, strict=True)],
             "RMSE": [(a / n) ** 0.5 if n else None for a, n in zip(squared, count, strict=True)],
         }
-        numbers = {name: _mean(values) for name, values in by_name.items()}
+        numbers = {name: mean_defined(values) for name, values in by_name.items()}
         for name, values in by_name.items():
             numbers.update({f"{name}/{value}": v for value, v in zip(self.classes, values, strict=True)})
         return numbers
@@ -82,11 +81,6 @@ class RegressionEvaluator(Evaluator):
         numbers, header = self.compute(), ["R2", "MAE", "RMSE"]
         rows = [[name, *(_text(numbers[f"{key}/{name}"]) for key in header)] for name in self.classes]
         return [("Values", ["Value", *header], [*rows, ["mean", *(_text(numbers[key]) for key in header)]])]
-
-
-def _mean(values: list[float | None]) -> float | None:
-    defined = [value for value in values if value is not None]
-    return sum(defined) / len(defined) if defined else None
 
 
 def _text(value: float | None) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from toolkit.contracts import EVALUATORS, Evaluator
 from toolkit.errors import DataError, Problem
+from toolkit.evaluators.checks import mean_defined, of_kind, percent
 from toolkit.ops.confusion import confusion_matrix
 from toolkit.samples import LabelMap, Prediction, Truth
 
@@ -41,9 +42,7 @@ class SemanticEvaluator(Evaluator):
         for prediction, truth in zip(predictions, truths, strict=True):
             if truth.label_map is None:
                 raise DataError(Problem(truth.name, "has no label map to compare with", "use another evaluator"))
-            if not isinstance(prediction, LabelMap):
-                found = type(prediction).__name__
-                raise DataError(Problem(truth.name, f"evaluator 'semantic' needs label maps, but was given {found}"))
+            prediction = of_kind(self, prediction, LabelMap, truth.name)
             try:
                 self.confusion += confusion_matrix(truth.label_map, prediction.labels.numpy(), len(self.classes))
             except ValueError as error:
@@ -64,9 +63,9 @@ class SemanticEvaluator(Evaluator):
         iou, accuracy, dice = self._by_class()
         correct, counted = np.trace(self.confusion), self.confusion.sum()
         numbers = {
-            "mIoU": _mean(iou),
-            "mAcc": _mean(accuracy),
-            "mDice": _mean(dice),
+            "mIoU": mean_defined(iou),
+            "mAcc": mean_defined(accuracy),
+            "mDice": mean_defined(dice),
             "aAcc": float(correct / counted) if counted else None,
         }
         numbers.update({f"IoU/{name}": value for name, value in zip(self.classes, iou, strict=True)})
@@ -76,12 +75,12 @@ class SemanticEvaluator(Evaluator):
     def tables(self) -> list[tuple[str, list[str], list[list[str]]]]:
         """The familiar two: Class | IoU | Acc, and aAcc | mIoU | mAcc | mDice, in per cent."""
         iou, accuracy, _ = self._by_class()
-        rows = [[name, _percent(i), _percent(a)] for name, i, a in zip(self.classes, iou, accuracy, strict=True)]
+        rows = [[name, percent(i), percent(a)] for name, i, a in zip(self.classes, iou, accuracy, strict=True)]
         numbers = self.compute()
         summary = ["aAcc", "mIoU", "mAcc", "mDice"]
         return [
             ("Classes", ["Class", "IoU", "Acc"], rows),
-            ("Summary", summary, [[_percent(numbers[name]) for name in summary]]),
+            ("Summary", summary, [[percent(numbers[name]) for name in summary]]),
         ]
 
     def _by_class(self) -> tuple[list[float | None], list[float | None], list[float | None]]:
@@ -97,12 +96,3 @@ class SemanticEvaluator(Evaluator):
 
 def _quotients(above: np.ndarray, below: np.ndarray) -> list[float | None]:
     return [a / b if b else None for a, b in zip(above.tolist(), below.tolist(), strict=True)]
-
-
-def _mean(values: list[float | None]) -> float | None:
-    defined = [value for value in values if value is not None]
-    return sum(defined) / len(defined) if defined else None
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.2f}"

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from toolkit.contracts import EVALUATORS, Evaluator
+from toolkit.evaluators.checks import percent
 from toolkit.evaluators.detection_record import DetectionRecord
 from toolkit.ops.voc_average_precision import VocCurve, VocStyle, voc_curve
 from toolkit.samples import Detections, Prediction, Truth
@@ -34,7 +35,7 @@ class VocEvaluator(Evaluator):
         self.classes = tuple(classes)
         self.style: VocStyle = style
         self.plus_one = plus_one
-        self._record = DetectionRecord(classes)
+        self._record = DetectionRecord(classes, type(self))
         self._curves: list[VocCurve] | None = None
 
     def update(self, predictions: Sequence[Prediction], truths: Sequence[Truth]) -> None:
@@ -71,13 +72,9 @@ class VocEvaluator(Evaluator):
     def tables(self) -> list[tuple[str, list[str], list[list[str]]]]:
         """AP of every class with the number of its true boxes and detections; the mean last."""
         rows = [
-            [name, str(curve.truths), str(len(curve.recall)), _percent(curve.ap)]
+            [name, str(curve.truths), str(len(curve.recall)), percent(curve.ap)]
             for name, curve in zip(self.classes, self.curves(), strict=True)
         ]
         truths, detections = (sum(int(row[column]) for row in rows) for column in (1, 2))
-        mean = [["mean", str(truths), str(detections), _percent(self.compute()[self.metric])]]
+        mean = [["mean", str(truths), str(detections), percent(self.compute()[self.metric])]]
         return [(f"VOC, IoU 0.5, {self.style.replace('_', ' ')}", ["class", "boxes", "detections", "AP"], rows + mean)]
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.2f}"

@@ -109,7 +109,7 @@ def build_job(
         schedule=build_schedule(config),
         batches=batches,
         evaluate=evaluate_val if measured else None,
-        best_metric=evaluators[0].metric if measured else None,
+        judge=evaluators[0] if measured else None,
         images_per_epoch=len(datasets["train"]),
         step_images=data.batch_images * settings.accumulate,
         seed=config.seed,

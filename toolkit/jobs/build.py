@@ -12,7 +12,7 @@ from toolkit.config.schema import arguments_of
 from toolkit.config.sections import Config, PartSpec, SplitSection
 from toolkit.config.signatures import MISSING
 from toolkit.config.source import dotted
-from toolkit.contracts import Dataset, Evaluator, OptimizerRule, Schedule, Transform
+from toolkit.contracts import EVALUATORS, Dataset, Evaluator, OptimizerRule, Schedule, Transform
 from toolkit.data.classes.frequencies import ComputedWeights
 from toolkit.data.classes.tables import class_table
 from toolkit.data.loading.class_presence import class_presence
@@ -23,6 +23,7 @@ from toolkit.labels import ClassTable, default_palette
 from toolkit.layers.downloads import NeedsDownloadError
 from toolkit.models.vision_model import VisionModel
 from toolkit.ops.class_weights import is_computed
+from toolkit.samples import PREDICTION_NAMES
 
 _PRETRAINED = ("weights", "pretrained")
 """Arguments by which parts load pretrained weights. They return to their defaults when the weights come from a file."""
@@ -255,8 +256,25 @@ def nested_parts(part: PartSpec) -> list[PartSpec]:
 
 
 def build_evaluators(config: Config, classes: Sequence[str]) -> list[Evaluator]:
-    """Fresh evaluators, in the config's order."""
+    """Fresh evaluators, in the config's order.
+
+    Raises ConfigError for those that take another kind of prediction than the head gives, all of them at once.
+    """
+    problems = [p for part in config.evaluate.evaluators for p in _misfit(config.model.head, part)]
+    if problems:
+        raise ConfigError(problems)
     return [build_part(part, classes=list(classes)) for part in config.evaluate.evaluators]
+
+
+def _misfit(head: PartSpec, evaluator: PartSpec) -> list[Problem]:
+    """What is wrong with an evaluator behind a head: nothing, or that it takes what the head does not give."""
+    gives, takes = getattr(head.cls, "gives", None), getattr(evaluator.cls, "takes", None)
+    if gives is None or takes is None or issubclass(gives, takes):
+        return []
+    message = f"'{evaluator.name}' takes {PREDICTION_NAMES[takes]}, but the head '{head.name}' gives {PREDICTION_NAMES[gives]}"
+    fitting = [name for name, cls in EVALUATORS.items() if cls.takes is gives]
+    remedy = f"use {' or '.join(fitting)}" if fitting else "use an evaluator made for them"
+    return [Problem(dotted(evaluator.path), message, remedy)]
 
 
 def build_optimizer_rule(config: Config) -> OptimizerRule:
