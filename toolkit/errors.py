@@ -7,22 +7,85 @@ and exits with its `exit_code`. Everything else that escapes is a defect of the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
 
-class Problem(NamedTuple):
-    """One thing that is wrong.
+class Place(NamedTuple):
+    """Where something is wrong; its text is what a person reads: `configs/own.yaml:12:5  train.steps`.
 
-    where: file, `file:line:column`, config path or part; "" when there is no better place than the message.
-    message: what was wanted and what was found, in one sentence.
-    suggestion: what to do about it; "" when the message already says so.
+    file: path of a file or folder, as it was given. line, column: from 1 on; 0 when not known. key: of a config
+    (`train.steps`), or what else has a name: an option, a part, a sample. item: an entry of the file that has no line
+    ("annotation 7"). part: key in the config of the part that read the file, told before it.
     """
 
-    where: str
+    file: str = ""
+    line: int = 0
+    column: int = 0
+    key: str = ""
+    item: str = ""
+    part: str = ""
+
+    def __str__(self) -> str:
+        numbers = [str(number) for number in (self.line, self.column) if number]
+        place = ":".join(filter(None, [self.file, *numbers]))
+        if self.item:
+            place = f"{place}: {self.item}" if place else self.item
+        return "  ".join(filter(None, [self.part, place, self.key]))
+
+
+Where = str | Path | Place
+"""A place, or a word that stands for one: a path is a file or folder, text a key or another name."""
+
+
+def place_of(where: Where) -> Place:
+    """The `Place` that a path or a word stands for.
+
+    >>> place_of("train.steps")
+    Place(file='', line=0, column=0, key='train.steps', item='', part='')
+    """
+    if isinstance(where, Place):
+        return where
+    return Place(file=str(where)) if isinstance(where, Path) else Place(key=where)
+
+
+@dataclass(frozen=True, init=False)
+class Problem:
+    """One thing that is wrong.
+
+    Args:
+        place: Where it is; text is a key or name, a path a file or folder. "" when the message is place enough.
+        message: What was wanted and what was found, in one sentence.
+        suggestion: What to do about it; "" when the message already says so.
+    """
+
+    place: Place
     message: str
     suggestion: str = ""
+
+    def __init__(self, place: Where, message: str, suggestion: str = "") -> None:
+        object.__setattr__(self, "place", place_of(place))
+        object.__setattr__(self, "message", message)
+        object.__setattr__(self, "suggestion", suggestion)
+
+    @property
+    def where(self) -> str:
+        """The place as a person reads it."""
+        return str(self.place)
+
+    def at(self, place: Where) -> Problem:
+        """The same problem at another place."""
+        return Problem(place, self.message, self.suggestion)
+
+    def advising(self, suggestion: str) -> Problem:
+        """The same problem with another suggestion."""
+        return Problem(self.place, self.message, suggestion)
+
+    def as_json(self) -> dict[str, str]:
+        """{"where", "message", "suggestion"}: plain text."""
+        return {"where": self.where, "message": self.message, "suggestion": self.suggestion}
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.message}" if self.where else self.message
@@ -108,7 +171,7 @@ def no_such(kind: str, path: Path) -> str:
     return f"no {kind} {path.absolute()}" + (f" (near: {', '.join(near)})" if near else "")
 
 
-def missing_path(kind: str, path: Path, where: str = "", suggestion: str = "") -> Problem:
+def missing_path(kind: str, path: Path, where: Where = "", suggestion: str = "") -> Problem:
     """As `no_such`, as a problem whose suggestion names the near matches, after `suggestion` if there is one.
 
     >>> missing_path("folder", Path("/nowhere/at/all")).message

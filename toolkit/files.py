@@ -84,4 +84,4 @@ def cannot_write(path: Path, error: OSError) -> UserError:
     remedy = (
         "free space or choose another folder" if error.errno == errno.ENOSPC else "choose a folder that can be written"
     )
-    return UserError(Problem(str(path.absolute()), f"cannot be written: {reason}", f"{remedy}; what was there is kept"))
+    return UserError(Problem(path.absolute(), f"cannot be written: {reason}", f"{remedy}; what was there is kept"))

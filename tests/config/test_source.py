@@ -23,9 +23,9 @@ def test_numbers_and_words_are_what_users_mean() -> None:
 
 def test_places_of_keys_and_values() -> None:
     source = parse("model:\n  backbone: {name: resnet, depth: 18}\n", "c.yaml")
-    assert source.where(("model", "backbone", "depth")) == "c.yaml:2:35  model.backbone.depth"
-    assert source.where(("model", "backbone", "depth"), key=True) == "c.yaml:2:28  model.backbone.depth"
-    assert source.where(("model", "neck")) == "c.yaml:1:1  model.neck"
+    assert str(source.where(("model", "backbone", "depth"))) == "c.yaml:2:35  model.backbone.depth"
+    assert str(source.where(("model", "backbone", "depth"), key=True)) == "c.yaml:2:28  model.backbone.depth"
+    assert str(source.where(("model", "neck"))) == "c.yaml:1:1  model.neck"
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_overrides_lie_over_the_file() -> None:
     assert source.values["train"] == {"steps": 100, "new": {"deep": [1, 2]}}
     assert source.values["data"]["t"][1] == {"p": 0.5}
     assert source.values["model"]["head"]["loss"] == {"name": "dice", "smooth": 1.0}
-    assert source.where(("train", "steps")) == "command line  train.steps"
+    assert str(source.where(("train", "steps"))) == "command line  train.steps"
 
 
 def test_bad_overrides_are_all_named() -> None:

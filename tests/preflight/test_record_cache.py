@@ -11,7 +11,7 @@ from broken_data import make_pairs, picture, save
 
 from toolkit.contracts import Dataset
 from toolkit.data.datasets.image_masks import ImageMasks
-from toolkit.preflight import examine
+from toolkit.preflight import examine, sample_record
 from toolkit.preflight.read_samples import read_samples
 from toolkit.preflight.sample_record import SampleRecord
 
@@ -112,10 +112,23 @@ def test_without_a_folder_to_write_there_is_no_cache(
     assert len(readings) == 12
 
 
-def test_a_record_survives_json(tmp_path: Path) -> None:
-    import json
-
+def test_a_fault_is_remembered_with_its_place(readings: list[int], tmp_path: Path) -> None:
     root = make_pairs(tmp_path / "data")
     (root / "images/p03.jpg").write_bytes(b"")
-    for record in read_samples(dataset_in(root), "read", "", 0, shown=False):
-        assert SampleRecord.of_json(json.loads(json.dumps(record.as_json()))) == record
+    first = read(root)
+    (fault,) = first[3].faults
+    assert (fault.kind, fault.problem.place.file, fault.file) == ("empty", *[str(root / "images/p03.jpg")] * 2)
+    readings.clear()
+    assert read(root) == first
+    assert not readings
+
+
+def test_records_of_other_fields_are_not_taken(
+    readings: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    root = make_pairs(tmp_path / "data")
+    read(root)
+    readings.clear()
+    monkeypatch.setattr(sample_record.Place, "_fields", (*sample_record.Place._fields, "page"))
+    read(root)
+    assert len(readings) == 6

@@ -15,7 +15,7 @@ import click
 
 from toolkit.cli.defect import defect
 from toolkit.cli.options import print_json
-from toolkit.errors import ConfigError, Problem, UserError, did_you_mean
+from toolkit.errors import ConfigError, Place, Problem, UserError, did_you_mean
 from toolkit.version import __version__
 
 VERBS = {
@@ -115,7 +115,7 @@ def report(error: UserError, *, wants_json: bool, said: bool = False) -> int:
     for problem in () if said else error.problems:
         print(_printable(str(problem)), file=sys.stderr)  # noqa: T201
     if wants_json:
-        errors = [problem_json(problem) for problem in error.problems]
+        errors = [problem.as_json() for problem in error.problems]
         print_json({"ok": False, "errors": errors, "warnings": []})
     return error.exit_code
 
@@ -131,12 +131,7 @@ def _usage_error(error: click.ClickException) -> ConfigError:
     meant = ""
     if isinstance(error, click.NoSuchOption) and "." in error.option_name:
         meant = f"Write {error.option_name.lstrip('-')}=VALUE, without dashes."
-    return ConfigError(Problem("command line", error.format_message(), meant))
-
-
-def problem_json(problem: Problem) -> dict[str, str]:
-    """A problem as the JSON results spell it."""
-    return {"where": problem.where, "message": problem.message, "suggestion": problem.suggestion}
+    return ConfigError(Problem(Place("command line"), error.format_message(), meant))
 
 
 def _known(error: Exception) -> UserError | None:

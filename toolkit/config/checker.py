@@ -72,7 +72,7 @@ class Checker:
                 "set data.train.dataset.root",
             )
         if self.problems:
-            raise ConfigError(sorted(self.problems, key=lambda problem: _line_of(problem.where)))
+            raise ConfigError(sorted(self.problems, key=_line_of))
         return result
 
     def section(self, cls: type, value: Any, path: Path_) -> Any:
@@ -235,10 +235,6 @@ def _shown(value: Any) -> str:
     return f"{text} ({kinds[type(value)]})" if type(value) in kinds else text
 
 
-def _line_of(where: str) -> tuple[int, int]:
-    parts = where.split("  ")[0].rsplit(":", 2)
-    return (
-        (int(parts[1]), int(parts[2]))
-        if len(parts) == 3 and parts[1].isdecimal() and parts[2].isdecimal()
-        else (1 << 30, 0)
-    )
+def _line_of(problem: Problem) -> tuple[bool, int, int]:
+    """For sorting: places in the file first, in its order."""
+    return not problem.place.line, problem.place.line, problem.place.column

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from toolkit.config.overrides import override
 from toolkit.config.source import Source, parse
-from toolkit.errors import ConfigError, Problem, no_such
+from toolkit.errors import ConfigError, Place, Problem, no_such
 from toolkit.files import what_is
 
 ENDINGS = (".yaml", ".yml")
@@ -36,16 +36,16 @@ def config_text(path: Path) -> str:
             data = file.read(_LARGEST + 1)
         if len(data) > _LARGEST:
             message = f"is larger than {_LARGEST >> 20} MiB; wanted a config in YAML, a page of text"
-            raise ConfigError(Problem(str(path), message))
+            raise ConfigError(Problem(path, message))
         return data.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     except FileNotFoundError:
         raise ConfigError(_missing(path)) from None
     except UnicodeDecodeError:
-        raise ConfigError(Problem(str(path), "is not a text file; wanted a config in YAML")) from None
+        raise ConfigError(Problem(path, "is not a text file; wanted a config in YAML")) from None
     except OSError as error:
-        raise ConfigError(Problem(str(path), f"cannot be read: {error.strerror}")) from None
+        raise ConfigError(Problem(path, f"cannot be read: {error.strerror}")) from None
     except ValueError as error:  # a null byte in the name
-        raise ConfigError(Problem(repr(str(path)), f"is no name of a file: {error}")) from None
+        raise ConfigError(Problem(Place(repr(str(path))), f"is no name of a file: {error}")) from None
 
 
 def is_run_folder(path: Path) -> bool:
@@ -57,10 +57,10 @@ def _folder(path: Path) -> Problem:
     if is_run_folder(path):
         config = path / "config.yaml"
         remedy = f"its config is {config}; to continue it: toolkit train {config} --run {path} --resume"
-        return Problem(str(path), "is a run folder; wanted a config file (YAML)", remedy)
+        return Problem(path, "is a run folder; wanted a config file (YAML)", remedy)
     inside = sorted(str(file) for file in path.glob("*.yaml"))
     shown = ", ".join(inside[:6]) + (f" and {len(inside) - 6} more" if len(inside) > 6 else "")
-    return Problem(str(path), "is a folder; wanted a config file (YAML)", f"name one in it: {shown}" if inside else "")
+    return Problem(path, "is a folder; wanted a config file (YAML)", f"name one in it: {shown}" if inside else "")
 
 
 def _weights(path: Path) -> Problem:
@@ -68,14 +68,14 @@ def _weights(path: Path) -> Problem:
     remedy = "toolkit evaluate and toolkit predict take checkpoints"
     if what_is(config) == "file":
         remedy = f"its config is {config}; {remedy}"
-    return Problem(str(path), "is a checkpoint; wanted a config file (YAML)", remedy)
+    return Problem(path, "is a checkpoint; wanted a config file (YAML)", remedy)
 
 
 def _missing(path: Path) -> Problem:
     name, equals, _ = str(path).partition("=")
     if equals and "/" not in name:
         remedy = f"the config file comes first: toolkit train CONFIG {path}"
-        return Problem("command line", f"'{path}' stands where the config file should", remedy)
+        return Problem(Place("command line"), f"'{path}' stands where the config file should", remedy)
     message = no_such("config file", path)
     meant = _same_name(path) or [name for name in _alike(path) if str(Path(name).absolute()) not in message]
     return Problem("", message, f"did you mean {' or '.join(meant)}?" if meant else "")

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from toolkit.config.source import Mark, Path_, Source, dotted, parse_value
-from toolkit.errors import ConfigError, Problem
+from toolkit.config.source import Path_, Source, dotted, parse_value
+from toolkit.errors import ConfigError, Place, Problem
 from toolkit.files import what_is
 
-_COMMAND_LINE = Mark("command line")
+_COMMAND_LINE = Place("command line")
 
 
 def override(source: Source, overrides: Sequence[str]) -> None:
@@ -23,12 +23,13 @@ def override(source: Source, overrides: Sequence[str]) -> None:
         if not equals or not key or not text.strip():
             problems.append(_misshapen(item, items))
             continue
+        where = _COMMAND_LINE._replace(key=key)
         try:
-            value = parse_value(text, f"command line  {key}")
+            value = parse_value(text, where)
         except ConfigError as error:
             problems += error.problems
             continue
-        problem = _assign(source, key.split("."), value, f"command line  {key}")
+        problem = _assign(source, key.split("."), value, where)
         if problem:
             problems.append(problem)
     if problems:
@@ -39,27 +40,27 @@ def _misshapen(item: str, rest: list[str]) -> Problem:
     """What is said of an argument that is no `key=value`; takes from `rest` what belongs to it."""
     key, equals, _ = item.partition("=")
     if not item.strip():
-        return Problem("command line", "an empty argument", "remove it, or write key=value")
+        return Problem(_COMMAND_LINE, "an empty argument", "remove it, or write key=value")
     if equals and key:
         message = f"nothing stands after '{item}'"
-        return Problem(f"command line  {key}", message, f"give a value: {key}=VALUE, or {key}=null for none")
+        return Problem(_COMMAND_LINE._replace(key=key), message, f"give a value: {key}=VALUE, or {key}=null for none")
     if not equals and rest and rest[0].startswith("="):  # spaces around the '='
         value = rest.pop(0)[1:] or (rest.pop(0) if rest else "VALUE")
-        return Problem("command line", f"'{item} = {value}' has spaces", f"write {item}={value}")
+        return Problem(_COMMAND_LINE, f"'{item} = {value}' has spaces", f"write {item}={value}")
     kind = what_is(Path(item))
     if not equals and rest and "=" not in rest[0] and "." in item and not kind:
         value = rest.pop(0)
-        return Problem("command line", f"'{item} {value}' has no '='", f"write {item.rstrip(':')}={value}")
+        return Problem(_COMMAND_LINE, f"'{item} {value}' has no '='", f"write {item.rstrip(':')}={value}")
     if kind == "folder":
-        return Problem("command line", f"'{item}' is a folder; wanted key=value", f"for the run folder: --run {item}")
+        return Problem(_COMMAND_LINE, f"'{item}' is a folder; wanted key=value", f"for the run folder: --run {item}")
     if kind == "file":
         return Problem(
-            "command line", f"'{item}' is a file; wanted key=value", "give one file, and changes as key=value"
+            _COMMAND_LINE, f"'{item}' is a file; wanted key=value", "give one file, and changes as key=value"
         )
-    return Problem("command line", f"'{item}' is not of the form key=value", "write train.steps=300, without spaces")
+    return Problem(_COMMAND_LINE, f"'{item}' is not of the form key=value", "write train.steps=300, without spaces")
 
 
-def _assign(source: Source, names: list[str], value: Any, where: str) -> Problem | None:
+def _assign(source: Source, names: list[str], value: Any, where: Place) -> Problem | None:
     node: Any = source.values
     path: Path_ = ()
     for position, name in enumerate(names):

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 
-from toolkit.errors import ConfigError, Problem
+from toolkit.errors import ConfigError, Place, Problem
 
 Path_ = tuple[str | int, ...]
 _PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
@@ -45,36 +45,21 @@ YamlLoader.add_implicit_resolver(
 )
 
 
-class Mark(NamedTuple):
-    """Where something stands: file or "command line", and line and column from 1 (0 when there are none)."""
-
-    file: str
-    line: int = 0
-    column: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
-
-
 @dataclass
 class Source:
     """values: the file's content. keys, marks: path -> place of the key and of the value."""
 
     file: str
     values: Any = None
-    keys: dict[Path_, Mark] = field(default_factory=dict)
-    marks: dict[Path_, Mark] = field(default_factory=dict)
+    keys: dict[Path_, Place] = field(default_factory=dict)
+    marks: dict[Path_, Place] = field(default_factory=dict)
 
-    def where(self, path: Path_, *, key: bool = False) -> str:
+    def where(self, path: Path_, *, key: bool = False) -> Place:
         """Place and dotted path for a message; the nearest enclosing place when the path itself has none."""
-        exact = self.keys if key else self.marks
-        if path in exact:
-            return f"{exact[path]}  {dotted(path)}".rstrip()
+        mark = (self.keys if key else self.marks).get(path)
         for end in range(len(path) - 1, -1, -1):
-            mark = self.keys.get(path[:end]) or self.marks.get(path[:end])
-            if mark:
-                return f"{mark}  {dotted(path)}".rstrip()
-        return f"{self.file}  {dotted(path)}".rstrip()
+            mark = mark or self.keys.get(path[:end]) or self.marks.get(path[:end])
+        return (mark or Place(self.file))._replace(key=dotted(path))
 
     def given(self, path: Path_) -> bool:
         """Whether a value comes from the command line."""
@@ -102,16 +87,18 @@ class _Reader:
         self.problems: list[Problem] = []
 
     def value(self, node: yaml.Node, path: Path_) -> Any:
-        mark = Mark(self.source.file, node.start_mark.line + 1, node.start_mark.column + 1)
+        mark = Place(self.source.file, node.start_mark.line + 1, node.start_mark.column + 1)
         self.source.marks.setdefault(path, mark)
         self.count += 1
         if id(node) in self.open or self.count > _MAX_NODES:
-            raise ConfigError(Problem(f"{mark}  {dotted(path)}", "aliases (*name) that contain themselves or multiply"))
+            raise ConfigError(
+                Problem(mark._replace(key=dotted(path)), "aliases (*name) that contain themselves or multiply")
+            )
         if len(path) > _MAX_DEPTH:
-            raise ConfigError(Problem(f"{mark}", _TOO_DEEP))
+            raise ConfigError(Problem(mark, _TOO_DEEP))
         if not isinstance(node, yaml.ScalarNode) and node.tag not in _PLAIN_TAGS:
             self.problems.append(
-                Problem(f"{mark}  {dotted(path)}", f"the tag {node.tag!r} means nothing here", "remove it")
+                Problem(mark._replace(key=dotted(path)), f"the tag {node.tag!r} means nothing here", "remove it")
             )
             return None
         self.open.add(id(node))
@@ -124,7 +111,7 @@ class _Reader:
         finally:
             self.open.discard(id(node))
 
-    def _scalar(self, node: yaml.Node, path: Path_, mark: Mark) -> Any:
+    def _scalar(self, node: yaml.Node, path: Path_, mark: Place) -> Any:
         try:
             value = self.loader.construct_object(node)
             if value is not None and type(value) not in (str, int, float, bool):
@@ -132,20 +119,24 @@ class _Reader:
             return value
         except Exception as error:  # PyYAML's constructors fail on odd scalars in ways of their own
             text = str(getattr(error, "problem", None) or (error if isinstance(error, ValueError) else node.tag))
-            self.problems.append(Problem(f"{mark}  {dotted(path)}", f"cannot be read: {text}", "use a plain value"))
+            self.problems.append(
+                Problem(mark._replace(key=dotted(path)), f"cannot be read: {text}", "use a plain value")
+            )
             return None
 
     def _mapping(self, node: yaml.MappingNode, path: Path_) -> dict[Any, Any]:
         values: dict[Any, Any] = {}
         for key_node, value_node in node.value:
-            mark = Mark(self.source.file, key_node.start_mark.line + 1, key_node.start_mark.column + 1)
+            mark = Place(self.source.file, key_node.start_mark.line + 1, key_node.start_mark.column + 1)
             if not isinstance(key_node, yaml.ScalarNode):
-                self.problems.append(Problem(f"{mark}  {dotted(path)}", "a key must be a single word"))
+                self.problems.append(Problem(mark._replace(key=dotted(path)), "a key must be a single word"))
                 continue
             key = self._scalar(key_node, path, mark)
             if key in values:
                 first = self.source.keys[(*path, key)]
-                self.problems.append(Problem(f"{mark}  {dotted((*path, key))}", f"stands twice, first at {first}"))
+                self.problems.append(
+                    Problem(mark._replace(key=dotted((*path, key))), f"stands twice, first at {first}")
+                )
                 continue
             self.source.keys[(*path, key)] = mark
             values[key] = self.value(value_node, (*path, key))
@@ -159,22 +150,24 @@ def parse(text: str, file: str) -> Source:
     except yaml.YAMLError as error:
         raise ConfigError(_syntax_problem(error, text, file)) from None
     if source.values is None:
-        raise ConfigError(Problem(file, "is empty; wanted a config in YAML", "copy a file of configs/ and change it"))
+        raise ConfigError(
+            Problem(Place(file), "is empty; wanted a config in YAML", "copy a file of configs/ and change it")
+        )
     if not isinstance(source.values, dict):
         kind = {"list": "a list", "str": "text"}.get(type(source.values).__name__, "a single value")
         message = f"wanted a mapping of sections, found {kind}"
-        raise ConfigError(Problem(file, message, "a config has the keys model, data and train"))
+        raise ConfigError(Problem(Place(file), message, "a config has the keys model, data and train"))
     return source
 
 
-def parse_value(text: str, file: str) -> Any:
+def parse_value(text: str, where: Place) -> Any:
     """One value by YAML's rules; text that is no YAML stays text. Raises ConfigError for what no config can hold."""
     try:
-        return _read(text, file).values
+        return _read(text, where.file).values
     except yaml.YAMLError:
         return text
     except ConfigError as error:  # lines and columns say nothing here
-        raise ConfigError(problem._replace(where=file) for problem in error.problems) from None
+        raise ConfigError(problem.at(where) for problem in error.problems) from None
 
 
 def _read(text: str, file: str) -> Source:
@@ -189,9 +182,9 @@ def _read(text: str, file: str) -> Source:
         finally:
             loader.dispose()
     except RecursionError:
-        raise ConfigError(Problem(file, _TOO_DEEP)) from None
+        raise ConfigError(Problem(Place(file), _TOO_DEEP)) from None
     except ValueError as error:
-        raise ConfigError(Problem(file, f"not valid YAML: {error}")) from None
+        raise ConfigError(Problem(Place(file), f"not valid YAML: {error}")) from None
     if reader.problems:
         raise ConfigError(reader.problems)
     return source
@@ -212,18 +205,18 @@ _REMEDIES = {
 
 def _syntax_problem(error: yaml.YAMLError, text: str, file: str) -> Problem:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    place = Mark(file, mark.line + 1, mark.column + 1) if mark else Mark(file)
+    place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file)
     said = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error).splitlines()[0]
     if isinstance(error, yaml.reader.ReaderError):
         line = text.count("\n", 0, error.position) + 1
-        place = Mark(file, line, error.position - text.rfind("\n", 0, error.position))
+        place = Place(file, line, error.position - text.rfind("\n", 0, error.position))
         number = error.character if isinstance(error.character, int) else ord(error.character)
-        return Problem(str(place), f"not valid YAML: U+{number:04X}, a character that no text holds", "remove it")
+        return Problem(place, f"not valid YAML: U+{number:04X}, a character that no text holds", "remove it")
     if (
         mark
         and text.splitlines()[mark.line : mark.line + 1]
         and "\t" in text.splitlines()[mark.line][: mark.column + 1]
     ):
-        return Problem(str(place), "not valid YAML: a tab", "indent with spaces")
+        return Problem(place, "not valid YAML: a tab", "indent with spaces")
     remedy = next((remedy for words, remedy in _REMEDIES.items() if words in said), "")
-    return Problem(str(place), f"not valid YAML: {said}", remedy)
+    return Problem(place, f"not valid YAML: {said}", remedy)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from toolkit.errors import CheckpointError, Problem, missing_path
+from toolkit.errors import CheckpointError, Problem, Where, missing_path
 from toolkit.files import replacing
 from toolkit.models.weights import load_into
 
@@ -139,19 +139,17 @@ def load_state(path: Path) -> TrainState:
             raw = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file; all mean the same to a user
         message = f"is damaged, cut short or not a state file of this toolkit ({_reason(error)})"
-        raise CheckpointError(Problem(str(path), message, "continue from an older copy, or start anew")) from error
+        raise CheckpointError(Problem(path, message, "continue from an older copy, or start anew")) from error
     needed = set(TrainState._fields) - set(TrainState._field_defaults)
     if not isinstance(raw, dict) or not _is_format(raw.get("format")) or not needed <= set(raw):
-        raise CheckpointError(
-            Problem(str(path), "is not a state file of this version of the toolkit", "start a new run")
-        )
+        raise CheckpointError(Problem(path, "is not a state file of this version of the toolkit", "start a new run"))
     fields = {name: raw[name] for name in TrainState._fields if name in raw}
     wrong = sorted(name for name, value in fields.items() if not _FIELDS[name](value))
     if not wrong and fields["evaluated"] > fields["step"]:
         wrong = ["evaluated"]
     if wrong:
         message = f"has fields that hold something else than they should: {', '.join(wrong)}"
-        raise CheckpointError(Problem(str(path), message, "continue from an older copy, or start anew"))
+        raise CheckpointError(Problem(path, message, "continue from an older copy, or start anew"))
     return TrainState(**fields)
 
 
@@ -185,7 +183,7 @@ _MOMENTS: dict[type[torch.optim.Optimizer], set[str]] = {
 """What PyTorch's optimizers keep of a parameter, options such as amsgrad left out."""
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any], where: str | Path = "") -> None:
+def restore_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any], where: Where = "") -> None:
     """Loads the moments of a state dict; learning rates and other options stay those the optimizer was built with.
 
     Groups made by `parameter_groups` know their parameters by name, so that moments find their parameter although it is
@@ -199,7 +197,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]
     names = list(_numbers(now, named))
     if len(theirs) != len(names) and not named:
         message = f"holds the optimizer's moments of {len(theirs)} parameters; the model trains {len(names)}"
-        raise CheckpointError(Problem(str(where), message, "start a new run, from these weights with model.init_from"))
+        raise CheckpointError(Problem(where, message, "start a new run, from these weights with model.init_from"))
     moments: dict[int, Any] = {}
     wrong = []
     for place, (name, parameter) in enumerate(zip(names, parameters, strict=True)):
@@ -213,7 +211,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]
     if wrong:
         shown = ", ".join(wrong[:3]) + (" ..." if len(wrong) > 3 else "")
         message = f"holds moments of {len(wrong)} parameters that are not those of this optimizer and model: {shown}"
-        raise CheckpointError(Problem(str(where), message, "start a new run, from these weights with model.init_from"))
+        raise CheckpointError(Problem(where, message, "start a new run, from these weights with model.init_from"))
     optimizer.load_state_dict({"state": moments, "param_groups": now})
 
 
@@ -269,4 +267,4 @@ def restore_state(
             fabric.strategy.precision.load_state_dict(state.scaler)
         except (KeyError, RuntimeError, TypeError) as error:
             message = f"holds a gradient scaler's state that is not one ({error})"
-            raise CheckpointError(Problem(str(where), message, "start a new run")) from error
+            raise CheckpointError(Problem(where, message, "start a new run")) from error

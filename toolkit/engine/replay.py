@@ -78,7 +78,7 @@ def load_bad_batch(path: Path) -> BadBatch:
     except Exception as error:  # torch raises many kinds for a damaged file; all mean the same to a user
         reason = (str(error) or type(error).__name__).splitlines()[0][:120]
         message = f"is damaged, or not a batch that a training saved ({reason})"
-        raise CheckpointError(Problem(str(path), message, f"give the {NONFINITE_FILE} of a run folder")) from error
+        raise CheckpointError(Problem(path, message, f"give the {NONFINITE_FILE} of a run folder")) from error
 
 
 def replay(fabric: Any, module: nn.Module, model: VisionModel, bad: BadBatch) -> Replay:

@@ -46,7 +46,7 @@ class RunFolder:
             if not _is_free(chosen):
                 message = "is a file" if chosen.is_file() else "is not empty, and a run never overwrites another"
                 remedy = f"continue it with --resume, or start anew with --run {next_free(chosen)}"
-                raise ConfigError(Problem(str(chosen), message, remedy))
+                raise ConfigError(Problem(chosen, message, remedy))
             chosen.mkdir(parents=True, exist_ok=True)
             _remove_leftovers(chosen)
             for leftover in _BEFORE_THE_FIRST_SAVE:

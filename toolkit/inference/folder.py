@@ -69,7 +69,7 @@ def find_pictures(sources: Sources) -> list[Picture]:
             pictures = _matching(str(source))
             empty = "matches no picture" if glob.has_magic(str(source)) else ""
         if not pictures:
-            problems.append(Problem(str(source), empty) if empty else missing_path("file or folder", path))
+            problems.append(Problem(source, empty) if empty else missing_path("file or folder", path))
         for picture in pictures:
             found.setdefault(picture.path.absolute(), picture)
     if problems:
@@ -177,7 +177,7 @@ def _read(picture: Picture, position: int, channels: int, pipeline: Pipeline) ->
     except UserError as error:
         return error
     except (MemoryError, OSError) as error:
-        return DataError(Problem(str(picture.path), f"cannot be read: {error}"))
+        return DataError(Problem(picture.path, f"cannot be read: {error}"))
 
 
 def _predicted(

@@ -36,7 +36,7 @@ def check_class_weights(report: Report, config: Config, classes: Sequence[str]) 
 def check_neck(report: Report, model: VisionModel) -> None:
     """Notes what of the neck does not suit the classes."""
     for problem in model.neck.check_classes(model.classes) if model.neck is not None else []:
-        report.warn("neck_classes", problem._replace(where=f"model.neck.{problem.where}"))
+        report.warn("neck_classes", problem.at(f"model.neck.{problem.where}"))
 
 
 def check_channels(report: Report, config: Config, model: VisionModel, sample: Sample, split: str = "train") -> None:

@@ -89,7 +89,7 @@ def read_skip_table(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise CheckpointError(Problem(str(path), f"cannot be read ({error})", "start a new run")) from None
+        raise CheckpointError(Problem(path, f"cannot be read ({error})", "start a new run")) from None
     return dict(table)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from toolkit.data.classes.frequencies import ComputedWeights
 from toolkit.data.classes.tables import class_table
 from toolkit.data.loading.class_presence import class_presence
 from toolkit.data.loading.sampling import ClassBalanced, Draws, RepeatFactors, aspect_groups, repeat_factors
-from toolkit.errors import ConfigError, DataError, PartsError, Problem, UserError
+from toolkit.errors import ConfigError, DataError, PartsError, Place, Problem, UserError
 from toolkit.jobs.bad_samples import SkipTable, as_before, identity_of, leniently, skipping
 from toolkit.labels import ClassTable, default_palette
 from toolkit.layers.downloads import NeedsDownloadError
@@ -74,18 +74,21 @@ def _build(value: Any, pretrained: bool, context: dict[str, Any]) -> Any:
 
 def _located(error: UserError, part: PartSpec) -> UserError:
     """The same problems with the place in the config in front."""
-    prefix = dotted(part.path)
-    known = arguments_of(part.cls)
-    problems = []
-    for problem in error.problems:
-        where = problem.where if problem.where.startswith(prefix) else f"{prefix}  {problem.where}".rstrip()
-        if problem.where in known:
-            where = f"{prefix}.{problem.where}"
-        problems.append(Problem(where, problem.message, problem.suggestion))
+    prefix, known = dotted(part.path), arguments_of(part.cls)
+    problems = [problem.at(_place_in(problem.place, prefix, known)) for problem in error.problems]
     kind = type(error) if type(error) in (ConfigError, DataError, PartsError, NeedsDownloadError) else UserError
     located = kind(problems)
     located.exit_code = error.exit_code
     return located
+
+
+def _place_in(place: Place, prefix: str, arguments: Container[str]) -> Place:
+    """A place that a part named, within the config: of one of its arguments, of a part inside it, or of what it read."""
+    if (place.part or place.key).startswith(prefix):
+        return place
+    if place.key in arguments and not place.file:
+        return Place(key=f"{prefix}.{place.key}")
+    return place._replace(part=prefix)
 
 
 def classes_of(config: Config, dataset: Dataset | None = None) -> ClassTable:

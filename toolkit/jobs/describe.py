@@ -63,7 +63,7 @@ def _at(config: Config, model: VisionModel, size: Pair) -> Anatomy:
         advice = error.problems[0].suggestion.partition(", or set")[0].replace("crop or resize to", "try")
         raise ConfigError(Problem("--size", message, advice)) from None
     except UserError as error:
-        raise ConfigError(problem._replace(where=problem.where or "--size") for problem in error.problems) from None
+        raise ConfigError(problem.at(problem.where or "--size") for problem in error.problems) from None
 
 
 def _guessed(config: Config, model: VisionModel) -> Anatomy:

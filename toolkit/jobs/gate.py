@@ -97,7 +97,7 @@ class Gate:
         except UserError as error:
             for problem in error.problems:
                 if split == "test":
-                    report.warn("test_data", problem._replace(suggestion="training does not need it"))
+                    report.warn("test_data", problem.advising("training does not need it"))
                 else:
                     report.add(Finding("data", problem), 2 if isinstance(error, ConfigError) else 1)
             return None

@@ -14,7 +14,7 @@ from toolkit.config.load import parse_config
 from toolkit.config.sections import Config
 from toolkit.config.weights_path import weights_file
 from toolkit.data.classes.tables import class_table
-from toolkit.errors import CheckpointError, ConfigError, Problem, UserError
+from toolkit.errors import CheckpointError, ConfigError, Place, Problem, UserError
 from toolkit.jobs.build import build_model, build_transforms
 from toolkit.labels import ClassTable
 from toolkit.layers.pretrained import read_weights as read_any_weights
@@ -43,7 +43,7 @@ def restore(path: str | Path, overrides: Sequence[str] = ()) -> Restored:
     text = metadata.get("config")
     if not isinstance(text, str) or not metadata.get("classes"):
         message = "holds weights but no config: it was not written by this toolkit's training"
-        raise CheckpointError(Problem(str(file), message, "use it as model.init_from of a config"))
+        raise CheckpointError(Problem(file, message, "use it as model.init_from of a config"))
     config = parse_config(text, f"{file} (config)", overrides)
     table = _stored_table(metadata, file)
     _refuse_other_classes(config, table.names, file)
@@ -68,7 +68,7 @@ def _stored_table(metadata: Mapping[str, Any], file: Path) -> ClassTable:
     )
     if not is_named or not is_painted or len(palette) not in (0, len(names)):
         message = "is damaged: its metadata should hold the classes' names and a colour for each"
-        raise CheckpointError(Problem(str(file), message))
+        raise CheckpointError(Problem(file, message))
     return ClassTable(tuple(names), tuple((r, g, b) for r, g, b in palette))
 
 
@@ -81,14 +81,14 @@ def _filled_model(config: Config, table: ClassTable, state: Mapping[str, Tensor]
     with suppress(UserError), blank():  # somebody's own part may need numbers; building it says what is wrong with it
         outline = build_model(config, pretrained=False, classes=table)
     if outline is not None:
-        refuse_misfit(outline, state, where=str(file), classes=table.names)
+        refuse_misfit(outline, state, where=file, classes=table.names)
     model = build_model(config, pretrained=False, classes=table)
-    load_into(model, state, where=str(file), classes=table.names)
+    load_into(model, state, where=file, classes=table.names)
     return model
 
 
 def _in_file(problem: Problem, file: Path) -> Problem:
-    return problem._replace(where=f"{file} (config)  {problem.where}".rstrip())
+    return problem.at(Place(f"{file} (config)", key=problem.where))
 
 
 def _refuse_other_classes(config: Config, names: Sequence[str], file: Path) -> None:
@@ -107,7 +107,7 @@ def _other_model(error: CheckpointError, overrides: Sequence[str]) -> Checkpoint
     if not changed:
         return error
     remedy = f"leave out {' '.join(changed)}: the checkpoint carries the model it belongs to"
-    return ConfigError(problem._replace(suggestion=remedy) for problem in error.problems)
+    return ConfigError(problem.advising(remedy) for problem in error.problems)
 
 
 def load_model(path: str | Path) -> VisionModel:

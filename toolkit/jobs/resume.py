@@ -80,7 +80,7 @@ def _another_run(
     asked = f"{_net(config)}, {len(model.classes)} classes"
     message = f"holds another run ({_net(was)}, {classes} classes) than this config asks for ({asked})"
     remedy = f"continue it with its own config, {saved.folder.config}, or start a new run with another --run"
-    few = [problem._replace(suggestion="") for problem in problems[:_FEW]]
+    few = [problem.advising("") for problem in problems[:_FEW]]
     more = Problem(f"--resume {path}", f"and {len(problems) - _FEW} more differences")
     return [Problem(f"--resume {path}", message, remedy), *few, more]
 

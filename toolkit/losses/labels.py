@@ -23,10 +23,7 @@ class LabelError(DataError):
 
     def named(self, names: Sequence[str]) -> LabelError:
         """The same problems with the images' names instead of their positions in the batch."""
-        renamed = [
-            problem._replace(where=names[position])
-            for problem, position in zip(self.problems, self.positions, strict=True)
-        ]
+        renamed = [problem.at(names[position]) for problem, position in zip(self.problems, self.positions, strict=True)]
         return LabelError(renamed, self.positions)
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from torch import Tensor, nn
 
 from toolkit.contracts import ClassRows
-from toolkit.errors import CheckpointError, Problem, did_you_mean
+from toolkit.errors import CheckpointError, Problem, Where, did_you_mean
 from toolkit.models.vision_model import VisionModel
 
 _SHOWN = 3
@@ -57,7 +56,7 @@ def transfer(
     state: Mapping[str, Tensor],
     classes: Sequence[str] = (),
     renamed: Mapping[str, str] | None = None,
-    where: str | Path = "",
+    where: Where = "",
 ) -> Transfer:
     """Copies into a model what fits of another model's state dict.
 
@@ -67,7 +66,7 @@ def transfer(
     renamed: beginnings of names in the file and what they are called in the model, {head.classifier: neck.project}.
     where: the file, for messages. Raises CheckpointError when nothing fits, or a name to be changed does not occur.
     """
-    state = _renamed(state, renamed or {}, str(where))
+    state = _renamed(state, renamed or {}, where)
     own = model.state_dict()
     rows = _class_rows(model) if classes and tuple(classes) != model.classes else {}
     changed: dict[str, Tensor] = {}
@@ -85,7 +84,7 @@ def transfer(
         else:
             mismatched.append(name)
     if own and not changed:
-        raise CheckpointError(_nothing_fits(own, state, mismatched, str(where)))
+        raise CheckpointError(_nothing_fits(own, state, mismatched, where))
     model.load_state_dict(changed, strict=False)
     return Transfer(
         loaded=tuple(name for name in changed if name not in matched and name not in reshaped),
@@ -146,7 +145,7 @@ def _rows_by_name(
     return result
 
 
-def _renamed(state: Mapping[str, Tensor], changes: Mapping[str, str], where: str) -> dict[str, Tensor]:
+def _renamed(state: Mapping[str, Tensor], changes: Mapping[str, str], where: Where) -> dict[str, Tensor]:
     """The state dict with the beginnings of its names changed; whole parts of a name only."""
     result, used = {}, set[str]()
     for name, tensor in state.items():
@@ -167,7 +166,7 @@ def _renamed(state: Mapping[str, Tensor], changes: Mapping[str, str], where: str
 
 
 def _nothing_fits(
-    own: Mapping[str, Tensor], state: Mapping[str, Tensor], mismatched: Sequence[str], where: str
+    own: Mapping[str, Tensor], state: Mapping[str, Tensor], mismatched: Sequence[str], where: Where
 ) -> Problem:
     if mismatched:
         name = mismatched[0]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from toolkit.errors import CheckpointError, Problem, missing_path
+from toolkit.errors import CheckpointError, Problem, Where, missing_path
 from toolkit.files import replacing
 
 _ALIASES = "shared_tensors"
@@ -91,7 +91,7 @@ def read_weights(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
             texts = file.metadata() or {}
     except Exception as error:  # a damaged header arrives as one of several classes; none is a defect of ours
-        raise CheckpointError(Problem(str(path), f"is no safetensors file, or a damaged one ({error})")) from error
+        raise CheckpointError(Problem(path, f"is no safetensors file, or a damaged one ({error})")) from error
     metadata = {name: _parsed(text) for name, text in texts.items()}
     aliases = metadata.pop(_ALIASES, None)
     if isinstance(aliases, dict):
@@ -111,7 +111,7 @@ def load_into(
     model: nn.Module,
     state: Mapping[str, Tensor],
     strict: bool = True,
-    where: Path | str = "",
+    where: Where = "",
     classes: Sequence[str] = (),
 ) -> LoadReport:
     """Copies a state dict into a model. Nothing is copied when it raises.
@@ -129,7 +129,7 @@ def refuse_misfit(
     model: nn.Module,
     state: Mapping[str, Tensor],
     strict: bool = True,
-    where: Path | str = "",
+    where: Where = "",
     classes: Sequence[str] = (),
 ) -> LoadReport:
     """What `load_into` would do, or its CheckpointError; nothing is copied, so the model may be a blank one."""
@@ -142,7 +142,7 @@ def refuse_misfit(
         mismatched,
     )
     if (strict and not report.complete) or (own and not report.loaded):
-        raise CheckpointError(_problems(report, own, state, str(where), classes, getattr(model, "classes", ())))
+        raise CheckpointError(_problems(report, own, state, where, classes, getattr(model, "classes", ())))
     return report
 
 
@@ -159,7 +159,7 @@ def _problems(
     report: LoadReport,
     own: Mapping[str, Tensor],
     state: Mapping[str, Tensor],
-    where: str,
+    where: Where,
     file_classes: Sequence[str],
     model_classes: Sequence[str],
 ) -> list[Problem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -75,19 +76,18 @@ def sample_name(dataset: Dataset, index: int) -> str:
 
 
 def _fault(error: UserError, problem: Problem, files: Sequence[Path]) -> RecordedFault:
-    own = next((str(file) for file in reversed(files) if problem.where.startswith(str(file))), "")
-    if not own:  # a missing file stands in the message
-        own = next((str(file) for file in files if str(file) in problem.message), str(files[0]) if files else "")
+    first = str(files[0]) if files else ""
     if isinstance(error, FileError):
-        return RecordedFault(error.kind, problem, own, error.counts, error.table)
-    return RecordedFault("sample", problem, own, {}, "")
+        return RecordedFault(error.kind, problem, error.file or first, error.counts, error.table)
+    return RecordedFault("sample", problem, problem.place.file or first)
 
 
 def _with_picture(record: SampleRecord, image: np.ndarray) -> SampleRecord:
     mean, deviation = (np.ravel(value) / 255 for value in cv2.meanStdDev(image))
     sparse = image[::_PARTS, ::_PARTS]
     plain = image.shape[2] == 3 and bool((sparse[..., :1] == sparse[..., 1:]).all())
-    return record._replace(
+    return dataclasses.replace(
+        record,
         size=(image.shape[0], image.shape[1]),
         channels=image.shape[2],
         mean=tuple(round(value, 7) for value in mean.tolist()),
@@ -105,7 +105,7 @@ def _with_files(record: SampleRecord, files: Sequence[Path], data: bytes) -> Sam
     if annotation is not None and annotation.is_file():
         with annotation.open("rb") as file:
             true = wrong_suffix(annotation, file.read(16))
-    return record._replace(traits=tuple(traits), annotation_traits=(f"suffix:{true}",) if true else ())
+    return dataclasses.replace(record, traits=tuple(traits), annotation_traits=(f"suffix:{true}",) if true else ())
 
 
 def _with_damage(record: SampleRecord, file: Path, data: bytes, lines: list[str]) -> SampleRecord:
@@ -113,9 +113,9 @@ def _with_damage(record: SampleRecord, file: Path, data: bytes, lines: list[str]
     damage = inside or damage_of(lines, is_padding=inside == "")
     if damage:
         message = f"is damaged inside, though its end is intact ({damage}); part of the picture is wrong"
-        problem = Problem(str(file), message, "fetch it again, or remove it")
-        return record._replace(faults=(*record.faults, RecordedFault("damaged", problem, str(file), {}, "")))
-    return record._replace(traits=(*record.traits, f"damage: {lines[0]}")) if lines else record
+        problem = Problem(file, message, "fetch it again, or remove it")
+        return dataclasses.replace(record, faults=(*record.faults, RecordedFault("damaged", problem, str(file))))
+    return dataclasses.replace(record, traits=(*record.traits, f"damage: {lines[0]}")) if lines else record
 
 
 def _with_annotation(record: SampleRecord, sample: Sample) -> SampleRecord:
@@ -124,7 +124,7 @@ def _with_annotation(record: SampleRecord, sample: Sample) -> SampleRecord:
         counts = count_labels(sample.label_map)
         labels = {label: int(counts[label]) for label in np.flatnonzero(counts).tolist()}
     boxes = None if sample.boxes is None else _rows(sample.boxes)
-    return record._replace(labels=labels, boxes=boxes, image_label=sample.image_label)
+    return dataclasses.replace(record, labels=labels, boxes=boxes, image_label=sample.image_label)
 
 
 def _rows(boxes: Boxes) -> tuple[tuple[float, ...], ...]:

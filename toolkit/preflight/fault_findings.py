@@ -67,7 +67,7 @@ def note_constructor_faults(
     seen = SplitRecords(split, dataset, faults, (), skipping)
     for fault in faults:
         files = tuple(str((root / name).absolute()) for name in fault.names)
-        problem = fault.problem if fault.problem.where else fault.problem._replace(where=seen.where)
+        problem = fault.problem if fault.problem.where else fault.problem.at(seen.where)
         report.add(_finding(seen, fault.kind, problem, fault.number, files))
 
 
@@ -76,7 +76,7 @@ def _finding(split: SplitRecords, kind: str, problem: Problem, number: int, file
         return Finding(kind, problem, "error", number, files)
     left = f"left out of {split.name} (data.on_bad: skip)" if files else ""
     suggestion = "; ".join(part for part in (left, problem.suggestion) if part)
-    return Finding(kind, problem._replace(suggestion=suggestion), "warning", number, files)
+    return Finding(kind, problem.advising(suggestion), "warning", number, files)
 
 
 def _of_several(split: SplitRecords, kind: str, faults: list[RecordedFault], files: tuple[str, ...]) -> Problem:

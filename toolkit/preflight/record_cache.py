@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
@@ -9,13 +10,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from toolkit.errors import UserError
 from toolkit.files import cache_folder, replacing
-from toolkit.preflight.sample_record import SampleRecord
+from toolkit.preflight.sample_record import SampleRecord, record_version
 from toolkit.version import __version__
 
-_FORMAT = 2
-"""Raised whenever a record means something else than before."""
+_FORMAT = 3
+"""Raised when a field of a record means something else than before; other fields are told by `record_version`."""
+
+_RECORD = TypeAdapter(SampleRecord)
 
 
 class RecordCache:
@@ -27,7 +32,7 @@ class RecordCache:
     """
 
     def __init__(self, identity: str) -> None:
-        self._identity = f"{__version__} {_FORMAT} {identity}"
+        self._identity = f"{__version__} {_FORMAT} {record_version()} {identity}"
         folder = cache_folder()
         name = hashlib.sha256(self._identity.encode()).hexdigest()[:32]
         self._path = folder / "samples" / f"{name}.json" if folder is not None else None
@@ -50,7 +55,8 @@ class RecordCache:
         """Writes these, and forgets all others, when anything has changed."""
         if self._path is None or records == self._known:
             return
-        body = json.dumps([[key, record.as_json()] for key, record in records.items()], separators=(",", ":"))
+        rows = {key: dataclasses.asdict(record) for key, record in records.items()}
+        body = json.dumps(rows, separators=(",", ":"))
         with suppress(UserError), replacing(self._path, durable=False) as part:
             part.write_text(f"{_checksum(body)}\n{body}", encoding="utf-8")
 
@@ -68,10 +74,14 @@ class RecordCache:
             checksum, _, body = text.partition("\n")
             if not body or checksum != _checksum(body):
                 return {}
-            rows: list[list[Any]] = json.loads(body)
-            return {key: SampleRecord.of_json(row) for key, row in rows}
-        except (OSError, ValueError, TypeError, IndexError, KeyError):
+            rows: dict[str, Any] = json.loads(body)
+        except (OSError, ValueError):
             return {}
+        known = {}
+        for key, row in rows.items():
+            with suppress(ValidationError):  # a name that is no Unicode, say: it is read again
+                known[key] = _RECORD.validate_python(row)
+        return known
 
 
 def _checksum(body: str) -> str:

@@ -29,10 +29,8 @@ class Finding(NamedTuple):
 
     def as_json(self) -> dict[str, Any]:
         """Plain values: where, message, suggestion, kind, number, files."""
-        return {
-            "where": self.problem.where, "message": self.problem.message, "suggestion": self.problem.suggestion,
-            "kind": self.kind, "number": self.number, "files": list(self.files),
-        }  # fmt: skip
+        found = {"kind": self.kind, "number": self.number, "files": list(self.files)}
+        return {**self.problem.as_json(), **found}
 
 
 class Table(NamedTuple):

@@ -33,7 +33,7 @@ def note_stray_files(report: Report, splits: Sequence[SplitRecords]) -> None:
             message = f"{len(stray)} {what}: {listed(path.name for path in stray)}"
             if stray and len(stray) <= _FEW * len(names):
                 files = tuple(map(str, stray))
-                report.add(Finding(kind, Problem(str(folder), message, suggestion), "warning", len(stray), files))
+                report.add(Finding(kind, Problem(folder, message, suggestion), "warning", len(stray), files))
             elif stray:
                 report.facts.append(f"files   {folder}: {len(stray)} {what}, beside {len(names)} used")
 

@@ -80,7 +80,7 @@ def _step(part: str, before: str, work: Callable[[], Any], batch: int) -> Any:
     try:
         return work()
     except ImageSizeError as error:
-        raise ImageSizeError(Problem(part, *problem[1:]) for problem in error.problems) from error
+        raise ImageSizeError(problem.at(part) for problem in error.problems) from error
     except UserError as error:
         raise PartsError(
             Problem(part, f"does not fit {before}: {problem.message}", problem.suggestion) for problem in error.problems

@@ -61,11 +61,11 @@ def refuse_place(path: str | Path, never_in: Iterable[str | Path] = ()) -> None:
     """Raises UserError for a file that is a folder, or would lie in one of the folders of the user's data."""
     path = Path(path)
     if path.is_dir():
-        raise UserError(Problem(str(path), "is a folder; a page or picture is a file", f"name a file in {path}"))
+        raise UserError(Problem(path, "is a folder; a page or picture is a file", f"name a file in {path}"))
     for folder in never_in:
         if Path(folder).resolve() in path.resolve().parents:
             message = f"lies in the data folder {Path(folder).absolute()}, into which nothing is written"
-            raise UserError(Problem(str(path.absolute()), message, "choose another place"))
+            raise UserError(Problem(path.absolute(), message, "choose another place"))
 
 
 def picture_data(image: np.ndarray, *, exact: bool = False) -> str:

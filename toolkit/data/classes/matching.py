@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from toolkit.errors import DataError, Problem, did_you_mean
+from toolkit.errors import DataError, Problem, Where, did_you_mean
 
 
 def match_names(
     found: Sequence[str],
     wanted: Sequence[str] | None,
-    where: str,
+    where: Where,
     complete: bool = True,
     places: Mapping[str, str] | None = None,
 ) -> tuple[str, ...]:

@@ -54,7 +54,7 @@ def _layout(root: Path, split: str) -> tuple[Path, Path, list[str] | None]:
     )
     raise DataError(
         Problem(
-            str(root),
+            root,
             f"no CamVid split '{split}': neither {split}annot/ nor images/{split}/ is there; found {', '.join(has[:20])}",
             "test images are not part of every copy" if split == "test" else "root is the folder that holds the splits",
         )

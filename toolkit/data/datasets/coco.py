@@ -16,7 +16,7 @@ from toolkit.data.formats.coco_file import CocoFile, read_coco_file
 from toolkit.data.formats.detection_index import ImageTable, build_index
 from toolkit.data.formats.image_listing import find_missing_images
 from toolkit.data.formats.pairs import existing_folder
-from toolkit.errors import DataError
+from toolkit.errors import DataError, Place
 
 _ROBOFLOW = "_annotations.coco.json"
 
@@ -61,23 +61,24 @@ class CocoDataset(BoxDataset):
         file = read_coco_file(path, problems)
         table = _table(file, classes)
         try:
-            names = match_names(list(table), classes, str(path))
+            names = match_names(list(table), classes, path)
         except DataError as error:
             problems.include(error)
-            problems.stop_if_any(str(path))
+            problems.stop_if_any(path)
             raise
         ids = tuple(table[name] for name in names)
         _refuse_outside(path, folder, file.image_names, problems)
         prefix = _prefix(folder, base)
         pictures = [prefix + name.replace("\\", "/") for name in file.image_names]
-        find_missing_images(base, pictures, str(path), problems)
+        find_missing_images(base, pictures, path, problems)
 
-        def box_name(box: int) -> str:
-            return f"{path}: annotation {file.annotation_ids[box]} ({file.image_names[int(file.owners[box])]})"
+        def box_name(box: int) -> Place:
+            image = file.image_names[int(file.owners[box])]
+            return Place(str(path), item=f"annotation {file.annotation_ids[box]} ({image})")
 
         listed = ImageTable(pictures, file.image_ids, file.sizes, [str(path)])
         boxes = _raw_boxes(file, ids)
-        index = build_index(listed, boxes, str(path), box_name, problems, keep_empty, fix_boxes)
+        index = build_index(listed, boxes, path, box_name, problems, keep_empty, fix_boxes)
         super().__init__(names, base, index, ids)
 
 
@@ -101,7 +102,7 @@ def _refuse_outside(path: Path, folder: Path, names: list[str], problems: Proble
             message = f"file_name '{name}' leads out of the images' folder {folder.absolute()}"
             remedy = "set `images` to the folder that holds them all, and correct the names"
             with problems.about(position):
-                problems.add(kind, str(path), message, remedy)
+                problems.add(kind, path, message, remedy)
 
 
 def _raw_boxes(file: CocoFile, category_ids: tuple[int, ...]) -> RawBoxes:

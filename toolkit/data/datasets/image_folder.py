@@ -38,17 +38,17 @@ class ImageFolder(Dataset):
         folders = {path.name: path for path in place.iterdir() if path.is_dir() and not path.name.startswith(".")}
         found = [_images(folders[name]) if name in folders else [] for name in classes]
         problems = [
-            Problem(str(place), f"there is no folder '{name}' for that class", did_you_mean(name, folders))
+            Problem(place, f"there is no folder '{name}' for that class", did_you_mean(name, folders))
             for name in classes
             if name not in folders
         ]
         problems += [
-            Problem(str(folders[name]), f"holds no images of class '{name}'", f"known: {' '.join(IMAGE_SUFFIXES)}")
+            Problem(folders[name], f"holds no images of class '{name}'", f"known: {' '.join(IMAGE_SUFFIXES)}")
             for name, paths in zip(classes, found, strict=True)
             if name in folders and not paths
         ]
         problems += [
-            Problem(str(folders[name]), f"'{name}' is not among the {len(classes)} classes", "add it, or move it away")
+            Problem(folders[name], f"'{name}' is not among the {len(classes)} classes", "add it, or move it away")
             for name in sorted(set(folders) - set(classes))
         ]
         if problems:

@@ -67,7 +67,7 @@ class ImageMaps(Dataset):
         ]
         problems = [problem for problem in lacking if problem is not None]
         if not names:
-            problems.append(Problem(str(self.root / images), "holds no images", f"known: {' '.join(IMAGE_SUFFIXES)}"))
+            problems.append(Problem(self.root / images, "holds no images", f"known: {' '.join(IMAGE_SUFFIXES)}"))
         if problems:
             raise DataError(problems)
         self.pairs = tuple((pictures[name], values[name]) for name in names)
@@ -81,7 +81,7 @@ class ImageMaps(Dataset):
         values = self._values(stored)
         if values.shape != image.shape[:2]:
             message = f"the map is {values.shape} (height, width), its image {picture} is {image.shape[:2]}"
-            raise DataError(Problem(str(stored), message))
+            raise DataError(Problem(stored, message))
         return Sample(image, name_in(self.root, picture), index, image.shape[:2], value_map=values)
 
     def _values(self, path: Path) -> np.ndarray:
@@ -91,7 +91,7 @@ class ImageMaps(Dataset):
         if self.unknown is not None:
             values[stored == self.unknown] = np.nan
         if np.isinf(values).any():
-            raise DataError(Problem(str(path), "holds infinite numbers", "write NaN where a pixel is not known"))
+            raise DataError(Problem(path, "holds infinite numbers", "write NaN where a pixel is not known"))
         return values
 
     def files(self, index: int) -> tuple[Path, ...]:
@@ -111,7 +111,7 @@ def _by_name(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
             continue
         name = path.relative_to(folder).with_suffix("").as_posix()
         if name in found:
-            raise DataError(Problem(str(folder), f"two files are called '{name}': {found[name].name} and {path.name}"))
+            raise DataError(Problem(folder, f"two files are called '{name}': {found[name].name} and {path.name}"))
         found[name] = path
     return found
 
@@ -120,14 +120,14 @@ def _lacking(folder: Path, what: str, names: list[str]) -> Problem | None:
     if not names:
         return None
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return Problem(str(folder), f"{len(names)} {what}: {', '.join(names[:SHOWN])}{more}", "they are matched by name")
+    return Problem(folder, f"{len(names)} {what}: {', '.join(names[:SHOWN])}{more}", "they are matched by name")
 
 
 def _load_array(path: Path) -> np.ndarray:
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(Problem(str(path), f"is no array of numpy ({error})")) from None
+        raise DataError(Problem(path, f"is no array of numpy ({error})")) from None
     if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in "fiu":
-        raise DataError(Problem(str(path), "wanted an array (height, width) of numbers"))
+        raise DataError(Problem(path, "wanted an array (height, width) of numbers"))
     return array

@@ -11,7 +11,7 @@ import numpy as np
 from toolkit.contracts import DATASETS, Dataset
 from toolkit.data.formats.pairs import existing_folder, name_in
 from toolkit.data.images.read import read_image
-from toolkit.errors import DataError, Problem, did_you_mean, missing_path
+from toolkit.errors import DataError, Place, Problem, did_you_mean, missing_path
 from toolkit.samples import Sample
 
 
@@ -81,22 +81,22 @@ def _read(table: Path, images: Path, file_column: str, names: tuple[str, ...]) -
             header = list(reader.fieldnames or [])
             lines = [(reader.line_num, line) for line in reader]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(Problem(str(table), f"is no CSV file in UTF-8 ({error})")) from None
+        raise DataError(Problem(table, f"is no CSV file in UTF-8 ({error})")) from None
     missing = [name for name in (file_column, *names) if name not in header]
     if missing:
-        where = f"{table}:1"
+        where = Place(str(table), 1)
         raise DataError([Problem(where, f"has no column '{name}'", did_you_mean(name, header)) for name in missing])
     problems: list[Problem] = []
-    rows = [_row(f"{table}:{number}", line, images, file_column, names, problems) for number, line in lines]
+    rows = [_row(Place(str(table), number), line, images, file_column, names, problems) for number, line in lines]
     if not rows:
-        problems.append(Problem(str(table), "has no rows"))
+        problems.append(Problem(table, "has no rows"))
     if problems:
         raise DataError(problems)
     return rows
 
 
 def _row(
-    where: str,
+    where: Place,
     line: dict[str, str | None],
     images: Path,
     file_column: str,

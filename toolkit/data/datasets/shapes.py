@@ -99,7 +99,7 @@ class Shapes(Dataset):
             return tuple(_boxes(annotations, first) for annotations in by_image)
         except (OSError, ValueError, KeyError, IndexError) as error:
             remedy = "remove the folder to have it made again"
-            raise DataError(Problem(str(path), f"is unreadable ({error})", remedy)) from None
+            raise DataError(Problem(path, f"is unreadable ({error})", remedy)) from None
 
 
 def _boxes(annotations: list[dict[str, Any]], first: int) -> Boxes:

@@ -17,7 +17,7 @@ from toolkit.data.formats.detection_index import ImageBoxes, index_boxes
 from toolkit.data.formats.pairs import existing_folder
 from toolkit.data.formats.voc_file import VocFile, read_voc_file
 from toolkit.data.images.read import IMAGE_SUFFIXES
-from toolkit.errors import DataError, Problem, missing_path, no_such
+from toolkit.errors import DataError, Place, Problem, missing_path, no_such
 
 
 @DATASETS.register("voc")
@@ -57,7 +57,7 @@ class VocDataset(BoxDataset):
         layout = _layout(folder, split)
         problems = ProblemList()
         found = _read(folder, layout, problems)
-        source = str(layout.source)
+        source = layout.source
         names = _classes(folder, found, classes, source, problems)
         labels = {name: label for label, name in enumerate(names)}
         images = [_boxes_of(image, file, path, labels, one_based) for image, file, path in found]
@@ -89,7 +89,7 @@ def _boxes_of(name: str, file: VocFile, path: Path, labels: dict[str, int], one_
         file.size,
         [one.difficult for one in file.objects],
         str(path),
-        [f": object {number} ({one.name})" for number, one in enumerate(file.objects, 1)],
+        [Place(str(path), item=f"object {number} ({one.name})") for number, one in enumerate(file.objects, 1)],
     )
 
 
@@ -109,7 +109,7 @@ def _layout(root: Path, split: str) -> _Layout:
         stems = [line.split()[0] for line in listing.read_text("utf-8-sig").splitlines() if line.strip()]
         repeated = sorted({stem for stem in stems if stems.count(stem) > 1}) if len(set(stems)) < len(stems) else []
         if repeated:
-            raise DataError(Problem(str(listing), f"names {', '.join(repeated[:10])} more than once"))
+            raise DataError(Problem(listing, f"names {', '.join(repeated[:10])} more than once"))
         images = root / "JPEGImages"
         return _Layout(listing, root / "Annotations", images if images.is_dir() else root / "images", stems)
     folder = root / split
@@ -168,10 +168,10 @@ def _picture(
     if len(found) == 1:
         return found[0]
     if found:
-        problems.add("ambiguous images", str(path), f"has several images: {', '.join(found)}")
+        problems.add("ambiguous images", path, f"has several images: {', '.join(found)}")
     else:
         message = f"has no image '{stem}.jpg' (or .png ...) in {layout.images.absolute()}"
-        problems.add("missing image files", str(path), message)
+        problems.add("missing image files", path, message)
     return None
 
 
@@ -179,7 +179,7 @@ def _classes(
     root: Path,
     found: list[tuple[str, VocFile, Path]],
     wanted: list[str] | None,
-    where: str,
+    where: Path,
     problems: ProblemList,
 ) -> tuple[str, ...]:
     places: dict[str, list[Path]] = defaultdict(list)
@@ -189,7 +189,7 @@ def _classes(
     table = root / "classes.txt"
     if table.is_file():
         names = [line.strip() for line in table.read_text("utf-8-sig").splitlines() if line.strip()]
-        wanted = list(match_names(names, wanted, str(table)))
+        wanted = list(match_names(names, wanted, table))
     try:
         words = {name: _where_it_stands(owners) for name, owners in places.items()}
         return match_names(sorted(places), wanted, where, complete=False, places=words)

@@ -12,7 +12,7 @@ from toolkit.data.formats.boxed import BoxDataset
 from toolkit.data.formats.detection_index import ImageBoxes, index_boxes
 from toolkit.data.formats.yolo_files import YoloData, read_data_yaml, read_yolo_labels
 from toolkit.data.images.read import IMAGE_SUFFIXES
-from toolkit.errors import DataError, Problem, missing_path, no_such
+from toolkit.errors import DataError, Place, Problem, missing_path, no_such
 
 
 @DATASETS.register("yolo")
@@ -50,20 +50,20 @@ class YoloDataset(BoxDataset):
         if not table:
             raise DataError(Problem("", f"no class names: no data.yaml or classes.txt in {data.base.absolute()}",
                                     "add one, or give the list 'classes'"))  # fmt: skip
-        names = match_names(table, classes, str(data.source))
+        names = match_names(table, classes, data.source)
         problems = ProblemList()
         images = _images(data, problems)
         labels = [_label_path(image) for image in images]
         _refuse_shared(images, labels, problems)
         if images and not any(path.is_file() for path in labels):
             message = f"none of the {len(images)} images has a label file; the first was looked for at"
-            raise DataError(Problem(str(data.source), f"{message} {labels[0].absolute()}"))
+            raise DataError(Problem(data.source, f"{message} {labels[0].absolute()}"))
         to_label = [names.index(name) for name in table]
         read = []
         for owner, (image, path) in enumerate(zip(images, labels, strict=True)):
             with problems.about(owner):
                 read.append(_boxes_of(_name(image, data.base), path, to_label, problems))
-        index = index_boxes(read, str(data.source), problems, keep_empty, fix_boxes, normalised=True)
+        index = index_boxes(read, data.source, problems, keep_empty, fix_boxes, normalised=True)
         super().__init__(names, data.base, index, [table.index(name) for name in names])
 
 
@@ -74,7 +74,7 @@ def _boxes_of(name: str, path: Path, to_label: list[int], problems: ProblemList)
     found = read_yolo_labels(path, len(to_label), problems)
     xyxy = [(cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2) for _, (_, cx, cy, w, h) in found]
     labels = [to_label[int(box[0])] for _, box in found]
-    return ImageBoxes(name, xyxy, labels, annotation=str(path), places=[f":{line}" for line, _ in found])
+    return ImageBoxes(name, xyxy, labels, annotation=str(path), places=[Place(str(path), line) for line, _ in found])
 
 
 def _data(root: Path, split: str) -> YoloData:
@@ -117,7 +117,7 @@ def _listed(listing: Path, problems: ProblemList) -> list[Path]:
         if path.is_file():
             found.append(path)
         else:
-            problems.add("missing image files", f"{listing}:{place}", no_such("file", path))
+            problems.add("missing image files", Place(str(listing), place), no_such("file", path))
     return found
 
 
@@ -136,7 +136,7 @@ def _refuse_shared(images: list[Path], labels: list[Path], problems: ProblemList
     for image, label in zip(images, labels, strict=True):
         if label in owner:
             message = f"shares its label file {label} with {owner[label].name}"
-            problems.add("images of one name", str(image), message, "rename one of the two")
+            problems.add("images of one name", image, message, "rename one of the two")
         owner[label] = image
 
 

@@ -64,14 +64,17 @@ class FileError(DataError):
 
     kind: a short stable word ("truncated", "unknown_label"), so that many files with the same fault can be told
     together. counts: the values outside a table and how many pixels have each, as text: {"30": 3600}. table: what would
-    have been right, in words.
+    have been right, in words. file: the one at fault, where the problem's place does not say it.
     """
 
-    def __init__(self, kind: str, problem: Problem, counts: Mapping[str, int] | None = None, table: str = "") -> None:
+    def __init__(
+        self, kind: str, problem: Problem, counts: Mapping[str, int] | None = None, table: str = "", file: str = ""
+    ) -> None:
         super().__init__(problem)
         self.kind = kind
         self.counts = dict(counts or {})
         self.table = table
+        self.file = file or problem.place.file
 
     def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.kind, self.problems[0], self.counts, self.table)
+        return type(self), (self.kind, self.problems[0], self.counts, self.table, self.file)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from toolkit.data.faults.leaving_out import Fault, is_leaving_out, raise_or_note
-from toolkit.errors import DataError, Problem
+from toolkit.errors import DataError, Place, Problem, Where, place_of
 
 SHOWN_OF_A_KIND = 10
 """Problems of one kind that are told one by one."""
@@ -30,7 +30,7 @@ class ProblemList:
         self._images: dict[str, dict[int, None]] = defaultdict(dict)
         self._current: int | None = None
 
-    def add(self, kind: str, where: str, message: str, suggestion: str = "") -> None:
+    def add(self, kind: str, where: Where, message: str, suggestion: str = "") -> None:
         """kind: a few words in the plural ("boxes outside their image"), for the count."""
         self._counts[kind] += 1
         if self._current is not None:
@@ -76,7 +76,7 @@ class ProblemList:
         """Adds the problems of an error that was caught, in front, however many."""
         self._included[:0] = error.problems
 
-    def stop_if_any(self, where: str, names: Sequence[str] = ()) -> None:
+    def stop_if_any(self, where: Where, names: Sequence[str] = ()) -> None:
         """Raises DataError with everything collected; inside `leaving_out()` it is noted, one fault a kind.
 
         where: the file or folder that was read. names: of the images, by position.
@@ -89,7 +89,7 @@ class ProblemList:
             return
         self.stop(where)
 
-    def stop(self, where: str) -> NoReturn:
+    def stop(self, where: Where) -> NoReturn:
         """Raises DataError with everything collected, inside `leaving_out()` too: for what spoils the whole data set."""
         rest = [
             Problem(where, f"and {count - SHOWN_OF_A_KIND} more {kind}, {count} in all")
@@ -98,12 +98,12 @@ class ProblemList:
         ]
         raise DataError([*self._included, *self._order, *rest])
 
-    def _fault(self, kind: str, where: str, names: Sequence[str]) -> Fault:
+    def _fault(self, kind: str, where: Where, names: Sequence[str]) -> Fault:
         """All problems of a kind as one."""
         shown, count = self._shown[kind], self._counts[kind]
         problem = shown[0] if shown else Problem(where, f"{count} {kind}")
         if count > 1:
-            told = "; ".join(_told(one, where) for one in shown[:_TOLD_TOGETHER])
+            told = "; ".join(_told(one, place_of(where)) for one in shown[:_TOLD_TOGETHER])
             more = f"; and {count - _TOLD_TOGETHER} more" if count > _TOLD_TOGETHER else ""
             remedy = next((one.suggestion for one in shown if one.suggestion), "")
             problem = Problem(where, f"{count} {kind}: {told}{more}", remedy)
@@ -111,7 +111,8 @@ class ProblemList:
         return Fault(kind.replace(" ", "_"), problem, images, count)
 
 
-def _told(problem: Problem, where: str) -> str:
+def _told(problem: Problem, where: Place) -> str:
     """A problem among others of the same file, whose name need not be repeated."""
-    place = problem.where.removeprefix(where).lstrip(": ")
+    same = problem.place.file == where.file
+    place = problem.place._replace(file="") if same else problem.place
     return f"{place}: {problem.message}" if place else problem.message

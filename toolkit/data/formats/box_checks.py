@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from toolkit.data.faults.problem_list import ProblemList
+from toolkit.errors import Place
 
 FixBoxes = Literal["stop", "clip", "drop"]
 """Boxes that leave their image or have no area: refuse the data set; cut them to the image and drop what has no area;
@@ -52,7 +53,7 @@ def checked_boxes(
     sizes: np.ndarray,
     fix: FixBoxes,
     problems: ProblemList,
-    where: Callable[[int], str],
+    where: Callable[[int], Place],
     rounding: float = ROUNDING,
 ) -> tuple[RawBoxes, BoxFixes]:
     """The boxes that remain, inside their images, and what was done to the others; problems are added, not raised.

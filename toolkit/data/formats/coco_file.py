@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from toolkit.data.faults.problem_list import ProblemList
-from toolkit.errors import DataError, Problem, missing_path
+from toolkit.errors import DataError, Place, Problem, missing_path
 
 Row = dict[str, Any]
 
@@ -92,9 +92,9 @@ def _parsed(path: Path) -> Any:
     except FileNotFoundError:
         raise DataError(missing_path("file", path)) from None
     except OSError as error:
-        raise DataError(Problem(str(path), f"cannot be read: {error.strerror}")) from None
+        raise DataError(Problem(path, f"cannot be read: {error.strerror}")) from None
     if not data.strip():
-        raise DataError(Problem(str(path), "the annotation file is empty"))
+        raise DataError(Problem(path, "the annotation file is empty"))
     try:
         return json.loads(_OUTLINE.sub(b'"segmentation":null', data))
     except (ValueError, RecursionError):
@@ -109,9 +109,11 @@ def _parsed_whole(path: Path, data: bytes) -> Any:
         length = len(error.doc)
         whole = f"; the file ends at character {length}, so it may be cut off" if error.pos > length - 100 else ""
         message = f"is no valid JSON: {error.msg} (character {error.pos}){whole}"
-        raise DataError(Problem(f"{path}:{error.lineno}:{error.colno}", message, "fetch or export it again")) from None
+        raise DataError(
+            Problem(Place(str(path), error.lineno, error.colno), message, "fetch or export it again")
+        ) from None
     except (ValueError, RecursionError) as error:
-        raise DataError(Problem(str(path), f"is no valid JSON: {error}")) from None
+        raise DataError(Problem(path, f"is no valid JSON: {error}")) from None
 
 
 def _sections(path: Path, content: Any) -> dict[str, list[Row]]:
@@ -120,13 +122,13 @@ def _sections(path: Path, content: Any) -> dict[str, list[Row]]:
         found = f"a {type(content).__name__}"
         if isinstance(content, list) and content and isinstance(content[0], dict) and "score" in content[0]:
             found = "a list of results (predictions, not annotations)"
-        raise DataError(Problem(str(path), f"wanted an object with {', '.join(wanted)}, found {found}"))
+        raise DataError(Problem(path, f"wanted an object with {', '.join(wanted)}, found {found}"))
     problems = []
     for name in wanted:
         section = content.get(name)
         if not isinstance(section, list) or not all(isinstance(row, dict) for row in section):
             found = "nothing" if section is None else type(section).__name__
-            problems.append(Problem(str(path), f"'{name}' must be a list of objects, found {found}"))
+            problems.append(Problem(path, f"'{name}' must be a list of objects, found {found}"))
     if problems:
         raise DataError(problems)
     return content
@@ -141,7 +143,7 @@ def _with_integers(path: Path, rows: list[Row], keys: Sequence[str], kind: str, 
         wrong = [key for key in keys if _integer(row.get(key)) is None]
         for key in wrong:
             message = f"'{key}' is {_shown(row.get(key))}, wanted an integer"
-            problems.add(f"{kind} entries without integer ids", f"{path}: {kind} entry {place}", message)
+            problems.add(f"{kind} entries without integer ids", Place(str(path), item=f"{kind} entry {place}"), message)
         if not wrong:
             good.append({**row, **{key: _integer(row[key]) for key in keys}})
     return good
@@ -165,7 +167,11 @@ def _integer(value: Any) -> int | None:
 def _is_named(path: Path, row: Row, key: str, kind: str, problems: ProblemList) -> bool:
     if isinstance(row.get(key), str) and row[key]:
         return True
-    problems.add(f"{kind} entries without a name", f"{path}: {kind} {row['id']}", f"'{key}' is {_shown(row.get(key))}")
+    problems.add(
+        f"{kind} entries without a name",
+        Place(str(path), item=f"{kind} {row['id']}"),
+        f"'{key}' is {_shown(row.get(key))}",
+    )
     return False
 
 
@@ -176,7 +182,7 @@ def _refuse_repeated(path: Path, values: list[Any], kind: str, problems: Problem
     for value in values:
         if value in seen:
             what = kind if kind.endswith("name") else f"{kind} id"
-            problems.add(f"repeated {what}s", str(path), f"{what} {_shown(value)} occurs more than once")
+            problems.add(f"repeated {what}s", path, f"{what} {_shown(value)} occurs more than once")
         seen.add(value)
 
 
@@ -185,7 +191,7 @@ def _refuse_unknown(
 ) -> None:
     for place in np.flatnonzero(~known).tolist():
         row = annotations[place]
-        where = f"{path}: annotation {row['id']} (image {row['image_id']})"
+        where = Place(str(path), item=f"annotation {row['id']} (image {row['image_id']})")
         problems.add(f"annotations of unknown {section}", where, f"{key} {row[key]} is not among the file's {section}")
 
 
@@ -204,7 +210,7 @@ def _boxes(path: Path, annotations: list[Row], problems: ProblemList) -> tuple[n
         if isinstance(box, list) and len(box) == 4 and all(_is_number(value) for value in box):
             boxes[place], readable[place] = box, True
         else:
-            where = f"{path}: annotation {row['id']} (image {row['image_id']})"
+            where = Place(str(path), item=f"annotation {row['id']} (image {row['image_id']})")
             problems.add("boxes that are not four numbers", where, f"'bbox' is {_shown(box)}, wanted four numbers")
     return boxes, readable
 
@@ -223,7 +229,7 @@ def _numbers(path: Path, rows: list[Row], keys: Sequence[str], problems: Problem
         else:
             row, key = rows[place // len(keys)], keys[place % len(keys)]
             message = f"'{key}' is {_shown(value)}, wanted a number that is not negative"
-            problems.add(f"wrong values of '{key}'", f"{path}: entry with id {row['id']}", message)
+            problems.add(f"wrong values of '{key}'", Place(str(path), item=f"entry with id {row['id']}"), message)
     return numbers.reshape(len(rows), len(keys))
 
 

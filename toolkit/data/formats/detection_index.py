@@ -17,7 +17,7 @@ from toolkit.data.faults.leaving_out import FileError
 from toolkit.data.faults.problem_list import ProblemList
 from toolkit.data.formats.box_checks import ROUNDING, BoxFixes, FixBoxes, RawBoxes, checked_boxes
 from toolkit.data.images.read import exif_orientation, read_image
-from toolkit.errors import DataError, Problem
+from toolkit.errors import DataError, Place, Problem
 from toolkit.samples import Boxes, Sample
 
 ROUNDING_FRACTION = 1e-3
@@ -30,8 +30,8 @@ class ImageBoxes(NamedTuple):
     name: path relative to the data set's root, with `/`. xyxy: M boxes x1, y1, x2, y2: pixels, or fractions of the
     image where the whole format has them; 0-based, x2/y2 exclusive. labels: M of 0..K-1.
     size: (height, width), (0, 0) when the files do not say. difficult: M flags, or () for none.
-    annotation: path of the file the boxes stand in, "" for none. places: where in it each box stands, for messages
-    (":12" for a line, ": object 3"), or ().
+    annotation: path of the file the boxes stand in, "" for none. places: where in it each box stands, for messages,
+    or ().
     """
 
     name: str
@@ -40,7 +40,7 @@ class ImageBoxes(NamedTuple):
     size: tuple[int, int] = (0, 0)
     difficult: Sequence[bool] = ()
     annotation: str = ""
-    places: Sequence[str] = ()
+    places: Sequence[Place] = ()
 
 
 class ImageTable(NamedTuple):
@@ -131,9 +131,9 @@ class DetectionIndex:
         size = (image.shape[0], image.shape[1])
         annotated = (int(self.sizes[position, 0]), int(self.sizes[position, 1]))
         if all(annotated) and annotated != size:
-            raise _wrong_size(str(root / name), annotated, size)
+            raise _wrong_size(root / name, annotated, size)
         if not all(annotated) and not self.normalised:
-            self._check_late(position, str(root / name), size)
+            self._check_late(position, root / name, size)
         boxes = self.boxes(position, size)
         return Sample(image, name, position, size, boxes=boxes, image_id=int(self.image_ids[position]))
 
@@ -157,7 +157,7 @@ class DetectionIndex:
             lines.append(f"{own:>6} {label:>6}  {count:>8}  {name}")
         return "\n".join(lines)
 
-    def _check_late(self, position: int, path: str, size: tuple[int, int]) -> None:
+    def _check_late(self, position: int, path: Path, size: tuple[int, int]) -> None:
         """Boxes of an image whose size only the image knows."""
         own = self.xyxy[self.offsets[position] : self.offsets[position + 1]]
         beyond = (own[:, 2:] - np.array(size[::-1])).max(initial=0)
@@ -171,7 +171,7 @@ class DetectionIndex:
 
 def index_boxes(
     images: Sequence[ImageBoxes],
-    source: str,
+    source: Path,
     problems: ProblemList,
     keep_empty: bool = True,
     fix_boxes: FixBoxes = "stop",
@@ -199,11 +199,12 @@ def index_boxes(
         np.concatenate([np.zeros(0, bool), *flags]),
     )
 
-    def box_name(box: int) -> str:
+    def box_name(box: int) -> Place:
         image = images[owners[box]]
         number = box - int(first[owners[box]])
-        place = image.places[number] if image.places else f": object {number + 1}"
-        return f"{image.annotation or image.name}{place}"
+        if image.places:
+            return image.places[number]
+        return Place(image.annotation or image.name, item=f"object {number + 1}")
 
     sizes = np.array([image.size for image in images], np.int64).reshape(-1, 2)
     table = ImageTable([i.name for i in images], np.arange(len(images)), sizes, [i.annotation for i in images])
@@ -213,8 +214,8 @@ def index_boxes(
 def build_index(
     images: ImageTable,
     raw: RawBoxes,
-    source: str,
-    box_name: Callable[[int], str],
+    source: Path,
+    box_name: Callable[[int], Place],
     problems: ProblemList,
     keep_empty: bool = True,
     fix_boxes: FixBoxes = "stop",
@@ -226,7 +227,7 @@ def build_index(
         images: every image of the data set, also those at which something is wrong.
         raw: the boxes of all images, as they stand in the files.
         source: the file or folder that was read, which messages about the whole set name.
-        box_name: file and object of box i in words, for messages.
+        box_name: file and object of box i, for messages.
         problems: what reading has found wrong so far, by the images' positions.
         keep_empty: whether images without a box stay, as background.
         fix_boxes: what to do with boxes that leave their image or have no area.
@@ -254,7 +255,7 @@ def build_index(
     return index
 
 
-def _wrong_size(path: str, annotated: tuple[int, int], size: tuple[int, int]) -> FileError:
+def _wrong_size(path: Path, annotated: tuple[int, int], size: tuple[int, int]) -> FileError:
     message = (
         f"the image is {size[1]}x{size[0]}, but its boxes were drawn on {annotated[1]}x{annotated[0]} (width x height)"
     )

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from toolkit.data.faults.problem_list import ProblemList
-from toolkit.errors import did_you_mean
+from toolkit.errors import Where, did_you_mean
 
 
-def find_missing_images(root: Path, names: Sequence[str], source: str, problems: ProblemList) -> None:
+def find_missing_images(root: Path, names: Sequence[str], source: Where, problems: ProblemList) -> None:
     """Adds a problem for every name that is no file below root; a single one when all are missing.
 
     names: relative paths with `/`. source: the file that names them, for messages.

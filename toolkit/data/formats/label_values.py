@@ -48,7 +48,7 @@ class LabelReader:
             return
         message = "holds only the values 0 and 255: a binary mask, or class 0 and pixels to ignore?"
         remedy = "say label_values: {0: 0, 255: 1} for a binary mask, or {0: 0, 1: 1, 255: ignore}"
-        raise FileError("binary_mask", Problem(str(path), message, remedy))
+        raise FileError("binary_mask", Problem(path, message, remedy))
 
     def _outside(self, path: Path, stored: np.ndarray, unknown: np.ndarray) -> FileError:
         values, counts = np.unique(stored[unknown], return_counts=True)
@@ -56,7 +56,7 @@ class LabelReader:
         more = f" and {len(values) - 12} more" if len(values) > 12 else ""
         message = f"holds values outside the table: {found}{more}; {self.describe()}"
         tally = {str(value): int(count) for value, count in zip(values, counts, strict=True)}
-        problem = Problem(str(path), message, self._advice(stored))
+        problem = Problem(path, message, self._advice(stored))
         return FileError("unknown_label", problem, tally, self.describe())
 
     def _advice(self, stored: np.ndarray) -> str:
@@ -134,7 +134,7 @@ class ColorLabelReader(LabelReader):
         table = ", ".join(f"{name} {list(color)}" for name, color in list(self.colors.items())[:8])
         message = f"holds colours outside the table: {', '.join(shown)}{more}; the table has {table}"
         tally = {str(_rgb(values[i])): int(counts[i]) for i in order[:_TALLIED]}
-        problem = Problem(str(path), message, self._color_advice(values, counts))
+        problem = Problem(path, message, self._color_advice(values, counts))
         return FileError("unknown_color", problem, tally, f"the table has {table}")
 
     def _color_advice(self, values: np.ndarray, counts: np.ndarray) -> str:

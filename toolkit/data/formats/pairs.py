@@ -71,13 +71,13 @@ def read_split(path: Path) -> list[str]:
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except UnicodeDecodeError:
-        raise DataError(Problem(str(path), "is no UTF-8 text", "a split file has one image name a line")) from None
+        raise DataError(Problem(path, "is no UTF-8 text", "a split file has one image name a line")) from None
     keys = [_without_extension(line) for line in lines if line and not line.startswith("#")]
     if not keys:
-        raise DataError(Problem(str(path), "the split file names no images"))
+        raise DataError(Problem(path, "the split file names no images"))
     twice = sorted({key for key, count in _counts(keys).items() if count > 1})
     if twice:
-        problem = Problem(str(path), f"{len(twice)} name(s) stand more than once: {_some(twice)}", "remove the repeats")
+        problem = Problem(path, f"{len(twice)} name(s) stand more than once: {_some(twice)}", "remove the repeats")
         raise_or_note([Fault("listed_twice", problem, number=len(twice))])
     return list(dict.fromkeys(keys))
 
@@ -105,7 +105,7 @@ def _by_key(place: Path, suffix: str, problems: list[Problem]) -> dict[str, Path
             continue
         key = key[: len(key) - len(suffix)]
         if key in found:
-            problems.append(Problem(str(base), f"two files are called '{key}': {found[key].name} and {path.name}"))
+            problems.append(Problem(base, f"two files are called '{key}': {found[key].name} and {path.name}"))
         found[key] = path
     if not found:
         what = f"no image files{f' whose name ends in {suffix!r}' if suffix else ''}"
@@ -152,7 +152,7 @@ def _report(
     names = () if images is None else tuple(str(images.get(key, place / key)) for key in keys)
     nearby = f"e.g. {next(iter(known.values())).name}" if known else ""
     suggestion = f"images and masks are matched by name; here lie {len(known)} files, {nearby}"
-    return [Fault(kind, Problem(str(place), f"{len(keys)} {what}: {_some(keys)}", suggestion), names, len(keys))]
+    return [Fault(kind, Problem(place, f"{len(keys)} {what}: {_some(keys)}", suggestion), names, len(keys))]
 
 
 def _some(names: Sequence[str]) -> str:
@@ -165,7 +165,7 @@ def existing_folder(path: str | Path, what: str = "folder") -> Path:
     if folder.is_dir():
         return folder
     if folder.exists():
-        raise DataError(Problem(str(folder), f"is a file; a {what} was wanted"))
+        raise DataError(Problem(folder, f"is a file; a {what} was wanted"))
     raise DataError(missing_path(what, folder))
 
 
@@ -198,6 +198,6 @@ def _sizes_differ(pair: Pair, image: tuple[int, ...], mask: tuple[int, ...]) -> 
     message = f"the mask is {mask[0]}x{mask[1]} (height x width), its image {pair.image} is {image[0]}x{image[1]}"
     if mask == image[::-1] and exif_orientation(pair.image) > 4:
         remedy = "the image's EXIF tag turns it and the mask was drawn on the unturned picture; save it without the tag"
-        return FileError("mask_size_exif", Problem(str(pair.mask), message, remedy))
+        return FileError("mask_size_exif", Problem(pair.mask, message, remedy))
     remedy = "wrong pair, or one of them was resized; resize masks with nearest neighbour"
-    return FileError("mask_size", Problem(str(pair.mask), message, remedy))
+    return FileError("mask_size", Problem(pair.mask, message, remedy))

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from xml.parsers import expat
 
 from toolkit.data.faults.problem_list import ProblemList
+from toolkit.errors import Place
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 _FLAGS = {"": False, "0": False, "false": False, "1": True, "true": True}
@@ -87,24 +88,24 @@ def read_voc_file(path: Path, problems: ProblemList) -> VocFile | None:
     try:
         data = path.read_bytes()
         if not data.strip():
-            problems.add("empty annotation files", str(path), "the annotation file is empty (0 bytes of XML)")
+            problems.add("empty annotation files", path, "the annotation file is empty (0 bytes of XML)")
             return None
         parser.Parse(data, True)
     except OSError as error:
-        problems.add("unreadable annotation files", str(path), f"cannot be read: {error.strerror}")
+        problems.add("unreadable annotation files", path, f"cannot be read: {error.strerror}")
         return None
     except _Refused:
         message = "declares a document type (<!DOCTYPE ...>), which can hide endless entities; it was not read"
-        problems.add("annotation files with a document type", str(path), message, "remove the declaration")
+        problems.add("annotation files with a document type", path, message, "remove the declaration")
         return None
     except expat.ExpatError as error:
-        place = f"{path}:{error.lineno}:{error.offset + 1}"
+        place = Place(str(path), error.lineno, error.offset + 1)
         message = f"is no valid XML: {expat.ErrorString(error.code)}"
         problems.add("annotation files that are no XML", place, message, "fetch or export it again")
         return None
     if reader.root != "annotation":
         message = f"the root element is <{reader.root}>, wanted <annotation>"
-        problems.add("XML files of another kind", str(path), message)
+        problems.add("XML files of another kind", path, message)
         return None
     size = _size(path, reader.size, problems)
     objects = [_object(path, place, found, problems) for place, found in enumerate(reader.objects, 1)]
@@ -131,14 +132,14 @@ def _size(path: Path, found: dict[str, str], problems: ProblemList) -> tuple[int
         side = number(found.get(key, "0"))
         if side is None or not math.isfinite(side) or side < 0 or side != int(side):
             message = f"<size><{key}> is '{found[key]}', wanted a whole number of pixels"
-            problems.add("wrong image sizes", str(path), message)
+            problems.add("wrong image sizes", path, message)
             side = 0
         sides.append(int(side))
     return sides[0], sides[1]
 
 
 def _object(path: Path, place: int, found: dict[str, str], problems: ProblemList) -> VocObject | None:
-    where = f"{path}: object {place} ({found.get('name') or 'no name'})"
+    where = Place(str(path), item=f"object {place} ({found.get('name') or 'no name'})")
     if not found.get("name"):
         problems.add("objects without a name", where, "has no <name>")
         return None

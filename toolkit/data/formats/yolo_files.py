@@ -10,7 +10,7 @@ import yaml
 
 from toolkit.data.faults.problem_list import ProblemList
 from toolkit.data.formats.voc_file import number
-from toolkit.errors import DataError, Problem, did_you_mean, missing_path
+from toolkit.errors import DataError, Place, Problem, did_you_mean, missing_path
 
 YoloBox = tuple[int, float, float, float, float]
 """Class, then center x, center y, width and height as fractions of the image."""
@@ -36,15 +36,15 @@ def read_data_yaml(path: Path, split: str) -> YoloData:
     try:
         content = yaml.safe_load(path.read_text("utf-8-sig"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(Problem(str(path), f"is no valid YAML: {' '.join(str(error).split())}")) from None
+        raise DataError(Problem(path, f"is no valid YAML: {' '.join(str(error).split())}")) from None
     if not isinstance(content, dict):
-        raise DataError(Problem(str(path), f"wanted 'train', 'val' and 'names', found {type(content).__name__}"))
+        raise DataError(Problem(path, f"wanted 'train', 'val' and 'names', found {type(content).__name__}"))
     names = _names(path, content)
     base = path.parent / str(content.get("path") or ".")
     entries = content.get(split)
     if not entries:
         splits = [key for key in ("train", "val", "test") if content.get(key)]
-        raise DataError(Problem(str(path), f"has no split '{split}'", did_you_mean(split, splits)))
+        raise DataError(Problem(path, f"has no split '{split}'", did_you_mean(split, splits)))
     entries = entries if isinstance(entries, list) else [entries]
     return YoloData(path, base, names, [_place(base, str(entry)) for entry in entries])
 
@@ -53,18 +53,14 @@ def _names(path: Path, content: dict[str, Any]) -> list[str]:
     names = content.get("names")
     if isinstance(names, dict):
         if sorted(names, key=str) != sorted(range(len(names)), key=str):
-            raise DataError(
-                Problem(str(path), f"the keys of 'names' must be 0..{len(names) - 1}, found {list(names)[:20]}")
-            )
+            raise DataError(Problem(path, f"the keys of 'names' must be 0..{len(names) - 1}, found {list(names)[:20]}"))
         names = [names[label] for label in range(len(names))]
     if not isinstance(names, list) or not names:
-        raise DataError(Problem(str(path), "wanted 'names', a list of class names or a mapping 0: name, 1: name ..."))
+        raise DataError(Problem(path, "wanted 'names', a list of class names or a mapping 0: name, 1: name ..."))
     names = [str(name) for name in names]
-    problems = [
-        Problem(str(path), f"'names' has '{name}' twice") for name in sorted(set(names)) if names.count(name) > 1
-    ]
+    problems = [Problem(path, f"'names' has '{name}' twice") for name in sorted(set(names)) if names.count(name) > 1]
     if content.get("nc") not in (None, len(names)):
-        problems.append(Problem(str(path), f"'nc' is {content['nc']}, but there are {len(names)} names"))
+        problems.append(Problem(path, f"'nc' is {content['nc']}, but there are {len(names)} names"))
     if problems:
         raise DataError(problems)
     return names
@@ -86,19 +82,19 @@ def read_yolo_labels(path: Path, num_classes: int, problems: ProblemList) -> lis
     try:
         lines = path.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        problems.add("unreadable label files", str(path), f"cannot be read as text: {error}")
+        problems.add("unreadable label files", path, f"cannot be read as text: {error}")
         return []
     for place, line in enumerate(lines, 1):
         fields = line.split()
         if not fields:
             continue
-        box = _box(f"{path}:{place}", fields, num_classes, problems)
+        box = _box(Place(str(path), place), fields, num_classes, problems)
         if box is not None:
             found.append((place, box))
     return found
 
 
-def _box(where: str, fields: list[str], num_classes: int, problems: ProblemList) -> YoloBox | None:
+def _box(where: Place, fields: list[str], num_classes: int, problems: ProblemList) -> YoloBox | None:
     if len(fields) != 5:
         hint = ""
         if len(fields) >= 7 and len(fields) % 2:

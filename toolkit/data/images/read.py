@@ -126,9 +126,9 @@ def _bytes_of(path: Path) -> bytes:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise FileError("missing", missing_path("file", path)) from None
+        raise FileError("missing", missing_path("file", path), file=str(path)) from None
     except OSError as error:
-        raise FileError("unreadable", Problem(str(path), f"cannot be read: {error.strerror}")) from None
+        raise FileError("unreadable", Problem(path, f"cannot be read: {error.strerror}")) from None
     if not data:
         _fail("empty", path, "the file is empty (0 bytes)", "fetch it again, or remove it")
     return data
@@ -214,12 +214,12 @@ def _unreadable(path: Path, error: Exception, data: bytes) -> FileError:
         bands = tiff_bands(data)
         if bands is not None:
             message = f"is a TIFF of {bands.describe()}, which cannot be read"
-            return FileError("deep", Problem(str(path), message, "convert it to 8-bit gray or RGB"))
+            return FileError("deep", Problem(path, message, "convert it to 8-bit gray or RGB"))
         remedy = "remove it, or convert it to PNG or JPEG"
-        return FileError("not_an_image", Problem(str(path), "is no image of a known format", remedy))
+        return FileError("not_an_image", Problem(path, "is no image of a known format", remedy))
     kind = "truncated" if "truncated" in str(error) else "damaged"
-    return FileError(kind, Problem(str(path), f"cannot be decoded ({error})", "fetch it again, or remove it"))
+    return FileError(kind, Problem(path, f"cannot be decoded ({error})", "fetch it again, or remove it"))
 
 
 def _fail(kind: str, path: Path, message: str, suggestion: str = "") -> NoReturn:
-    raise FileError(kind, Problem(str(path), message, suggestion))
+    raise FileError(kind, Problem(path, message, suggestion))

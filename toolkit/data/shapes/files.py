@@ -57,7 +57,7 @@ def make_shapes(root: Path, recipe: Recipe) -> None:
         root.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
     except OSError as error:
-        raise DataError(Problem(str(root), f"cannot be made here: {error.strerror}")) from None
+        raise DataError(Problem(root, f"cannot be made here: {error.strerror}")) from None
     try:
         _write(made, recipe)
         made.chmod(0o755)  # mkdtemp keeps others out
@@ -67,7 +67,7 @@ def make_shapes(root: Path, recipe: Recipe) -> None:
             os.replace(made, root)  # noqa: PTH105 - Path.replace, without its return value, reads as a text method
     except OSError as error:
         if not (root / RECIPE_FILE).is_file():
-            raise DataError(Problem(str(root), f"cannot be made here: {error.strerror}")) from None
+            raise DataError(Problem(root, f"cannot be made here: {error.strerror}")) from None
     finally:
         shutil.rmtree(made, ignore_errors=True)
 
@@ -77,20 +77,20 @@ def verify_shapes(root: Path, recipe: Recipe) -> None:
     file = root / RECIPE_FILE
     remedy = "remove the folder to have it made again, or choose another root"
     if not file.is_file():
-        raise DataError(Problem(str(root), f"exists, but holds no {RECIPE_FILE}: it is no set of shapes", remedy))
+        raise DataError(Problem(root, f"exists, but holds no {RECIPE_FILE}: it is no set of shapes", remedy))
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise DataError(Problem(str(file), "is unreadable", remedy)) from None
+        raise DataError(Problem(file, "is unreadable", remedy)) from None
     wanted = recipe.as_json()
     differ = [f"{key} {found.get(key)!r} (wanted {wanted[key]!r})" for key in wanted if found.get(key) != wanted[key]]
     if differ:
-        raise DataError(Problem(str(root), f"was made with other parameters: {', '.join(differ)}", remedy))
+        raise DataError(Problem(root, f"was made with other parameters: {', '.join(differ)}", remedy))
     for split, count in (("train", recipe.count_train), ("val", recipe.count_val)):
         for place in (f"images/{split}", f"masks/{split}"):
             have = len(list((root / place).glob("[0-9]*.*")))
             if have != count:
-                raise DataError(Problem(str(root / place), f"holds {have} files instead of {count}", remedy))
+                raise DataError(Problem(root / place, f"holds {have} files instead of {count}", remedy))
 
 
 def _write(root: Path, recipe: Recipe) -> None:

@@ -67,7 +67,7 @@ class Outputs:
         for writer in self._writers_for(prediction):
             path = writer.path_of(stem)
             if path.absolute() in self._inputs:
-                raise UserError(Problem(str(path), "would replace an input picture", "choose another folder (--out)"))
+                raise UserError(Problem(path, "would replace an input picture", "choose another folder (--out)"))
             written += writer.add(stem, image, prediction)
         return written
 

@@ -103,7 +103,7 @@ def write_field_sheet(
 def refuse_kind(path: str | Path) -> None:
     """Raises UserError for a file that by its name is no PNG or JPEG."""
     if Path(path).suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise UserError(Problem(str(path), "the picture is a PNG or a JPEG", f"try {Path(path).with_suffix('.png')}"))
+        raise UserError(Problem(path, "the picture is a PNG or a JPEG", f"try {Path(path).with_suffix('.png')}"))
 
 
 def caption(field: EffectiveField, theory: Theory | None) -> str:
