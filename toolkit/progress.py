@@ -28,10 +28,14 @@ def on_terminal() -> bool:
 
 
 class Progress:
-    """Context manager: `update(done, text)` as work goes on.
+    """A bar or lines on stderr while work goes on: a context manager; call `update(done, text)` as often as you like.
 
-    total: how much there is. unit: word for the rate ("img"). every: seconds between plain lines when stderr is no
-    terminal. shown: False is silent (other processes than the first).
+    Args:
+        label: word in front of the numbers ("train").
+        total: how many units of work there are.
+        unit: word for a unit in the rate ("img" gives "img/s").
+        every: seconds between plain lines when stderr is no terminal.
+        shown: False says nothing at all (processes other than the first).
     """
 
     def __init__(self, label: str, total: int, unit: str = "it", *, every: float = 30.0, shown: bool = True) -> None:
@@ -53,11 +57,11 @@ class Progress:
         self.clear()
 
     def start_at(self, done: int) -> None:
-        """Work that was done before: it counts for the bar, not for the rate."""
+        """Says how many units were done before: they count for the bar, not for the rate."""
         self.done = self._first = done
 
     def update(self, done: int, text: str = "") -> None:
-        """Shows `done` of `total`, redrawn at most ten times a second."""
+        """Shows that `done` of `total` are finished, with a text behind it; redrawn at most ten times a second."""
         self.done = done
         now = time.monotonic()
         if self._warm is None:
@@ -84,7 +88,7 @@ class Progress:
 
     @property
     def made(self) -> int:
-        """Units since `start_at`."""
+        """Units of work done since `start_at`."""
         return self.done - self._first
 
     @property
@@ -119,7 +123,15 @@ class Progress:
 
 
 def tracked(items: Iterable[T], label: str, total: int, unit: str = "it", *, shown: bool = True) -> Iterator[T]:
-    """The items, with progress."""
+    """Hands on the items of an iterable while their number is shown on stderr.
+
+    Args:
+        items: what is handed on, in the same order.
+        label: word in front of the numbers ("predict").
+        total: how many items there are.
+        unit: word for an item in the rate ("img" gives "img/s").
+        shown: False says nothing at all (processes other than the first).
+    """
     with Progress(label, total, unit, shown=shown) as progress:
         for number, item in enumerate(items, 1):
             yield item

@@ -22,8 +22,10 @@ C = TypeVar("C", bound=type)
 class Registry(Generic[T]):
     """Classes of one kind by name.
 
-    kind: the word used in messages ("backbone"). base: every class must derive from it.
-    injected: constructor parameters that come from the composition (`spec`, `num_classes`) and not from the config.
+    Args:
+        kind: the word for the kind in messages ("backbone").
+        base: class that every registered class must derive from.
+        injected: constructor parameters that come from the composition (`spec`, `num_classes`) and not from the config.
     """
 
     def __init__(self, kind: str, base: type[T], injected: tuple[str, ...] = ()) -> None:

@@ -20,11 +20,14 @@ from toolkit.labels import IGNORE_INDEX as IGNORE_INDEX
 class Boxes(NamedTuple):
     """The objects of one image. N may be 0.
 
-    xyxy: (N, 4) float32 pixels. labels: (N,) int64, 0..K-1.
-    crowd: (N,) bool: a region holding many objects; never a target, a detection inside it is neither right nor wrong.
-    difficult: (N,) bool: VOC's flag; no target unless asked for, neither right nor wrong at evaluation.
-    area: (N,) float32 square pixels, as the annotation gives it (COCO sorts objects into small, medium, large by it).
     Arrays are numpy in a `Sample` and a `Truth`, tensors in a `Batch`.
+
+    Args:
+        xyxy: (N, 4) float32 pixels, x2 and y2 exclusive.
+        labels: (N,) int64 class of each object, 0..K-1.
+        crowd: (N,) bool: a region holding many objects; never a target, a detection inside it is neither right nor wrong.
+        difficult: (N,) bool: VOC's flag; no target unless asked for, neither right nor wrong at evaluation.
+        area: (N,) float32 square pixels, as the annotation gives it (COCO sorts objects into small, medium, large by it).
     """
 
     xyxy: np.ndarray
@@ -35,7 +38,11 @@ class Boxes(NamedTuple):
 
     @staticmethod
     def of(xyxy: Sequence[Sequence[float]] | np.ndarray, labels: Sequence[int] | np.ndarray) -> Boxes:
-        """Boxes without flags; area is width times height."""
+        """Boxes without flags from N rows of x1, y1, x2, y2 in pixels and N labels; area is width times height.
+
+        >>> Boxes.of([[0, 0, 4, 2]], [1]).area.tolist()
+        [8.0]
+        """
         boxes = np.asarray(xyxy, np.float32).reshape(-1, 4)
         count = len(boxes)
         area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
@@ -56,13 +63,18 @@ class Boxes(NamedTuple):
 class Sample(NamedTuple):
     """One item of a data set, before or after augmentation.
 
-    image: (H, W, C) uint8, RGB for C = 3, gray for C = 1.
-    name: the image's path relative to the data set's root, with `/`; used in messages and for output files.
-    position: place in the data set. original_size: (height, width) as stored on disk.
-    label_map: (H, W) uint8 class ids, `IGNORE_INDEX` where nothing counts. boxes: objects.
-    image_label: class id of the whole image. image_values: (K,) float32 numbers of the whole image (regression).
-    value_map: (H, W) float32, dense regression; NaN where unknown. weight_map: (H, W) float32 loss weight of a pixel.
-    image_id: the id the annotation file uses, or `position`.
+    Args:
+        image: (H, W, C) uint8, RGB for C = 3, gray for C = 1.
+        name: the image's path relative to the data set's root, with `/`; used in messages and for output files.
+        position: place in the data set, counted from 0.
+        original_size: (height, width) in pixels as stored on disk.
+        label_map: (H, W) uint8 class ids, `IGNORE_INDEX` where nothing counts.
+        boxes: objects of the image, for detection.
+        image_label: class id of the whole image, 0..K-1.
+        image_values: (K,) float32 numbers of the whole image (regression).
+        value_map: (H, W) float32, dense regression; NaN where unknown.
+        weight_map: (H, W) float32 factor of each pixel's loss.
+        image_id: the id the annotation file uses; -1 where it has none.
     """
 
     image: np.ndarray
@@ -79,7 +91,18 @@ class Sample(NamedTuple):
 
 
 class Truth(NamedTuple):
-    """What an evaluator compares with: the annotation of one image in original pixels, before any transform."""
+    """What an evaluator compares with: the annotation of one image in original pixels, before any transform.
+
+    Args:
+        name: the image's path relative to the data set's root, with `/`.
+        image_id: the id the annotation file uses, or the place in the data set.
+        size: (height, width) in pixels as stored on disk.
+        label_map: (H, W) uint8 class ids, `IGNORE_INDEX` where nothing counts.
+        boxes: objects of the image, for detection.
+        image_label: class id of the whole image, 0..K-1.
+        image_values: (K,) float32 numbers of the whole image (regression).
+        value_map: (H, W) float32, dense regression; NaN where unknown.
+    """
 
     name: str
     image_id: int
@@ -108,11 +131,18 @@ class Truth(NamedTuple):
 class Batch(NamedTuple):
     """N samples, padded at the right and bottom to one size. Absent annotations are None.
 
-    images: (N, C, H, W) uint8, 0 in the padding. sizes, original_sizes: (N, 2) int64 (height, width): the part of
-    `images` that is image, and the size on disk. names: N paths.
-    label_maps: (N, H, W) uint8, `IGNORE_INDEX` in the padding. boxes: N `Boxes` of tensors.
-    image_labels: (N,) int64. image_values: (N, K) float32. value_maps: (N, H, W) float32, NaN in the padding.
-    weight_maps: (N, H, W) float32, 0 in the padding. truths: N annotations in original pixels, when evaluating.
+    Args:
+        images: (N, C, H, W) uint8, 0 in the padding.
+        sizes: (N, 2) int64 (height, width): the part of `images` that is image.
+        original_sizes: (N, 2) int64 (height, width) in pixels as stored on disk.
+        names: N paths relative to the data set's root.
+        label_maps: (N, H, W) uint8 class ids, `IGNORE_INDEX` in the padding.
+        boxes: N `Boxes` of tensors, in pixels of `images`.
+        image_labels: (N,) int64 class of each image.
+        image_values: (N, K) float32 numbers of each image.
+        value_maps: (N, H, W) float32, NaN in the padding.
+        weight_maps: (N, H, W) float32 factors of the loss, 0 in the padding.
+        truths: N annotations in original pixels when evaluating, else none.
     """
 
     images: Tensor
@@ -136,8 +166,10 @@ class Batch(NamedTuple):
 class LabelMap(NamedTuple):
     """Prediction of a `pixel` head for one image, original size, on the CPU.
 
-    labels: (H, W) uint8 class ids. scores: (H, W) float32 probability of that class, or None.
-    uncertainty: (H, W) float32, class-averaged variance over Monte-Carlo samples, or None.
+    Args:
+        labels: (H, W) uint8 class of each pixel, 0..K-1.
+        scores: (H, W) float32 probability of that class, or None.
+        uncertainty: (H, W) float32, class-averaged variance over Monte-Carlo samples, or None.
     """
 
     labels: Tensor
@@ -148,7 +180,10 @@ class LabelMap(NamedTuple):
 class Detections(NamedTuple):
     """Prediction of a detector for one image, best first, original pixels, on the CPU.
 
-    boxes: (N, 4) float32 xyxy. scores: (N,) float32, 0..1. labels: (N,) int64, 0..K-1.
+    Args:
+        boxes: (N, 4) float32 xyxy pixels, x2 and y2 exclusive.
+        scores: (N,) float32 probability of the class, 0..1, falling.
+        labels: (N,) int64 class of each box, 0..K-1.
     """
 
     boxes: Tensor

@@ -30,9 +30,9 @@ class AlexNet(Backbone):
             `2012`: Krizhevsky, Sutskever and Hinton 2012, section 3: 96, 256, 384, 384, 256 maps, local response
             normalisation after conv1 and conv2 (size 5, alpha 1e-4 a pixel, beta 0.75, k 2), conv2, conv4 and conv5
             in two groups, no padding in conv1, for 227x227; drawn from N(0, 0.01), biases of conv2, conv4, conv5 at 1.
-        groups: of the 2012 net's conv2, conv4, conv5; 1 joins what its two graphics cards kept apart.
-        in_channels: of the images; the published weights need 3.
-        pooling: kind of the pooling layers.
+        groups: groups of the 2012 net's conv2, conv4, conv5; 1 joins what its two graphics cards kept apart.
+        in_channels: channels of the images; the published weights need 3.
+        pooling: kind of the three pooling layers; maximum in both variants.
         weights: torchvision's name (`IMAGENET1K_V1`) or a file with its names, for the torchvision variant.
 
     Raises:

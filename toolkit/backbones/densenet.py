@@ -37,8 +37,8 @@ class DenseNet(Backbone):
     20,013,928 (201).
 
     Args:
-        depth: 121, 161, 169 or 201.
-        in_channels: of the images; the published weights need 3.
+        depth: number of layers with weights: 121, 161, 169 or 201; 161 is the widest.
+        in_channels: channels of the images; the published weights need 3.
         pooling: kind of the stem's 3x3 pooling; the transitions average, as in the paper.
         weights: torchvision's name (`IMAGENET1K_V1`) or a file with its names.
     """

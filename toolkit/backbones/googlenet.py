@@ -40,8 +40,8 @@ class GoogLeNet(Backbone):
         batch_norm: torchvision's form, normalised (eps 1e-3) and without biases; false is the paper's, with biases,
             local response normalisation in the stem (size 5, alpha 1e-4, beta 0.75) and, when `true_5x5` too,
             6,998,552 parameters with the head.
-        auxiliary: whether the maps 4a and 4d are given out.
-        in_channels: of the images; the published weights need 3.
+        auxiliary: whether the pyramid has the maps 4a and 4d too, for auxiliary classifiers.
+        in_channels: channels of the images; the published weights need 3.
         pooling: kind of the four poolings between the stages.
         weights: torchvision's name (`IMAGENET1K_V1`) or a file with its names; for the default form only.
 
@@ -108,7 +108,15 @@ class GoogLeNet(Backbone):
 
 
 class Conv(nn.Module):
-    """Convolution padded to keep the size, batch norm with eps 1e-3 (or a bias instead), ReLU; torchvision's names."""
+    """Convolution padded to keep the size, batch norm with eps 1e-3 (or a bias instead), ReLU; torchvision's names.
+
+    Args:
+        in_channels: channels of the map that enters.
+        out_channels: channels of the map that leaves.
+        kernel_size: side of the kernel in cells, odd; the padding is half of it.
+        batch_norm: whether batch norm follows; without it the convolution has a bias.
+        stride: cells of the input from one cell of the output to the next.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, batch_norm: bool, stride: int = 1):
         super().__init__()
@@ -122,7 +130,13 @@ class Conv(nn.Module):
 
 
 class Inception(nn.Module):
-    """Four branches side by side, concatenated (figure 2b of the paper). widths: a row of `INCEPTIONS`."""
+    """Four branches side by side, concatenated (figure 2b of the paper).
+
+    Args:
+        widths: seven numbers of channels, a row of `INCEPTIONS`.
+        large_kernel: side of the larger kernel: 5 in the paper, 3 in torchvision's net.
+        batch_norm: whether every convolution is normalised and has no bias.
+    """
 
     def __init__(self, widths: tuple[int, ...], large_kernel: int, batch_norm: bool):
         super().__init__()

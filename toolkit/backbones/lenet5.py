@@ -33,7 +33,7 @@ class LeNet5(Backbone):
     Images are scaled to -1..1.
 
     Args:
-        in_channels: 1 or 3.
+        in_channels: channels of the images: 1 for gray, 3 for RGB.
         padding: 2 for 28x28 images, 0 for 32x32 (the paper puts 28x28 digits into 32x32).
         pooling: kind of the 2x2 pooling. The usual build takes `max` or `average`; `trainable` is the paper's
             sub-sampling, a coefficient and a bias a map and a sigmoid (12 and 32 parameters).

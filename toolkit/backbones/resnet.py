@@ -22,15 +22,22 @@ class ResNet(Backbone):
     Maps at strides 2 (after the stem's ReLU: 64 channels), 4, 8, 16 and 32; 64 to 512 channels for depths 18 and 34,
     256 to 2048 for the others. Sizes are ceil(n / stride).
 
-    weights: None (random), torchvision's name ("IMAGENET1K_V1", "IMAGENET1K_V2", "DEFAULT"; downloaded once), or a
-    local .pth or .safetensors file with torchvision's tensor names.
-    in_channels: 3, or any number with random weights. 1 takes published weights too: the first kernel is summed over
-    red, green and blue.
-    frozen_stages: 0 trains all; 1 freezes the stem, 2 also the stage of stride 4, ... 5 everything. Frozen stages keep
-    their batch statistics as well, whatever `train()` says.
-    norm: "frozen_batch" never updates any batch statistics nor their scale and shift, for batches of a few images.
-    output_stride: 16 or 8 replaces the strides of the last one or two stages by dilation (depth 50 and up).
-    Raises ConfigError or CheckpointError for weights that cannot be had or do not fit.
+    Args:
+        depth: number of layers with weights, in torchvision's five sizes.
+        weights: None (random), torchvision's name ("IMAGENET1K_V1", "IMAGENET1K_V2", "DEFAULT"; downloaded once), or a
+            local .pth or .safetensors file with torchvision's tensor names.
+        in_channels: channels of the images: 3, or any number with random weights. 1 takes published weights too: the
+            first kernel is summed over red, green and blue.
+        frozen_stages: stages that are not trained, counted from the image: 0 trains all; 1 freezes the stem, 2 also the
+            stage of stride 4, ... 5 everything. Frozen stages keep their batch statistics as well, whatever `train()` says.
+        norm: "batch" learns statistics from the batches; "frozen_batch" never updates any batch statistics nor their
+            scale and shift, for batches of a few images.
+        output_stride: coarsest stride that is kept: 16 or 8 replaces the strides of the last one or two stages by
+            dilation (depth 50 and up).
+
+    Raises:
+        ConfigError: dilation of a net that has no bottlenecks.
+        CheckpointError: weights that cannot be had or do not fit.
     """
 
     def __init__(

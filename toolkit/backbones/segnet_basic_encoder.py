@@ -24,16 +24,16 @@ class SegNetBasicEncoder(Backbone):
     parameters at 11 classes. Convolutions start from N(0, sqrt(2 / fan_in)) with biases 0.
 
     Args:
-        num_stages: how many convolutions and poolings.
-        width: maps of each.
-        kernel_size: odd.
-        local_response_norm: of the image, before anything else.
-        in_channels: of the images.
-        index_storage: bytes a window: 8, 1, or 2 bits (`ops/pooling.py`).
+        num_stages: number of convolutions, each with a pooling behind it.
+        width: channels of every stage's map.
+        kernel_size: side of every kernel in cells, odd.
+        local_response_norm: whether the image is normalised by its neighbouring channels before anything else.
+        in_channels: channels of the images: 1 for gray, 3 for RGB.
+        index_storage: what a pooling window's index takes: 8 bytes, 1 byte, or 2 bits (`ops/pooling.py`).
         dropout_after: numbers of stages whose pooled output passes element-wise dropout; Bayesian SegNet-Basic: [3, 4].
-        dropout: its probability.
-        bn_eps: of batch normalisation; official 1e-9.
-        bn_shift: first value of its shift; official 0.001.
+        dropout: probability, 0..1, that a value is dropped there.
+        bn_eps: number added to the variances of batch normalisation; official 1e-9.
+        bn_shift: first value of the shift of batch normalisation; official 0.001.
 
     Raises:
         ConfigError: an even kernel.

@@ -21,12 +21,18 @@ class SmpBackbone(Backbone):
 
     That library's encoders hand out the image itself as first map and fill gaps with maps of no channels; neither is
     part of the pyramid here. What each map is, is measured once at construction on a small empty image, not taken
-    from names or positions.
+    from names or positions. Images must be multiples of the output stride, as the library's own models demand.
 
-    encoder: its name. weights: None (random), or a name the library knows for it ("imagenet"; downloaded).
-    depth: number of halvings. in_channels: of the images. output_stride: 8 or 16 dilates the last stages, where the
-    encoder can. Images must be multiples of the output stride, as the library's own models demand.
-    Raises ConfigError for an unknown name or an encoder that cannot do it; CheckpointError for a failed download.
+    Args:
+        encoder: name of the encoder in segmentation-models-pytorch.
+        weights: None (random), or a name the library knows for this encoder ("imagenet"; downloaded).
+        depth: number of times the encoder halves the image, 1 to 5; the coarsest stride is 2^depth.
+        in_channels: channels of the images: 1 for gray, 3 for RGB.
+        output_stride: coarsest stride that is kept; 8 or 16 dilates the last stages, where the encoder can.
+
+    Raises:
+        ConfigError: an unknown name, or an encoder that cannot do what is asked.
+        CheckpointError: a failed download.
     """
 
     def __init__(

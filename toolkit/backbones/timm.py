@@ -23,10 +23,17 @@ class TimmBackbone(Backbone):
     several maps of equal stride; nets that timm builds for one image size are made to take any multiple of their
     stride where they can.
 
-    model: timm's name. pretrained: download published weights. weights: or take them from a local file with timm's
-    tensor names. in_channels: of the images. output_stride: dilate to this stride (most convolutional nets can).
-    out_indices: which of timm's maps, counted from the finest; None takes all.
-    Raises ConfigError for an unknown name or an option the net has not; CheckpointError for weights that cannot be had.
+    Args:
+        model: name of the net in timm, with or without the tag of its weights.
+        pretrained: whether timm's published weights are downloaded; random weights otherwise.
+        weights: a local file to take weights from, with timm's tensor names.
+        in_channels: channels of the images: 1 for gray, 3 for RGB.
+        output_stride: coarsest stride to keep, by dilation (most convolutional nets can); None keeps timm's.
+        out_indices: which of timm's maps to give, counted from the finest, 0; None gives all.
+
+    Raises:
+        ConfigError: an unknown name, or an option the net has not.
+        CheckpointError: weights that cannot be had.
     """
 
     def __init__(

@@ -32,14 +32,18 @@ class UNetEncoder(Backbone):
 
     Ronneberger, Fischer, Brox, "U-Net: Convolutional Networks for Biomedical Image Segmentation", 2015, Fig. 1. The
     defaults are that net: 64 to 1024 channels at strides 1 to 16, unpadded convolutions with biases and no norm.
+    Pixels are taken as 0..1, as the released demo does (`im2double`).
 
-    in_channels: 1 for gray, 3 for RGB images. Pixels are taken as 0..1, as the released demo does (`im2double`).
-    width: channels of the first level; every level doubles them. depth: number of levels.
-    padding: "valid" as in 2015: images have 16k + 12 pixels a side and map i misses `spec.borders[i]` of them at each
-    edge. "same": any size; maps have ceil(n / stride) cells (odd maps are pooled with their last row and column).
-    norm: batch normalisation after each convolution; not in the paper.
-    dropout: at the end of the contracting path, that is after the second convolutions of the last two levels (the
-    skip connection of the last but one is dropped too). The paper names no number; the released net has 0.5.
+    Args:
+        in_channels: channels of the images: 1 for gray, 3 for RGB.
+        width: channels of the first level; every level doubles them.
+        depth: number of levels, 1 to 8; the coarsest has stride 2^(depth - 1).
+        padding: "valid" as in 2015: images have 16k + 12 pixels a side and map i misses `spec.borders[i]` of them at each
+            edge. "same": any size; maps have ceil(n / stride) cells (odd maps are pooled with their last row and column).
+        norm: normalisation after each convolution; the paper has none.
+        dropout: probability, 0..1, that a value at the end of the contracting path is dropped, that is after the second
+            convolutions of the last two levels (the skip connection of the last but one is dropped too). The paper names
+            no number; the released net has 0.5.
     """
 
     def __init__(

@@ -48,24 +48,24 @@ class Vgg(Backbone):
 
     Args:
         depth: 11, 13, 16 or 19 layers, counting three fully connected ones that are not here.
-        batch_norm: between convolution and ReLU; convolutions keep their biases, as in torchvision and SegNet.
+        batch_norm: whether it stands between convolution and ReLU; convolutions keep their biases, as in torchvision and SegNet.
         weights: torchvision's name (`IMAGENET1K_V1`; downloaded once) or a file with its names. fc6 and fc7 are filled
             from the classifier when the file has it.
-        in_channels: of the images. 1 takes published weights too, summed over red, green and blue.
+        in_channels: channels of the images. 1 takes published weights too, summed over red, green and blue.
         pool_indices: whether the pyramid carries where the maxima stood, for the neck `index_unpool`.
-        index_storage: bytes a window: 8, 1, or 2 bits (`ops/pooling.py`).
+        index_storage: what a pooling window's index takes: 8 bytes, 1 byte, or 2 bits (`ops/pooling.py`).
         ceil_mode: whether an odd row or column gets a window of its own (Caffe), or is dropped (torchvision).
-        pooling: kind of all poolings (`layers/pooling.py`).
+        pooling: kind of all poolings: maximum, mean, Euclidean norm or stochastic (`layers/pooling.py`).
         drop_pools: numbers (1 to 5) of poolings that are left out.
-        dilations: of the convolutions of each stage; None: twice as large behind every dropped pooling, so that each
-            sees what it would have seen.
-        padding: false: unpadded convolutions, as Yu and Koltun's.
-        convolutional_fc: fc6 as a 7x7 convolution (dilated like a sixth stage) and fc7 as 1x1, each 4096 wide with
-            ReLU and dropout 0.5; the last map.
+        dilations: dilation of the convolutions of each stage; None: twice as large behind every dropped pooling, so
+            that each sees what it would have seen.
+        padding: whether convolutions keep the size of a map; false is Yu and Koltun's net, which loses borders.
+        convolutional_fc: whether two layers follow and give the last map: fc6 as a 7x7 convolution (dilated like a
+            sixth stage) and fc7 as 1x1, each 4096 wide with ReLU and dropout 0.5.
         dropout_after: numbers of stages whose (pooled) output passes element-wise dropout; Bayesian SegNet: [3, 4, 5].
-        dropout: its probability.
-        bn_eps: of batch normalisation; official SegNet 1e-9.
-        bn_shift: first value of its shift; official SegNet 0.001.
+        dropout: probability, 0..1, that a value is dropped there.
+        bn_eps: number added to the variances of batch normalisation; official SegNet 1e-9.
+        bn_shift: first value of the shift of batch normalisation; official SegNet 0.001.
         bgr_mean: Caffe's pixels: images stay 0..255, blue first, minus these three numbers ([0, 0, 0]: SegNet, which
             subtracts nothing). None: ImageNet's statistics as torchvision's weights expect them.
 

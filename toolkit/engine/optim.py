@@ -20,7 +20,11 @@ from toolkit.contracts import OPTIMIZERS, SCHEDULES, OptimizerRule, Schedule
 class Sgd(OptimizerRule):
     """Stochastic gradient descent with momentum.
 
-    lr: learning rate. momentum: 0..1. weight_decay: added to the gradient (L2). nesterov: look-ahead momentum.
+    Args:
+        lr: base learning rate, above 0, which the schedule multiplies at every step.
+        momentum: part of the last update that is kept in the next, 0..1; 0 is plain descent.
+        weight_decay: part of each weight added to its gradient (L2 penalty), 0 or more.
+        nesterov: whether the gradient is taken ahead of the momentum (Nesterov's form).
     """
 
     def __init__(
@@ -33,7 +37,7 @@ class Sgd(OptimizerRule):
         self.lr, self.momentum, self.weight_decay, self.nesterov = lr, momentum, weight_decay, nesterov
 
     def build(self, groups: Iterable[dict[str, Any]]) -> torch.optim.Optimizer:
-        """torch.optim.SGD over the groups."""
+        """A fused `torch.optim.SGD` over parameter groups, each a dict with "params" and its own options."""
         optimizer = torch.optim.SGD(
             list(groups), self.lr, self.momentum, weight_decay=self.weight_decay, nesterov=self.nesterov, fused=True
         )
@@ -45,8 +49,11 @@ class Sgd(OptimizerRule):
 class AdamW(OptimizerRule):
     """Adam with decoupled weight decay (Loshchilov & Hutter, 2019).
 
-    lr: learning rate. betas: decay of the two moments. weight_decay: fraction of a weight taken off a step, times lr.
-    eps: added to the root of the second moment.
+    Args:
+        lr: base learning rate, above 0, which the schedule multiplies at every step.
+        weight_decay: part of a weight that is taken off a step, times lr, 0 or more.
+        betas: parts of the mean gradient and mean square that are kept at each step, 0..1 both.
+        eps: number added to the root of the mean square, so that nothing is divided by 0.
     """
 
     def __init__(
@@ -59,7 +66,7 @@ class AdamW(OptimizerRule):
         self.lr, self.weight_decay, self.betas, self.eps = lr, weight_decay, betas, eps
 
     def build(self, groups: Iterable[dict[str, Any]]) -> torch.optim.Optimizer:
-        """torch.optim.AdamW over the groups."""
+        """A fused `torch.optim.AdamW` over parameter groups, each a dict with "params" and its own options."""
         return torch.optim.AdamW(
             list(groups), self.lr, self.betas, self.eps, weight_decay=self.weight_decay, fused=True
         )
@@ -81,7 +88,7 @@ def _begin_momentum(optimizer: torch.optim.Optimizer, *_: Any) -> None:
 
 @SCHEDULES.register("constant")
 class Constant(Schedule):
-    """The base rate throughout."""
+    """The base learning rate at every step."""
 
     def __init__(self) -> None:
         pass
@@ -93,7 +100,12 @@ class Constant(Schedule):
 
 @SCHEDULES.register("poly")
 class Poly(Schedule):
-    """(1 - step / steps) ** power, not below `minimum` (Liu et al., ParseNet, 2015, section 3.3; power 0.9 is usual)."""
+    """(1 - step / steps) ** power of the base rate (Liu et al., ParseNet, 2015, section 3.3; power 0.9 is usual).
+
+    Args:
+        power: how the rate falls: 1 is a straight line, below 1 later, above 1 earlier.
+        minimum: part of the base rate, 0..1, below which it does not fall.
+    """
 
     def __init__(self, power: PositiveFloat = 0.9, minimum: Probability = 0.0) -> None:
         self.power, self.minimum = power, minimum
@@ -105,7 +117,12 @@ class Poly(Schedule):
 
 @SCHEDULES.register("multistep")
 class MultiStep(Schedule):
-    """Multiplied by `gamma` at each of the `milestones` (steps)."""
+    """The base rate, multiplied by `gamma` at each milestone.
+
+    Args:
+        milestones: numbers of optimizer steps, counted from 0, at which the rate changes.
+        gamma: factor at every milestone, above 0; 0.1 divides the rate by ten.
+    """
 
     def __init__(self, milestones: list[NonNegativeInt], gamma: PositiveFloat = 0.1) -> None:
         self.milestones, self.gamma = sorted(milestones), gamma
@@ -117,7 +134,11 @@ class MultiStep(Schedule):
 
 @SCHEDULES.register("cosine")
 class Cosine(Schedule):
-    """Half a cosine from 1 to `minimum` (Loshchilov & Hutter, SGDR, 2017, equation 5, one cycle)."""
+    """Half a cosine from the base rate down (Loshchilov & Hutter, SGDR, 2017, equation 5, one cycle).
+
+    Args:
+        minimum: part of the base rate, 0..1, that is left after the last step.
+    """
 
     def __init__(self, minimum: Probability = 0.0) -> None:
         self.minimum = minimum
@@ -128,7 +149,17 @@ class Cosine(Schedule):
 
 
 def warmed_up(factor: float, step: int, warmup_steps: int, warmup_factor: float) -> float:
-    """A schedule's factor under linear warm-up: from `warmup_factor` at step 0 to 1 at step `warmup_steps`."""
+    """A schedule's factor under linear warm-up.
+
+    Args:
+        factor: what the schedule says at this step, as a factor of the base rate.
+        step: number of the step, counted from 0.
+        warmup_steps: steps until the whole factor is reached; 0 means no warm-up.
+        warmup_factor: part of the factor that step 0 gets, 0..1.
+
+    >>> [round(warmed_up(1.0, step, warmup_steps=4, warmup_factor=0.2), 3) for step in range(6)]
+    [0.2, 0.4, 0.6, 0.8, 1.0, 1.0]
+    """
     if step >= warmup_steps:
         return factor
     return factor * (warmup_factor + (1 - warmup_factor) * step / warmup_steps)

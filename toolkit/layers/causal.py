@@ -20,6 +20,13 @@ class CausalConv1d(nn.Conv1d):
 
     The input is padded at the front only, by dilation * (kernel_size - 1) zeros (WaveNet: van den Oord et al. 2016,
     arXiv 1609.03499, section 2.1). With n layers of kernel 2 and dilations 1, 2, 4 ... the output sees 2^n steps.
+
+    Args:
+        in_channels: channels of the sequence that enters.
+        out_channels: channels of the sequence that leaves.
+        kernel_size: number of steps that are weighted, the present one included.
+        dilation: steps from one weighted step to the next, 1 or more.
+        bias: whether a learnt constant is added to every channel.
     """
 
     def __init__(
@@ -34,7 +41,7 @@ class CausalConv1d(nn.Conv1d):
         self.lead = dilation * (kernel_size - 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """As long as the input."""
+        """(N, in_channels, T) -> (N, out_channels, T), as long as the input."""
         return super().forward(F.pad(x, (self.lead, 0)))
 
 
@@ -42,9 +49,19 @@ class CausalConv2d(nn.Conv2d):
     """(N, in_channels, H, W) -> (N, out_channels, H, W): a pixel sees those above it, and to the left in its own row.
 
     A square kernel whose taps at and after the centre are masked to zero (PixelCNN: van den Oord et al. 2016, arXiv
-    1601.06759, section 3.4, figure 2). kind: `A` masks the centre too, for the first layer, which must not see the
-    pixel it predicts; `B` keeps it, for the others. Masked taps have weights that stay as they were drawn.
-    Raises ValueError for an even kernel.
+    1601.06759, section 3.4, figure 2). Masked taps have weights that stay as they were drawn.
+
+    Args:
+        in_channels: channels of the map that enters.
+        out_channels: channels of the map that leaves.
+        kernel_size: side of the kernel in pixels, odd.
+        kind: "A" masks the centre too, for the first layer, which must not see the pixel it predicts; "B" keeps it, for
+            the others.
+        dilation: pixels from one tap of the kernel to the next, 1 or more.
+        bias: whether a learnt constant is added to every channel.
+
+    Raises:
+        ValueError: an even kernel.
     """
 
     mask: Tensor
@@ -66,5 +83,5 @@ class CausalConv2d(nn.Conv2d):
         self.register_buffer("mask", seen.reshape(1, 1, kernel_size, kernel_size).to(self.weight.dtype), False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """As large as the input."""
+        """(N, in_channels, H, W) -> (N, out_channels, H, W), as large as the input."""
         return self._conv_forward(x, self.weight * self.mask, self.bias)

@@ -49,8 +49,16 @@ def same_padding(kernel_size: int, dilation: int = 1) -> int:
 class ConvNormAct(nn.Module):
     """(N, in_channels, H, W) -> (N, out_channels, H', W'): 2-D convolution, then norm, then activation.
 
-    padding: "same" gives ceil(n / stride) cells; "valid" pads nothing and loses dilation * (kernel_size - 1) pixels.
-    norm: batch or group normalisation, or none. bias: None means a bias exactly when nothing normalises it away.
+    Args:
+        in_channels: channels of the map that enters.
+        out_channels: channels of the map that leaves.
+        kernel_size: side of the kernel in cells; odd where padding is "same".
+        stride: cells of the input from one cell of the output to the next.
+        dilation: cells from one tap of the kernel to the next, 1 or more.
+        padding: "same" gives ceil(n / stride) cells; "valid" pads nothing and loses dilation * (kernel_size - 1) pixels.
+        norm: batch or group normalisation (`norm_layer`), or none.
+        activation: what follows the norm: a ReLU or nothing.
+        bias: whether the convolution has a bias; None means exactly when nothing normalises it away.
     """
 
     def __init__(
@@ -79,5 +87,5 @@ class ConvNormAct(nn.Module):
         self.activation: nn.Module = nn.ReLU(inplace=True) if activation == "relu" else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """The activated map."""
+        """(N, in_channels, H, W) -> (N, out_channels, H', W'), activated."""
         return self.activation(self.norm(self.conv(x)))

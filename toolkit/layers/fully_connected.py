@@ -22,14 +22,14 @@ class FullyConnected(nn.Module):
     through linear layers with an activation between them.
 
     Args:
-        in_channels: C.
-        outputs: width of the last layer.
+        in_channels: C, the channels of the map.
+        outputs: width of the last layer, such as the number of classes.
         pool: `average` or `max`; `none` requires a map of exactly grid x grid cells.
-        grid: cells a side.
-        hidden: widths of the layers before the last.
+        grid: cells along each side of the pooled map.
+        hidden: widths of the layers before the last, in their order.
         dropout: probability before each linear layer, as many as there are layers; empty: none anywhere.
-        activation: between the layers.
-        where: the part, for messages.
+        activation: function between the linear layers, none behind the last.
+        where: name of the part that messages begin with.
 
     Raises:
         PartsError: dropout has another length than the list of layers.
@@ -84,10 +84,10 @@ def cells_of_image(
 
     Args:
         features: the map of an image padded from `size` to `image_size`, both (height, width).
-        stride: pixels a cell.
+        stride: pixels from one cell to the next.
         border: pixels at each edge that the map does not cover.
-        image_size: the padded size.
-        size: the image's own.
+        image_size: (height, width) of the padded image in pixels.
+        size: (height, width) of the image itself in pixels.
     """
     height, width = (
         full if own >= padded else max(1, min(full, -(-(own - 2 * border) // stride)))

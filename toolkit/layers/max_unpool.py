@@ -12,5 +12,5 @@ class MaxUnpool(nn.Module):
     """(N, C, h, w) and where the maxima stood -> (N, C, H, W), zeros elsewhere; `toolkit.ops.pooling.max_unpool`."""
 
     def forward(self, x: Tensor, indices: PoolIndices) -> Tensor:
-        """As large as the map was before pooling."""
+        """(N, C, h, w) -> (N, C, H, W), as large as the map was before pooling."""
         return max_unpool(x, indices)

@@ -17,7 +17,14 @@ PoolingKind = Literal["max", "average", "l2", "stochastic"]
 def pooling_layer(
     kind: PoolingKind, kernel_size: PositiveInt = 2, stride: PositiveInt = 2, ceil_mode: bool = False
 ) -> nn.Module:
-    """A pooling layer (N, C, H, W) -> (N, C, H', W') without padding; see the classes below and `torch.nn`."""
+    """A pooling layer (N, C, H, W) -> (N, C, H', W') without padding; see the classes below and `torch.nn`.
+
+    Args:
+        kind: what is taken of each window: maximum, mean, Euclidean norm, or a pixel drawn at random.
+        kernel_size: side of a square window, in cells.
+        stride: cells from one window to the next.
+        ceil_mode: whether an incomplete window at the lower or right edge counts, or is dropped.
+    """
     if kind == "l2":
         return L2Pool2d(kernel_size, stride, ceil_mode)
     if kind == "stochastic":
@@ -31,6 +38,11 @@ class L2Pool2d(nn.Module):
     Sermanet, Chintala, LeCun, "Convolutional neural networks applied to house numbers digit classification", 2012
     (arXiv 1204.3968), section 2.2, with uniform weights. Unlike `torch.nn.LPPool2d`, an all-zero window has the
     gradient 0 instead of NaN, and an incomplete window counts only what it has.
+
+    Args:
+        kernel_size: side of a square window, in cells.
+        stride: cells from one window to the next.
+        ceil_mode: whether an incomplete window at the lower or right edge counts, or is dropped.
     """
 
     def __init__(self, kernel_size: PositiveInt = 2, stride: PositiveInt = 2, ceil_mode: bool = False) -> None:
@@ -38,7 +50,7 @@ class L2Pool2d(nn.Module):
         self.kernel_size, self.stride, self.ceil_mode = kernel_size, stride, ceil_mode
 
     def forward(self, x: Tensor) -> Tensor:
-        """Norms, never negative."""
+        """(N, C, H, W) -> norms (N, C, H', W'), never negative."""
         # Divisor 1: sums. The root of 0 has no derivative, so zeros are kept away from it.
         sums = F.avg_pool2d(x.square(), self.kernel_size, self.stride, ceil_mode=self.ceil_mode, divisor_override=1)
         alive = sums > 0
@@ -52,6 +64,11 @@ class StochasticPool2d(nn.Module):
     Zeiler and Fergus, "Stochastic pooling for regularization of deep convolutional neural networks", 2013 (arXiv
     1301.3557), equations 4 to 6. Activations must not be negative (put it behind a ReLU); negative ones count as 0.
     A window of zeros gives 0. When training, the gradient goes to the drawn pixel alone.
+
+    Args:
+        kernel_size: side of a square window, in cells.
+        stride: cells from one window to the next.
+        ceil_mode: whether an incomplete window at the lower or right edge counts, or is dropped.
     """
 
     def __init__(self, kernel_size: PositiveInt = 2, stride: PositiveInt = 2, ceil_mode: bool = False) -> None:
@@ -97,7 +114,7 @@ class Maxout(nn.Module):
         self.pieces = pieces
 
     def forward(self, x: Tensor) -> Tensor:
-        """The largest of each group."""
+        """(N, C, H, W) -> (N, C / pieces, H, W): the largest of each group of channels."""
         if x.shape[1] % self.pieces:
             raise ValueError(f"maxout of {self.pieces} pieces needs a multiple of that many channels, not {x.shape[1]}")
         return x.unflatten(1, (-1, self.pieces)).amax(2)

@@ -123,9 +123,9 @@ def load_exactly(module: nn.Module, state: Mapping[str, Tensor], source: str) ->
     missing; nothing else may.
 
     Args:
-        module: what is filled.
-        state: names with tensors.
-        source: where they came from, for messages.
+        module: the net whose parameters and buffers are filled.
+        state: tensors by name, with the module's names and shapes.
+        source: where the tensors came from, for messages.
 
     Raises:
         CheckpointError: with the first names that are missing, unknown or of another shape.
