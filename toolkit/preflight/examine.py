@@ -12,13 +12,12 @@ import numpy as np
 from toolkit.contracts import Dataset
 from toolkit.data.faults.leaving_out import FileError
 from toolkit.data.formats.pairs import name_in
-from toolkit.data.images.decoder_messages import DecoderMessages, damage_of
+from toolkit.data.images.checks import jpeg_complaint
 from toolkit.data.images.fingerprint import look, pixel_digest
 from toolkit.data.images.read import IMAGE_SUFFIXES, read_image
 from toolkit.data.images.traits import image_traits, wrong_suffix
 from toolkit.errors import Problem, UserError
 from toolkit.ops.confusion import count_labels
-from toolkit.ops.jpeg_entropy import jpeg_damage
 from toolkit.preflight.sample_record import RecordedFault, SampleRecord
 from toolkit.samples import Boxes, Sample
 
@@ -27,22 +26,20 @@ _PARTS = 4
 
 
 class Examiner:
-    """Reads samples of a data set and records what it sees. One a process: it listens to the process's stderr."""
+    """Reads samples of a data set and records what it sees."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
-        self.messages = DecoderMessages()
 
     def __call__(self, index: int) -> SampleRecord:
         """The record of one sample; a UserError while it is read becomes its faults."""
         files = self.dataset.files(index)
         sample: Sample | None = None
         faults: tuple[RecordedFault, ...] = ()
-        with self.messages.listening() as lines:
-            try:
-                sample = self.dataset[index]
-            except UserError as error:
-                faults = tuple(_fault(error, problem, files) for problem in error.problems)
+        try:
+            sample = self.dataset[index]
+        except UserError as error:
+            faults = tuple(_fault(error, problem, files) for problem in error.problems)
         name = sample.name if sample is not None else sample_name(self.dataset, index)
         record = SampleRecord(name, faults)
         image = sample.image if sample is not None else self._image_alone(files, faults)
@@ -52,7 +49,7 @@ class Examiner:
         if files:
             data = files[0].read_bytes()
             record = _with_files(record, files, data)
-            record = _with_damage(record, files[0], data, lines)
+            record = _with_damage(record, files[0], data)
         return record if sample is None else _with_annotation(record, sample)
 
     def _image_alone(self, files: Sequence[Path], faults: Sequence[RecordedFault]) -> np.ndarray | None:
@@ -108,14 +105,15 @@ def _with_files(record: SampleRecord, files: Sequence[Path], data: bytes) -> Sam
     return dataclasses.replace(record, traits=tuple(traits), annotation_traits=(f"suffix:{true}",) if true else ())
 
 
-def _with_damage(record: SampleRecord, file: Path, data: bytes, lines: list[str]) -> SampleRecord:
-    inside = jpeg_damage(data) if data[:2] == b"\xff\xd8" else None
-    damage = inside or damage_of(lines, is_padding=inside == "")
-    if damage:
-        message = f"is damaged inside, though its end is intact ({damage}); part of the picture is wrong"
-        problem = Problem(file, message, "fetch it again, or remove it")
-        return dataclasses.replace(record, faults=(*record.faults, RecordedFault("damaged", problem, str(file))))
-    return dataclasses.replace(record, traits=(*record.traits, f"damage: {lines[0]}")) if lines else record
+def _with_damage(record: SampleRecord, file: Path, data: bytes) -> SampleRecord:
+    complaint = jpeg_complaint(data) if data[:2] == b"\xff\xd8" else None
+    if complaint is None:
+        return record
+    if complaint.harmless:
+        return dataclasses.replace(record, traits=(*record.traits, f"damage: {complaint.text}"))
+    message = f"is damaged inside, though its end is intact ({complaint.text}); part of the picture is wrong"
+    problem = Problem(str(file), message, "fetch it again, or remove it")
+    return dataclasses.replace(record, faults=(*record.faults, RecordedFault("damaged", problem, str(file))))
 
 
 def _with_annotation(record: SampleRecord, sample: Sample) -> SampleRecord:

@@ -12,7 +12,6 @@ from torch.utils.data import Dataset as TorchDataset
 
 from toolkit.contracts import Dataset
 from toolkit.data.loading.loader import start_worker
-from toolkit.ops.jpeg_entropy import jpeg_damage
 from toolkit.preflight.examine import Examiner
 from toolkit.preflight.record_cache import RecordCache
 from toolkit.preflight.sample_record import SampleRecord
@@ -51,8 +50,6 @@ def read_samples(
     known = [cache.get(key) if cache else None for key in keys]
     missing = [index for index, record in enumerate(known) if record is None]
     records: dict[int, SampleRecord] = {index: record for index, record in enumerate(known) if record is not None}
-    if missing:
-        jpeg_damage(b"")  # compiles its kernel once, for the processes to come
     try:
         with Progress(label, len(dataset), "img", shown=shown and bool(missing)) as progress:
             progress.start_at(len(records))

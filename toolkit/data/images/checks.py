@@ -11,6 +11,8 @@ import struct
 import zlib
 from typing import NamedTuple
 
+import simplejpeg
+
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 """Within compressed data FF is followed by 00 (a stuffed byte), D0..D7 (restart) or FF (fill); else it is a marker."""
@@ -40,6 +42,41 @@ def inspect_encoded(data: bytes) -> Encoded | None:
     if data.startswith(PNG_SIGNATURE):
         return _inspect_png(data)
     return None
+
+
+PADDING_BYTES = 8
+"""Some cameras and editors leave bytes before the end marker, which harm nothing: fewer than these, or zeros, are let pass."""
+
+_PADDING = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
+
+
+class JpegComplaint(NamedTuple):
+    """What a strict decoder says of a JPEG. harmless: it is padding, and the picture is what was saved."""
+
+    text: str
+    harmless: bool
+
+
+def jpeg_complaint(data: bytes) -> JpegComplaint | None:
+    """Decodes a whole JPEG strictly; None when its compressed data are what an encoder wrote.
+
+    libjpeg resynchronises after damaged bytes, fills what it cannot decode with gray and goes on with a warning, which
+    no ordinary decoder passes on: here a warning is an answer.
+    """
+    try:
+        space = simplejpeg.decode_jpeg_header(data, strict=False)[2]
+        simplejpeg.decode_jpeg(data, {"Gray": "GRAY", "CMYK": "CMYK", "YCCK": "CMYK"}.get(space, "RGB"), strict=True)
+    except (ValueError, KeyError) as error:  # KeyError: a kind of colours that it does not know
+        text = str(error).removeprefix("Corrupt JPEG data: ")
+        padding = _PADDING.search(text)
+        return JpegComplaint(text, padding is not None and _is_padding(data, int(padding[1])))
+    return None
+
+
+def _is_padding(data: bytes, number: int) -> bool:
+    """Whether so many bytes before the end marker are a few, or all zero."""
+    end = data.rfind(b"\xff\xd9")
+    return number < PADDING_BYTES or not any(data[end - number : end])
 
 
 class TiffBands(NamedTuple):
