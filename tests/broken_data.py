@@ -16,8 +16,8 @@ from toolkit.data.datasets.image_masks import ImageMasks
 from toolkit.data.datasets.voc import VocDataset
 from toolkit.data.datasets.yolo import YoloDataset
 from toolkit.data.faults.leaving_out import leaving_out
-from toolkit.preflight.report import Finding, Report
-from toolkit.preflight.scan import ScanSplit, scan
+from toolkit.preflight.data.scan import ScanSplit, scan
+from toolkit.preflight.findings import Finding, Report
 
 SIZE = (96, 128)
 CLASSES = ["ground", "thing", "other"]

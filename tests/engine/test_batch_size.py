@@ -17,7 +17,7 @@ from toolkit.engine import batch_size
 from toolkit.engine.batch_size import largest_batch, largest_fitting
 from toolkit.engine.process import make_fabric
 from toolkit.errors import ConfigError, UserError
-from toolkit.jobs.auto_batch import largest_samples
+from toolkit.jobs.assemble import largest_samples
 from toolkit.jobs.build import build_dataset, build_model, build_optimizer_rule
 from toolkit.jobs.evaluate import run_evaluation
 from toolkit.jobs.train import run_training
@@ -119,7 +119,7 @@ import sys
 from tiny_run import tiny_config
 from toolkit.engine import batch_size
 from toolkit.engine.process import make_fabric
-from toolkit.jobs.auto_batch import largest_samples
+from toolkit.jobs.assemble import largest_samples
 from toolkit.jobs.build import build_dataset, build_model, build_optimizer_rule
 real = batch_size.device_memory
 batch_size.device_memory = lambda device: real(device)._replace(free=int(60e6 / batch_size.CPU_SHARE))

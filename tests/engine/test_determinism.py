@@ -16,8 +16,7 @@ from toolkit.config.sections import Config
 from toolkit.engine.prepare import LossModule
 from toolkit.engine.process import make_fabric, not_deterministic, set_determinism
 from toolkit.errors import ConfigError
-from toolkit.jobs.assemble import start
-from toolkit.jobs.auto_batch import largest_samples
+from toolkit.jobs.assemble import assemble, largest_samples
 from toolkit.jobs.diagnostics import dry_run
 from toolkit.samples import collate
 
@@ -62,7 +61,7 @@ def test_small_configs_repeat_on_a_gpu(name: str, tmp_path: Path, real_data: Cal
     fabric = make_fabric(config.train)
 
     def gradients() -> list[torch.Tensor]:
-        built = start(config)
+        built = assemble(config)
         model = built.model.to(fabric.device).train()
         samples = largest_samples(config, built.datasets["train"])
         batch = fabric.to_device(collate([samples[number % len(samples)] for number in range(2)]))

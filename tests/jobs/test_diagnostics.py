@@ -22,7 +22,7 @@ from toolkit.engine.lr_finder import find_learning_rate, geometric, is_broken, s
 from toolkit.engine.process import make_fabric
 from toolkit.engine.run_folder import RunFolder
 from toolkit.errors import UserError
-from toolkit.jobs.assemble import build_job, start
+from toolkit.jobs.assemble import assemble, build_job
 from toolkit.jobs.diagnostics import dry_run, find_lr, overfit_batch
 from toolkit.report.charts import rate_lines
 
@@ -114,7 +114,7 @@ def test_the_finder_writes_curve_and_picture_into_a_fresh_folder(
 
 def test_the_finder_leaves_the_weights_alone(data: Path, tmp_path: Path) -> None:
     config = tiny_config(data, "train.steps=20")
-    fabric, built = make_fabric(config.train), start(config)
+    fabric, built = make_fabric(config.train), assemble(config)
     before = copy.deepcopy(built.model.state_dict())
     log = RunLog(None, None)
     job = build_job(config, fabric, built.model, built.datasets, RunFolder(tmp_path), log, to_yaml(config))

@@ -14,11 +14,9 @@ from toolkit.jobs.build import build_dataset, build_transforms
 from toolkit.jobs.check import check_config
 from toolkit.ops.anchors import base_anchors, grid_anchors, inside_image
 from toolkit.ops.boxes import box_iou
-from toolkit.preflight.anchor_checks import check_anchors
-from toolkit.preflight.anchor_fit import fitted
-from toolkit.preflight.anchor_recall import best_overlaps, recall
-from toolkit.preflight.passage import SeenBoxes, boxes_seen
-from toolkit.preflight.report import Report
+from toolkit.preflight.findings import Report
+from toolkit.preflight.model.anchors import best_overlaps, check_anchors, fitted, recall
+from toolkit.preflight.model.geometry_trace import SeenBoxes, boxes_seen
 
 
 def boxes_of(xyxy: np.ndarray, size: tuple[int, int], labels: np.ndarray | None = None) -> SeenBoxes:

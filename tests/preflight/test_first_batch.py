@@ -12,8 +12,8 @@ from torch import Tensor
 from toolkit.data.loading.loader import train_loader
 from toolkit.errors import DataError
 from toolkit.jobs.build import build_dataset, build_model, build_transforms
-from toolkit.preflight.first_batch import Extent, affordable, try_batch
-from toolkit.preflight.report import Report
+from toolkit.preflight.findings import Report
+from toolkit.preflight.model.first_batch import Extent, affordable, try_batch
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,10 @@ from broken_data import make_pairs, picture, save
 
 from toolkit.contracts import Dataset
 from toolkit.data.datasets.image_masks import ImageMasks
-from toolkit.preflight import examine, sample_record
-from toolkit.preflight.read_samples import read_samples
-from toolkit.preflight.sample_record import SampleRecord
+from toolkit.preflight.data import read as read_module
+from toolkit.preflight.data import record as sample_record
+from toolkit.preflight.data.read import read_samples
+from toolkit.preflight.data.record import SampleRecord
 
 
 @pytest.fixture
@@ -21,13 +22,13 @@ def readings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
     """The indices that were really read, and a cache folder of the test's own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     seen: list[int] = []
-    original = examine.Examiner.__call__
+    original = read_module.examine
 
-    def spy(self: examine.Examiner, index: int) -> SampleRecord:
+    def spy(dataset: Dataset, index: int) -> SampleRecord:
         seen.append(index)
-        return original(self, index)
+        return original(dataset, index)
 
-    monkeypatch.setattr(examine.Examiner, "__call__", spy)
+    monkeypatch.setattr(read_module, "examine", spy)
     return seen
 
 

@@ -10,7 +10,7 @@ import pytest
 from broken_data import CLASSES, MAKERS, make_pairs, mask, only, picture, save, scanned
 from PIL import Image
 
-from toolkit.preflight.report import Report
+from toolkit.preflight.findings import Report
 
 FIRST = {
     "pairs": "images/p01.jpg", "camvid": "images/train/c1.jpg", "voc": "JPEGImages/v1.jpg", "coco": "train/k1.jpg",

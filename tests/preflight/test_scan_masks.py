@@ -52,8 +52,8 @@ def test_labels_outside_the_table_of_many_masks_are_counted_together(tmp_path: P
 
 def test_binary_masks_of_255_are_answered_with_the_table_to_write(tmp_path: Path) -> None:
     from toolkit.data.datasets.image_masks import ImageMasks
-    from toolkit.preflight.report import Report
-    from toolkit.preflight.scan import ScanSplit, scan
+    from toolkit.preflight.data.scan import ScanSplit, scan
+    from toolkit.preflight.findings import Report
 
     make_pairs(tmp_path)
     for path in (tmp_path / "masks").iterdir():

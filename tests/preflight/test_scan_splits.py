@@ -11,7 +11,7 @@ import pytest
 from broken_data import CLASSES, SIZE, make_pairs, mask, only, picture, save, scanned
 from PIL import Image
 
-from toolkit.data.images.fingerprint import look, look_bits, mirrored_bits, near_pairs, pixel_digest
+from toolkit.data.images.fingerprint import hash_bits, mirrored_bits, near_pairs, perceptual_hash, pixel_digest
 
 
 def test_the_same_image_in_two_splits(tmp_path: Path) -> None:
@@ -76,8 +76,8 @@ def test_real_photographs_are_no_near_copies(real_data: object) -> None:
     root: Path = real_data("coco_yolo_mini")  # type: ignore[operator]
     from toolkit.data.images.read import read_image
 
-    looks = [look(read_image(path)) for path in sorted((root / "images").rglob("*.jpg"))]
-    bits = look_bits(looks)
+    looks = [perceptual_hash(read_image(path)) for path in sorted((root / "images").rglob("*.jpg"))]
+    bits = hash_bits(looks)
     pairs = near_pairs(bits, bits)
     assert (pairs[:, 0] == pairs[:, 1]).all()
     assert not len(near_pairs(bits, mirrored_bits(bits)))
@@ -86,14 +86,14 @@ def test_real_photographs_are_no_near_copies(real_data: object) -> None:
 def test_the_hash_of_a_mirrored_picture_follows_from_its_hash() -> None:
     for seed in range(5):
         image = picture(seed)
-        mirrored = look_bits([look(np.ascontiguousarray(image[:, ::-1]))])
-        differ = (mirrored_bits(look_bits([look(image)])) != mirrored).sum()
+        mirrored = hash_bits([perceptual_hash(np.ascontiguousarray(image[:, ::-1]))])
+        differ = (mirrored_bits(hash_bits([perceptual_hash(image)])) != mirrored).sum()
         assert differ <= 2  # a coefficient of all but 0 may turn
 
 
 def test_flat_and_small_pictures_have_no_look() -> None:
-    assert look(np.full((100, 100, 3), 90, np.uint8)) == ""
-    assert look(picture(0, (40, 100))) == ""
+    assert perceptual_hash(np.full((100, 100, 3), 90, np.uint8)) == ""
+    assert perceptual_hash(picture(0, (40, 100))) == ""
     assert pixel_digest(np.zeros((2, 3, 3), np.uint8)) != pixel_digest(np.zeros((3, 2, 3), np.uint8))
 
 

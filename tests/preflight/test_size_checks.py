@@ -15,22 +15,21 @@ from toolkit.contracts import SizeRule
 from toolkit.jobs.build import classes_of
 from toolkit.jobs.check import check_config
 from toolkit.jobs.trial import meta_model
-from toolkit.preflight.dense_field import dense_field
-from toolkit.preflight.passage import Passage
-from toolkit.preflight.report import Report
-from toolkit.preflight.sample_files import spread
-from toolkit.preflight.size_checks import ModelSizes, check_sizes
+from toolkit.preflight.data.files import spread
+from toolkit.preflight.findings import Report
+from toolkit.preflight.model.geometry_trace import GeometryTrace
+from toolkit.preflight.model.sizes import ModelSizes, check_sizes, dense_field
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ANY = ModelSizes(SizeRule(), 16, True, True)
 
 
-def way(before: tuple[int, int], after: tuple[int, int] | None = None, step: str = "resize") -> Passage:
+def way(before: tuple[int, int], after: tuple[int, int] | None = None, step: str = "resize") -> GeometryTrace:
     after = after or before
-    return Passage("a.jpg", before, after, ((step, before, after),))
+    return GeometryTrace("a.jpg", before, after, ((step, before, after),))
 
 
-def checked(*batches: list[Passage], model: ModelSizes = ANY) -> Report:
+def checked(*batches: list[GeometryTrace], model: ModelSizes = ANY) -> Report:
     report = Report()
     check_sizes(report, batches, model, 2)
     return report

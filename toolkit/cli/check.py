@@ -12,7 +12,7 @@ from toolkit.cli.options import json_option, print_json
 from toolkit.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
-    from toolkit.preflight.report import Report
+    from toolkit.preflight.findings import Report
 
 
 @click.command("check", epilog="Example: toolkit check configs/tiny/unet_shapes.yaml --full")

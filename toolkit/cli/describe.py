@@ -40,7 +40,7 @@ def command(
     if explain is not None:
         result["explanation"] = lines
     if any(option is not None for option in (page, erf, image, weights)):
-        from toolkit.jobs.describe_sheet import field_lines, field_numbers, write_description
+        from toolkit.jobs.describe import field_lines, field_numbers, write_description
 
         fields = write_description(loaded, anatomy, page, erf, image, weights)
         lines += ["", *field_lines(fields)] if fields else []

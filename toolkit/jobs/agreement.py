@@ -12,7 +12,7 @@ from toolkit.jobs.build import nested_parts
 from toolkit.models.transfer import Transfer
 from toolkit.models.vision_model import VisionModel
 from toolkit.ops.class_weights import PRESETS, is_computed
-from toolkit.preflight.report import Finding, Report
+from toolkit.preflight.findings import Finding, Report
 from toolkit.samples import Sample
 
 FEW = 0.5

@@ -1,21 +1,26 @@
-"""From a checked config to the objects of a training: data, model, loaders, evaluations, what weights files say."""
+"""From a checked config to the objects of a training: data, model, loaders, evaluations, the size of a batch."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from toolkit.config.sections import Config
 from toolkit.contracts import Dataset
-from toolkit.data.loading.loader import eval_loader, train_loader
+from toolkit.data.loading.loader import SeededDataset, eval_loader, train_loader
+from toolkit.data.transforms.pipeline import Pipeline
+from toolkit.engine.batch_size import largest_batch
 from toolkit.engine.evaluate import Evaluation, evaluate
 from toolkit.engine.interrupt import StopRequest
 from toolkit.engine.job import Job
 from toolkit.engine.log import RunLog
 from toolkit.engine.run_folder import RunFolder
+from toolkit.errors import UserError
 from toolkit.jobs.bad_samples import SkipTable, read_skip_table, skip_table
 from toolkit.jobs.build import (
     aspect_groups_of,
@@ -34,9 +39,10 @@ from toolkit.jobs.build import (
 from toolkit.jobs.restore import initialise
 from toolkit.models.transfer import Transfer
 from toolkit.models.vision_model import VisionModel
+from toolkit.samples import Sample
 
 
-class Start(NamedTuple):
+class Assembled(NamedTuple):
     """config: with class weights that are computed as numbers, which `weights` repeats. datasets: by split.
 
     taken: what came from `model.init_from`, or None.
@@ -49,7 +55,7 @@ class Start(NamedTuple):
     weights: list[list[float]]
 
 
-def start(config: Config, *, fresh: bool = True, skips: SkipTable | None = None) -> Start:
+def assemble(config: Config, *, fresh: bool = True, skips: SkipTable | None = None) -> Assembled:
     """Builds it. fresh: the weights do not come from a state, so they are pretrained or taken as the config says.
 
     skips: samples that were left out before, see `build_dataset`.
@@ -66,7 +72,7 @@ def start(config: Config, *, fresh: bool = True, skips: SkipTable | None = None)
         check_classes(dataset, model, split)
         build_transforms(known, split)
     weights = computed_weights(config, known) if known is not config else []
-    return Start(known, model, datasets, taken, weights)
+    return Assembled(known, model, datasets, taken, weights)
 
 
 def build_job(
@@ -169,3 +175,43 @@ def agreed_table(
         if table is None:
             table = skip_table({split: build_dataset(config, split) for split in splits if getattr(config.data, split)})
     return dict(fabric.broadcast(table))
+
+
+LOOKED_AT = 32
+"""Training samples whose sizes, after the transforms, stand for all."""
+
+
+def with_batch_size(fabric: Any, built: Assembled, saved: Config | None = None) -> tuple[Assembled, list[str]]:
+    """The same with a number for "auto", and lines that say how it came about.
+
+    saved: the config of the run that is continued: its number stays. Raises UserError when not even one image fits.
+    """
+    config = built.config
+    if config.data.batch_size != "auto":
+        return built, []
+    if saved is not None:
+        return built._replace(config=_with(config, saved.data.batch_images)), []
+    dataset = built.datasets["train"]
+    rule = build_optimizer_rule(config)
+    samples = largest_samples(config, dataset)
+    fit = largest_batch(fabric, built.model, rule, config.train, samples, len(dataset))
+    note = f"the learning rate stays {rule.lr:g} whatever the batch; --find-lr tries others"
+    return built._replace(config=_with(config, fit.images)), [f"batch      {fit.describe()}", f"note       {note}"]
+
+
+def largest_samples(config: Config, dataset: Dataset) -> list[Sample]:
+    """The largest of some training samples spread over the data set, as the transforms leave them: by area, height, width."""
+    seeded = SeededDataset(dataset, Pipeline(build_transforms(config, "train")), config.seed)
+    samples = []
+    for index in np.linspace(0, len(dataset) - 1, min(LOOKED_AT, len(dataset))).round().astype(int).tolist():
+        item = seeded[(0, index)]
+        if isinstance(item, UserError):
+            raise item
+        samples.append(item[0])
+    shapes = [sample.image.shape for sample in samples]
+    keys = (lambda n: shapes[n][0] * shapes[n][1], lambda n: shapes[n][0], lambda n: shapes[n][1])
+    return [samples[number] for number in dict.fromkeys(max(range(len(samples)), key=key) for key in keys)]
+
+
+def _with(config: Config, number: int) -> Config:
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, batch_size=number))

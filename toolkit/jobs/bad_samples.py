@@ -14,8 +14,7 @@ from toolkit.data.faults.leaving_out import Fault, leaving_out
 from toolkit.data.faults.skipped import without
 from toolkit.data.formats.pairs import name_in
 from toolkit.errors import CheckpointError, DataError, Problem
-from toolkit.preflight.examine import sample_name
-from toolkit.preflight.read_samples import read_samples
+from toolkit.preflight.data.read import read_samples, sample_name
 
 SkipTable = Mapping[str, Any]
 """What is left out of each split, in plain values: {"train": {"used": 360, "skipped": [{"name": ..., "reason": ...}]}}"""

@@ -291,6 +291,6 @@ def build_schedule(config: Config) -> Schedule | None:
     return build_part(config.train.schedule) if config.train.schedule is not None else None
 
 
-def with_changes(config: Config, **train: Any) -> Config:
+def with_train_settings(config: Config, **train: Any) -> Config:
     """A config whose train section has other values."""
     return dataclasses.replace(config, train=dataclasses.replace(config.train, **train))

@@ -17,10 +17,10 @@ from toolkit.jobs.gate import Gate
 from toolkit.jobs.trial import meta_model
 from toolkit.labels import ClassTable
 from toolkit.models.vision_model import VisionModel
+from toolkit.preflight.data.copies import check_same_files
+from toolkit.preflight.data.scan import scan
+from toolkit.preflight.findings import Finding, Report
 from toolkit.preflight.preview import refuse_data_folder, write_preview
-from toolkit.preflight.report import Finding, Report
-from toolkit.preflight.same_files import check_same_files
-from toolkit.preflight.scan import scan
 
 _TRAIN_SAMPLES, _VAL_SAMPLES = 24, 12
 """Samples in a preview."""

@@ -13,14 +13,13 @@ from toolkit.data.formats.boxed import BoxDataset
 from toolkit.data.formats.detection_index import DetectionIndex
 from toolkit.data.images.read import image_size
 from toolkit.errors import UserError
+from toolkit.jobs.data_folders import data_folders
 from toolkit.labels import ClassTable
-from toolkit.preflight.report import Report
-from toolkit.preflight.sample_files import image_paths
+from toolkit.preflight.data.files import image_paths
+from toolkit.preflight.findings import Report
 from toolkit.report.check.page import Marks, check_page
 from toolkit.report.page import write_page
 from toolkit.report.thumbnails import Mark
-
-_SPLITS = ("train", "val", "test")
 
 
 def write_check_page(
@@ -34,16 +33,6 @@ def write_check_page(
     palette = table.palette if table is not None else ()
     text = check_page(report, config.name or "check", names, palette, _marks(datasets, names))
     return write_page(path, text, data_folders(config, datasets))
-
-
-def data_folders(config: Config, datasets: Mapping[str, Dataset]) -> list[Path]:
-    """Every folder that the data sets of a config read, whether or not they could be built."""
-    found = {str(dataset.root) for dataset in datasets.values()} | {config.data.root or ""}
-    for split in _SPLITS:
-        section = getattr(config.data, split)
-        arguments = section.dataset.arguments.values() if section is not None else ()
-        found |= {value for value in arguments if isinstance(value, str) and Path(value).is_dir()}
-    return [Path(folder) for folder in sorted(found - {"", "."})]
 
 
 def _marks(datasets: Mapping[str, Dataset], names: tuple[str, ...]) -> Marks:

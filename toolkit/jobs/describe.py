@@ -1,20 +1,29 @@
-"""The anatomy of a config's model: built without numbers, at the size its training images have."""
+"""The anatomy of a config's model, built without numbers; its page, and the picture of its effective fields."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from toolkit.analysis.anatomy import Anatomy, Pair
 from toolkit.analysis.describe import describable_size, describe
 from toolkit.analysis.meta import blank
 from toolkit.config.sections import Config, PartSpec
-from toolkit.data.images.read import image_size
+from toolkit.data.images.read import image_size, read_image
 from toolkit.engine.parameters import parameter_groups
 from toolkit.errors import ConfigError, ImageSizeError, Problem, UserError
 from toolkit.jobs.build import build_dataset, build_model, classes_of
+from toolkit.jobs.data_folders import data_folders
+from toolkit.jobs.effective_fields import UNASKED, light_enough, shown_fields
 from toolkit.labels import ClassTable
 from toolkit.models.vision_model import VisionModel
+from toolkit.report.anatomy.field_picture import caption, refuse_kind, write_field_sheet
+from toolkit.report.anatomy.page import ShownField, anatomy_page
+from toolkit.report.page import refuse_place, write_page
 
 USUAL_SIZES: tuple[Pair, ...] = ((224, 224), (32, 32), (28, 28))
 """Tried in this order where nothing says a size: those of ImageNet's, CIFAR's and MNIST's classifiers."""
@@ -128,3 +137,65 @@ def _classes(config: Config) -> ClassTable:
         advice = "the last layer's width is the number of classes: name them, 'data.classes=[road, sky]'"
         raise ConfigError([Problem("data.classes", "stand neither in the config nor in data that is here", advice),
                            *error.problems]) from None  # fmt: skip
+
+
+def write_description(
+    config: Config,
+    anatomy: Anatomy,
+    page: str | Path | None = None,
+    erf: str | Path | None = None,
+    image: str | Path | None = None,
+    weights: str | Path | None = None,
+) -> list[ShownField]:
+    """Writes an HTML page and a picture, as asked; returns the fields that were measured.
+
+    page: of the anatomy; it shows the effective fields when `erf`, `image` or `weights` asks for them, and of small
+    models always. erf: a PNG or JPEG of the fields, drawn over `image` or a gray card. weights: a run folder or weights
+    file; without, the fields are those of random weights, or of `model.init_from`.
+    Raises UserError when a file cannot be written or read.
+    """
+    kept = data_folders(config, {})
+    for path in (page, erf):
+        if path is not None:
+            refuse_place(path, kept)
+    if erf is not None:
+        refuse_kind(erf)
+    below = None if image is None else read_image(image, 1 if anatomy.input[0] == 1 else 3)
+    asked = erf is not None or image is not None or weights is not None
+    fields: Sequence[ShownField] = ()
+    if asked:
+        fields = shown_fields(config, anatomy, weights)
+    elif page is not None and light_enough(config, anatomy):
+        fields = shown_fields(config, anatomy, samples=UNASKED)
+    if erf is not None:
+        write_field_sheet([shown.field for shown in fields], [shown.theory for shown in fields], erf, below)
+    if page is not None:
+        write_page(page, anatomy_page(anatomy, fields, below), kept)
+    return list(fields)
+
+
+def field_lines(fields: Sequence[ShownField]) -> list[str]:
+    """The fields in words, a line each."""
+    return [f"{shown.field.name}: {caption(shown.field, shown.theory)} ({shown.about})" for shown in fields]
+
+
+def field_numbers(fields: Sequence[ShownField]) -> list[dict[str, object]]:
+    """The fields as plain values: name, cell, side and radius of 95 % of the mass, side of the theory, samples."""
+    return [
+        {
+            "name": shown.field.name,
+            "cell": list(shown.field.cell),
+            "side_95": round(shown.field.side(), 1),
+            "radius_95": round(shown.field.radius(), 1),
+            "radius_50": round(shown.field.radius(0.5), 1),
+            "theory": None if shown.theory is None else _sides(shown.theory),
+            "samples": shown.field.samples,
+            "weights": shown.about,
+        }
+        for shown in fields
+    ]
+
+
+def _sides(theory: Sequence[float]) -> list[float]:
+    top, left, bottom, right = theory
+    return np.round([bottom - top, right - left], 2).tolist()

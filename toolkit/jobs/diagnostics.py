@@ -25,12 +25,11 @@ from toolkit.engine.process import leave, make_fabric
 from toolkit.engine.replay import load_bad_batch, replay
 from toolkit.engine.run_folder import RunFolder
 from toolkit.engine.train import train
-from toolkit.jobs.assemble import Start, build_job, evaluation, start
-from toolkit.jobs.auto_batch import with_batch_size
+from toolkit.jobs.assemble import Assembled, assemble, build_job, evaluation, with_batch_size
 from toolkit.jobs.before_training import check_before_training
-from toolkit.jobs.build import build_model, build_transforms, with_changes
+from toolkit.jobs.build import build_model, build_transforms, with_train_settings
+from toolkit.jobs.data_folders import refuse_run_in_data
 from toolkit.jobs.restore import restore
-from toolkit.jobs.run_place import refuse_run_in_data
 from toolkit.labels import ClassTable, default_palette
 from toolkit.report.charts import rate_curve, rate_lines
 from toolkit.report.page import write_drawing
@@ -46,13 +45,13 @@ def dry_run(config: Config, *, quiet: bool = False) -> dict[str, Any]:
     """
     check_before_training(config)
     began = time.monotonic()
-    short = with_changes(
+    short = with_train_settings(
         config, steps=1, log_every=1, evaluate_every=None, save_every=None, loggers=[], patience=None,
         warmup_steps=0, freeze_until={}, recompute_bn=min(config.train.recompute_bn, 1),
     )  # fmt: skip
     fabric, folder, log = _temporary(short, quiet)
     try:
-        built, _ = with_batch_size(fabric, start(short))
+        built, _ = with_batch_size(fabric, assemble(short))
         job = _job(built, fabric, folder, log)
         if job.evaluate is not None:
             job.evaluate = _one_batch(built, fabric)
@@ -81,7 +80,7 @@ def overfit_batch(config: Config, *, quiet: bool = False, steps: int | None = No
     steps = steps or min(OVERFIT_STEPS, config.train.steps)
     fabric, folder, log = _temporary(config, quiet)
     try:
-        job = _job(with_batch_size(fabric, start(config))[0], fabric, folder, log)
+        job = _job(with_batch_size(fabric, assemble(config))[0], fabric, folder, log)
         result = overfit(fabric, job, config.train, steps)
     finally:
         fabric.barrier()
@@ -111,9 +110,9 @@ def find_lr(
 
     run: a fresh folder for `learning_rates.json` and `learning_rates.svg`; None makes `runs/NAME-find-lr`.
     """
-    config = with_changes(config, steps=max(steps, config.train.steps))
+    config = with_train_settings(config, steps=max(steps, config.train.steps))
     fabric = make_fabric(config.train)
-    built, _ = with_batch_size(fabric, start(config))
+    built, _ = with_batch_size(fabric, assemble(config))
     base = Path(run) if run is not None else Path(root) / f"{config.name or 'run'}-find-lr"
     refuse_run_in_data(base, built.config, built.datasets)
     path = str(RunFolder.fresh(base, exact=run is not None).path) if fabric.is_global_zero else None
@@ -142,7 +141,7 @@ def replay_batch(file: str | Path, overrides: Sequence[str] = (), *, quiet: bool
     file: `nonfinite_batch.state` of a run folder, which carries the config; `overrides` change it. Needs no data.
     """
     bad = load_bad_batch(Path(file))
-    config = with_changes(
+    config = with_train_settings(
         parse_config(bad.config, f"{file} (config)", overrides),
         devices=1, nodes=1, compile=False, recompute="none", sync_bn=False,
     )  # fmt: skip
@@ -176,13 +175,13 @@ def _temporary(config: Config, quiet: bool) -> tuple[Any, RunFolder, RunLog]:
     return fabric, folder, RunLog(folder.metrics, None, shown=fabric.is_global_zero, quiet=quiet)
 
 
-def _job(built: Start, fabric: Any, folder: RunFolder, log: RunLog) -> Job:
+def _job(built: Assembled, fabric: Any, folder: RunFolder, log: RunLog) -> Job:
     job = build_job(built.config, fabric, built.model, built.datasets, folder, log, to_yaml(built.config))
     job.kept = False
     return job
 
 
-def _one_batch(built: Start, fabric: Any) -> Callable[..., Any]:
+def _one_batch(built: Assembled, fabric: Any) -> Callable[..., Any]:
     size = built.config.evaluate.batch_size or built.config.data.batch_images
     whole = built.datasets["val"]
     samples = whole.subset(range(min(len(whole), size * fabric.world_size)))

@@ -18,7 +18,7 @@ from toolkit.jobs.assemble import agreed_table, evaluation
 from toolkit.jobs.build import build_dataset, check_classes
 from toolkit.jobs.restore import restore
 from toolkit.models.vision_model import VisionModel
-from toolkit.preflight.report import Report
+from toolkit.preflight.findings import Report
 
 
 def run_evaluation(

@@ -36,21 +36,20 @@ from toolkit.jobs.build import (
     with_class_weights,
 )
 from toolkit.jobs.restore import initialise
-from toolkit.jobs.trial import first_passages, meta_model, model_sizes, part_names, usual_passage
+from toolkit.jobs.trial import first_traces, meta_model, model_sizes, part_names, usual_size
 from toolkit.labels import ClassTable
 from toolkit.layers.downloads import NeedsDownloadError, without_downloads
 from toolkit.models.vision_model import VisionModel
-from toolkit.preflight.anchor_checks import check_anchors
-from toolkit.preflight.fault_findings import note_constructor_faults
-from toolkit.preflight.first_batch import try_batch
-from toolkit.preflight.first_evaluation import try_evaluation
-from toolkit.preflight.passage import boxes_seen, passage
-from toolkit.preflight.report import Finding, Report
-from toolkit.preflight.same_files import check_same_files
-from toolkit.preflight.scan import ScanSplit
-from toolkit.preflight.size_checks import check_sizes, compare_with_validation
-from toolkit.preflight.train_facts import Plan, check_plan
-from toolkit.preflight.trial_run import Trial, try_parts
+from toolkit.preflight.data.copies import check_same_files
+from toolkit.preflight.data.faults import note_constructor_faults
+from toolkit.preflight.data.scan import ScanSplit
+from toolkit.preflight.findings import Finding, Report
+from toolkit.preflight.model.anchors import check_anchors
+from toolkit.preflight.model.first_batch import try_batch, try_evaluation
+from toolkit.preflight.model.geometry_trace import boxes_seen, trace_geometry
+from toolkit.preflight.model.meta_pass import MetaPass, try_parts
+from toolkit.preflight.model.plan import Plan, check_plan
+from toolkit.preflight.model.sizes import check_sizes, compare_with_validation
 from toolkit.samples import Sample
 
 SPLITS = ("train", "val", "test")
@@ -67,7 +66,7 @@ class Gate:
         self.scans: list[ScanSplit] = []
         self.transforms: dict[str, list[Transform]] = {}
         self.table: ClassTable | None = None
-        self.trial: Trial | None = None
+        self.trial: MetaPass | None = None
         self.rule = ANY_SIZE
 
     def data(self) -> None:
@@ -146,7 +145,7 @@ class Gate:
         config, report = self.config, self.report
         train, transforms = self.datasets.get("train"), self.transforms.get("train")
         like = report.attempt("sample", lambda: train[0]) if train is not None and len(train) else None
-        size = usual_passage(transforms or [], model.in_channels)
+        size = usual_size(transforms or [], model.in_channels)
         check_neck(report, model)
         check_pretrained_channels(report, config.model.backbone, model.in_channels)
         if train is not None and like is not None:
@@ -166,14 +165,14 @@ class Gate:
         """Image sizes against the model; the size that most training images have."""
         report, config = self.report, self.config
         groups = report.attempt("group_by_aspect", aspect_groups_of, config, train)
-        ways = first_passages(report, config, train, transforms, like, self.batch_size, groups)
+        ways = first_traces(report, config, train, transforms, like, self.batch_size, groups)
         if not ways:
             return None
         size = ways[0][0].after
         check_sizes(report, ways, model_sizes(model, size), self.batch_size)
         val, steps = self.datasets.get("val"), self.transforms.get("val")
         if val is not None and steps is not None and len(val):
-            one = report.attempt("sample", lambda: passage(val[0], steps, 0)[0])
+            one = report.attempt("sample", lambda: trace_geometry(val[0], steps, 0)[0])
             if one is not None:
                 compare_with_validation(report, size, one.after)
         return size

@@ -13,16 +13,15 @@ from toolkit.engine.machine import environment
 from toolkit.engine.process import explained, leave, make_fabric
 from toolkit.engine.run_folder import RunFolder
 from toolkit.engine.train import train
-from toolkit.jobs.assemble import agreed_table, build_job, start
-from toolkit.jobs.auto_batch import with_batch_size
+from toolkit.jobs.assemble import agreed_table, assemble, build_job, with_batch_size
 from toolkit.jobs.bad_samples import skip_table
 from toolkit.jobs.before_training import check_before_training
 from toolkit.jobs.check import quick_check
+from toolkit.jobs.data_folders import refuse_run_in_data
 from toolkit.jobs.resume import changes_of, config_file_text, saved_run, say_changes
-from toolkit.jobs.run_place import refuse_run_in_data
 from toolkit.jobs.sent_elsewhere import sent_elsewhere
 from toolkit.jobs.start_screen import introduce, say_start
-from toolkit.preflight.report import Report
+from toolkit.preflight.findings import Report
 
 
 def run_training(
@@ -55,7 +54,7 @@ def _training(
     state = saved.state if saved is not None else None
     # Everything that can fail for the user's reasons comes before the folder is made.
     skips = agreed_table(fabric, config, saved.folder.skipped if saved is not None and state is not None else None)
-    built = start(config, fresh=state is None, skips=skips)
+    built = assemble(config, fresh=state is None, skips=skips)
     config, model, datasets = built.config, built.model, built.datasets
     if saved is None:
         refuse_run_in_data(base, config, datasets)

@@ -15,12 +15,11 @@ from toolkit.errors import UserError
 from toolkit.jobs.build import build_model, build_part
 from toolkit.labels import ClassTable
 from toolkit.models.vision_model import VisionModel
-from toolkit.preflight.dense_field import dense_field
-from toolkit.preflight.passage import Passage, Size, blank_sample, passage, passages
-from toolkit.preflight.report import Report
-from toolkit.preflight.sample_files import stored_sizes
-from toolkit.preflight.size_checks import ModelSizes
-from toolkit.preflight.trial_run import PartNames
+from toolkit.preflight.data.files import stored_sizes
+from toolkit.preflight.findings import Report
+from toolkit.preflight.model.geometry_trace import GeometryTrace, Size, blank_sample, trace_geometry, trace_images
+from toolkit.preflight.model.meta_pass import PartNames
+from toolkit.preflight.model.sizes import ModelSizes, dense_field
 from toolkit.samples import Sample
 
 LOOKED_AT = 24
@@ -58,7 +57,7 @@ def model_sizes(model: VisionModel, size: Size) -> ModelSizes:
     return ModelSizes(model.spec.sizes, max(strides), model.illegal_sizes == "pad", dense, field)
 
 
-def first_passages(
+def first_traces(
     report: Report,
     config: Config,
     dataset: Dataset,
@@ -66,7 +65,7 @@ def first_passages(
     like: Sample,
     batch_size: int,
     groups: np.ndarray | None = None,
-) -> list[list[Passage]]:
+) -> list[list[GeometryTrace]]:
     """The ways of the first batches' images through the transforms; then those of the smallest and largest images.
 
     A transform that cannot take one of them is noted as an error.
@@ -75,27 +74,28 @@ def first_passages(
     count = max(1, LOOKED_AT // batch_size)
     order = StepBatches(len(dataset), min(batch_size, LOOKED_AT), config.seed, 0, count, groups=groups)
     batches = [
-        report.attempt("transforms", passages, dataset, transforms, config.seed, keys, sizes, like) for keys in order
+        report.attempt("transforms", trace_images, dataset, transforms, config.seed, keys, sizes, like)
+        for keys in order
     ]
     found = [batch for batch in batches if batch]
     if not found and all(batch is not None for batch in batches):  # none of those was looked at
         keys = [(0, position) for position in list(sizes)[:LOOKED_AT]]
-        rest = report.attempt("transforms", passages, dataset, transforms, config.seed, keys, sizes, like)
+        rest = report.attempt("transforms", trace_images, dataset, transforms, config.seed, keys, sizes, like)
         found = [rest] if rest else []
     extremes = {pick(sizes, key=lambda p: (sizes[p][side], p)) for pick in (min, max) for side in (0, 1)}
     for position in sorted(extremes):
         sample = blank_sample(dataset, position, sizes[position], like)
-        way = report.attempt("transforms", passage, sample, transforms, sample_seed(config.seed, 0, position))
+        way = report.attempt("transforms", trace_geometry, sample, transforms, sample_seed(config.seed, 0, position))
         if way is not None and len(set(sizes.values())) > 1:
             found.append([way[0]])
     return found
 
 
-def usual_passage(transforms: Sequence[Transform], channels: int) -> Size:
+def usual_size(transforms: Sequence[Transform], channels: int) -> Size:
     """What the transforms make of an ordinary picture, for a config whose data cannot be read."""
     height, width = _USUAL
     sample = Sample(np.zeros((height, width, channels), np.uint8), "", 0, _USUAL, np.zeros(_USUAL, np.uint8))
     try:
-        return passage(sample, transforms, 0)[0].after
+        return trace_geometry(sample, transforms, 0)[0].after
     except UserError:
         return _USUAL

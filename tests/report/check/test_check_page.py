@@ -13,7 +13,7 @@ from page_reader import read_page
 from PIL import Image
 
 from toolkit.errors import Problem
-from toolkit.preflight.report import Finding, Report, Table
+from toolkit.preflight.findings import Finding, Report, Table
 from toolkit.report.check.page import check_page
 from toolkit.report.thumbnails import SIDE, Mark, thumbnail
 

@@ -30,7 +30,7 @@ def pixel_digest(image: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def look(image: np.ndarray) -> str:
+def perceptual_hash(image: np.ndarray) -> str:
     """The 256-bit perceptual hash of an (H, W, 1 or 3) uint8 picture, in hexadecimal; "" for one with nothing in it."""
     if min(image.shape[:2]) < _SMALLEST:
         return ""
@@ -44,9 +44,9 @@ def look(image: np.ndarray) -> str:
     return np.packbits(bits).tobytes().hex()
 
 
-def look_bits(looks: list[str]) -> np.ndarray:
+def hash_bits(hashes: list[str]) -> np.ndarray:
     """(N, 256) bool of N hashes."""
-    packed = np.frombuffer(bytes.fromhex("".join(looks)), np.uint8).reshape(len(looks), BITS // 8)
+    packed = np.frombuffer(bytes.fromhex("".join(hashes)), np.uint8).reshape(len(hashes), BITS // 8)
     return np.unpackbits(packed, axis=1).astype(bool)
 
 

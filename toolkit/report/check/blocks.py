@@ -1,6 +1,6 @@
 """A check's statistics as blocks for a page: bars, histograms, tables, pairs.
 
-`data_blocks` draws what it knows by name (`Report.statistics["data"][split]`, see `preflight/data_statistics.py`), class
+`data_blocks` draws what it knows by name (`Report.statistics["data"][split]`, see `preflight/data/statistics.py`), class
 frequencies, object sizes and pixels; `statistic_blocks` shows everything else, whatever it is called.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 from markupsafe import Markup
 
 from toolkit.labels import Color
-from toolkit.preflight.report import Table
+from toolkit.preflight.findings import Table
 from toolkit.report.charts import NamedBar, histogram, named_bars
 from toolkit.report.quantities import percent
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.labels import Color
-from toolkit.preflight.report import Finding, Report
+from toolkit.preflight.findings import Finding, Report
 from toolkit.report.check.blocks import data_blocks, statistic_blocks, table_block
 from toolkit.report.page import render
 from toolkit.report.thumbnails import Mark, Thumbnail, thumbnail

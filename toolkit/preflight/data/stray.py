@@ -8,8 +8,8 @@ from pathlib import Path
 
 from toolkit.data.images.read import IMAGE_SUFFIXES
 from toolkit.errors import Problem
-from toolkit.preflight.report import Finding, Report
-from toolkit.preflight.split_records import SplitRecords, listed
+from toolkit.preflight.data.record import SplitRecords, listed
+from toolkit.preflight.findings import Finding, Report
 
 _FEW = 0.2
 """Up to this share of a folder's files, those that no split uses were probably forgotten; above, they are another

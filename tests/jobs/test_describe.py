@@ -17,8 +17,7 @@ from toolkit.config.load import load_config
 from toolkit.config.sections import Config
 from toolkit.errors import UserError
 from toolkit.jobs.build import build_model
-from toolkit.jobs.describe import describe_config
-from toolkit.jobs.describe_sheet import data_folders, field_lines, field_numbers, write_description
+from toolkit.jobs.describe import data_folders, describe_config, field_lines, field_numbers, write_description
 from toolkit.jobs.effective_fields import shown_fields
 from toolkit.models.weights import save_weights
 from toolkit.report.anatomy.page import anatomy_page, bars_of

@@ -11,8 +11,8 @@ from toolkit.data.formats.box_checks import BoxFixes
 from toolkit.data.formats.boxed import BoxDataset
 from toolkit.errors import Problem
 from toolkit.ops.boxes import box_iou
-from toolkit.preflight.report import Finding, Report
-from toolkit.preflight.split_records import SplitRecords, count, listed
+from toolkit.preflight.data.record import SplitRecords, count, listed
+from toolkit.preflight.findings import Finding, Report
 from toolkit.samples import IGNORE_INDEX
 
 TINY = 3.0

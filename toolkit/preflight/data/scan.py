@@ -7,15 +7,15 @@ from typing import NamedTuple
 
 from toolkit.contracts import Dataset
 from toolkit.data.faults.leaving_out import Fault
-from toolkit.preflight.copies import note_copies
-from toolkit.preflight.data_statistics import class_images, note_statistics
-from toolkit.preflight.fault_findings import note_faults
-from toolkit.preflight.image_findings import note_images
-from toolkit.preflight.label_findings import note_boxes, note_classes, note_masks
-from toolkit.preflight.read_samples import read_samples
-from toolkit.preflight.report import Report
-from toolkit.preflight.split_records import SplitRecords
-from toolkit.preflight.stray_files import note_stray_files
+from toolkit.preflight.data.copies import note_copies
+from toolkit.preflight.data.faults import note_faults
+from toolkit.preflight.data.image import note_images
+from toolkit.preflight.data.label import note_boxes, note_classes, note_masks
+from toolkit.preflight.data.read import read_samples
+from toolkit.preflight.data.record import SplitRecords
+from toolkit.preflight.data.statistics import class_images, note_statistics
+from toolkit.preflight.data.stray import note_stray_files
+from toolkit.preflight.findings import Report
 
 
 class ScanSplit(NamedTuple):

@@ -10,7 +10,7 @@ from torch import nn
 from toolkit.engine.machine import usable_cores
 from toolkit.engine.settings import TrainSettings
 from toolkit.errors import Problem
-from toolkit.preflight.report import Report
+from toolkit.preflight.findings import Report
 
 USUAL_RATES = {"sgd": (1e-7, 1.0), "adamw": (1e-7, 0.05), "adam": (1e-7, 0.05)}
 """Learning rates, lowest and highest, between which published recipes of each optimizer lie with room to spare: SGD from

@@ -1,4 +1,4 @@
-"""Where a new run may lie: anywhere but in the user's data."""
+"""The folders of the user's data, in which nothing is ever written."""
 
 from __future__ import annotations
 
@@ -8,7 +8,18 @@ from pathlib import Path
 from toolkit.config.sections import Config
 from toolkit.contracts import Dataset
 from toolkit.errors import ConfigError, Problem
-from toolkit.jobs.check_sheet import data_folders
+
+_SPLITS = ("train", "val", "test")
+
+
+def data_folders(config: Config, datasets: Mapping[str, Dataset]) -> list[Path]:
+    """Every folder that the data sets of a config read, whether or not they could be built."""
+    found = {str(dataset.root) for dataset in datasets.values()} | {config.data.root or ""}
+    for split in _SPLITS:
+        section = getattr(config.data, split)
+        arguments = section.dataset.arguments.values() if section is not None else ()
+        found |= {value for value in arguments if isinstance(value, str) and Path(value).is_dir()}
+    return [Path(folder) for folder in sorted(found - {"", "."})]
 
 
 def refuse_run_in_data(path: Path, config: Config, datasets: Mapping[str, Dataset]) -> None:

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
+from toolkit.analysis.trace import Trace
 from toolkit.contracts import SizeRule
 from toolkit.errors import Problem
+from toolkit.models.vision_model import VisionModel
 from toolkit.ops.padding import legal_size
-from toolkit.preflight.passage import Passage, Size
-from toolkit.preflight.report import Finding, Report
+from toolkit.preflight.findings import Finding, Report
+from toolkit.preflight.model.geometry_trace import GeometryTrace, Size
 
 WASTED = 0.1
 """Share of a batch that is padding from which on it is worth a warning."""
@@ -43,12 +46,12 @@ def shown(size: Size) -> str:
     return f"{size[0]}x{size[1]}"
 
 
-def check_sizes(report: Report, batches: Sequence[Sequence[Passage]], model: ModelSizes, batch_size: int) -> None:
+def check_sizes(report: Report, batches: Sequence[Sequence[GeometryTrace]], model: ModelSizes, batch_size: int) -> None:
     """Notes what stands out in the first training batches' sizes; batches: the images of each, in order."""
-    passages = [passage for batch in batches for passage in batch]
-    if not passages:
+    traces = [trace for batch in batches for trace in batch]
+    if not traces:
         return
-    counts = Counter(passage.after for passage in passages)
+    counts = Counter(trace.after for trace in traces)
     size = counts.most_common(1)[0][0]
     many = f", and {len(counts) - 1} other sizes" if len(counts) > 1 else ""
     report.facts.append(f"sizes   training images of {shown(size)}{many}, height x width, after the transforms")
@@ -56,8 +59,8 @@ def check_sizes(report: Report, batches: Sequence[Sequence[Passage]], model: Mod
     _against_stride(report, counts, model)
     _against_field(report, size, model)
     _legal(report, counts, size, model)
-    _crops(report, passages)
-    _stretched(report, passages)
+    _crops(report, traces)
+    _stretched(report, traces)
     if batch_size > 1:
         _mixed(report, batches)
 
@@ -118,51 +121,51 @@ def _legal(report: Report, counts: Counter[Size], size: Size, model: ModelSizes)
         report.facts.append(f"padding {text}")
 
 
-def _crops(report: Report, passages: Sequence[Passage]) -> None:
+def _crops(report: Report, traces: Sequence[GeometryTrace]) -> None:
     """Crops larger than what they are cut from: the rest of the window is filled."""
-    wider: dict[str, list[tuple[Passage, Size, Size]]] = {}
+    wider: dict[str, list[tuple[GeometryTrace, Size, Size]]] = {}
     total: Counter[str] = Counter()
-    for passage in passages:
-        for name, before, after in passage.steps:
+    for trace in traces:
+        for name, before, after in trace.steps:
             total[name] += 1
             if "crop" in name.lower() and (after[0] > before[0] or after[1] > before[1]):
-                wider.setdefault(name, []).append((passage, before, after))
+                wider.setdefault(name, []).append((trace, before, after))
     for name, cases in wider.items():
         share = len(cases) / total[name]
-        passage, before, after = cases[0]
+        trace, before, after = cases[0]
         filled = float(np.mean([1 - min(b[0], a[0]) * min(b[1], a[1]) / (a[0] * a[1]) for _, b, a in cases]))
         message = (
             f"'{name}' cuts {shown(after)} out of smaller images in {share:.0%} of the cases "
-            f"({passage.name}: {shown(before)}); {filled:.0%} of such a window is filling"
+            f"({trace.name}: {shown(before)}); {filled:.0%} of such a window is filling"
         )
         if filled * share >= WASTED:
             report.warn("large_crop", Problem("data.train.transforms", message, "crop less, or resize before"))
 
 
-def _stretched(report: Report, passages: Sequence[Passage]) -> None:
+def _stretched(report: Report, traces: Sequence[GeometryTrace]) -> None:
     """Whole images scaled to another shape."""
     factors = []
-    for passage in passages:
-        for name, before, after in passage.steps:
+    for trace in traces:
+        for name, before, after in trace.steps:
             if name.lower() == "resize":
                 ratio = (after[0] / after[1]) / (before[0] / before[1])
-                factors.append((max(ratio, 1 / ratio), passage, before, after))
+                factors.append((max(ratio, 1 / ratio), trace, before, after))
     far = [case for case in factors if case[0] > STRETCHED]
     if not far or len(far) < STRETCHED_SHARE * len(factors):
         return
-    factor, passage, before, after = max(far, key=lambda case: case[0])
+    factor, trace, before, after = max(far, key=lambda case: case[0])
     message = (
         f"'resize' stretches {len(far) / len(factors):.0%} of the images by more than {STRETCHED:g} "
-        f"({passage.name}: {shown(before)} to {shown(after)}, by {factor:.2g})"
+        f"({trace.name}: {shown(before)} to {shown(after)}, by {factor:.2g})"
     )
     report.warn("stretched", Problem("data.train.transforms", message, "use resize_shorter and random_crop instead"))
 
 
-def _mixed(report: Report, batches: Sequence[Sequence[Passage]]) -> None:
+def _mixed(report: Report, batches: Sequence[Sequence[GeometryTrace]]) -> None:
     """Images of several sizes are padded to the largest height and width of their batch."""
     held, made = 0, 0
     for batch in batches:
-        sizes = [passage.after for passage in batch]
+        sizes = [trace.after for trace in batch]
         held += sum(height * width for height, width in sizes)
         made += len(sizes) * max(height for height, _ in sizes) * max(width for _, width in sizes)
     wasted = 1 - held / made
@@ -179,3 +182,21 @@ def compare_with_validation(report: Report, train: Size, val: Size) -> None:
     """Says, without blame, that validation images have another size than the training crops."""
     if train != val:
         report.facts.append(f"sizes   validation images of {shown(val)}: another size than training's, which is fine")
+
+
+def dense_field(model: VisionModel, size: tuple[int, int]) -> int | None:
+    """The larger side of the theoretical receptive field of the head's last layer; None where it cannot be told.
+
+    model: on the meta device. size: (height, width) of the images.
+    """
+    images = torch.zeros((1, model.in_channels, *legal_size(size, model.spec.sizes)), device="meta")
+    training = model.training
+    try:
+        with Trace(model.eval()).of(images) as trace:
+            model(images)
+        fields = [row.receptive_field for row in trace.rows() if row.part == "head" and row.receptive_field]
+    except Exception:  # somebody's own part; whether it runs at all is another check's question
+        return None
+    finally:
+        model.train(training)
+    return max(fields[-1]) if fields else None

@@ -15,10 +15,10 @@ from toolkit.data.classes.tables import class_table
 from toolkit.errors import ConfigError, ImageSizeError, PartsError, Problem
 from toolkit.jobs.build import build_model
 from toolkit.jobs.trial import meta_model, part_names
-from toolkit.preflight.trial_run import Trial, try_parts
+from toolkit.preflight.model.meta_pass import MetaPass, try_parts
 
 
-def tried(config: Config, size: tuple[int, int] = (64, 64), batch: int = 2, classes: str = "shapes") -> Trial:
+def tried(config: Config, size: tuple[int, int] = (64, 64), batch: int = 2, classes: str = "shapes") -> MetaPass:
     model = meta_model(config, class_table(classes))
     assert model is not None
     return try_parts(model, part_names(config), size, batch)
@@ -40,7 +40,7 @@ def test_multiply_accumulates_are_those_of_one_image(tmp_path: Path) -> None:
         tmp_path / "d", "model.backbone={name: lying_parts:WrongChannels, promised: 6}", "model.neck=null"
     )
     # 3x3 convolution from 3 to 6 channels at half the size, and the head's 1x1 to 7 classes.
-    assert tried(config, batch=4) == Trial((64, 64), 32 * 32 * (27 * 6 + 6 * 7))
+    assert tried(config, batch=4) == MetaPass((64, 64), 32 * 32 * (27 * 6 + 6 * 7))
 
 
 def test_nothing_is_wrong_with_the_tiny_models(tmp_path: Path) -> None:

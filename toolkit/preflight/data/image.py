@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from toolkit.errors import Problem
-from toolkit.preflight.report import Finding, Report
-from toolkit.preflight.split_records import SplitRecords, count, listed
+from toolkit.preflight.data.record import SplitRecords, count, listed
+from toolkit.preflight.findings import Finding, Report
 
 _FACTOR = 16.0
 """An image with so many times fewer or more pixels than the median image is told: a quarter or four times each side."""

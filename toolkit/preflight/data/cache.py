@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from toolkit.errors import UserError
 from toolkit.files import cache_folder, replacing
-from toolkit.preflight.sample_record import SampleRecord, record_version
+from toolkit.preflight.data.record import SampleRecord, record_version
 from toolkit.version import __version__
 
 _FORMAT = 3

@@ -29,7 +29,7 @@ class PartNames(NamedTuple):
     head: str
 
 
-class Trial(NamedTuple):
+class MetaPass(NamedTuple):
     """size: (height, width) of the images as the parts saw them, a legal size. macs: multiply-accumulates an image."""
 
     size: Size
@@ -51,7 +51,7 @@ class _MacCounter(Watch):
         return result
 
 
-def try_parts(model: VisionModel, names: PartNames, size: Size, batch: int = 1) -> Trial:
+def try_parts(model: VisionModel, names: PartNames, size: Size, batch: int = 1) -> MetaPass:
     """Sends `batch` images of (height, width) through a model on the meta device, as training does.
 
     Raises PartsError naming the first pair of parts that does not fit, with both sides' specs; ImageSizeError for a
@@ -73,7 +73,7 @@ def try_parts(model: VisionModel, names: PartNames, size: Size, batch: int = 1) 
             _compare(names.neck, neck.spec, pyramid, legal)
             before = f"{names.neck} ({neck.spec.describe()})"
         _step(names.head, before, lambda: model.head(pyramid), batch)
-    return Trial(legal, counter.macs / batch)
+    return MetaPass(legal, counter.macs / batch)
 
 
 def _step(part: str, before: str, work: Callable[[], Any], batch: int) -> Any:

@@ -9,9 +9,8 @@ from pathlib import Path
 from toolkit.contracts import Dataset
 from toolkit.data.faults.leaving_out import Fault
 from toolkit.errors import Problem
-from toolkit.preflight.report import Finding, Report
-from toolkit.preflight.sample_record import RecordedFault
-from toolkit.preflight.split_records import SplitRecords, count, listed
+from toolkit.preflight.data.record import RecordedFault, SplitRecords, count, listed
+from toolkit.preflight.findings import Finding, Report
 
 SEVERAL = {
     "missing": "files do not exist",

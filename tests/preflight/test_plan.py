@@ -12,8 +12,8 @@ from torch import nn
 
 from toolkit.engine.settings import TrainSettings
 from toolkit.jobs.check import check_config
-from toolkit.preflight.report import Report
-from toolkit.preflight.train_facts import Plan, check_plan
+from toolkit.preflight.findings import Report
+from toolkit.preflight.model.plan import Plan, check_plan
 
 SOUND = Plan(TrainSettings(steps=100, evaluate_every=20), "adamw", 1e-3, 80, 20, 8, 1)
 

@@ -1,4 +1,4 @@
-"""One batch of real training samples through the model, forward and backward, within a few seconds."""
+"""One batch of real training samples through the model, forward and backward; one validation sample measured."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from toolkit.contracts import Dataset, SizeRule, Transform
+from toolkit.contracts import Dataset, Evaluator, SizeRule, Transform
 from toolkit.data.loading.loader import train_loader
 from toolkit.data.loading.sampling import Draws
 from toolkit.data.transforms.augment import resized
-from toolkit.errors import DataError, Problem
+from toolkit.data.transforms.pipeline import Pipeline
+from toolkit.errors import ConfigError, DataError, Problem, UserError
 from toolkit.models.vision_model import VisionModel
-from toolkit.preflight.report import Report
-from toolkit.preflight.size_checks import shown
-from toolkit.samples import Batch, Sample
+from toolkit.preflight.findings import Report
+from toolkit.preflight.model.sizes import shown
+from toolkit.samples import Batch, Sample, Truth, collate
 
 WORK = 40e9
 """Multiply-accumulates that one forward pass of the batch may take; with the backward pass some four seconds on two cores."""
@@ -116,3 +117,55 @@ def _finite_gradients(model: VisionModel, batch: Batch) -> None:
         names = [named[place][0] for place in bad[:, 0].tolist()]
         message = f"the gradient of {len(names)} parameters is not finite, first of {names[0]}"
         raise DataError(Problem("first batch", message, f"look at {', '.join(batch.names)}"))
+
+
+EVALUATION_WORK = 20e9
+"""Multiply-accumulates that the forward pass may take, about half a second on two cores; else it is left out."""
+
+
+def try_evaluation(
+    model: VisionModel,
+    evaluators: Sequence[tuple[str, Evaluator]],
+    sample: Sample,
+    transforms: Sequence[Transform],
+    macs_a_pixel: float = 0.0,
+) -> bool:
+    """Predicts a small copy of a sample and hands it to every evaluator; False when that would take too long
+    or does not fit into memory.
+
+    evaluators: with their names. sample: as read. The model's mode is left as it was. Raises ConfigError for every
+    evaluator that cannot use what the head predicts or the data set annotates, and what `predict` raises.
+    """
+    sample = Pipeline(transforms)(sample, 0)
+    side = 2 * max(model.backbone.spec.strides)
+    scale = side / min(sample.image.shape[:2])
+    sample = Shrink(scale, model.spec.sizes, side)(sample, 0)
+    height, width = sample.image.shape[:2]
+    sample = sample._replace(original_size=(height, width))
+    if macs_a_pixel * (height + 2 * model.border) * (width + 2 * model.border) > EVALUATION_WORK:
+        return False
+    batch = collate([sample], [Truth.of(sample)])
+    training = model.training
+    try:
+        with torch.random.fork_rng(devices=[]):
+            predictions = model.eval().predict(batch)
+    except torch.OutOfMemoryError:  # the evaluation itself explains it
+        return False
+    finally:
+        model.train(training)
+    problems = []
+    for name, evaluator in evaluators:
+        try:
+            evaluator.update(predictions, batch.truths)
+        except UserError as error:  # noqa: PERF203 - a handful
+            problems += [_located(name, problem) for problem in error.problems]
+    if problems:
+        raise ConfigError(problems)
+    return True
+
+
+def _located(name: str, problem: Problem) -> Problem:
+    remedy = problem.suggestion or "name an evaluator that fits the head and the data (toolkit list evaluators)"
+    where = "evaluate.evaluators"
+    message = problem.message if f"'{name}'" in problem.message else f"'{name}': {problem.message}"
+    return Problem(where, message, remedy)

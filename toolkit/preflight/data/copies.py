@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
-from toolkit.data.images.fingerprint import look_bits, mirrored_bits, near_pairs
+from toolkit.contracts import Dataset
+from toolkit.data.images.fingerprint import hash_bits, mirrored_bits, near_pairs
 from toolkit.errors import Problem
-from toolkit.preflight.report import Finding, Report
-from toolkit.preflight.split_records import SplitRecords, count, listed
+from toolkit.preflight.data.files import image_paths
+from toolkit.preflight.data.record import SplitRecords, count, listed
+from toolkit.preflight.findings import Finding, Report
 
 _SHOWN_PAIRS = 3
 
@@ -18,19 +21,19 @@ _MOST = 60_000
 """Pictures among which near copies are looked for: the work grows with the square, a minute or so at this number."""
 
 
-class _Looks:
+class _Hashes:
     """The perceptual hashes of a split: each once, with the samples that have it."""
 
     def __init__(self, split: SplitRecords) -> None:
         self.split = split
         members: dict[str, list[int]] = defaultdict(list)
         for index, record in enumerate(split.records):
-            if record.look:
-                members[record.look].append(index)
+            if record.perceptual_hash:
+                members[record.perceptual_hash].append(index)
         self.members = list(members.values())
-        self.bits = look_bits(list(members)) if members else np.zeros((0, 256), bool)
+        self.bits = hash_bits(list(members)) if members else np.zeros((0, 256), bool)
 
-    def near(self, other: _Looks) -> list[tuple[int, int]]:
+    def near(self, other: _Hashes) -> list[tuple[int, int]]:
         """Pairs (own sample, other sample) that look alike or are mirror images; one pair for each own sample."""
         pairs: dict[int, int] = {}
         for bits in (other.bits, mirrored_bits(other.bits)):
@@ -42,7 +45,7 @@ class _Looks:
 
 def note_copies(report: Report, splits: Sequence[SplitRecords]) -> None:
     """Adds findings for pictures that occur twice. Splits that share a file by name have been told of that already."""
-    looks = {split.name: _Looks(split) for split in splits}
+    looks = {split.name: _Hashes(split) for split in splits}
     for place, split in enumerate(splits):
         exact = _note_within(report, split)
         _note_near_within(report, split, looks[split.name], exact)
@@ -84,7 +87,7 @@ def _same_labels(one: SplitRecords, first: int, other: SplitRecords, second: int
     return (a.labels, a.boxes, a.image_label) == (b.labels, b.boxes, b.image_label)
 
 
-def _note_near_within(report: Report, split: SplitRecords, looks: _Looks, exact: set[int]) -> None:
+def _note_near_within(report: Report, split: SplitRecords, looks: _Hashes, exact: set[int]) -> None:
     if len(looks.bits) > _MOST:
         return
     groups = _joined(looks, exact)
@@ -102,7 +105,7 @@ def _note_near_within(report: Report, split: SplitRecords, looks: _Looks, exact:
     report.add(Finding("near_copies", Problem(split.where, message, suggestion), "warning", members, files))
 
 
-def _joined(looks: _Looks, exact: set[int]) -> list[list[int]]:
+def _joined(looks: _Hashes, exact: set[int]) -> list[list[int]]:
     """Groups of samples linked by likeness (directly or through others), without the repeats of equal pictures."""
     parent = list(range(len(looks.bits)))
 
@@ -145,7 +148,7 @@ def _note_across(report: Report, earlier: SplitRecords, later: SplitRecords) -> 
 
 
 def _note_near_across(
-    report: Report, earlier: SplitRecords, later: SplitRecords, first: _Looks, second: _Looks, same: set[int]
+    report: Report, earlier: SplitRecords, later: SplitRecords, first: _Hashes, second: _Hashes, same: set[int]
 ) -> None:
     if max(len(first.bits), len(second.bits)) > _MOST:
         return
@@ -162,3 +165,22 @@ def _note_near_across(
     files = tuple(path for i, j in pairs for path in (later.image(i), earlier.image(j)))
     suggestion = f"look at them; remove them from one of the two if they are: what {later.name} measures is flattered"
     report.add(Finding("near_copy", Problem(later.where, message, suggestion), "warning", len(pairs), files))
+
+
+def check_same_files(report: Report, datasets: dict[str, Dataset]) -> None:
+    """Notes every pair of splits with image files in common. Only paths are compared: copies are the full check's."""
+    files = {split: {str(path) for path in image_paths(dataset)} for split, dataset in datasets.items()}
+    splits = list(files)
+    for place, one in enumerate(splits):
+        for other in splits[place + 1 :]:
+            shared = files[one] & files[other]
+            if shared:
+                report.add(_finding(one, other, shared, len(files[other])))
+
+
+def _finding(one: str, other: str, shared: set[str], count: int) -> Finding:
+    paths = tuple(str(Path(path).absolute()) for path in sorted(shared)[:20])
+    all_of_it = "is the same images as" if len(shared) == count else f"has {len(shared)} of its {count} images from"
+    message = f"'{other}' {all_of_it} '{one}' (e.g. {paths[0]}): what is measured on them says nothing of new images"
+    problem = Problem(f"data.{other}.dataset", message, "keep the splits apart, or expect flattering numbers")
+    return Finding("same_files", problem, "warning", len(shared), paths)

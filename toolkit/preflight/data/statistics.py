@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from toolkit.data.classes.frequencies import ClassCounts, median_frequency_weights
-from toolkit.preflight.report import Report, Table
-from toolkit.preflight.sample_record import SampleRecord
-from toolkit.preflight.split_records import SplitRecords
+from toolkit.preflight.data.record import SampleRecord, SplitRecords
+from toolkit.preflight.findings import Report, Table
 from toolkit.samples import IGNORE_INDEX
 
 _SHOWN_CLASSES = 100

@@ -9,7 +9,7 @@ from page_reader import read_page
 from tiny_run import tiny_config
 
 from toolkit.jobs.check import check_config
-from toolkit.jobs.check_sheet import data_folders
+from toolkit.jobs.data_folders import data_folders
 
 
 def listing(folder: Path) -> list[str]:

@@ -12,13 +12,13 @@ from toolkit.data.formats.boxed import BoxDataset
 from toolkit.data.seeds import mix, sample_seed
 from toolkit.data.transforms.pipeline import transform_name
 from toolkit.errors import DataError, Problem, UserError
-from toolkit.preflight.sample_files import spread
+from toolkit.preflight.data.files import spread
 from toolkit.samples import Boxes, Sample
 
 Size = tuple[int, int]
 
 
-class Passage(NamedTuple):
+class GeometryTrace(NamedTuple):
     """One image on its way. name: of the sample. steps: (transform's name, size before it, size after it).
 
     before, after: (height, width) as stored and as the model gets it.
@@ -38,7 +38,7 @@ class SeenBoxes(NamedTuple):
     sizes: np.ndarray
 
 
-def passage(sample: Sample, transforms: Sequence[Transform], seed: int) -> tuple[Passage, Sample]:
+def trace_geometry(sample: Sample, transforms: Sequence[Transform], seed: int) -> tuple[GeometryTrace, Sample]:
     """A sample through the transforms that change its geometry, each with the seed that training gives it.
 
     Raises DataError naming the transform that cannot take the image.
@@ -53,7 +53,7 @@ def passage(sample: Sample, transforms: Sequence[Transform], seed: int) -> tuple
         if 0 in sample.image.shape:
             raise DataError(Problem(sample.name, f"is an empty image after '{name}'"))
         steps.append((name, before, _size(sample)))
-    return Passage(sample.name, first, _size(sample), tuple(steps)), sample
+    return GeometryTrace(sample.name, first, _size(sample), tuple(steps)), sample
 
 
 def blank_sample(dataset: Dataset, position: int, size: Size, like: Sample) -> Sample:
@@ -71,18 +71,18 @@ def blank_sample(dataset: Dataset, position: int, size: Size, like: Sample) -> S
     )
 
 
-def passages(
+def trace_images(
     dataset: Dataset,
     transforms: Sequence[Transform],
     seed: int,
     keys: Iterable[tuple[int, int]],
     sizes: dict[int, Size],
     like: Sample,
-) -> list[Passage]:
-    """The way of the images (epoch, position) whose size is known. Raises DataError as `passage`."""
+) -> list[GeometryTrace]:
+    """The way of the images (epoch, position) whose size is known. Raises DataError as `trace_geometry`."""
     chosen = [(epoch, position) for epoch, position in keys if position in sizes]
     return [
-        passage(blank_sample(dataset, p, sizes[p], like), transforms, sample_seed(seed, epoch, p))[0]
+        trace_geometry(blank_sample(dataset, p, sizes[p], like), transforms, sample_seed(seed, epoch, p))[0]
         for epoch, p in chosen
     ]
 
@@ -104,7 +104,7 @@ def boxes_seen(dataset: Dataset, transforms: Sequence[Transform], seed: int, lim
                 sample = blank_sample(dataset, position, (height, width), like)
             else:
                 sample = dataset[position]
-            sample = passage(sample, transforms, sample_seed(seed, 0, position))[1]
+            sample = trace_geometry(sample, transforms, sample_seed(seed, 0, position))[1]
         except UserError:
             continue
         if sample.boxes is not None:

@@ -1,0 +1,1 @@
+"""What a check finds out about the samples of a data set."""
