@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from toolkit.config.sections import Config
-from toolkit.engine import train as train_module
+from toolkit.engine import step as step_module
 from toolkit.engine.checkpoint import load_state
 from toolkit.engine.interrupt import Interrupted
 from toolkit.jobs.train import run_training
@@ -53,7 +53,7 @@ def assert_same_tensors(first: dict[str, torch.Tensor], second: dict[str, torch.
 
 def stop_after(config: Config, run: Path, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C after `step` updates."""
-    real = train_module.set_learning_rate
+    real = step_module.set_learning_rate
 
     def stop(optimizer: Any, schedule: Any, at: int, settings: Any) -> float:
         if at == step - 1:
@@ -61,7 +61,7 @@ def stop_after(config: Config, run: Path, step: int, monkeypatch: pytest.MonkeyP
         return real(optimizer, schedule, at, settings)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train_module, "set_learning_rate", stop)
+        patch.setattr(step_module, "set_learning_rate", stop)
         with pytest.raises(Interrupted):
             run_training(config, run, quiet=True)
     assert load_state(run / "last.state").step == step

@@ -14,10 +14,9 @@ from tiny_run import tiny_config
 from toolkit.backbones.unet_encoder import UNetEncoder
 from toolkit.config.sections import Config
 from toolkit.contracts import OPTIMIZERS
-from toolkit.engine import train as train_module
+from toolkit.engine import step as step_module
 from toolkit.engine.checkpoint import load_state
-from toolkit.engine.finite import FiniteCheck
-from toolkit.engine.replay import load_bad_batch
+from toolkit.engine.finite import FiniteCheck, load_bad_batch
 from toolkit.engine.step import gradient_norm
 from toolkit.errors import CheckpointError, UserError
 from toolkit.heads.pixel import PixelHead
@@ -38,7 +37,7 @@ def fails(config: Config, run: Path, match: str) -> Path:
 
 def poisoned(monkeypatch: pytest.MonkeyPatch, owner: type, at: int) -> None:
     """From step `at` on the module's output is not finite in training."""
-    forward, rate, step = owner.forward, train_module.set_learning_rate, [0]
+    forward, rate, step = owner.forward, step_module.set_learning_rate, [0]
 
     def noted(optimizer: Any, schedule: Any, number: int, settings: Any) -> float:
         step[0] = number
@@ -48,7 +47,7 @@ def poisoned(monkeypatch: pytest.MonkeyPatch, owner: type, at: int) -> None:
         output = forward(self, *inputs)
         return output * float("inf") if self.training and step[0] >= at else output
 
-    monkeypatch.setattr(train_module, "set_learning_rate", noted)
+    monkeypatch.setattr(step_module, "set_learning_rate", noted)
     monkeypatch.setattr(owner, "forward", bad)
 
 
@@ -58,11 +57,11 @@ def test_it_stops_with_step_terms_files_and_a_batch_that_shows_it_again(
     config = tiny_config(data)
     with monkeypatch.context() as patch:
         poisoned(patch, PixelHead, 5)
-        pattern = r"not finite at step 5: cross_entropy nan; images of the batch: images/train/\S+, images/train/"
+        pattern = r"not finite at step 6: cross_entropy nan; images of the batch: images/train/\S+, images/train/"
         file = fails(config, tmp_path / "run", pattern)
         result = replay_batch(file, quiet=True)
     assert result["module"] == "head (PixelHead)"  # its convolution was fine
-    assert (result["step"], result["saved"], result["terms"]) == (5, {"cross_entropy": "nan"}, {"cross_entropy": "nan"})
+    assert (result["step"], result["saved"], result["terms"]) == (6, {"cross_entropy": "nan"}, {"cross_entropy": "nan"})
     bad = load_bad_batch(file)
     assert bad.batch.images.dtype == torch.uint8
     assert bad.batch.images.shape[0] == bad.batch.label_maps.shape[0] == len(bad.batch.names) == 2
@@ -74,11 +73,11 @@ def test_the_weights_are_those_that_made_the_loss(data: Path, tmp_path: Path, mo
     """Five updates were made; the saved weights are those of a run of five steps (running statistics have one more)."""
     with monkeypatch.context() as patch:
         poisoned(patch, PixelHead, 5)
-        file = fails(tiny_config(data), tmp_path / "run", "not finite at step 5")
+        file = fails(tiny_config(data), tmp_path / "run", "not finite at step 6")
     run_training(tiny_config(data, "train.schedule=null", "train.steps=5"), tmp_path / "other", quiet=True)
     with monkeypatch.context() as patch:
         poisoned(patch, PixelHead, 5)
-        again = fails(tiny_config(data, "train.schedule=null"), tmp_path / "constant", "not finite at step 5")
+        again = fails(tiny_config(data, "train.schedule=null"), tmp_path / "constant", "not finite at step 6")
     learned = {k: v for k, v in weights(tmp_path / "other").items() if k.endswith((".weight", ".bias"))}
     found = load_bad_batch(again).model
     assert_same_tensors({k: found[k] for k in learned}, learned, "weights")
@@ -91,7 +90,7 @@ def test_a_replay_makes_the_very_numbers_of_the_step(
     """Dropout too: without the poison, the replayed loss is the loss of that step in a run that was never poisoned."""
     with monkeypatch.context() as patch:
         poisoned(patch, PixelHead, 5)
-        file = fails(tiny_config(data), tmp_path / "run", "not finite at step 5")
+        file = fails(tiny_config(data), tmp_path / "run", "not finite at step 6")
     result = replay_batch(file, quiet=True)
     assert (result["module"], result["parameters"], result["gradients"]) == ("", [], [])
     run_training(tiny_config(data, "train.log_every=1"), tmp_path / "whole", quiet=True)
@@ -113,7 +112,7 @@ def test_a_gradient_that_is_not_finite_stops_too(data: Path, tmp_path: Path, mon
     real = PixelHead.forward
     with monkeypatch.context() as patch:
         patch.setattr(PixelHead, "forward", lambda self, pyramid: Bad.apply(real(self, pyramid)))
-        file = fails(tiny_config(data), tmp_path / "run", "the loss is finite, but its gradient is not at step 0")
+        file = fails(tiny_config(data), tmp_path / "run", "the loss is finite, but its gradient is not at step 1")
         result = replay_batch(file, quiet=True)
     assert result["terms"]["gradient_norm"] == "nan"
     assert "head.classifier.weight" in result["gradients"]
@@ -171,6 +170,7 @@ class ScaledFabric(NamedTuple):
     """What `FiniteCheck` and `gradient_norm` look at, with a scaler on the CPU, which training itself refuses."""
 
     strategy: Strategy
+    world_size: int = 1
     global_rank: int = 0
 
 
@@ -186,8 +186,8 @@ def test_float16s_scaler_skips_what_overflows_and_that_is_no_error(overflows: bo
     before = layer.weight.detach().clone()
     scaler.scale(layer(x).sum()).backward()
     norm = gradient_norm(fabric, optimizer, clip_norm=0.5)
-    check = FiniteCheck(fabric, None)  # type: ignore[arg-type]
-    check.gradient(norm, optimizer, None)  # type: ignore[arg-type]
+    check = FiniteCheck(fabric, layer, lambda record: False, None, "")
+    check.watch(norm, optimizer, [])
     scaler.step(optimizer)
     scaler.update()
     check.settle()

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from toolkit.backbones.segnet_basic_encoder import SegNetBasicEncoder
 from toolkit.backbones.vgg import Vgg
-from toolkit.engine import train as train_module
+from toolkit.engine import step as step_module
 from toolkit.engine.interrupt import Interrupted
 from toolkit.engine.prepare import LossModule, match_strides
 from toolkit.engine.process import allow_tf32, make_fabric
@@ -44,14 +44,14 @@ def weights(run: Path) -> dict[str, Tensor]:
 
 
 def stop_after(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    real = train_module.set_learning_rate
+    real = step_module.set_learning_rate
 
     def stopping(optimizer: Any, schedule: Any, at: int, settings: Any) -> float:
         if at == step - 1:
             os.kill(os.getpid(), signal.SIGINT)
         return real(optimizer, schedule, at, settings)
 
-    monkeypatch.setattr(train_module, "set_learning_rate", stopping)
+    monkeypatch.setattr(step_module, "set_learning_rate", stopping)
 
 
 def resumed_is_uninterrupted(

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from toolkit.backbones.unet_encoder import UNetEncoder
 from toolkit.contracts import PixelLoss
-from toolkit.engine.step import loss_shares, shared
+from toolkit.engine.step import apply_shares, loss_shares
 from toolkit.heads.pixel import PixelHead
 from toolkit.heads.pixel_values import PixelValuesHead
 from toolkit.jobs.train import run_training
@@ -57,7 +57,7 @@ def gradients(net: VisionModel, parts: list[Batch], shares: list[dict[str, float
     net.zero_grad()
     total = 0.0
     for part, share in zip(parts, shares, strict=True):
-        loss = sum(shared(net.loss(part), share).values()) / len(parts)
+        loss = sum(apply_shares(net.loss(part), share).values()) / len(parts)
         loss.backward()  # type: ignore[union-attr]
         total += float(loss)
     return total, [p.grad.clone() for p in net.parameters() if p.grad is not None]
@@ -127,4 +127,7 @@ def test_accumulation_with_ignored_pixels_is_a_larger_batch(tmp_path: Path) -> N
 
 def test_the_factor_reaches_only_its_term() -> None:
     losses = {"cross_entropy": torch.tensor(2.0), "dice": torch.tensor(3.0)}
-    assert shared(losses, {"cross_entropy": 1.5}) == {"cross_entropy": torch.tensor(3.0), "dice": torch.tensor(3.0)}
+    assert apply_shares(losses, {"cross_entropy": 1.5}) == {
+        "cross_entropy": torch.tensor(3.0),
+        "dice": torch.tensor(3.0),
+    }

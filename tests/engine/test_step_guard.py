@@ -48,7 +48,7 @@ def test_a_batch_that_does_not_fit(data: Path, tmp_path: Path) -> None:
     assert done.returncode == 1, done.stderr[-2000:]
     assert "Traceback" not in done.stderr
     last = done.stderr.strip().splitlines()[-1]
-    assert "memory: training step 0 does not fit into the memory of cpu; " in last
+    assert "memory: training step 1 does not fit into the memory of cpu; " in last
     assert "the batch is 256 x 3 x 32 x 40, of which backbone and neck keep about" in last
     assert "set data.batch_size=128 and train.accumulate=2: the same step in parts" in last
     assert last.index("batch_size") < last.index("train.recompute") < last.index("bf16-mixed") < last.index("crops")
@@ -65,7 +65,7 @@ def test_what_was_saved_is_named(data: Path, tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(VisionModel, "loss", fails)
     with pytest.raises(
-        UserError, match=rf"step 5 does not.*20 MiB more.*--resume --allow-changes --run-folder {tmp_path}"
+        UserError, match=rf"step 6 does not.*20 MiB more.*--resume --allow-changes --run-folder {tmp_path}"
     ):
         run_training(tiny_config(data, "evaluate.loss=false"), tmp_path / "run", quiet=True)
     assert (tmp_path / "run" / "last.state").is_file()

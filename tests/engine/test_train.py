@@ -17,7 +17,7 @@ from fresh_process import wait_for
 from safetensors.torch import load_file
 from tiny_run import tiny_config, write_tiny
 
-from toolkit.engine import train as train_module
+from toolkit.engine import step as step_module
 from toolkit.engine.checkpoint import load_state
 from toolkit.engine.interrupt import Interrupted
 from toolkit.errors import CheckpointError, ConfigError, UserError
@@ -89,7 +89,7 @@ def test_resumed_after_a_stop_is_the_uninterrupted_run(
 ) -> None:
     """Ctrl-C after `step` updates: saved there, continued to the same end."""
     run = tmp_path / "run"
-    real = train_module.set_learning_rate
+    real = step_module.set_learning_rate
 
     def stop_at(optimizer: Any, schedule: Any, at: int, settings: Any) -> float:
         if at == step - 1:
@@ -97,7 +97,7 @@ def test_resumed_after_a_stop_is_the_uninterrupted_run(
         return real(optimizer, schedule, at, settings)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train_module, "set_learning_rate", stop_at)
+        patch.setattr(step_module, "set_learning_rate", stop_at)
         with pytest.raises(Interrupted):
             run_training(tiny_config(data), run, quiet=True)
     assert load_state(run / "last.state").step == step

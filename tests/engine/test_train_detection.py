@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from tiny_detection import tiny_detection_config
 
 from toolkit.config.sections import Config
-from toolkit.engine import train as train_module
+from toolkit.engine import step as step_module
 from toolkit.engine.interrupt import Interrupted
 from toolkit.errors import ConfigError
 from toolkit.evaluators.coco import CocoEvaluator
@@ -57,7 +57,7 @@ def assert_same_run(a: Path, b: Path) -> None:
 
 def stopped_at(config: Config, run: Path, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C after `step` updates."""
-    real = train_module.set_learning_rate
+    real = step_module.set_learning_rate
 
     def stop(optimizer: Any, schedule: Any, at: int, settings: Any) -> float:
         if at == step - 1:
@@ -65,7 +65,7 @@ def stopped_at(config: Config, run: Path, step: int, monkeypatch: pytest.MonkeyP
         return real(optimizer, schedule, at, settings)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train_module, "set_learning_rate", stop)
+        patch.setattr(step_module, "set_learning_rate", stop)
         with pytest.raises(Interrupted):
             run_training(config, run, quiet=True)
 

@@ -14,10 +14,10 @@ import torch
 from toolkit.analysis.device_memory import device_memory, gigabytes, peak, reset_peak
 from toolkit.analysis.out_of_memory import is_out_of_memory, kept_by
 from toolkit.contracts import OptimizerRule
-from toolkit.engine.prepare import trained_groups, trained_module
-from toolkit.engine.process import not_deterministic
+from toolkit.engine.prepare import trained_groups, trained_module, with_base_rates
+from toolkit.engine.process import alone, not_deterministic
 from toolkit.engine.settings import TrainSettings
-from toolkit.engine.step import summed
+from toolkit.engine.step import TrainingStep
 from toolkit.errors import ConfigError, Problem, UserError
 from toolkit.models.vision_model import VisionModel
 from toolkit.ops.kept_bytes import kept_for_backward
@@ -69,14 +69,21 @@ def largest_batch(
 ) -> Fit:
     """Tries training steps with the model's settings (uncompiled); weights, statistics and random state stay as they were.
 
-    samples: as large as training will see them, largest first; a batch repeats them. most: images that make sense (the
-    data set's). Processes agree on the smallest of their answers. Raises UserError when not even one image fits, or
-    where nobody says how much memory there is.
+    Args:
+        fabric: a launched Fabric; its processes agree on the smallest of their answers.
+        model: what is trained; it comes back as it was, on the fabric's device.
+        rule: the optimizer, whose moments a step makes too.
+        settings: of the training, for precision, recomputation and what is frozen.
+        samples: as large as training will see them, largest first; a batch repeats them.
+        most: images that make sense, of all processes (those of the data set).
+
+    Raises UserError when not even one image fits, or where nobody says how much memory there is.
     """
     model.to(fabric.device)
     state = {name: tensor.detach().to("cpu", copy=True) for name, tensor in model.state_dict().items()}
     devices = [fabric.device] if fabric.device.type == "cuda" else []
-    plain = dataclasses.replace(settings, sync_bn=False, compile=False)
+    # What is frozen at first is trained in the end, and takes the most memory then.
+    plain = dataclasses.replace(settings, sync_bn=False, compile=False, freeze_until={})
     with torch.random.fork_rng(devices):
         trials = _Trials(fabric, model, rule, plain, samples)
         alone = largest_fitting(trials.fits, max(1, most // fabric.world_size))
@@ -110,9 +117,11 @@ class _Trials:
         settings: TrainSettings,
         samples: Sequence[Sample],
     ) -> None:
-        self.fabric, self.device, self.samples = fabric, fabric.device, samples
-        self.module = trained_module(fabric, model, settings)
-        self.optimizer = rule.build(trained_groups(model, rule.lr, settings))
+        self.device, self.samples = fabric.device, samples
+        own = alone(fabric, settings.precision)
+        optimizer = with_base_rates(rule.build(trained_groups(model, rule.lr, settings)))
+        module, optimizer = own.setup(trained_module(fabric, model, settings), optimizer)
+        self.step = TrainingStep(own, module, optimizer, settings, stop_at_nonfinite=False)
         memory = device_memory(self.device)
         self.on_gpu = self.device.type == "cuda"
         if memory is None or not (self.on_gpu or reset_peak()):
@@ -124,6 +133,8 @@ class _Trials:
             self.limit = memory.ours + int(CPU_SHARE * memory.free) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         if fabric.world_size > 1:  # DDP's buckets are a second copy of the gradients
             self.limit -= sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+        if settings.ema_decay is not None:  # averages are a second copy of the weights
+            self.limit -= sum(p.numel() * p.element_size() for p in model.parameters())
         self.known: list[tuple[int, int, float]] = [(0, memory.ours, 0.0)]
         height, width, channels = samples[0].image.shape
         self.kept = kept_by(model, torch.empty(1, channels, height, width, dtype=torch.uint8)) or 0
@@ -168,18 +179,16 @@ class _Trials:
                 return None
             raise not_deterministic(error) or error from None
         finally:
-            self.optimizer.zero_grad(set_to_none=True)
+            self.step.optimizer.zero_grad(set_to_none=True)
         return torch.cuda.max_memory_reserved(self.device) if self.on_gpu else peak()
 
     def _update(self, images: int) -> None:
         batch = collate([self.samples[number % len(self.samples)] for number in range(images)])
-        batch = self.fabric.to_device(batch)
-        with kept_for_backward(self.module) as kept, self.fabric.autocast():
-            loss = summed(self.module(batch))
+        with kept_for_backward(self.step.model) as kept:
+            losses = self.step.losses(batch, seed=0)
         self.kept = max(self.kept, kept.bytes // images)
-        loss.backward()
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.step.backward(losses)
+        self.step.update(0, [])
 
 
 def _give_back() -> None:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from toolkit.analysis.out_of_memory import memory_explained
 from toolkit.contracts import Evaluator, FeaturePyramid
 from toolkit.engine.interrupt import Interrupted, StopRequest
+from toolkit.engine.process import gathered
 from toolkit.errors import ConfigError, Problem
 from toolkit.models.vision_model import VisionModel
 from toolkit.progress import Progress
@@ -98,9 +99,8 @@ def _merge(fabric: Any, evaluators: Sequence[Evaluator], loss: ValidationLoss | 
     """Every process gets every other's state, merged in the order of ranks."""
     if fabric.world_size == 1:
         return
-    states: list[Any] = [None] * fabric.world_size
     own = [evaluator.state() for evaluator in evaluators]
-    torch.distributed.all_gather_object(states, (own, loss.terms if loss else {}))
+    states = gathered(fabric, (own, loss.terms if loss else {}))
     for rank, (others, terms) in enumerate(states):
         if rank != fabric.global_rank:
             for evaluator, state in zip(evaluators, others, strict=True):

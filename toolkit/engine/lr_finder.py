@@ -9,15 +9,15 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 
-from toolkit.engine.async_scalars import AsyncScalars
+from toolkit.contracts import Schedule
 from toolkit.engine.job import Job
 from toolkit.engine.prepare import prepare
 from toolkit.engine.settings import TrainSettings
-from toolkit.engine.step import gradient_norm, step_seed, summed
 from toolkit.engine.step_guard import StepGuard
 from toolkit.progress import Progress
 
@@ -37,38 +37,45 @@ class RangeTest(NamedTuple):
     suggestion: float | None
 
 
+class _Rates(Schedule):
+    """A list of rates as factors of the optimizer's own, one a step."""
+
+    def __init__(self, rates: Sequence[float], base: float) -> None:
+        self.factors = [rate / base for rate in rates]
+
+    def factor(self, step: int, steps: int) -> float:
+        """See `Schedule`."""
+        return self.factors[step]
+
+
 def find_learning_rate(
     fabric: Any, job: Job, settings: TrainSettings, steps: int = 100, lowest: float = 1e-7, highest: float = 10.0
 ) -> RangeTest:
-    """Trains a copy of `job.model` for at most `steps` steps, the rate growing from `lowest` to `highest`.
+    """Trains a copy of `job.model`, the rate growing with every step. `job.model` is left as it was.
 
-    The rate is that of the optimizer rule; groups with factors of it keep them. `job.model` is left as it was.
+    Args:
+        fabric: a launched Fabric; all its processes take part and end together.
+        job: what is trained; the rate is that of its optimizer rule, groups with factors of it keep them.
+        settings: of the training; warm-up is left out, all the rest is as there.
+        steps: how many at most; the test ends early where the loss breaks.
+        lowest: learning rate of the first step, above 0.
+        highest: learning rate of the last step, above the lowest.
     """
-    job = dataclasses.replace(job, model=copy.deepcopy(job.model))
-    module, optimizer = prepare(fabric, job, settings, None)
-    rates, losses = geometric(lowest, highest, steps), list[float]()
-    batches = iter(job.batches(0))
+    rates = geometric(lowest, highest, steps)
+    settings = dataclasses.replace(settings, warmup_steps=0)
+    job = dataclasses.replace(job, model=copy.deepcopy(job.model), schedule=_Rates(rates, job.optimizer_rule.lr))
+    step = prepare(fabric, job, settings, None, stop_at_nonfinite=False)
+    losses, batches = list[float](), iter(job.batches(0))
     with (
         Progress("find lr", steps, "step", shown=fabric.is_global_zero) as progress,
-        StepGuard(fabric, job, settings) as guard,
+        StepGuard(fabric, job, settings, step),
     ):
-        for step, rate in enumerate(rates):
-            for group in optimizer.param_groups:
-                group["lr"] = group["base_lr"] * rate / job.optimizer_rule.lr
-            loss = 0.0
-            for part in range(settings.accumulate):
-                torch.manual_seed(step_seed(job.seed, step * settings.accumulate + part, fabric.global_rank))
-                terms = module(guard.watch(step, fabric.to_device(next(batches))))
-                scalars = AsyncScalars(terms)
-                fabric.backward(summed(terms) / settings.accumulate)
-                loss += sum(scalars.values().values()) / settings.accumulate
-            losses.append(_over_processes(fabric, loss))
-            progress.update(step + 1, f"lr {rate:.1e}  loss {losses[-1]:.4g}")
+        for number, rate in enumerate(rates):
+            terms = step.run(number, [next(batches) for _ in range(settings.accumulate)]).terms
+            losses.append(_over_processes(fabric, sum(terms.values())))
+            progress.update(number + 1, f"lr {rate:.1e}  loss {losses[-1]:.4g}")
             if is_broken(losses):
                 break
-            gradient_norm(fabric, optimizer, settings.clip_norm)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
     smoothed = smooth([loss for loss in losses if math.isfinite(loss)])
     losses = losses[: len(smoothed)]
     return RangeTest(rates[: len(losses)], losses, smoothed, suggest(rates, smoothed))

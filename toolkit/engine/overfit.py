@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, NamedTuple
 
-import torch
-
-from toolkit.engine.async_scalars import AsyncScalars
-from toolkit.engine.finite import FiniteCheck, StepRecord
 from toolkit.engine.job import Job
 from toolkit.engine.prepare import prepare
 from toolkit.engine.settings import TrainSettings
-from toolkit.engine.step import gradient_norm, step_seed, summed
 from toolkit.engine.step_guard import StepGuard
 from toolkit.progress import Progress
 
@@ -41,30 +37,25 @@ class Overfit(NamedTuple):
 def overfit(fabric: Any, job: Job, settings: TrainSettings, steps: int) -> Overfit:
     """Trains `job.model` on its first batch only, at the base learning rate, with dropout as in training.
 
+    Args:
+        fabric: a launched Fabric; with several processes each has its own first batch.
+        job: what is trained; its schedule is left out.
+        settings: of the training; warm-up and accumulation are left out, all the rest is as there.
+        steps: how many updates are made of the one batch.
+
     Nothing is written but the batch of a loss that is not finite, where `job.run` exists. Raises as `train`.
     """
-    module, optimizer = prepare(fabric, job, settings, None)
-    check, losses = FiniteCheck(fabric, job), []
-    batch = fabric.to_device(next(iter(job.batches(0))))
+    settings = dataclasses.replace(settings, accumulate=1, warmup_steps=0)
+    step = prepare(fabric, dataclasses.replace(job, schedule=None), settings, None)
+    losses, batch = list[float](), next(iter(job.batches(0)))
     with (
         Progress("overfit", steps, "step", shown=fabric.is_global_zero) as progress,
-        StepGuard(fabric, job, settings) as guard,
+        StepGuard(fabric, job, settings, step),
     ):
-        guard.watch(0, batch)
-        for step in range(steps):
-            seed = step_seed(job.seed, step, fabric.global_rank)
-            torch.manual_seed(seed)
-            terms = module(batch)
-            scalars = AsyncScalars(terms)
-            fabric.backward(summed(terms))
-            losses.append(sum(check.losses(scalars, StepRecord(step, seed, batch)).values()))
-            check.gradient(
-                gradient_norm(fabric, optimizer, settings.clip_norm), optimizer, StepRecord(step, seed, batch)
-            )
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            progress.update(step + 1, f"loss {losses[-1]:.4g}")
-    check.settle()
+        for number in range(steps):
+            losses.append(sum(step.run(number, [batch]).terms.values()))
+            progress.update(number + 1, f"loss {losses[-1]:.4g}")
+    step.settle()
     return Overfit(batch.names, losses)
 
 

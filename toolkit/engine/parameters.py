@@ -95,10 +95,12 @@ class LateParts:
     freeze_until: prefix of a name -> number of the first update (from 0) that trains it; the longest that fits
     counts. A function of the step alone, so that a resumed run is the uninterrupted one. Running statistics of batch
     normalisation move all the same (see `frozen_bn`). Raises ConfigError for a prefix that no trained parameter's
-    name has, and when a step would train nothing.
+    name has, and when a step would train nothing. only: the parameters it may touch; None for all.
     """
 
-    def __init__(self, model: nn.Module, freeze_until: Mapping[str, int]) -> None:
+    def __init__(
+        self, model: nn.Module, freeze_until: Mapping[str, int], only: Iterable[torch.Tensor] | None = None
+    ) -> None:
         trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
         check_prefixes("train.freeze_until", freeze_until, list(trained), "trained parameter")
         late: dict[int, list[torch.Tensor]] = {}
@@ -108,7 +110,12 @@ class LateParts:
         if min(late, default=0) > 0:
             message = f"freezes everything that is trained: nothing would change before step {min(late)}"
             raise ConfigError(Problem("train.freeze_until", message, "leave a part out"))
-        self._late = sorted((until, parts) for until, parts in late.items() if until > 0)
+        allowed = None if only is None else {id(parameter) for parameter in only}
+        self._late = [
+            (until, [parameter for parameter in parts if allowed is None or id(parameter) in allowed])
+            for until, parts in late.items()
+            if until > 0
+        ]
 
     def drop_gradients(self, step: int) -> None:
         """Before update number `step`: the gradients of what is not yet trained are None."""

@@ -14,6 +14,7 @@ from toolkit.engine.checkpoint import TrainState, restore_state
 from toolkit.engine.job import Job
 from toolkit.engine.parameters import LateParts, group_lines, parameter_groups
 from toolkit.engine.settings import TrainSettings
+from toolkit.engine.step import TrainingStep
 from toolkit.errors import ConfigError, Problem, UserError
 from toolkit.layers.recomputed import recompute
 from toolkit.layers.sync_batch_norm import sync_batch_norm
@@ -22,9 +23,16 @@ from toolkit.samples import IGNORE_INDEX, Batch
 
 
 def prepare(
-    fabric: Any, job: Job, settings: TrainSettings, state: TrainState | None
-) -> tuple[Any, torch.optim.Optimizer]:
-    """The wrapped loss module and the optimizer, on their device, with the saved state in them.
+    fabric: Any, job: Job, settings: TrainSettings, state: TrainState | None, *, stop_at_nonfinite: bool = True
+) -> TrainingStep:
+    """The training step of a job, model and optimizer on their device, with a saved state in them.
+
+    Args:
+        fabric: a launched Fabric; it wraps module and optimizer for its precision and its processes.
+        job: its model is changed in place: moved, marked as trained or frozen, its weights those of the state.
+        settings: of the training, or of a shorter work with other ones.
+        state: of the run that is continued; None begins with the model's weights as they are.
+        stop_at_nonfinite: whether a loss or gradient that is not finite ends the work with a UserError.
 
     Raises UserError when nothing is trained.
     """
@@ -32,13 +40,28 @@ def prepare(
     optimizer = job.optimizer_rule.build(trained_groups(job.model, job.optimizer_rule.lr, settings))
     for line in group_lines(optimizer.param_groups) if len(optimizer.param_groups) > 1 else []:
         job.log.line(f"group      {line}")
-    for group in optimizer.param_groups:
-        group["base_lr"] = group["lr"]
-    module, optimizer = fabric.setup(module, optimizer)
+    module, optimizer = fabric.setup(module, with_base_rates(optimizer))
     if state is not None:
         restore_state(fabric, job.model, optimizer, state, job.run.state)
         match_strides(optimizer)
-    return module, optimizer
+    return TrainingStep(
+        fabric,
+        module,
+        optimizer,
+        settings,
+        schedule=job.schedule,
+        seed=job.seed,
+        stop_at_nonfinite=stop_at_nonfinite,
+        folder=job.run.path if job.kept else None,
+        config=job.config_text,
+    )
+
+
+def with_base_rates(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """The optimizer, the rate of each group noted as its "base_lr", of which schedules give factors."""
+    for group in optimizer.param_groups:
+        group["base_lr"] = group["lr"]
+    return optimizer
 
 
 def trained_module(fabric: Any, model: VisionModel, settings: TrainSettings) -> LossModule:

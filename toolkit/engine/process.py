@@ -11,11 +11,12 @@ import platform
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from types import SimpleNamespace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from toolkit.engine.settings import TrainSettings
 from toolkit.errors import ConfigError, Problem, UserError
@@ -116,6 +117,44 @@ def make_fabric(settings: TrainSettings) -> Any:
     )
     fabric.launch()
     return fabric
+
+
+class OneProcess:
+    """What a training step asks of Fabric, where nothing is launched: this process, the CPU, float32."""
+
+    world_size, global_rank, is_global_zero = 1, 0, True
+    device = torch.device("cpu")
+    strategy = SimpleNamespace(precision=SimpleNamespace(scaler=None))
+
+    def to_device(self, value: Any) -> Any:
+        """The value itself, which is on the CPU already."""
+        return value
+
+    def backward(self, loss: Tensor) -> None:
+        """The gradients of a loss."""
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    def no_backward_sync(self, module: nn.Module, *, enabled: bool = True) -> AbstractContextManager[None]:
+        """Nothing: there are no other processes whose gradients could be waited for."""
+        return nullcontext()
+
+
+def alone(fabric: Any, precision: str) -> Any:
+    """A Fabric of this process only, on the same device: for trials in which the others take no part."""
+    from lightning_fabric import Fabric  # slow to import
+
+    device = fabric.device
+    devices = [device.index] if device.type == "cuda" and device.index is not None else 1
+    return Fabric(accelerator=device.type, devices=devices, precision=precision)
+
+
+def gathered(fabric: Any, value: Any) -> list[Any]:
+    """Every process's value (anything that pickles), in the order of ranks, the same list in all; all have to call it."""
+    if fabric.world_size == 1:
+        return [value]
+    values: list[Any] = [None] * fabric.world_size
+    torch.distributed.all_gather_object(values, value)
+    return values
 
 
 def leave(fabric: Any) -> None:

@@ -1,19 +1,169 @@
-"""The pieces of one optimizer step: its random stream, its learning rate, its loss terms, its shares, its gradient."""
+"""The one training step: loss terms of micro-batches, their gradients, one update of the weights, all of it finite."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from toolkit.contracts import Schedule
+from toolkit.engine.async_scalars import AsyncScalars
+from toolkit.engine.finite import FiniteCheck, StepRecord
 from toolkit.engine.optim import warmed_up
+from toolkit.engine.parameters import LateParts
 from toolkit.engine.settings import TrainSettings
 from toolkit.models.vision_model import VisionModel
 from toolkit.ops.padding import legal_size, pad_targets
 from toolkit.samples import Batch
+
+
+class Stepped(NamedTuple):
+    """What a step made of its batches: loss terms by name, and the gradient norm, on its way from the device."""
+
+    terms: dict[str, float]
+    norm: AsyncScalars
+
+
+class TrainingStep:
+    """An optimizer and the loss that it lowers: `run` takes the micro-batches of a step and updates the weights once.
+
+    It owns its optimizer and leaves no trace elsewhere: several steps, over models of their own or over parts of one
+    (each optimizer having its part of the parameters), may take turns in one loop, between micro-batches too. With
+    float16, whose one scaler serves all optimizers, they have to come one after the other.
+
+    Args:
+        fabric: a launched Fabric, or `OneProcess` where nothing is launched.
+        module: gives {term: loss} of a batch, as `fabric.setup` wraps it; its attribute `model` is the net.
+        optimizer: as `fabric.setup` wraps it, each group with its "base_lr"; None for passes that update nothing.
+        settings: of which it takes steps, accumulate, clip_norm, warm-up and freeze_until.
+        schedule: factor of the base learning rate by step; None keeps the rate.
+        seed: of the run, from which every micro-batch's random stream follows.
+        stop_at_nonfinite: whether `run` raises UserError for a loss or gradient that is not finite.
+        folder: of the run, where a batch that is not finite is saved; None saves none.
+        config: the resolved YAML of the run, saved with such a batch.
+    """
+
+    def __init__(
+        self,
+        fabric: Any,
+        module: Any,
+        optimizer: Any,
+        settings: TrainSettings,
+        *,
+        schedule: Schedule | None = None,
+        seed: int = 0,
+        stop_at_nonfinite: bool = True,
+        folder: Path | None = None,
+        config: str = "",
+    ) -> None:
+        self.fabric, self.module, self.optimizer, self.settings = fabric, module, optimizer, settings
+        self.model: VisionModel = module.model
+        self.schedule, self.seed = schedule, seed
+        self.current: tuple[int, Batch | None] = (0, None)
+        """Updates made before the present one, and its micro-batch: for messages."""
+        self._check = FiniteCheck(fabric, self.model, self._finite_again, folder, config) if stop_at_nonfinite else None
+        groups = optimizer.param_groups if optimizer is not None else []
+        self._own = [parameter for group in groups for parameter in group["params"]]
+        self._late = LateParts(self.model, settings.freeze_until, self._own)
+        own = {id(parameter) for parameter in self._own}
+        trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        self._others = [p for p in trained if id(p) not in own] if groups else []
+
+    def run(self, step: int, batches: Sequence[Batch]) -> Stepped:
+        """One update, from `settings.accumulate` micro-batches (another number counts each its share as well).
+
+        step: updates made before it. Raises UserError, the weights being as they were, when something is not finite.
+        """
+        set_learning_rate(self.optimizer, self.schedule, step, self.settings)
+        shares = loss_shares(self.fabric, self.model, batches)
+        records = []
+        for number, batch in enumerate(batches):
+            seed = step_seed(self.seed, step * len(batches) + number, self.fabric.global_rank)
+            records.append(self.accumulate(step, batch, seed, shares[number], number + 1, len(batches)))
+        return self.update(step, records)
+
+    def accumulate(
+        self, step: int, batch: Batch, seed: int, shares: Mapping[str, float], number: int, parts: int
+    ) -> StepRecord:
+        """Adds the gradients of micro-batch `number` of `parts`, counted from 1.
+
+        Args:
+            step: updates made before this one, for messages.
+            batch: the images and labels of this process's micro-batch.
+            seed: of the random stream of its dropout and sampling.
+            shares: factors of its loss terms, as `loss_shares` gives them.
+            number: of the micro-batch; gradients of several processes are joined at the last.
+            parts: how many micro-batches the step has.
+        """
+        self.current, last = (step, batch), number == parts
+        with self.fabric.no_backward_sync(self.module, enabled=not last), self._others_at_rest():
+            losses = self.losses(batch, seed, shares)
+            scalars = AsyncScalars(losses)
+            self.backward(losses, parts)
+        # One pass over the gradients; with a single batch, the most usual, none.
+        norm = None if last else AsyncScalars({"gradient_norm": self._local_norm()})
+        return StepRecord(step, seed, batch, shares, scalars, norm)
+
+    def losses(self, batch: Batch, seed: int, shares: Mapping[str, float] | None = None) -> dict[str, Tensor]:
+        """The loss terms of a batch (moved to the device) under its own random stream, times its shares."""
+        torch.manual_seed(seed)
+        return apply_shares(self.module(self.fabric.to_device(batch)), shares or {})
+
+    def backward(self, losses: Mapping[str, Tensor], parts: int = 1) -> None:
+        """Adds the gradients of the sum of the terms, divided by `parts`; all are NaN where the sum is not finite."""
+        total = torch.stack(list(losses.values())).sum()
+        # The factor is exactly 1 otherwise. So every process learns of one's loss with the gradients they exchange.
+        self.fabric.backward(total * (0 * total.detach() + 1) / parts)
+
+    def update(self, step: int, records: Sequence[StepRecord]) -> Stepped:
+        """Moves the weights along the gradients of the micro-batches, and drops the gradients."""
+        terms: dict[str, float] = {}
+        for record in records:
+            for name, value in record.losses.values().items():
+                terms[name] = terms.get(name, 0.0) + value / len(records)
+        self._late.drop_gradients(step)
+        norm = gradient_norm(self.fabric, self.optimizer, self.settings.clip_norm)
+        scalars = (
+            self._check.watch(norm, self.optimizer, records) if self._check else AsyncScalars({"gradient_norm": norm})
+        )
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return Stepped(terms, scalars)
+
+    def settle(self) -> None:
+        """Raises UserError if the last step was not finite; to be called before anything is saved or measured."""
+        if self._check is not None:
+            self._check.settle()
+
+    @contextmanager
+    def _others_at_rest(self) -> Iterator[None]:
+        """Within it, parameters of other optimizers get no gradient."""
+        for parameter in self._others:
+            parameter.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for parameter in self._others:
+                parameter.requires_grad_(True)
+
+    def _local_norm(self) -> Tensor:
+        return torch.nn.utils.get_total_norm([parameter.grad for parameter in self._own if parameter.grad is not None])
+
+    def _finite_again(self, record: StepRecord) -> bool:
+        """Whether a micro-batch, done once more in this process alone, gives a finite gradient; buffers are put back."""
+        buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
+        self.optimizer.zero_grad(set_to_none=True)
+        with self.fabric.no_backward_sync(self.module, enabled=True), self._others_at_rest():
+            self.backward(self.losses(record.batch, record.seed, record.shares))
+        finite = bool(torch.isfinite(self._local_norm()))
+        self.optimizer.zero_grad(set_to_none=True)
+        for buffer, kept in buffers:
+            buffer.copy_(kept)
+        return finite
 
 
 def due(step: int, every: int | None) -> bool:
@@ -35,17 +185,6 @@ def set_learning_rate(
     for group in optimizer.param_groups:
         group["lr"] = group["base_lr"] * factor
     return max(group["lr"] for group in optimizer.param_groups)
-
-
-def summed(losses: Mapping[str, Tensor]) -> Tensor:
-    """The scalar that is differentiated."""
-    return torch.stack(list(losses.values())).sum()
-
-
-def add_terms(terms: dict[str, float], values: Mapping[str, float], parts: int) -> None:
-    """Adds a batch's share, one of `parts`, to the step's loss terms."""
-    for name, value in values.items():
-        terms[name] = terms.get(name, 0.0) + value / parts
 
 
 def gradient_norm(fabric: Any, optimizer: Any, clip_norm: float | None) -> Tensor:
@@ -85,7 +224,7 @@ def loss_shares(fabric: Any, model: VisionModel, batches: Sequence[Batch]) -> li
     return [dict(zip(names, row, strict=True)) for row in factors]
 
 
-def shared(losses: Mapping[str, Tensor], shares: Mapping[str, float]) -> dict[str, Tensor]:
+def apply_shares(losses: Mapping[str, Tensor], shares: Mapping[str, float]) -> dict[str, Tensor]:
     """The loss terms of a batch times what it counts."""
     return {name: loss * shares[name] if name in shares else loss for name, loss in losses.items()}
 

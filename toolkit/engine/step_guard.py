@@ -9,25 +9,15 @@ from toolkit.analysis.out_of_memory import is_out_of_memory, out_of_memory
 from toolkit.engine.job import Job
 from toolkit.engine.process import not_deterministic
 from toolkit.engine.settings import TrainSettings
+from toolkit.engine.step import TrainingStep
 from toolkit.errors import Problem, UserError
-from toolkit.samples import Batch
 
 
 class StepGuard:
-    """Translates out-of-memory, non-determinism and compiler errors into UserError.
+    """Translates out-of-memory, non-determinism and compiler errors into UserError: a context around training steps."""
 
-    A context around the loop; call `watch(step, batch)` before each step.
-    """
-
-    def __init__(self, fabric: Any, job: Job, settings: TrainSettings) -> None:
-        self.fabric, self.job, self.settings = fabric, job, settings
-        self.step = 0
-        self.batch: Batch | None = None
-
-    def watch(self, step: int, batch: Batch) -> Batch:
-        """Notes what is being worked on."""
-        self.step, self.batch = step, batch
-        return batch
+    def __init__(self, fabric: Any, job: Job, settings: TrainSettings, step: TrainingStep) -> None:
+        self.fabric, self.job, self.settings, self.step = fabric, job, settings, step
 
     def __enter__(self) -> StepGuard:
         return self
@@ -44,13 +34,14 @@ class StepGuard:
             raise found from error
 
     def _memory(self, error: BaseException) -> UserError:
-        images = self.batch.images if self.batch is not None else None
+        number, batch = self.step.current
+        images = batch.images if batch is not None else None
         remedies = training_remedies(self.settings, self.job.step_images, self.fabric.world_size)
         if self.job.run.state.is_file():
             remedies[-1] += (
                 f". What was saved last is whole: continue with --resume --allow-changes --run-folder {self.job.run.path}"
             )
-        return out_of_memory(error, f"training step {self.step}", self.job.model, images, remedies, kept=True)
+        return out_of_memory(error, f"training step {number + 1}", self.job.model, images, remedies, kept=True)
 
     def _compiler(self, error: BaseException) -> UserError | None:
         if not self.settings.compile or not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):

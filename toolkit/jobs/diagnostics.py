@@ -16,13 +16,14 @@ from toolkit.config.sections import Config
 from toolkit.contracts import Dataset
 from toolkit.data.loading.loader import eval_loader
 from toolkit.engine.checkpoint import load_state
+from toolkit.engine.finite import load_bad_batch
 from toolkit.engine.job import Job
 from toolkit.engine.log import RunLog
 from toolkit.engine.lr_finder import find_learning_rate
 from toolkit.engine.overfit import overfit
 from toolkit.engine.prepare import trained_module
 from toolkit.engine.process import leave, make_fabric
-from toolkit.engine.replay import load_bad_batch, replay
+from toolkit.engine.replay import replay
 from toolkit.engine.run_folder import RunFolder
 from toolkit.engine.train import train
 from toolkit.jobs.assemble import Assembled, assemble, build_job, evaluation, with_batch_size
@@ -149,9 +150,9 @@ def replay_batch(file: str | Path, overrides: Sequence[str] = (), *, quiet: bool
     table = ClassTable(tuple(bad.classes), default_palette(len(bad.classes)))
     model = build_model(config, pretrained=False, classes=table)
     module = fabric.setup(trained_module(fabric, model, config.train))
-    result = replay(fabric, module, model, bad)
+    result = replay(fabric, module, bad, config.train)
     log = RunLog(None, None, quiet=quiet)
-    log.line(f"batch      of step {bad.step}: {', '.join(bad.batch.names)}")
+    log.line(f"batch      of step {bad.step + 1}: {', '.join(bad.batch.names)}")
     log.line(f"saved      {_shown(bad.terms)}")
     log.line(f"replayed   {_shown(result.terms)}")
     if result.parameters:
@@ -164,7 +165,7 @@ def replay_batch(file: str | Path, overrides: Sequence[str] = (), *, quiet: bool
         log.line("first      no module's output: it is the loss itself")
     else:
         log.line("finite     this time: another precision or device, or other gradients of an accumulated step")
-    return {"step": bad.step, "saved": _finite(bad.terms), **result._asdict(), "terms": _finite(result.terms)}
+    return {"step": bad.step + 1, "saved": _finite(bad.terms), **result._asdict(), "terms": _finite(result.terms)}
 
 
 def _temporary(config: Config, quiet: bool) -> tuple[Any, RunFolder, RunLog]:

@@ -14,6 +14,10 @@ from toolkit.data.loading.loader import train_loader
 from toolkit.data.loading.sampling import Draws
 from toolkit.data.transforms.augment import resized
 from toolkit.data.transforms.pipeline import Pipeline
+from toolkit.engine.prepare import LossModule
+from toolkit.engine.process import OneProcess
+from toolkit.engine.settings import TrainSettings
+from toolkit.engine.step import TrainingStep
 from toolkit.errors import ConfigError, DataError, Problem, UserError
 from toolkit.models.vision_model import VisionModel
 from toolkit.preflight.findings import Report
@@ -90,13 +94,13 @@ def try_batch(
         transforms = [*transforms, Shrink(extent.scale, model.spec.sizes, least)]
     loader = train_loader(dataset, transforms, extent.images, seed, 0, 1, groups=groups, draws=draws)
     batch: Batch = next(iter(loader))
-    torch.manual_seed(seed)
-    losses = model.train().loss(batch)
+    step = TrainingStep(OneProcess(), LossModule(model.train()), None, TrainSettings(steps=1))
+    losses = step.losses(batch, seed)
     values = {name: float(loss.detach()) for name, loss in losses.items()}
     text = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
     if not all(math.isfinite(value) for value in values.values()):
         raise DataError(Problem("first batch", f"the loss is not finite: {text}", f"look at {', '.join(batch.names)}"))
-    torch.stack(list(losses.values())).sum().backward()
+    step.backward(losses)
     _finite_gradients(model, batch)
     size = (batch.images.shape[-2], batch.images.shape[-1])
     report.facts.append(f"batch   {len(batch.names)} images of {shown(size)}, forward and backward; loss {text}")
