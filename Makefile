@@ -11,7 +11,7 @@ JOBS   ?= auto
 export NO_ALBUMENTATIONS_UPDATE = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-slow lint types format clean help
+.PHONY: demo parts test test-slow lint types format clean help
 
 help:
 	@sed -n '1,4p' Makefile
@@ -45,6 +45,10 @@ test: lint types
 
 test-slow: $(VENV)/.installed-test
 	$(RUN_TESTS) -m slow
+
+# Signatures and help of all parts, as check, list and editors read them; wanted after a changed signature or docstring.
+parts: $(VENV)/.installed
+	$(BIN)/python -m toolkit.config.describe_parts
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix .

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.config.json_schema import json_schema
 from toolkit.config.load import load_config, parse_config
+from toolkit.config.parts import shipped_parts
 from toolkit.config.plain import to_plain, to_yaml
+from toolkit.config.schema import editor_schema
 from toolkit.errors import ConfigError
+from toolkit.jobs.part_classes import part_class
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").rglob("*.yaml"))
 
@@ -108,7 +110,7 @@ def test_module_and_class_reach_code_outside(tmp_path: Path, monkeypatch: pytest
     )
     monkeypatch.syspath_prepend(tmp_path)
     config = parse_config(GOOD, "c.yaml", ["model.backbone={name: 'mine_outside:Mine', wide: 6}"])
-    assert config.model.backbone.cls.__name__ == "Mine"
+    assert part_class("backbone", config.model.backbone.name).__name__ == "Mine"
     assert any("did you mean 'wide'" in p for p in problems(GOOD, "model.backbone={name: 'mine_outside:Mine', wid: 6}"))
 
 
@@ -123,8 +125,8 @@ def test_there_are_configs() -> None:
 
 
 def test_json_schema_knows_the_parts() -> None:
-    schema = json_schema()
+    schema = editor_schema(shipped_parts())
     assert set(schema["required"]) == {"model", "data", "train"}
-    backbones = {part["properties"]["name"].get("const") for part in schema["$defs"]["backbones"]["anyOf"][1:-1]}
+    backbones = {part["properties"]["name"].get("const") for part in schema["$defs"]["backbones"]["anyOf"][2:-1]}
     assert {"resnet", "unet_encoder", "timm", "smp"} <= backbones
     assert schema["properties"]["data"]["properties"]["workers"]["minimum"] == 0

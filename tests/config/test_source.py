@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.config.config_file import read
 from toolkit.config.overrides import override
+from toolkit.config.paths import read
 from toolkit.config.source import parse
 from toolkit.errors import ConfigError
 

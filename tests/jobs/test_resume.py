@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from tiny_run import tiny_config
 
 from toolkit.cli.main import run as command_line
-from toolkit.config.differences import differences
+from toolkit.config.plain import differences
 from toolkit.engine.checkpoint import load_state, save_state
 from toolkit.errors import CheckpointError, ConfigError
 from toolkit.jobs.train import run_training

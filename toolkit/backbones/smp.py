@@ -8,7 +8,7 @@ import torch
 from annotated_types import Interval
 from torch import Tensor
 
-from toolkit.bounds import NonEmptyStr, PositiveInt
+from toolkit.bounds import NamesOf, NonEmptyStr, PositiveInt
 from toolkit.contracts import BACKBONES, Backbone, FeaturePyramid, PixelStats, PyramidSpec, SizeRule
 from toolkit.errors import CheckpointError, ConfigError, Problem, did_you_mean
 from toolkit.layers.downloads import refuse_download
@@ -37,7 +37,7 @@ class SmpBackbone(Backbone):
 
     def __init__(
         self,
-        encoder: NonEmptyStr = "resnet34",
+        encoder: Annotated[NonEmptyStr, NamesOf("smp encoder", "the name of an encoder")] = "resnet34",
         weights: str | None = None,
         depth: Annotated[int, Interval(ge=1, le=5)] = 5,
         in_channels: PositiveInt = 3,

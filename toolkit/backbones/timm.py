@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
 
-from toolkit.bounds import NonEmptyStr, PositiveInt
+from toolkit.bounds import NamesOf, NonEmptyStr, PositiveInt
 from toolkit.contracts import BACKBONES, Backbone, FeaturePyramid, PixelStats, PyramidSpec, SizeRule
 from toolkit.errors import CheckpointError, ConfigError, Problem, did_you_mean, missing_path
 from toolkit.layers.downloads import refuse_download
@@ -38,7 +38,7 @@ class TimmBackbone(Backbone):
 
     def __init__(
         self,
-        model: NonEmptyStr = "resnet18",
+        model: Annotated[NonEmptyStr, NamesOf("timm net", "the name of a timm net")] = "resnet18",
         pretrained: bool = False,
         weights: str | None = None,
         in_channels: PositiveInt = 3,

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from toolkit.cli.front_door import refuse_mistakes
 from toolkit.cli.options import json_option, print_json
 from toolkit.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
+    from toolkit.config.sections import Config
     from toolkit.preflight.findings import Report
 
 
@@ -31,9 +31,9 @@ def command(
 
     Config, parts that fit, data, data against the model, one batch forward and backward. Exit code 2 when the config
     is at fault, 1 when files are. Mistakes in the config are told at once, before anything is waited for; with --full
-    the sections that are sound are looked at even then.
+    the sections without a fault are looked at even then.
     """
-    mistakes = _mistakes(config, overrides)
+    loaded, mistakes = _loaded(config, overrides)
     if mistakes and not as_json:
         _say("error", mistakes)
     if mistakes and not full:
@@ -41,7 +41,15 @@ def command(
             raise ConfigError(mistakes)
         click.echo("\nnot ok: data and parts are looked at when the config is right, or now with --full")
         raise click.exceptions.Exit(ConfigError.exit_code)
-    report = _looked_at(config, overrides, mistakes, full, preview, page)
+    from toolkit.jobs.check import check_config
+
+    if loaded is not None:
+        report = check_config(loaded, full=full, preview=preview, page=page)
+    else:
+        from toolkit.config.load import load_valid_sections
+
+        sections, valid = load_valid_sections(config, overrides)
+        report = check_config(sections, full=full, preview=preview, page=page, valid=valid, mistakes=mistakes)
     if as_json:
         print_json(report.as_json())
     else:
@@ -50,39 +58,18 @@ def command(
         raise click.exceptions.Exit(report.exit_code)
 
 
-def _mistakes(config: str, overrides: Sequence[str]) -> list[Problem]:
-    """What is wrong in a config that can be read. Raises ConfigError for one that cannot."""
-    try:
-        refuse_mistakes(config, overrides)
-    except ConfigError as error:
-        from pathlib import Path
-
-        from toolkit.config.config_file import read
-
-        read(Path(config), overrides)
-        return list(error.problems)
-    return []
-
-
-def _looked_at(
-    config: str,
-    overrides: Sequence[str],
-    mistakes: Sequence[Problem],
-    full: bool,
-    preview: str | None,
-    page: str | None,
-) -> Report:
+def _loaded(config: str, overrides: Sequence[str]) -> tuple[Config | None, list[Problem]]:
+    """The config, or what is wrong in one that can be read. Raises ConfigError for one that cannot."""
     from pathlib import Path
 
-    from toolkit.config.config_file import read
     from toolkit.config.load import load_config
-    from toolkit.config.sound import sound_sections
-    from toolkit.jobs.check import check_config
+    from toolkit.config.paths import read
 
-    if not mistakes:
-        return check_config(load_config(config, overrides), full=full, preview=preview, page=page)
-    sections, sound = sound_sections(read(Path(config), overrides))
-    return check_config(sections, full=full, preview=preview, page=page, sound=sound, mistakes=mistakes)
+    try:
+        return load_config(config, overrides), []
+    except ConfigError as error:
+        read(Path(config), overrides)
+        return None, list(error.problems)
 
 
 def _print(report: Report, told: Sequence[Problem]) -> None:

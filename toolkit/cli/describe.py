@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from toolkit.cli.options import config_argument, json_option, print_json
+
+if TYPE_CHECKING:
+    from toolkit.config.sections import Config
 
 
 @click.command(
@@ -19,7 +24,7 @@ from toolkit.cli.options import config_argument, json_option, print_json
 @click.option("--weights", type=click.Path(), metavar="RUN_OR_FILE", help="Weights for the effective field.")
 @json_option
 def command(
-    config: str, overrides: tuple[str, ...], size: str | None, explain: str | None, page: str | None, erf: str | None,
+    config: Config, overrides: tuple[str, ...], size: str | None, explain: str | None, page: str | None, erf: str | None,
     image: str | None, weights: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """A model's anatomy: layers, sizes, receptive fields, parameters, multiply-adds, memory.
@@ -27,14 +32,12 @@ def command(
     Nothing is computed or fetched and no data is needed, except for the effective receptive field.
     """
     from toolkit.analysis.anatomy import anatomy_json
-    from toolkit.config.load import load_config
     from toolkit.jobs.describe import describe_config, read_size
     from toolkit.report.anatomy.explain import explain_layer
     from toolkit.report.anatomy.table import anatomy_lines
 
     wanted = read_size(size) if size is not None else None
-    loaded = load_config(config, overrides)
-    anatomy = describe_config(loaded, wanted)
+    anatomy = describe_config(config, wanted)
     lines = explain_layer(anatomy, explain) if explain is not None else list(anatomy_lines(anatomy))
     result = anatomy_json(anatomy)
     if explain is not None:
@@ -42,7 +45,7 @@ def command(
     if any(option is not None for option in (page, erf, image, weights)):
         from toolkit.jobs.describe import field_lines, field_numbers, write_description
 
-        fields = write_description(loaded, anatomy, page, erf, image, weights)
+        fields = write_description(config, anatomy, page, erf, image, weights)
         lines += ["", *field_lines(fields)] if fields else []
         result["effective_fields"] = field_numbers(fields)
         lines += [f"written          {path}" for path in (page, erf) if path is not None]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from toolkit.cli.front_door import refuse_wrong_path
 from toolkit.cli.options import json_option, print_json
 
 
@@ -18,7 +17,9 @@ def command(checkpoint: str, overrides: tuple[str, ...], split: str, as_json: bo
 
     The checkpoint carries its config; key=value arguments change it (data.root=elsewhere).
     """
-    refuse_wrong_path(checkpoint, overrides)
+    from toolkit.config.load import refuse_wrong_weights
+
+    refuse_wrong_weights(checkpoint, overrides)
     from toolkit.engine.log import table
     from toolkit.jobs.evaluate import run_evaluation
 

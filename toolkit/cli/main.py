@@ -7,62 +7,69 @@ and a wrong option shall not wait for torch. Exit codes: 0 done, 1 the work fail
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
+import pkgutil
 import sys
 from collections.abc import Sequence
 
 import click
 
+import toolkit.cli
 from toolkit.cli.defect import defect
 from toolkit.cli.options import print_json
 from toolkit.errors import ConfigError, Place, Problem, UserError, did_you_mean
 from toolkit.version import __version__
 
-VERBS = {
-    "demo": "The whole job in about two minutes, on data it makes itself.",
-    "check": "Everything that can be known before training.",
-    "describe": "A model's anatomy: sizes, parameters, receptive fields, memory.",
-    "train": "Train a model, or continue a training.",
-    "evaluate": "Measure a checkpoint on a split of its data.",
-    "predict": "Run a checkpoint over pictures.",
-    "list": "What a config may name: parts, arguments, defaults.",
-    "schema": "The JSON Schema of configs, for editors.",
-}
+_ORDER = ("demo", "new", "check", "describe", "train", "evaluate", "predict", "list", "schema")
+"""How `toolkit --help` shows verbs: the way of a first day; any other verb comes after them."""
+
+
+def verbs() -> list[str]:
+    """Names of all verbs: the modules of this folder that define a `command`."""
+    names = [info.name for info in pkgutil.iter_modules(toolkit.cli.__path__) if verb(info.name) is not None]
+    return sorted(names, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name))
+
+
+def verb(name: str) -> click.Command | None:
+    """The command of a verb, or None for a name that is none. Imports that verb's file only."""
+    if not name.isidentifier() or importlib.util.find_spec(f"toolkit.cli.{name}") is None:
+        return None
+    return getattr(importlib.import_module(f"toolkit.cli.{name}"), "command", None)
 
 
 def _verb_meant(args: list[str]) -> str:
     first = args[0]
     if first.endswith((".yaml", ".yml")):
         return f"the verb comes first: toolkit train {' '.join(args)}"
-    return did_you_mean(first, VERBS)
+    return did_you_mean(first, verbs())
 
 
 class _Verbs(click.Group):
     """Imports a verb's file when the verb is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(VERBS)
+        return verbs()
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in VERBS:
-            return None
-        return importlib.import_module(f"toolkit.cli.{cmd_name}").command
+        return verb(cmd_name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in VERBS and not args[0].startswith("-"):
+        if args and not args[0].startswith("-") and verb(args[0]) is None:
             ctx.fail(f"no verb '{args[0]}'; {_verb_meant(args)}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Verbs"):
-            formatter.write_dl(list(VERBS.items()))
+            commands = {name: verb(name) for name in verbs()}
+            formatter.write_dl([(name, found.get_short_help_str(120)) for name, found in commands.items() if found])
 
 
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="toolkit")
-def toolkit() -> None:
+def command_line() -> None:
     """Semantic segmentation and object detection on your own pictures.
 
     Start with: toolkit demo
@@ -73,7 +80,7 @@ def run(arguments: Sequence[str]) -> int:
     """Runs one command line and returns its exit code."""
     wants_json = "--json" in arguments
     try:
-        result = toolkit.main(args=list(arguments), prog_name="toolkit", standalone_mode=False)
+        result = command_line.main(args=list(arguments), prog_name="toolkit", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as leave:
         return leave.exit_code

@@ -11,18 +11,17 @@ from typing import Any, TypeVar
 
 import click
 
-from toolkit.cli.front_door import refuse_mistakes
-
 F = TypeVar("F", bound=Any)
 
 
 def config_argument(function: F) -> F:
-    """CONFIG and key=value overrides. Mistakes in them are told before the verb begins."""
+    """CONFIG and key=value overrides; the verb gets the checked config: mistakes are told before torch is waited for."""
 
     @functools.wraps(function)
     def checked(config: str, overrides: tuple[str, ...], **options: Any) -> Any:
-        refuse_mistakes(config, overrides)
-        return function(config=config, overrides=overrides, **options)
+        from toolkit.config.load import load_config
+
+        return function(config=load_config(config, overrides), overrides=overrides, **options)
 
     with_overrides = click.argument("overrides", nargs=-1, metavar="[key=value ...]")(checked)
     return click.argument("config", type=click.Path())(with_overrides)  # type: ignore[return-value]

@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import click
 
-from toolkit.cli.front_door import refuse_wrong_path
 from toolkit.cli.options import json_option, print_json
 
 
@@ -47,7 +46,9 @@ def command(
 
     Pictures that cannot be read are listed at the end, and the exit code is then 1; the others are done.
     """
-    refuse_wrong_path(checkpoint)
+    from toolkit.config.load import refuse_wrong_weights
+
+    refuse_wrong_weights(checkpoint)
     from toolkit.jobs.predict import run_prediction
 
     names = None if formats is None else [name.strip() for name in formats.split(",") if name.strip()]

@@ -12,8 +12,9 @@ from toolkit.cli.options import print_json
 def command(as_json: bool) -> None:
     """The JSON Schema of configs, for editors.
 
-    Put `# yaml-language-server: $schema=toolkit.schema.json` on a config's first line for completion and checks.
+    Put `# yaml-language-server: $schema=toolkit.schema.json` on a config's first line for completion, help and checks.
     """
-    from toolkit.config.json_schema import json_schema
+    from toolkit.config.load import current_parts
+    from toolkit.config.schema import editor_schema
 
-    print_json(json_schema())
+    print_json(editor_schema(current_parts()))

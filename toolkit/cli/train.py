@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from toolkit.cli.options import config_argument, json_option, print_json
+
+if TYPE_CHECKING:
+    from toolkit.config.sections import Config
 
 
 @click.command("train", epilog="Example: toolkit train configs/tiny/unet_shapes.yaml train.steps=300 --run runs/first")
@@ -23,14 +28,13 @@ from toolkit.cli.options import config_argument, json_option, print_json
 @click.option("--replay", type=click.Path(), help="Run a saved batch whose loss was not finite once more.")
 @json_option
 def command(
-    config: str, overrides: tuple[str, ...], run: str | None, resume: bool, allow_changes: bool, dry_run: bool,
+    config: Config, overrides: tuple[str, ...], run: str | None, resume: bool, allow_changes: bool, dry_run: bool,
     overfit_batch: bool, find_lr: bool, replay: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Train a model, or continue a training.
 
     key=value arguments override the config: train.steps=100 data.batch_size=2
     """
-    from toolkit.config.load import load_config
     from toolkit.jobs import diagnostics
     from toolkit.jobs.train import run_training
 
@@ -44,17 +48,16 @@ def command(
         raise click.UsageError(f"{' and '.join([*chosen, *(['--resume'] if resume else [])])} do not go together")
     if run is not None and chosen and not find_lr:
         raise click.UsageError(f"--run does not go with {chosen[0]}, which keeps nothing")
-    checked = load_config(config, overrides)
     if dry_run:
-        result = diagnostics.dry_run(checked)
+        result = diagnostics.dry_run(config)
     elif overfit_batch:
-        result = diagnostics.overfit_batch(checked)
+        result = diagnostics.overfit_batch(config)
     elif find_lr:
-        result = diagnostics.find_lr(checked, run)
+        result = diagnostics.find_lr(config, run)
     elif replay is not None:
         result = diagnostics.replay_batch(replay, overrides)
     else:
-        result = run_training(checked, run, resume=resume, allow_changes=allow_changes)
+        result = run_training(config, run, resume=resume, allow_changes=allow_changes)
     if as_json:
         print_json(result)
     if not result.get("ok", True):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from toolkit.config.source import Path_, Source, dotted, parse_value
+from toolkit.config.source import KeyPath, Source, dotted, parse_value
 from toolkit.errors import ConfigError, Place, Problem
 from toolkit.files import what_is
 
@@ -62,7 +62,7 @@ def _misshapen(item: str, rest: list[str]) -> Problem:
 
 def _assign(source: Source, names: list[str], value: Any, where: Place) -> Problem | None:
     node: Any = source.values
-    path: Path_ = ()
+    path: KeyPath = ()
     for position, name in enumerate(names):
         last = position == len(names) - 1
         key: str | int = name
@@ -88,7 +88,7 @@ def _assign(source: Source, names: list[str], value: Any, where: Place) -> Probl
     return None
 
 
-def _forget(source: Source, path: Path_) -> None:
+def _forget(source: Source, path: KeyPath) -> None:
     """Drops the file's marks below a path that is replaced."""
     for table in (source.keys, source.marks):
         for known in [known for known in table if known[: len(path)] == path]:

@@ -1,101 +1,60 @@
-"""Signatures of sections and of all registered parts, from the classes themselves, and the check of a config by them."""
+"""The JSON Schema of configs for editors, from the description of all parts."""
 
 from __future__ import annotations
 
-import sys
-import types
-from functools import cache
-from typing import Annotated, Any, Union, get_args, get_origin
+from collections.abc import Mapping
+from typing import Any
 
-from toolkit.config.annotations import Argument, part_of
-from toolkit.config.checker import Checker
-from toolkit.config.sections import Config, PartOf, PartSpec
-from toolkit.config.signatures import constructor_arguments
-from toolkit.config.source import Source
-from toolkit.contracts import REGISTRIES, TRANSFORMS
-from toolkit.data.transforms.pipeline import transform_class
-from toolkit.errors import ConfigError, Problem
-from toolkit.registry import Registry
+from toolkit.config.parts import Parts
+from toolkit.config.sections import KINDS
 
-_BY_WORD: dict[str, Registry[Any]] = {registry.kind: registry for registry in REGISTRIES.values()}
+_OWN_CODE = {"type": "string", "pattern": "^[^:]+:[^:]+$", "description": "module:Class of your own"}
 
 
-@cache
-def arguments_of(cls: type) -> dict[str, Argument]:
-    """Every argument of a class' constructor, annotations in config form. Injected ones are included."""
+def editor_schema(parts: Parts) -> dict[str, Any]:
+    """Draft 2020-12, self-contained. Whatever the check accepts it accepts; names of the form module:Class with any arguments."""
+    kinds = {plural: _kind(parts, word, plural) for word, plural in KINDS.items()}
     return {
-        name: argument._replace(annotation=_config_form(argument.annotation))
-        for name, argument in constructor_arguments(cls).items()
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "toolkit config",
+        **_plain({key: value for key, value in parts.schema.items() if key != "$defs"}, parts),
+        "$defs": kinds
+        | {name: {"enum": known["enum"]} for name, known in parts.schema["$defs"].items() if _is_names(name)},
     }
 
 
-def _config_form(annotation: Any) -> Any:
-    """The annotation with base classes of parts (PixelLoss) as `Annotated[PartSpec, PartOf("loss")]`."""
-    for registry in REGISTRIES.values():
-        if annotation is registry.base:
-            return Annotated[PartSpec, PartOf(registry.kind)]
-    origin, inner = get_origin(annotation), get_args(annotation)
-    if origin not in (Union, types.UnionType, list, tuple, dict):
-        return annotation
-    changed = tuple(_config_form(item) for item in inner)
-    if changed == inner:
-        return annotation
-    return Union[changed] if origin in (Union, types.UnionType) else origin[changed]  # noqa: UP007 - at run time
+def _kind(parts: Parts, word: str, plural: str) -> dict[str, Any]:
+    """A part by its name alone where it needs no argument, or a mapping for each name."""
+    described = {name: parts.part(word, name) for name in parts.names(word, foreign=True)}
+    # `root` of a data set may come from data.root.
+    required = {
+        name: [argument for argument in part["required"] if (plural, argument) != ("datasets", "root")]
+        for name, part in described.items()
+    }
+    alone = [name for name in described if not required[name]]
+    mappings = [
+        {
+            **_plain(part, parts),
+            "properties": {"name": {"const": name}, **_plain(part["properties"], parts)},
+            "required": ["name", *required[name]],
+        }
+        for name, part in described.items()
+    ]
+    own = {"type": "object", "properties": {"name": _OWN_CODE}, "required": ["name"]}
+    return {"anyOf": [{"enum": alone}, _OWN_CODE, *mappings, own]}
 
 
-def registry_of(annotation: Any) -> Registry[Any] | None:
-    """The registry an annotation in config form stands for, or None."""
-    part = part_of(annotation)
-    return _BY_WORD[part.kind] if part else None
+def _plain(schema: Any, parts: Parts) -> Any:
+    """Without our own words; text that is one of somebody's names offers them and takes any."""
+    if isinstance(schema, list):
+        return [_plain(item, parts) for item in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    found = {key: _plain(value, parts) for key, value in schema.items() if not str(key).startswith("x-")}
+    if isinstance(schema.get("x-known"), str):
+        found["anyOf"] = [{"$ref": f"#/$defs/names.{schema['x-known']}".replace(" ", "%20")}, {"type": "string"}]
+    return found
 
 
-def _outside(registry: Registry[Any], name: str) -> type:
-    """The class behind `module:Class`. Raises ConfigError for whatever goes wrong with somebody's module.
-
-    A config may come with a checkpoint of a stranger's: Python's own modules, some of which act when they are
-    imported, hold no parts and are not imported for it.
-    """
-    module, _, class_name = name.partition(":")
-    if not all(word.isidentifier() for word in [*module.split("."), class_name]):
-        raise ConfigError(
-            Problem("", f"{registry.kind} '{name}': wanted module:Class, a module that Python can import")
-        )
-    if module.partition(".")[0] in sys.stdlib_module_names:
-        raise ConfigError(
-            Problem("", f"{registry.kind} '{name}': '{module}' is a module of Python's own and has no parts")
-        )
-    try:
-        cls: type = registry.find(name)
-        arguments_of(cls)
-    except ConfigError:
-        raise
-    except Exception as error:  # it is somebody's code: anything
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise ConfigError(
-            Problem("", f"{registry.kind} '{name}' cannot be used: {reason}", f"look at {module}")
-        ) from error
-    return cls
-
-
-class LiveSignatures:
-    """Signatures from the registries; transforms also know albumentations' names. See `Signatures`."""
-
-    def kind(self, word: str) -> Registry[Any]:
-        """See `Signatures`."""
-        return _BY_WORD[word]
-
-    def find(self, word: str, name: str) -> type:
-        """See `Signatures`."""
-        registry = _BY_WORD[word]
-        if ":" in name:
-            return _outside(registry, name)
-        return transform_class(name) if registry is TRANSFORMS else registry.find(name)
-
-    def arguments_of(self, cls: type) -> dict[str, Argument]:
-        """See `Signatures`."""
-        return arguments_of(cls)
-
-
-def check(source: Source) -> Config:
-    """Raises ConfigError with every problem of the file; builds nothing."""
-    return Checker(source, LiveSignatures()).config()
+def _is_names(definition: str) -> bool:
+    return definition.startswith("names.")

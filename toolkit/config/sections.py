@@ -1,39 +1,59 @@
 """The sections of a config: what may stand in the file, with types, bounds and defaults. Nothing else defines them.
 
 A field annotated `Annotated[PartSpec, PartOf(KIND)]` is a part: a mapping with `name` and the arguments of that part's
-constructor (or only its name). See `checker.py` for how it is checked. This file must not need torch: a mistake in a
+constructor (or only its name). See `validate.py` for how it is checked. This file must not need torch: a mistake in a
 config is reported without waiting for it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from annotated_types import Interval
 
-from toolkit.bounds import NonNegativeInt, PositiveInt
+from toolkit.bounds import NamesOf, NonNegativeInt, PositiveInt
 from toolkit.engine.settings import TrainSettings
+
+KINDS = {
+    "backbone": "backbones",
+    "neck": "necks",
+    "head": "heads",
+    "loss": "losses",
+    "dataset": "datasets",
+    "transform": "transforms",
+    "evaluator": "evaluators",
+    "optimizer": "optimizers",
+    "schedule": "schedules",
+}
+"""The kinds of parts: the word of one, and of many."""
 
 
 @dataclass(frozen=True)
 class PartOf:
-    """Marks an annotation as a part. kind: the word of its registry ("backbone")."""
+    """Marks an annotation as a part. kind: a word of `KINDS` ("backbone")."""
 
     kind: str
 
 
 @dataclass(frozen=True)
 class PartSpec:
-    """A part as the config names it: checked, not built.
+    """A part as the config names it: checked, not built, and its class not imported.
 
-    arguments hold plain values, other PartSpecs, lists of them, or section dataclasses. path: place in the config.
+    Args:
+        kind: the word of its kind in `KINDS` ("backbone").
+        name: a registered name, or `module:Class` of somebody's own.
+        arguments: plain values, other PartSpecs, lists of them, or dicts where the constructor wants a section.
+        path: place in the config, as keys and list positions.
+        signature: the object schema of the constructor (`config/signatures.py`).
     """
 
+    kind: str
     name: str
-    cls: type
     arguments: dict[str, Any]
     path: tuple[str | int, ...] = ()
+    signature: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
 BackbonePart = Annotated[PartSpec, PartOf("backbone")]
@@ -98,7 +118,7 @@ class DataSection:
     train: SplitSection
     val: SplitSection | None = None
     test: SplitSection | None = None
-    classes: list[str] | str | None = None
+    classes: list[str] | Annotated[str, NamesOf("class preset", "a preset's name")] | None = None
     root: str | None = None
     batch_size: PositiveInt | Literal["auto"] = 4
     workers: NonNegativeInt = 2

@@ -13,7 +13,7 @@ import yaml
 
 from toolkit.errors import ConfigError, Place, Problem
 
-Path_ = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 _PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 _LONGEST_WORD = 100
 _MAX_DEPTH = 50
@@ -51,23 +51,23 @@ class Source:
 
     file: str
     values: Any = None
-    keys: dict[Path_, Place] = field(default_factory=dict)
-    marks: dict[Path_, Place] = field(default_factory=dict)
+    keys: dict[KeyPath, Place] = field(default_factory=dict)
+    marks: dict[KeyPath, Place] = field(default_factory=dict)
 
-    def where(self, path: Path_, *, key: bool = False) -> Place:
+    def where(self, path: KeyPath, *, key: bool = False) -> Place:
         """Place and dotted path for a message; the nearest enclosing place when the path itself has none."""
         mark = (self.keys if key else self.marks).get(path)
         for end in range(len(path) - 1, -1, -1):
             mark = mark or self.keys.get(path[:end]) or self.marks.get(path[:end])
         return (mark or Place(self.file))._replace(key=dotted(path))
 
-    def given(self, path: Path_) -> bool:
+    def given(self, path: KeyPath) -> bool:
         """Whether a value comes from the command line."""
         mark = self.marks.get(path)
         return mark is not None and mark.line == 0
 
 
-def dotted(path: Path_) -> str:
+def dotted(path: KeyPath) -> str:
     """`("data", "transforms", 0, "p")` as `data.transforms.0.p`."""
     return ".".join(shortened(str(part)) for part in path)
 
@@ -86,7 +86,7 @@ class _Reader:
         self.count = 0
         self.problems: list[Problem] = []
 
-    def value(self, node: yaml.Node, path: Path_) -> Any:
+    def value(self, node: yaml.Node, path: KeyPath) -> Any:
         mark = Place(self.source.file, node.start_mark.line + 1, node.start_mark.column + 1)
         self.source.marks.setdefault(path, mark)
         self.count += 1
@@ -111,7 +111,7 @@ class _Reader:
         finally:
             self.open.discard(id(node))
 
-    def _scalar(self, node: yaml.Node, path: Path_, mark: Place) -> Any:
+    def _scalar(self, node: yaml.Node, path: KeyPath, mark: Place) -> Any:
         try:
             value = self.loader.construct_object(node)
             if value is not None and type(value) not in (str, int, float, bool):
@@ -124,7 +124,7 @@ class _Reader:
             )
             return None
 
-    def _mapping(self, node: yaml.MappingNode, path: Path_) -> dict[Any, Any]:
+    def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[Any, Any]:
         values: dict[Any, Any] = {}
         for key_node, value_node in node.value:
             mark = Place(self.source.file, key_node.start_mark.line + 1, key_node.start_mark.column + 1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from toolkit.config.schema import arguments_of
 from toolkit.config.sections import Config, PartSpec
 from toolkit.config.source import dotted
 from toolkit.errors import Problem
@@ -50,17 +49,17 @@ def check_channels(report: Report, config: Config, model: VisionModel, sample: S
         f"{split} has {words.get(found, f'{found} channels')}, e.g. {sample.name}"
     )
     remedies = []
-    if _takes(config.model.backbone.cls, "in_channels"):
+    if _takes(config.model.backbone, "in_channels"):
         remedies.append(f"set model.backbone.in_channels: {found}")
     section = getattr(config.data, split)
-    if section is not None and _takes(section.dataset.cls, "channels"):
+    if section is not None and _takes(section.dataset, "channels"):
         remedies.append(f"set data.{split}.dataset.channels: {model.in_channels}")
     remedy = " or ".join(remedies) or f"choose a backbone that takes {found} channels"
     report.add(Finding("channels", Problem("model.backbone", message, remedy)), 2)
 
 
-def _takes(cls: type, argument: str) -> bool:
-    return argument in arguments_of(cls)
+def _takes(part: PartSpec, argument: str) -> bool:
+    return argument in part.signature["properties"]
 
 
 def check_pretrained_channels(report: Report, backbone: PartSpec, in_channels: int) -> None:

@@ -14,6 +14,7 @@ from toolkit.data.faults.leaving_out import Fault, leaving_out
 from toolkit.data.faults.skipped import without
 from toolkit.data.formats.pairs import name_in
 from toolkit.errors import CheckpointError, DataError, Problem
+from toolkit.jobs.part_classes import part_class
 from toolkit.preflight.data.read import read_samples, sample_name
 
 SkipTable = Mapping[str, Any]
@@ -28,16 +29,14 @@ def leniently(make: Callable[[], Dataset]) -> tuple[Dataset, list[Fault]]:
 
 def identity_of(part: PartSpec, classes: Sequence[str]) -> str:
     """Everything about a data set that its samples depend on, but for its files."""
-    source = ""
-    if not part.cls.__module__.startswith("toolkit."):  # ours change with the version
+    source, cls = "", part_class(part.kind, part.name)
+    if not cls.__module__.startswith("toolkit."):  # ours change with the version
         try:
-            path = Path(inspect.getfile(part.cls))
+            path = Path(inspect.getfile(cls))
             source = f"{path} {path.stat().st_mtime_ns}"
         except (OSError, TypeError):
             source = "unknown"
-    return (
-        f"{part.cls.__module__}:{part.cls.__qualname__} {sorted(part.arguments.items())!r} {list(classes)!r} {source}"
-    )
+    return f"{cls.__module__}:{cls.__qualname__} {sorted(part.arguments.items())!r} {list(classes)!r} {source}"
 
 
 def skipping(

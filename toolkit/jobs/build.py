@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.config.schema import arguments_of
 from toolkit.config.sections import Config, PartSpec, SplitSection
-from toolkit.config.signatures import MISSING
+from toolkit.config.signatures import MISSING, construct, constructor_arguments
 from toolkit.config.source import dotted
 from toolkit.contracts import EVALUATORS, Dataset, Evaluator, OptimizerRule, Schedule, Transform
 from toolkit.data.classes.frequencies import ComputedWeights
@@ -19,6 +18,7 @@ from toolkit.data.loading.class_presence import class_presence
 from toolkit.data.loading.sampling import ClassBalanced, Draws, RepeatFactors, aspect_groups, repeat_factors
 from toolkit.errors import ConfigError, DataError, PartsError, Place, Problem, UserError
 from toolkit.jobs.bad_samples import SkipTable, as_before, identity_of, leniently, skipping
+from toolkit.jobs.part_classes import part_class
 from toolkit.labels import ClassTable, default_palette
 from toolkit.layers.downloads import NeedsDownloadError
 from toolkit.models.vision_model import VisionModel
@@ -31,8 +31,11 @@ _PRETRAINED = ("weights", "pretrained")
 
 def build_part(part: PartSpec, *, pretrained: bool = True, **context: Any) -> Any:
     """The object a PartSpec describes; nested parts first. `context` fills the parameters that follow from the rest."""
-    known = arguments_of(part.cls)
+    cls = part_class(part.kind, part.name)
+    known = constructor_arguments(cls)
     arguments = {name: _build(value, pretrained, context) for name, value in part.arguments.items()}
+    sections = [name for name, value in arguments.items() if isinstance(value, dict) and name in known]
+    arguments |= {name: construct(known[name].annotation, arguments[name]) for name in sections}
     if not pretrained:
         arguments.update({name: known[name].default for name in arguments if _is_filled(name, arguments[name])})
     arguments.update({name: value for name, value in context.items() if name in known and name not in arguments})
@@ -42,7 +45,7 @@ def build_part(part: PartSpec, *, pretrained: bool = True, **context: Any) -> An
             Problem(dotted(part.path), f"'{part.name}' needs {', '.join(missing)}, which nothing provides")
         )
     try:
-        return part.cls(**arguments)
+        return cls(**arguments)
     except UserError as error:
         raise _located(error, part) from error
     except Exception as error:  # arguments of the right types may still be too large, too many, or contradict
@@ -74,7 +77,7 @@ def _build(value: Any, pretrained: bool, context: dict[str, Any]) -> Any:
 
 def _located(error: UserError, part: PartSpec) -> UserError:
     """The same problems with the place in the config in front."""
-    prefix, known = dotted(part.path), arguments_of(part.cls)
+    prefix, known = dotted(part.path), part.signature.get("properties", {})
     problems = [problem.at(_place_in(problem.place, prefix, known)) for problem in error.problems]
     kind = type(error) if type(error) in (ConfigError, DataError, PartsError, NeedsDownloadError) else UserError
     located = kind(problems)
@@ -194,7 +197,7 @@ def build_transforms(config: Config, split: str) -> list[Transform]:
     Raises ConfigError with the problems of all of them.
     """
     parts = split_section(config, split).transforms
-    asked = any("class_names" in arguments_of(part.cls) for part in parts)
+    asked = any("class_names" in part.signature.get("x-injected", ()) for part in parts)
     context: dict[str, Any] = {"class_names": list(classes_of(config).names)} if asked else {}
     built: list[Transform] = []
     problems: list[Problem] = []

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from toolkit.config.sections import Config
-from toolkit.config.sound import SECTIONS
+from toolkit.config.validate import SECTIONS
 from toolkit.contracts import Dataset
 from toolkit.data.loading.loader import eval_loader, train_loader
 from toolkit.errors import Problem
@@ -32,27 +32,27 @@ def check_config(
     full: bool = False,
     preview: str | Path | None = None,
     page: str | Path | None = None,
-    sound: frozenset[str] = SECTIONS,
+    valid: frozenset[str] = SECTIONS,
     mistakes: Sequence[Problem] = (),
 ) -> Report:
     """Parts, data, one against the other, and one training batch of a config that is itself well-formed.
 
     full: every sample of every split is read as well. preview: a folder for pictures of what the model will see.
-    page: an HTML file for the report; nothing else is written. sound: the sections to look at, when others are at
-    fault (see `sound_sections`); mistakes: what is wrong in those.
+    page: an HTML file for the report; nothing else is written. valid: the sections to look at, when others are at
+    fault (see `valid_sections`); mistakes: what is wrong in those.
     """
     report = Report()
     for problem in mistakes:
         report.add(Finding("config", problem), 2)
-    gate = Gate(report, config, sound)
+    gate = Gate(report, config, valid)
     gate.data()
     gate.classes()
     gate.parts()
-    if {"data.val", "data.test"} <= sound and config.data.val is None and config.data.test is None:
+    if {"data.val", "data.test"} <= valid and config.data.val is None and config.data.test is None:
         report.warn("no_validation", Problem("data.val", "there is no validation split: nothing will be measured"))
-    elif "evaluate" in sound and not config.evaluate.evaluators:
+    elif "evaluate" in valid and not config.evaluate.evaluators:
         report.warn("no_evaluator", Problem("evaluate.evaluators", "no evaluator: nothing will be measured"))
-    if sound == SECTIONS:
+    if valid == SECTIONS:
         gate.first_batch()
     if preview is not None:
         report.attempt("preview", _preview, gate, Path(preview))

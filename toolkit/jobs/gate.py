@@ -58,10 +58,10 @@ SPLITS = ("train", "val", "test")
 class Gate:
     """What is known of a config so far, while one thing after another is looked at. Findings go to the report."""
 
-    def __init__(self, report: Report, config: Config, sound: frozenset[str]) -> None:
+    def __init__(self, report: Report, config: Config, valid: frozenset[str]) -> None:
         self.report = report
         self.config = config
-        self.sound = sound
+        self.valid = valid
         self.datasets: dict[str, Dataset] = {}
         self.scans: list[ScanSplit] = []
         self.transforms: dict[str, list[Transform]] = {}
@@ -72,7 +72,7 @@ class Gate:
     def data(self) -> None:
         """Data sets and transforms of every split."""
         for split in SPLITS:
-            if f"data.{split}" not in self.sound or getattr(self.config.data, split) is None:
+            if f"data.{split}" not in self.valid or getattr(self.config.data, split) is None:
                 continue
             dataset = self._dataset(split)
             if dataset is not None:
@@ -121,20 +121,20 @@ class Gate:
                 problem = class_lists_differ(f"data.{split}.dataset", dataset.classes, table.names)
                 self.report.add(Finding("classes", problem), 2)
         self.report.attempt("evaluators", build_evaluators, config, table.names)
-        if "model" in self.sound:
+        if "model" in self.valid:
             check_class_weights(self.report, config, table.names)
 
     def parts(self) -> None:
         """Parts on one another and against the data, on the meta device; then the numbers of the training."""
-        if "model" in self.sound:
+        if "model" in self.valid:
             model = self.report.attempt("parts", meta_model, self.config, self.table)
             if model is not None:
                 count = sum(parameter.numel() for parameter in model.parameters())
                 self.report.facts.append(f"model   {count:,} parameters; the head reads {model.spec.describe()}")
                 self.against_data(model)
-            if "train" in self.sound:
+            if "train" in self.valid:
                 self.plan(model)
-        elif "train" in self.sound:
+        elif "train" in self.valid:
             self.plan(None)
 
     def against_data(self, model: VisionModel | None, *, suggest: bool = True) -> None:

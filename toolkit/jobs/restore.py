@@ -11,8 +11,8 @@ from torch import Tensor
 
 from toolkit.analysis.meta import blank
 from toolkit.config.load import parse_config
+from toolkit.config.paths import weights_file
 from toolkit.config.sections import Config
-from toolkit.config.weights_path import weights_file
 from toolkit.data.classes.tables import class_table
 from toolkit.errors import CheckpointError, ConfigError, Place, Problem, UserError
 from toolkit.jobs.build import build_model, build_transforms

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from toolkit.config.differences import Difference, differences
 from toolkit.config.load import parse_config
+from toolkit.config.plain import Difference, differences
 from toolkit.config.sections import Config
 from toolkit.engine.checkpoint import TrainState, load_state
 from toolkit.engine.log import RunLog

@@ -12,7 +12,7 @@ from toolkit.bounds import Probability
 from toolkit.contracts import LOSSES, PixelLoss
 from toolkit.errors import ConfigError, Problem
 from toolkit.losses.labels import counted_pixels
-from toolkit.ops.class_weights import resolve_class_weights
+from toolkit.ops.class_weights import ClassWeights, resolve_class_weights
 from toolkit.samples import IGNORE_INDEX
 
 
@@ -32,7 +32,7 @@ class CrossEntropy(PixelLoss):
 
     def __init__(
         self,
-        class_weights: list[float] | str | None = None,
+        class_weights: ClassWeights | None = None,
         normalise: Literal["weights", "pixels"] = "weights",
         label_smoothing: Probability = 0.0,
     ) -> None:

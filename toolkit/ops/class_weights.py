@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
+from toolkit.bounds import NamesOf
 from toolkit.errors import ConfigError, Problem, did_you_mean
 
 COMPUTED = ("median_frequency", "median_frequency_labelled", "median_frequency_global")
@@ -19,13 +21,16 @@ PRESETS: dict[str, tuple[float, ...]] = {
     "camvid_segnet": (0.2595, 0.1826, 4.5640, 0.1417, 0.9051, 0.3826, 9.6446, 1.8418, 0.6823, 6.2478, 7.3614),
 }
 
+ClassWeights = list[float] | Annotated[str, NamesOf("class weighting", "a preset's name")]
+"""The type of `class_weights`: one factor a class, or a name of `PRESETS` or `COMPUTED`."""
+
 
 def is_computed(weights: object) -> bool:
     """Whether `class_weights` is a name that stands for numbers of the training set."""
     return isinstance(weights, str) and weights in COMPUTED
 
 
-def resolve_class_weights(weights: list[float] | str | None) -> Tensor | None:
+def resolve_class_weights(weights: ClassWeights | None) -> Tensor | None:
     """(K,) float32, or None. Raises ConfigError for an unknown preset, a negative weight or only zeros."""
     if weights is None:
         return None
