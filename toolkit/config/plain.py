@@ -97,7 +97,7 @@ def differences(old: Config, new: Config) -> list[Difference]:
     for one in plain:
         for dataset in _datasets_that_follow(one):
             dataset["root"] = None
-    return _differences(*plain, "")
+    return _differences(plain[0], plain[1], "")
 
 
 def _differences(old: Any, new: Any, path: str) -> list[Difference]:

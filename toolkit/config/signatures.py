@@ -50,7 +50,7 @@ class Argument(NamedTuple):
 def constructor_arguments(cls: type) -> dict[str, Argument]:
     """Every argument of a class' constructor with its resolved annotation, as it is written in the signature."""
     is_section = dataclasses.is_dataclass(cls)
-    owner = cls if is_section else next(base for base in cls.__mro__ if "__init__" in vars(base))
+    owner: Any = cls if is_section else next(base for base in cls.__mro__ if "__init__" in vars(base))
     hints = typing.get_type_hints(owner if is_section else owner.__init__, include_extras=True)
     factories = {field.name: field.default_factory for field in dataclasses.fields(cls)} if is_section else {}
     found = {}

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from difflib import get_close_matches
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any
 
 from toolkit.config.parts import Parts
 from toolkit.config.remedies import belongs_to, how_to_write
@@ -29,7 +29,6 @@ from toolkit.config.values import MisfitError, numbers_in, read_value, without_n
 from toolkit.config.words import describe_type, part_kind, with_article
 from toolkit.errors import ConfigError, Problem, did_you_mean
 
-S = TypeVar("S")
 _FAILED: Any = object()
 _LARGEST = (1 << 63) - 1  # what tensors, arrays and files can hold
 SECTIONS = frozenset({"model", "data.train", "data.val", "data.test", "train", "evaluate"})
@@ -38,7 +37,7 @@ _PLACEHOLDER = PartSpec("", "", {})
 
 
 @cache
-def section_schema(section: type) -> Schema:
+def section_schema(section: Any) -> Schema:
     """The object schema of a section, its inner sections included."""
     return signature_schema(section, {})
 
@@ -70,7 +69,7 @@ class ConfigValidator:
         config: Config = construct(Config, values)
         return config
 
-    def valid_section(self, cls: type[S], value: Any, path: KeyPath) -> S | None:
+    def valid_section(self, cls: Any, value: Any, path: KeyPath) -> Any:
         """A section by itself; None when it is missing or anything in it is wrong."""
         before = len(self.problems)
         values = self.section(section_schema(cls), value, path) if value is not None else _FAILED
@@ -208,7 +207,8 @@ def valid_sections(source: Source, parts: Parts) -> tuple[Config, frozenset[str]
     """
     validator = ConfigValidator(source, parts)
     values: dict[Any, Any] = source.values if isinstance(source.values, dict) else {}
-    data = values.get("data") if isinstance(values.get("data"), dict) else {}
+    given = values.get("data")
+    data: dict[Any, Any] = given if isinstance(given, dict) else {}
     model = validator.valid_section(ModelSection, values.get("model"), ("model",))
     train = validator.valid_section(TrainSection, values.get("train"), ("train",))
     evaluate = validator.valid_section(EvaluateSection, values.get("evaluate", {}), ("evaluate",))

@@ -274,7 +274,11 @@ def build_evaluators(config: Config, classes: Sequence[str]) -> list[Evaluator]:
 
 def _misfit(head: PartSpec, evaluator: PartSpec) -> list[Problem]:
     """What is wrong with an evaluator behind a head: nothing, or that it takes what the head does not give."""
-    gives, takes = getattr(head.cls, "gives", None), getattr(evaluator.cls, "takes", None)
+    if not head.name:  # it is at fault itself
+        return []
+    gives, takes = (
+        getattr(part_class(part.kind, part.name), word, None) for part, word in ((head, "gives"), (evaluator, "takes"))
+    )
     if gives is None or takes is None or issubclass(gives, takes):
         return []
     message = f"'{evaluator.name}' takes {PREDICTION_NAMES[takes]}, but the head '{head.name}' gives {PREDICTION_NAMES[gives]}"
