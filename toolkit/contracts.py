@@ -7,7 +7,7 @@ What it *did* produce are tensors: `FeaturePyramid`. Neither knows which net is 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -375,6 +375,17 @@ class PixelLoss(nn.Module, ABC):
     def denominator(self, labels: Tensor) -> Tensor | None:
         """What the loss divides by, a scalar, where the labels alone tell; None for a loss that is no such mean."""
         return None
+
+    def total(self, sums: Tensor) -> Tensor:
+        """Sums over pixels, added up over the processes that share a step, for a loss that is no mean over pixels.
+
+        A loss that divides such sums hands them through here first; so it is that of one process with all pixels.
+        The engine sets `sum_over_processes`; without it nothing is added.
+        """
+        return sums if self.sum_over_processes is None else self.sum_over_processes(sums)
+
+    sum_over_processes: Callable[[Tensor], Tensor] | None = None
+    """Adds a tensor over processes, with its gradient."""
 
     @property
     def term_name(self) -> str:

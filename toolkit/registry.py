@@ -1,7 +1,7 @@
 """A registry: the table from a name in a config to the class that is built, one for each kind of part.
 
 A class that could not be checked from a config is refused when it is registered, that is at import: a duplicate
-name, a parameter without a type, `*args` or `**kwargs`. A name of the form `module:Class` reaches a class that is
+name, a parameter without a type or called `name`, `*args` or `**kwargs`. A name of the form `module:Class` reaches a class that is
 not registered; it has to keep the same rules.
 """
 
@@ -75,6 +75,9 @@ class Registry(Generic[T]):
         for parameter in inspect.signature(cls).parameters.values():
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 raise TypeError(f"{self.kind} {cls.__qualname__}: *args and **kwargs cannot be checked from a config")
+            if parameter.name == "name":
+                what = "'name' is the key by which a config chooses the part, and no parameter of it"
+                raise TypeError(f"{self.kind} {cls.__qualname__}: {what}")
             if parameter.annotation is parameter.empty:
                 raise TypeError(f"{self.kind} {cls.__qualname__}: parameter '{parameter.name}' has no type")
 

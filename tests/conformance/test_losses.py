@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 import torch
 
 import toolkit.losses  # noqa: F401  registers
 from toolkit.contracts import LOSSES
-from toolkit.errors import DataError
+from toolkit.errors import ConfigError, DataError
 from toolkit.losses.cross_entropy import CrossEntropy
-from toolkit.losses.dice import Dice
+from toolkit.losses.overlap import Dice
 
 CLASSES = 4
 ARGUMENTS: dict[str, list[dict]] = {
@@ -19,8 +21,11 @@ ARGUMENTS: dict[str, list[dict]] = {
         {"class_weights": [1.0, 2.0, 0.5, 3.0], "normalise": "pixels", "label_smoothing": 0.1},
     ],
     "dice": [{}, {"classes": "all"}, {"smooth": 0.0}, {"classes": "all", "smooth": 0.0}],
+    "focal": [{}, {"alpha": 0.25, "class_weights": [1.0, 2.0, 0.5, 3.0]}, {"ignore_background": True}],
+    "jaccard": [{}, {"classes": "all", "ignore_background": True}, {"class_weights": [1.0, 2.0, 0.5, 3.0]}],
+    "tversky": [{}, {"alpha": 0.3, "beta": 0.7, "gamma": 0.75}, {"gamma": 1.5, "smooth": 0.0}],
+    "lovasz": [{}, {"per_image": True}, {"ignore_background": True}, {"class_weights": [1.0, 2.0, 0.5, 3.0]}],
     "ohem": [{"min_kept": 20}, {"threshold": 1.0, "min_kept": 1}],
-    "smp": [{"name": name} for name in ("dice", "focal", "jaccard", "lovasz", "tversky")],
     "weighted_sum": [{"losses": [CrossEntropy(), Dice()], "weights": [1.0, 0.5]}],
 }
 """What a loss is built with; one that is not here is built without arguments."""
@@ -115,3 +120,56 @@ def test_a_weight_map_multiplies_or_is_refused(name, arguments):
         assert "weight map" in str(error)  # noqa: PT017  either answer keeps the contract
     else:
         torch.testing.assert_close(doubled, 2 * loss(logits, labels))
+
+
+BINARY = [name for name, cls in LOSSES.items() if "mode" in inspect.signature(cls).parameters]
+WEIGHTED = [name for name, cls in LOSSES.items() if "class_weights" in inspect.signature(cls).parameters]
+
+
+@pytest.mark.parametrize("name", BINARY)
+class TestBinary:
+    def test_the_second_class_against_the_first(self, name):
+        """It depends on the difference of the two logits alone, and training lowers it."""
+        loss, (logits, labels) = build(name, {"mode": "binary"}), problem()
+        labels = labels.where(labels == 255, labels % 2)
+        two = logits[:, :2]
+        value = loss(two, labels)
+        torch.testing.assert_close(loss(two + logits[:, 2:3], labels), value)
+        (slope,) = torch.autograd.grad(value, logits)
+        assert loss((logits - slope / slope.abs().max() * 0.1)[:, :2], labels) < value
+
+    def test_other_numbers_of_classes_are_refused(self, name):
+        with pytest.raises(ConfigError, match="two classes, but the model has 4"):
+            build(name, {"mode": "binary"})(*problem())
+
+
+@pytest.mark.parametrize("name", WEIGHTED)
+class TestClassWeights:
+    def test_equal_weights_change_nothing(self, name):
+        logits, labels = problem()
+        torch.testing.assert_close(
+            build(name, {"class_weights": [2.0] * CLASSES})(logits, labels), build(name, {})(logits, labels)
+        )
+
+    def test_a_weight_of_zero_leaves_the_class_out(self, name):
+        """What is true of pixels of that class then makes no difference to the others' share."""
+        logits, labels = problem(ignored=0)
+        first = build(name, {"class_weights": [0.0, 1.0, 1.0, 1.0]})(logits, labels)
+        second = build(name, {"class_weights": [1.0, 1.0, 1.0, 1.0]})(logits, labels)
+        assert not torch.isclose(first, second)
+
+    def test_another_number_of_weights_is_refused(self, name):
+        with pytest.raises(ConfigError, match="class_weights has 2 numbers, but the model has 4 classes"):
+            build(name, {"class_weights": [1.0, 2.0]})(*problem())
+
+
+def test_an_image_without_labels_changes_nothing():
+    """Of a batch: for every loss, the value is that of the other images, which is what the labels are worth."""
+    for name, arguments in (case.values for case in CASES):
+        logits, labels = problem()
+        labels[1] = 255
+        rest = torch.tensor([0, 2])
+        loss = build(name, arguments)
+        found, expected = loss(logits, labels), loss(logits[rest], labels[rest])
+        torch.testing.assert_close(found, expected, msg=f"{name} {arguments}")
+        assert found.shape == ()

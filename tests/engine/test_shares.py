@@ -20,7 +20,7 @@ from toolkit.heads.pixel import PixelHead
 from toolkit.heads.pixel_values import PixelValuesHead
 from toolkit.jobs.train import run_training
 from toolkit.losses.cross_entropy import CrossEntropy
-from toolkit.losses.dice import Dice
+from toolkit.losses.overlap import Dice
 from toolkit.losses.weighted_sum import WeightedSum
 from toolkit.models.vision_model import VisionModel
 from toolkit.samples import IGNORE_INDEX, Batch

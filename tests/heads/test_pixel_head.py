@@ -9,7 +9,7 @@ from toolkit.contracts import FeaturePyramid, PyramidSpec
 from toolkit.errors import DataError, PartsError
 from toolkit.heads.pixel import PixelHead
 from toolkit.losses.cross_entropy import CrossEntropy
-from toolkit.losses.dice import Dice
+from toolkit.losses.overlap import Dice
 from toolkit.losses.weighted_sum import WeightedSum
 from toolkit.ops.resize import upsample
 from toolkit.samples import Sample, collate

@@ -6,8 +6,8 @@ import torch
 from toolkit.contracts import PixelLoss
 from toolkit.errors import ConfigError
 from toolkit.losses.cross_entropy import CrossEntropy
-from toolkit.losses.dice import Dice
-from toolkit.losses.smp import SmpLoss
+from toolkit.losses.lovasz import Lovasz
+from toolkit.losses.overlap import Dice
 from toolkit.losses.weighted_sum import WeightedSum
 
 LOGITS, LABELS = (
@@ -17,7 +17,7 @@ LOGITS, LABELS = (
 
 
 def test_terms_are_weighted_named_and_add_up():
-    loss = WeightedSum([CrossEntropy(), Dice(), SmpLoss("lovasz"), Dice("all")], [1.0, 0.5, 2.0, 3.0])
+    loss = WeightedSum([CrossEntropy(), Dice(), Lovasz(), Dice("all")], [1.0, 0.5, 2.0, 3.0])
     terms = loss.terms(LOGITS, LABELS)
     assert list(terms) == ["cross_entropy", "dice", "lovasz", "dice_2"]
     torch.testing.assert_close(terms["dice"], 0.5 * Dice()(LOGITS, LABELS))

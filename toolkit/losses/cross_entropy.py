@@ -2,75 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from toolkit.bounds import Probability
+<<<<<<< HEAD
 from toolkit.contracts import LOSSES, PixelLoss
 from toolkit.errors import ConfigError, Problem
 from toolkit.losses.labels import counted_pixels
 from toolkit.ops.class_weights import ClassWeights, resolve_class_weights
 from toolkit.samples import IGNORE_INDEX
+=======
+from toolkit.contracts import LOSSES
+from toolkit.losses.mean import MeanPixelLoss, Normalise
+from toolkit.ops.class_weights import ClassWeights
+>>>>>>> 952bd3a (focal, jaccard, tversky and lovasz by their own names, with class weights, without background, for two classes; every registered part is tried in a config)
 
 
 @LOSSES.register("cross_entropy")
-class CrossEntropy(PixelLoss):
+class CrossEntropy(MeanPixelLoss):
     """Mean over the counted pixels of -log softmax(logits)[label], in float32 whatever the precision.
 
-    class_weights: one factor a class, the name of a preset (`ops/class_weights.py`), or `median_frequency`,
-    `median_frequency_labelled` or `median_frequency_global`: the median of the classes' frequencies in the training set
-    over each one's own, by the definitions A, B and C of `data/classes/frequencies.py`.
-    normalise: what the sum of weighted terms is divided by: `weights`, the sum of the class weights of the counted
-    pixels (`torch.nn.CrossEntropyLoss`), or `pixels`, their number (Caffe's SoftmaxWithLoss, which SegNet was trained
-    with: caffe-segnet `softmax_loss_layer.cpp`). Without class weights the two are the same.
-    label_smoothing: the share of the target spread evenly over all classes, as PyTorch defines it.
-    A weight map multiplies the terms and leaves the divisor as it is (U-Net 2015, section 3).
+    Args:
+        class_weights: factor of a pixel's term by its class: one number a class, the name of a preset
+            (`camvid_segnet`), or `median_frequency`, `median_frequency_labelled` or `median_frequency_global`, counted
+            in the training set (`data/frequencies.py`, definitions A, B, C); None weighs all classes alike.
+        normalise: what the sum of weighted terms is divided by: `weights`, the sum of the class weights of the
+            counted pixels (PyTorch), or `pixels`, their number (Caffe, which SegNet was trained with).
+        label_smoothing: share of the target, 0 to 1, that is spread evenly over all classes, as PyTorch defines it.
     """
 
     def __init__(
         self,
+<<<<<<< HEAD
         class_weights: ClassWeights | None = None,
         normalise: Literal["weights", "pixels"] = "weights",
+=======
+        class_weights: ClassWeights | None = None,
+        normalise: Normalise = "weights",
+>>>>>>> 952bd3a (focal, jaccard, tversky and lovasz by their own names, with class weights, without background, for two classes; every registered part is tried in a config)
         label_smoothing: Probability = 0.0,
     ) -> None:
-        super().__init__()
-        self.normalise = normalise
+        super().__init__(class_weights, normalise)
         self.label_smoothing = label_smoothing
-        self.class_weights: Tensor | None
-        self.register_buffer("class_weights", resolve_class_weights(class_weights), persistent=False)
 
-    def forward(self, logits: Tensor, labels: Tensor, weight_map: Tensor | None = None) -> Tensor:
-        """Scalar; 0 when no pixel counts. Raises LabelError, and ConfigError for a wrong number of class weights."""
-        counted = counted_pixels(logits, labels)
-        weights = self.class_weights
-        if weights is not None and len(weights) != logits.shape[1]:
-            problem = f"class_weights has {len(weights)} numbers, but the model has {logits.shape[1]} classes"
-            raise ConfigError(Problem("loss cross_entropy", problem))
-        with torch.autocast(logits.device.type, enabled=False):
-            terms = F.cross_entropy(
-                logits.float(),
-                labels,
-                weights,
-                ignore_index=IGNORE_INDEX,
-                reduction="none",
-                label_smoothing=self.label_smoothing,
-            )
-            if weight_map is not None:
-                terms = terms * weight_map
-            return terms.sum() / self._divisor(labels, counted)
+    def pixel_terms(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """-log softmax(logits)[label]."""
+        return self.weighted_terms(logits, labels, None)
 
-    def denominator(self, labels: Tensor) -> Tensor:
-        """Counted pixels, or the sum of their class weights; see `normalise`. On the labels' device."""
-        counted = labels != IGNORE_INDEX
-        if self.class_weights is None or self.normalise == "pixels":
-            return counted.sum().float()
-        return (self.class_weights.to(labels.device)[labels.where(counted, 0)] * counted).sum()
-
-    def _divisor(self, labels: Tensor, counted: Tensor) -> Tensor:
-        if self.class_weights is None or self.normalise == "pixels":
-            return counted.sum().clamp_min(1).float()
-        total = (self.class_weights[labels.where(counted, 0)] * counted).sum()
-        return torch.where(total > 0, total, torch.ones_like(total))
+    def weighted_terms(self, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
+        """With smoothing every class's part of a term has that class's own weight, as in PyTorch."""
+        return F.cross_entropy(logits, labels, weights, reduction="none", label_smoothing=self.label_smoothing)

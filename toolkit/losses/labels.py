@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from toolkit.errors import DataError, Problem
+from toolkit.errors import ConfigError, DataError, Problem
 from toolkit.samples import IGNORE_INDEX
 
 
@@ -60,3 +61,23 @@ def _label_error(labels: Tensor, wrong: Tensor, num_classes: int) -> LabelError:
         )
         positions.append(position)
     return LabelError(problems, positions)
+
+
+ClassMode = Literal["multiclass", "binary"]
+"""Whether a loss has a part for each class, or, for two classes, for the second alone."""
+
+
+def one_hot(labels: Tensor, classes: int) -> Tensor:
+    """(N, H, W) labels as (N, K, H, W) bool; nowhere true where a label is ignored."""
+    return labels[:, None] == torch.arange(classes, device=labels.device)[:, None, None]
+
+
+def one_logit(logits: Tensor, loss: str) -> Tensor:
+    """Logits of two classes as the one of the second against the first, (N, 1, H, W), their difference.
+
+    Raises ConfigError, naming the loss, for another number of classes.
+    """
+    if logits.shape[1] != 2:
+        message = f"mode 'binary' is for two classes, but the model has {logits.shape[1]}"
+        raise ConfigError(Problem(f"loss {loss}", message, "set mode: multiclass"))
+    return logits[:, 1:] - logits[:, :1]
