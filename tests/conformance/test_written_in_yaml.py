@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import yaml
-from toolkit.analysis.meta import blank
 
+from toolkit.analysis.meta import blank
 from toolkit.config.load import parse_config
 from toolkit.config.sections import Config, PartSpec
 from toolkit.contracts import REGISTRIES, PyramidSpec
@@ -57,7 +57,11 @@ def config_with(kind: str, part: Any) -> dict[str, Any]:
     """A whole config in which the part stands where parts of its kind do."""
     config: dict[str, Any] = {
         "model": {"backbone": {"name": "vgg", "depth": 11}, "neck": "fpn", "head": {"name": "pixel", "loss": "dice"}},
-        "data": {"root": "r", "classes": ["a", "b", "c"], "train": {"dataset": {"name": "camvid", "split": "train"}, "transforms": []}},
+        "data": {
+            "root": "r",
+            "classes": ["a", "b", "c"],
+            "train": {"dataset": {"name": "camvid", "split": "train"}, "transforms": []},
+        },
         "train": {"steps": 1, "optimizer": {"name": "sgd", "lr": 0.1}, "schedule": "constant"},
         "evaluate": {"evaluators": []},
     }

@@ -6,17 +6,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from toolkit.bounds import Probability
-<<<<<<< HEAD
-from toolkit.contracts import LOSSES, PixelLoss
-from toolkit.errors import ConfigError, Problem
-from toolkit.losses.labels import counted_pixels
-from toolkit.ops.class_weights import ClassWeights, resolve_class_weights
-from toolkit.samples import IGNORE_INDEX
-=======
 from toolkit.contracts import LOSSES
 from toolkit.losses.mean import MeanPixelLoss, Normalise
 from toolkit.ops.class_weights import ClassWeights
->>>>>>> 952bd3a (focal, jaccard, tversky and lovasz by their own names, with class weights, without background, for two classes; every registered part is tried in a config)
 
 
 @LOSSES.register("cross_entropy")
@@ -34,13 +26,8 @@ class CrossEntropy(MeanPixelLoss):
 
     def __init__(
         self,
-<<<<<<< HEAD
-        class_weights: ClassWeights | None = None,
-        normalise: Literal["weights", "pixels"] = "weights",
-=======
         class_weights: ClassWeights | None = None,
         normalise: Normalise = "weights",
->>>>>>> 952bd3a (focal, jaccard, tversky and lovasz by their own names, with class weights, without background, for two classes; every registered part is tried in a config)
         label_smoothing: Probability = 0.0,
     ) -> None:
         super().__init__(class_weights, normalise)
