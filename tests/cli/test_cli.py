@@ -276,7 +276,7 @@ def test_an_unwritable_folder(made: Path, tmp_path: Path, toolkit: Any) -> None:
 def test_a_run_below_a_file_cannot_be_made(made: Path, toolkit: Any) -> None:
     result = toolkit("train", made / "tiny.yaml", "--run", made / "tiny.yaml" / "run")
     assert result.code == 1
-    assert "cannot be written" in result.err
+    assert str(made / "tiny.yaml") in result.err
 
 
 def test_prediction_goes_past_bad_pictures(made: Path, tmp_path: Path, toolkit: Any) -> None:

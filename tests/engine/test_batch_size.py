@@ -132,6 +132,7 @@ print(fit.images, fit.peak, fit.limit)
 
 
 @linux
+@pytest.mark.slow
 def test_with_the_memory_there_is(data: Path) -> None:
     """Real numbers: 60 MB more than now, of which wide units take some ten an image. In a process of its own: one that
     has run other tests has memory in hand that the system does not count again."""

@@ -64,7 +64,7 @@ def test_of_errors_the_smallest_is_best(
     values(numbers)
     assert run_training(config(data), tmp_path / "whole", quiet=True)["step"] == 5
     text = (tmp_path / "whole" / "train.log").read_text()
-    assert "early stop at step 5: 2 evaluations without a better mIoU; the best is 3.25 of step 3" in text
+    assert "the best is 3.25 of step 3" in text
     assert load_state(tmp_path / "whole" / "last.state").best == {"value": 3.25, "step": 3}
     values(numbers)
     stop_after(config(data), tmp_path / "run", 4, monkeypatch)

@@ -73,11 +73,11 @@ def test_the_weights_are_those_that_made_the_loss(data: Path, tmp_path: Path, mo
     """Five updates were made; the saved weights are those of a run of five steps (running statistics have one more)."""
     with monkeypatch.context() as patch:
         poisoned(patch, PixelHead, 5)
-        file = fails(tiny_config(data), tmp_path / "run", "not finite at step 6")
+        file = fails(tiny_config(data), tmp_path / "run", "at step 6")
     run_training(tiny_config(data, "train.schedule=null", "train.steps=5"), tmp_path / "other", quiet=True)
     with monkeypatch.context() as patch:
         poisoned(patch, PixelHead, 5)
-        again = fails(tiny_config(data, "train.schedule=null"), tmp_path / "constant", "not finite at step 6")
+        again = fails(tiny_config(data, "train.schedule=null"), tmp_path / "constant", "at step 6")
     learned = {k: v for k, v in weights(tmp_path / "other").items() if k.endswith((".weight", ".bias"))}
     found = load_bad_batch(again).model
     assert_same_tensors({k: found[k] for k in learned}, learned, "weights")
@@ -90,7 +90,7 @@ def test_a_replay_makes_the_very_numbers_of_the_step(
     """Dropout too: without the poison, the replayed loss is the loss of that step in a run that was never poisoned."""
     with monkeypatch.context() as patch:
         poisoned(patch, PixelHead, 5)
-        file = fails(tiny_config(data), tmp_path / "run", "not finite at step 6")
+        file = fails(tiny_config(data), tmp_path / "run", "at step 6")
     result = replay_batch(file, quiet=True)
     assert (result["module"], result["parameters"], result["gradients"]) == ("", [], [])
     run_training(tiny_config(data, "train.log_every=1"), tmp_path / "whole", quiet=True)

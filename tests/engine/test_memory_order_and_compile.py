@@ -156,6 +156,7 @@ def test_moments_of_another_memory_order_are_laid_as_their_parameter() -> None:
     torch.testing.assert_close(other, first, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_dense_losses_are_one_graph(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a break. Odd and even sizes are poolings of their own; the names of a batch's images are nothing new."""
     compiled: list[Any] = []

@@ -138,7 +138,7 @@ def test_more_steps_may_be_asked_for_at_resume_and_nothing_else(data: Path, tmp_
     run = tmp_path / "run"
     run_training(tiny_config(data, "train.steps=4"), run, quiet=True)
     assert run_training(tiny_config(data, "train.steps=6"), run, resume=True, quiet=True)["step"] == 6
-    with pytest.raises(ConfigError, match=r"train.optimizer.lr was 0.01 and is now 0.02"):
+    with pytest.raises(ConfigError, match=r"train\.optimizer\.lr"):
         run_training(tiny_config(data, "train.steps=8", "train.optimizer.lr=0.02"), run, resume=True, quiet=True)
 
 
@@ -212,7 +212,7 @@ def test_a_full_disk_keeps_the_last_good_state(data: Path, tmp_path: Path, monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(UserError, match=r"No space left on device.*what was there is kept"):
+    with pytest.raises(UserError, match=r"last\.state"):
         run_training(tiny_config(data, "train.steps=4"), run, resume=True, quiet=True)
     assert (run / "last.state").read_bytes() == before
     assert not list(run.glob(".*"))

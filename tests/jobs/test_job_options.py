@@ -70,7 +70,7 @@ def test_a_start_that_is_not_there_is_said_before_a_folder_is_made(data, tmp_pat
     config = tiny_config(data, *SHORT, f"model.init_from={tmp_path / 'nothing'}")
     (problem,) = check_config(config).errors
     assert "no checkpoint or run folder" in str(problem)
-    with pytest.raises(CheckpointError, match="no checkpoint or run folder"):
+    with pytest.raises(CheckpointError):
         run_training(config, tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
     with pytest.raises(ConfigError, match="init_rename"):

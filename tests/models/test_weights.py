@@ -77,7 +77,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> No
     before = path.read_bytes()
     with pytest.raises(TypeError):
         save_weights(path, Net().state_dict(), {"step": {1, 2}})
-    with pytest.raises(UserError, match="cannot be written"):
+    with pytest.raises(UserError, match=r"below\.safetensors"):
         save_weights(path / "below.safetensors", Net().state_dict(), METADATA)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
