@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TypeVar
 
@@ -120,6 +121,21 @@ class Progress:
         bar = "#" * full + "-" * (cells - full)
         times = f"eta {duration(self.seconds_left)}"
         return f"{self.label} [{bar}] {self.done}/{self.total}  {self.rate:.3g} {self.unit}/s  {times}"
+
+
+@contextmanager
+def waiting(text: str) -> Iterator[None]:
+    """A line on a terminal while the block takes its seconds, gone afterwards; nothing elsewhere."""
+    shown = on_terminal()
+    if shown:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    try:
+        yield
+    finally:
+        if shown:
+            sys.stderr.write("\r" + " " * len(text) + "\r")
+            sys.stderr.flush()
 
 
 def tracked(items: Iterable[T], label: str, total: int, unit: str = "it", *, shown: bool = True) -> Iterator[T]:

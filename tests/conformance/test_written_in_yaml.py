@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import yaml
-
 from toolkit.analysis.meta import blank
+
 from toolkit.config.load import parse_config
 from toolkit.config.sections import Config, PartSpec
 from toolkit.contracts import REGISTRIES, PyramidSpec

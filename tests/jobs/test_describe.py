@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 from page_reader import read_page
 from PIL import Image
+from shipped_configs import NAMES, shipped
 from tiny_run import tiny_config
 
 from toolkit.analysis.anatomy import Anatomy
-from toolkit.config.load import load_config
 from toolkit.config.sections import Config
 from toolkit.errors import UserError
 from toolkit.jobs.build import build_model
@@ -22,15 +21,6 @@ from toolkit.jobs.effective_fields import shown_fields
 from toolkit.models.weights import save_weights
 from toolkit.report.anatomy.page import anatomy_page, bars_of
 from toolkit.report.anatomy.stages import board
-
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-NAMES = sorted(str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.rglob("*.yaml"))
-
-
-@cache
-def shipped(name: str, size: tuple[int, int] | None = None) -> tuple[Config, Anatomy]:
-    config = load_config(CONFIGS / f"{name}.yaml")
-    return config, describe_config(config, size)
 
 
 @pytest.fixture

@@ -38,6 +38,8 @@ class LayerRow:
     lies before, so that cells without a maximum are empty and the numbers are upper bounds.
     whole_image: whether the cell is an answer for the whole image (pooled, flattened, a proposal); then jump and
     centre are None.
+    kept: bytes of activations that the layer's results keep for backward, of one image in float32; of a module that is
+    met several times, all of them at the first.
     parameters, trainable: numbers of its own, counted where it is first met. runs: false for layers that only training
     uses (auxiliary classifiers); they have parameters, and neither sizes nor MACs here.
     settings: what `--explain` needs besides ("ceil_mode", "output_padding", "groups", "mode" ...).
@@ -63,6 +65,7 @@ class LayerRow:
     trainable: int = 0
     macs: int = 0
     count: int = 1
+    kept: int = 0
     depth: int = 0
     sources: tuple[str, ...] = ()
     runs: bool = True

@@ -10,30 +10,34 @@ same: storages have sizes there, too. (Where the CPU has kernels of its own, ind
 
 from __future__ import annotations
 
+import copy
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from toolkit.analysis.anatomy import Kept
 from toolkit.analysis.operations import KINDS
-from toolkit.analysis.watch import Watch, run
 
-LARGEST = 10
-"""Layers that are named."""
+M = TypeVar("M", bound=nn.Module)
 
 
-class Held(NamedTuple):
-    """bytes in all; layer: which ran when most was alive; largest: the layers whose results take most of it."""
+class MemoryUse(NamedTuple):
+    """Activations at one moment.
+
+    bytes: in all. layer: which ran when most was alive, "" where that is no question. by_layer: bytes of the layers
+    whose results they are, largest first; "images" and "loss" are no layers.
+    """
 
     bytes: int
     layer: str
-    largest: tuple[Kept, ...]
+    by_layer: tuple[Kept, ...]
 
 
 class _Maker(NamedTuple):
@@ -51,7 +55,20 @@ class _Storage:
     tensors: int = 0
 
 
-def kept_for_backward(model: nn.Module, images: Tensor, work: Callable[[Tensor], Any]) -> Held:
+def without_numbers(model: M) -> M:
+    """A copy on the meta device: shapes and types of all parameters and buffers, no numbers; the model stays as it is."""
+    memo: dict[int, Any] = {}
+    for module in model.modules():
+        held = {**module._parameters, **module._buffers, **vars(module)}
+        for tensor in held.values():
+            if isinstance(tensor, nn.Parameter):
+                memo[id(tensor)] = nn.Parameter(torch.empty_like(tensor, device="meta"), tensor.requires_grad)
+            elif isinstance(tensor, Tensor):
+                memo[id(tensor)] = torch.empty_like(tensor, device="meta")
+    return copy.deepcopy(model, memo)
+
+
+def kept_for_backward(model: nn.Module, images: Tensor, work: Callable[[Tensor], Any]) -> MemoryUse:
     """What `work(images)`, a pass with a graph, keeps for backward."""
     memory = _Memory(model, images)
     kept: dict[int, tuple[Tensor, _Maker]] = {}
@@ -69,18 +86,18 @@ def kept_for_backward(model: nn.Module, images: Tensor, work: Callable[[Tensor],
         result = work(images)
     parts = [(maker, tensor.untyped_storage().nbytes()) for tensor, maker in kept.values()]
     del result
-    return Held(sum(size for _, size in parts), "", memory.largest(parts))
+    return MemoryUse(sum(size for _, size in parts), "", memory.by_layer(parts))
 
 
-def most_alive(model: nn.Module, images: Tensor, work: Callable[[Tensor], Any]) -> Held:
+def most_alive(model: nn.Module, images: Tensor, work: Callable[[Tensor], Any]) -> MemoryUse:
     """The most that is alive at one moment of `work(images)`, without gradients."""
     memory = _Memory(model, images)
     with torch.no_grad(), memory.watching(model):
         work(images)
-    return Held(memory.most, memory.name(memory.at_most), memory.largest(memory.alive_then))
+    return MemoryUse(memory.most, memory.name(memory.at_most), memory.by_layer(memory.alive_then))
 
 
-class _Memory(Watch):
+class _Memory(TorchDispatchMode):
     """The storages that are alive, and which layer made each."""
 
     def __init__(self, model: nn.Module, images: Tensor) -> None:
@@ -122,21 +139,24 @@ class _Memory(Watch):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Runs an operation and notes the memory that is new."""
-        output = run(func, args, kwargs or {})
-        self.running = self._maker(func._schema.name.split("::")[-1].rstrip("_"))
-        for tensor in output if isinstance(output, (tuple, list)) else (output,):
-            if isinstance(tensor, Tensor):
-                self._note(tensor, self.running)
+        output = func(*args, **(kwargs or {}))
+        name = func._schema.name.split("::")[-1].rstrip("_")
+        tensors = [t for t in (output if isinstance(output, (tuple, list)) else (output,)) if isinstance(t, Tensor)]
+        if name == "native_batch_norm" and not args[5]:
+            tensors = tensors[:1]  # statistics of the batch, which real devices leave empty outside training
+        self.running = self._maker(name, bool(tensors) and tensors[0].is_floating_point())
+        for tensor in tensors:
+            self._note(tensor, self.running)
         return output
 
-    def _maker(self, operation: str) -> _Maker:
+    def _maker(self, operation: str, numbers: bool) -> _Maker:
         """The layer that is running. What is no layer itself belongs to the last one of the same module."""
         path = self._path[-1]
         if path in self._leaves:
             return _Maker(path)
         if not path:
             return _Maker("images" if not self._met else "loss")
-        if operation not in KINDS:
+        if operation not in KINDS or not numbers:
             return self._last.get(path, _Maker(path, operation))
         label = KINDS[operation].replace(" ", "_")
         self._calls[path, label] += 1
@@ -170,12 +190,12 @@ class _Memory(Watch):
         label = maker.operation + ("" if alone or not maker.number else str(maker.number))
         return ".".join(filter(None, (maker.path, label)))
 
-    def largest(self, parts: Iterable[tuple[_Maker, int]]) -> tuple[Kept, ...]:
-        """The layers with the most bytes."""
+    def by_layer(self, parts: Iterable[tuple[_Maker, int]]) -> tuple[Kept, ...]:
+        """The bytes of each layer, the most first."""
         sums: Counter[str] = Counter()
         for maker, size in parts:
             sums[self.name(maker)] += size
-        return tuple(Kept(name, size) for name, size in sums.most_common(LARGEST) if size)
+        return tuple(Kept(name, size) for name, size in sums.most_common() if size)
 
 
 def _key(tensor: Tensor) -> int:

@@ -16,13 +16,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from toolkit.analysis.anatomy import FloatPair, LayerRow, Shape
 from toolkit.analysis.fields import BLANK, Field, Known, field_of
 from toolkit.analysis.operations import JOINING, Operation, kind_of_module, operation_of
 from toolkit.analysis.spans import Span, extent
-from toolkit.analysis.watch import Watch, run
 from toolkit.analysis.windows import unpooled
 
 PARTS = ("backbone", "neck", "head")
@@ -50,7 +50,7 @@ class _Draft:
     output: int
 
 
-class Trace(Watch):
+class Trace(TorchDispatchMode):
     """Rows of one forward pass.
 
     >>> model, images = nn.Sequential(nn.Conv2d(3, 8, 5)), torch.zeros(1, 3, 9, 9)
@@ -141,7 +141,7 @@ class Trace(Watch):
         """Runs an operation and notes what its results see."""
         kwargs = kwargs or {}
         known: Known = [(t, f) for t in _tensors((args, kwargs)) if (f := self._fields.get(t)) is not None]
-        output = run(func, args, kwargs)
+        output = func(*args, **kwargs)
         if known:
             self._note(func, known, args, kwargs, output)
         return output

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from toolkit.analysis.anatomy import Anatomy, Pair
 from toolkit.analysis.describe import describable_size, describe
-from toolkit.analysis.meta import blank
 from toolkit.config.sections import Config, PartSpec
 from toolkit.data.images.read import image_size, read_image
 from toolkit.engine.parameters import parameter_groups
@@ -20,7 +20,9 @@ from toolkit.jobs.build import build_dataset, build_model, classes_of
 from toolkit.jobs.data_folders import data_folders
 from toolkit.jobs.effective_fields import UNASKED, light_enough, shown_fields
 from toolkit.labels import ClassTable
+from toolkit.layers.recomputed import recompute
 from toolkit.models.vision_model import VisionModel
+from toolkit.progress import waiting
 from toolkit.report.anatomy.field_picture import caption, refuse_kind, write_field_sheet
 from toolkit.report.anatomy.page import ShownField, anatomy_page
 from toolkit.report.page import refuse_place, write_page
@@ -37,28 +39,35 @@ def describe_config(config: Config, size: Pair | None = None) -> Anatomy:
     the first training image when the data is here, else the first of `USUAL_SIZES`, or the legal size next to it, that
     the model can take. Raises ConfigError for parts that do not fit, an illegal size, and classes that nobody names.
     """
-    table = _classes(config)
-    with blank():
-        model = build_model(config, pretrained=False, classes=table)
-        settings = config.train
-        parameter_groups(  # freezes what this training does not learn
-            model, 1.0, backbone_lr_factor=settings.backbone_lr_factor, lr_factors=settings.lr_factors,
-            frozen=settings.frozen,
-        )  # fmt: skip
+    with waiting("describe: loading PyTorch's shape rules"):
+        model = _built(config)
         if size is not None:
             return _at(config, model, size)
         known = size_after_transforms(config) or _first_image_size(config)
-        if known is not None:
-            taken = describable_size(model, known)
-            anatomy = _at(config, model, taken)
-            if taken == known:
-                return anatomy
-            note = (
-                f"training images are {known[0]}x{known[1]}, which the model does not take: described at the next size "
-                f"it does, {taken[0]}x{taken[1]}"
-            )
-            return dataclasses.replace(anatomy, notes=(*anatomy.notes, note))
-        return _guessed(config, model)
+        if known is None:
+            return _guessed(config, model)
+        taken = describable_size(model, known)
+        anatomy = _at(config, model, taken)
+    if taken == known:
+        return anatomy
+    note = (
+        f"training images are {known[0]}x{known[1]}, which the model does not take: described at the next size it does, "
+        f"{taken[0]}x{taken[1]}"
+    )
+    return dataclasses.replace(anatomy, notes=(*anatomy.notes, note))
+
+
+def _built(config: Config) -> VisionModel:
+    """The model as its training has it: frozen where that does not learn, recomputed where that saves memory."""
+    settings = config.train
+    with torch.device("meta"):
+        model = build_model(config, pretrained=False, classes=_classes(config))
+    parameter_groups(
+        model, 1.0, backbone_lr_factor=settings.backbone_lr_factor, lr_factors=settings.lr_factors,
+        frozen=settings.frozen,
+    )  # fmt: skip
+    recompute(model, settings.recompute)
+    return model
 
 
 def _at(config: Config, model: VisionModel, size: Pair) -> Anatomy:

@@ -12,7 +12,6 @@ from torch import Tensor
 from toolkit.analysis.anatomy import Anatomy
 from toolkit.analysis.effective_field import EffectiveField, Outputs, effective_fields
 from toolkit.analysis.fields import Field
-from toolkit.analysis.meta import blank
 from toolkit.analysis.spans import Span
 from toolkit.analysis.trace import Trace
 from toolkit.config.sections import Config
@@ -74,7 +73,7 @@ def outputs_of(model: VisionModel) -> Outputs:
 
 def _theories(config: Config, anatomy: Anatomy, fields: Sequence[EffectiveField]) -> list[Theory | None]:
     """The pixels that could move each measured cell, exactly: from a pass over shapes alone."""
-    with blank():
+    with torch.device("meta"):
         model = _built(config, anatomy).eval()
         images = torch.zeros((1, *anatomy.input))
         trace = Trace(model)

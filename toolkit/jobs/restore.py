@@ -7,9 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
-from toolkit.analysis.meta import blank
 from toolkit.config.load import parse_config
 from toolkit.config.paths import weights_file
 from toolkit.config.sections import Config
@@ -78,7 +78,10 @@ def _filled_model(config: Config, table: ClassTable, state: Mapping[str, Tensor]
     So a file that asks for a model of a terabyte is refused and not tried.
     """
     outline: VisionModel | None = None
-    with suppress(UserError), blank():  # somebody's own part may need numbers; building it says what is wrong with it
+    with (
+        suppress(UserError),
+        torch.device("meta"),
+    ):  # somebody's own part may need numbers; building it says what is wrong with it
         outline = build_model(config, pretrained=False, classes=table)
     if outline is not None:
         refuse_misfit(outline, state, where=file, classes=table.names)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
-from toolkit.analysis.meta import blank
 from toolkit.config.sections import Config
 from toolkit.contracts import Dataset, DenseHead, Transform
 from toolkit.data.loading.batches import StepBatches
@@ -33,7 +33,7 @@ def meta_model(config: Config, table: ClassTable | None) -> VisionModel | None:
 
     Raises PartsError for parts that do not fit, ConfigError for arguments they refuse.
     """
-    with blank():
+    with torch.device("meta"):
         if table is not None:
             return build_model(config, pretrained=False, classes=table)
         backbone = build_part(config.model.backbone, pretrained=False)

@@ -6,13 +6,12 @@ that promises wrongly is named, and not the one after it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import FlopCounterMode
 
-from toolkit.analysis.watch import Watch, run
 from toolkit.contracts import FeaturePyramid, PyramidSpec
 from toolkit.errors import ConfigError, ImageSizeError, PartsError, Problem, UserError
 from toolkit.models.vision_model import VisionModel
@@ -36,21 +35,6 @@ class MetaPass(NamedTuple):
     macs: float
 
 
-class _MacCounter(Watch):
-    """Counts multiply-accumulates of convolutions and matrix products, two of PyTorch's FLOPs each."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.macs = 0.0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
-        result = run(func, args, kwargs or {})
-        formula = flop_registry.get(func._overloadpacket)
-        if formula is not None:
-            self.macs += formula(*args, **(kwargs or {}), out_val=result) / 2
-        return result
-
-
 def try_parts(model: VisionModel, names: PartNames, size: Size, batch: int = 1) -> MetaPass:
     """Sends `batch` images of (height, width) through a model on the meta device, as training does.
 
@@ -63,7 +47,7 @@ def try_parts(model: VisionModel, names: PartNames, size: Size, batch: int = 1) 
     images = torch.zeros((batch, model.in_channels, *legal), dtype=torch.uint8, device="meta")
     model = model.train()
     before = f"images of {legal[0]}x{legal[1]}"
-    with torch.no_grad(), _MacCounter() as counter:
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
         pyramid = _step(names.backbone, before, lambda: model.backbone(model.normalise(images)), batch)
         _compare(names.backbone, model.backbone.spec, pyramid, legal)
         before = f"{names.backbone} ({model.backbone.spec.describe()})"
@@ -73,7 +57,7 @@ def try_parts(model: VisionModel, names: PartNames, size: Size, batch: int = 1) 
             _compare(names.neck, neck.spec, pyramid, legal)
             before = f"{names.neck} ({neck.spec.describe()})"
         _step(names.head, before, lambda: model.head(pyramid), batch)
-    return MetaPass(legal, counter.macs / batch)
+    return MetaPass(legal, counter.get_total_flops() / 2 / batch)
 
 
 def _step(part: str, before: str, work: Callable[[], Any], batch: int) -> Any:
