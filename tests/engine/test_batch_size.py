@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -44,21 +45,23 @@ def test_the_search_finds_the_largest(most: int, limit: int) -> None:
     assert max(tried) <= max(1, min(most, 2 * limit))  # never far beyond what fits
 
 
-def memory_of(monkeypatch: pytest.MonkeyPatch, each: int, free: int) -> None:
-    """A machine of `free` bytes where a step holds `each` bytes an image and 100 besides."""
-    held = [0]
+def memory_of(monkeypatch: pytest.MonkeyPatch, each: int, free: int, seconds: float = 0.0) -> None:
+    """A machine of `free` bytes where a step holds `each` bytes an image and 100 besides, and takes `seconds` an image."""
+    held, now = [0], [0.0]
     real = batch_size._Trials._update
 
     def update(self: Any, images: int) -> None:
         real(self, images)
         self.kept = 0
         held[0] = 1000 + 100 + each * images
+        now[0] += seconds * images
 
     monkeypatch.setattr(batch_size._Trials, "_update", update)
     monkeypatch.setattr(batch_size, "device_memory", lambda device: Memory(10**9, free, 1000))
     monkeypatch.setattr(batch_size, "kept_by", lambda model, images: 0)
     monkeypatch.setattr(batch_size, "reset_peak", lambda: True)
     monkeypatch.setattr(batch_size, "peak", lambda: held[0])
+    monkeypatch.setattr(batch_size, "time", SimpleNamespace(monotonic=lambda: now[0]))
 
 
 def test_trials_on_a_cpu_stay_within_what_is_free(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,6 +78,17 @@ def test_trials_on_a_cpu_stay_within_what_is_free(data: Path, monkeypatch: pytes
     assert (fit.peak, fit.limit) == (1800, 1800)
     assert torch.equal(torch.get_rng_state(), random)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_slow_cpu_is_believed_instead_of_tried(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tiny_config(data)
+    memory_of(monkeypatch, each=70, free=10_000, seconds=5.0)
+    fabric, samples = make_fabric(config.train), largest_samples(config, build_dataset(config, "train"))
+    model = build_model(config, pretrained=False)
+    fit = largest_batch(fabric, model, build_optimizer_rule(config), config.train, samples, most=64)
+    assert fit.images == 64
+    assert fit.tried == (1, 2, 4)  # 8 images would take 40 seconds, and 20 are the most
+    assert (fit.peak, fit.limit) == (1000 + 100 + 70 * 64, 1000 + 8000)
 
 
 def test_not_even_one(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
