@@ -28,8 +28,11 @@ Definition = Literal["per_image_all_pixels", "per_image", "global"]
 class ClassCounts(NamedTuple):
     """Pixels of a set of label maps, all (K,) int64.
 
-    pixels: of each class. images: how many images hold it. labelled_around: labelled (not ignored) pixels of the images
-    that hold it. all_around: all pixels of those images.
+    Args:
+        pixels: (K,) int64 pixels of each class in all images.
+        images: (K,) int64 number of images that hold the class.
+        labelled_around: (K,) int64 labelled (not ignored) pixels of the images that hold it.
+        all_around: (K,) int64 pixels of the images that hold it, ignored ones too.
     """
 
     pixels: np.ndarray
@@ -44,7 +47,12 @@ def class_counts(dataset: Dataset) -> ClassCounts:
 
 
 def count_classes(label_maps: Iterable[np.ndarray], num_classes: int) -> ClassCounts:
-    """Counts over (H, W) uint8 label maps. Raises DataError for a label that is neither a class nor `IGNORE_INDEX`."""
+    """Counts over (H, W) uint8 label maps. Raises DataError for a label that is neither a class nor `IGNORE_INDEX`.
+
+    >>> counts = count_classes([np.array([[0, 0, 1, 255]], np.uint8), np.array([[0, 0, 0, 0]], np.uint8)], 2)
+    >>> counts.pixels.tolist(), counts.images.tolist(), counts.all_around.tolist()
+    ([6, 1], [2, 1], [8, 4])
+    """
     totals = np.zeros((4, num_classes), np.int64)
     for position, label_map in enumerate(label_maps):
         counts = count_labels(label_map)
@@ -68,6 +76,10 @@ def median_frequency_weights(counts: ClassCounts, definition: Definition = "per_
     * `global`: its pixels over all labelled pixels.
 
     A class that never occurs enters no median and gets the weight 1. Raises DataError when no class occurs.
+
+    >>> counts = count_classes([np.array([[0, 0, 0, 1]], np.uint8)], 3)  # class 2 never occurs
+    >>> [round(weight, 3) for weight in median_frequency_weights(counts)]
+    [0.667, 2.0, 1.0]
     """
     whole = {
         "per_image_all_pixels": counts.all_around,
@@ -137,7 +149,10 @@ def cached_counts(dataset: Dataset) -> ClassCounts:
 def cache_file(dataset: Dataset, kind: str, suffix: str) -> Path | None:
     """A name made of everything an answer about all label maps depends on; None for data that does not show its files.
 
-    kind: folder in the user's cache.
+    Args:
+        dataset: the data set, whose class, arguments and mask files count.
+        kind: folder in the user's cache, one for each kind of answer.
+        suffix: end of the file's name, such as ".json".
     """
     folder = cache_folder()
     if folder is None:

@@ -16,9 +16,18 @@ def match_names(
 ) -> tuple[str, ...]:
     """The classes in label order: `wanted`, or `found` when that is None.
 
-    found: names the data set knows, without repetition. complete: whether `found` is a full table; if not (names seen in
-    annotations), a wanted class may be missing from it. places: where a found name stands and how often, in words, for
-    the message. Raises DataError with all differences.
+    Raises DataError with all differences.
+
+    Args:
+        found: names the data set knows, without repetition.
+        wanted: names the user gives, in the order of the labels, or None.
+        where: file or key that messages begin with.
+        complete: whether `found` is a full table; if not (names seen in annotations), a wanted class may be missing
+            from it.
+        places: where a found name stands and how often, in words, for the message.
+
+    >>> match_names(["car", "road"], ["road", "car"], "classes")
+    ('road', 'car')
     """
     if wanted is None:
         return tuple(found)

@@ -10,7 +10,11 @@ from toolkit.labels import ClassTable, Color, default_palette
 
 
 def preset_names() -> list[str]:
-    """Names of the presets, sorted."""
+    """Names of the presets, sorted.
+
+    >>> [name for name in preset_names() if name.startswith("voc")]
+    ['voc20', 'voc21']
+    """
     return sorted(_PRESETS)
 
 
@@ -19,6 +23,11 @@ def class_table(classes: str | Sequence[str], where: str = "") -> ClassTable:
 
     Raises ConfigError for an unknown preset, an empty list, a name given twice and an empty name.
     where: config path for the message.
+
+    >>> class_table("camvid11").names[:3]
+    ('Sky', 'Building', 'Pole')
+    >>> class_table(["cell", "wall"]).palette
+    ((0, 0, 0), (128, 0, 0))
     """
     if isinstance(classes, str):
         if classes not in _PRESETS:

@@ -21,9 +21,9 @@ class ImageFolder(Dataset):
 
     Args:
         classes: names of labels 0..K-1, which are the names of the folders.
-        root: the data set's folder.
+        root: folder of the data set on disk.
         split: a folder in it (`train`), or "" when the classes' folders lie in the root itself.
-        channels: 3 (RGB) or 1 (gray).
+        channels: channels of the images as they are read: 3 (RGB) or 1 (gray).
 
     Raises:
         DataError: a class without folder or images, a folder that is no class.

@@ -29,13 +29,13 @@ class ImageMaps(Dataset):
 
     Args:
         classes: the name of the value, [depth]; exactly one.
-        root: the data set's folder.
+        root: folder of the data set on disk.
         images: folder of the images, relative to it.
         maps: folder of the maps: 8- or 16-bit gray PNG or TIFF, or .npy arrays (H, W) of numbers.
         split: a text file, relative to root, with one image name a line; None takes everything.
         scale: what a stored 1 means.
         unknown: the stored number that means "not known"; None: every number counts. NaN always means it.
-        channels: of the images: 3 (RGB) or 1 (gray).
+        channels: channels of the images as they are read: 3 (RGB) or 1 (gray).
 
     Raises:
         DataError: with every image without map and name without image.

@@ -30,11 +30,11 @@ class ImageValuesTable(Dataset):
 
     Args:
         classes: names of the values to predict, which are columns of the table.
-        root: the data set's folder.
+        root: folder of the data set on disk.
         table: the CSV file, relative to it, in UTF-8 with commas.
         file_column: column with the images' paths, relative to `images`.
         images: folder the paths start from, relative to root.
-        channels: 3 (RGB) or 1 (gray).
+        channels: channels of the images as they are read: 3 (RGB) or 1 (gray).
 
     Raises:
         DataError: with every missing column or image, and every cell that is no number.

@@ -23,12 +23,18 @@ from toolkit.samples import Boxes, Sample
 class Shapes(Dataset):
     """Textured circles, squares, triangles, rings, rods and stars, hiding parts of one another.
 
-    root: where the files are; made there (in seconds) when the folder is missing and `make` is true. count_train,
-    count_val, image_size (height, width), seed and texture (strength of patterns, 0..1) say what is made; a folder
-    made otherwise is refused.
-    target: "label_map" gives label maps of 7 classes, the first being the background; "boxes" gives boxes of the 6
-    shapes; "both" gives both with the 7 classes' labels, so that no box has label 0; "largest" gives one of the 6 shapes
-    an image, the one that covers most pixels.
+    Args:
+        root: where the files are; made there (in seconds) when the folder is missing and `make` is true.
+        split: which of the two sets is read: "train" or "val".
+        target: "label_map" gives label maps of 7 classes, the first being the background; "boxes" gives boxes of the 6
+            shapes; "both" gives both with the 7 classes' labels, so that no box has label 0; "largest" gives one of the
+            6 shapes an image, the one that covers most pixels.
+        make: whether a missing folder is made; a folder made from other numbers is refused.
+        count_train: number of images of the training set.
+        count_val: number of images of the validation set.
+        image_size: (height, width) of the images in pixels.
+        seed: seed of the scenes; the same seed gives the same files.
+        texture: strength of the patterns, 0 (plain colours, easier) to 1.
     """
 
     def __init__(

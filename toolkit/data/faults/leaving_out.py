@@ -20,9 +20,12 @@ from toolkit.errors import DataError, Problem
 class Fault(NamedTuple):
     """One kind of fault, of however many samples.
 
-    kind: a short stable word for programs. problem: what a person is told. names: images that are left out, absolute or
-    relative to the data set's root; () when the fault belongs to none (a mask without image). number: how many files
-    or boxes.
+    Args:
+        kind: a short stable word for programs.
+        problem: what a person is told.
+        names: images that are left out, absolute or relative to the data set's root; () when the fault belongs to none
+            (a mask without image).
+        number: how many files or boxes.
     """
 
     kind: str
@@ -62,9 +65,13 @@ def raise_or_note(faults: Sequence[Fault]) -> None:
 class FileError(DataError):
     """One thing wrong with one file.
 
-    kind: a short stable word ("truncated", "unknown_label"), so that many files with the same fault can be told
-    together. counts: the values outside a table and how many pixels have each, as text: {"30": 3600}. table: what would
-    have been right, in words. file: the one at fault, where the problem's place does not say it.
+    Args:
+        kind: short stable word ("truncated", "unknown_label"), so that many files with the same fault can be told
+            together.
+        problem: where, what is wrong and what to do.
+        counts: the values outside a table and how many pixels have each, as text: {"30": 3600}.
+        table: what would have been right, in words.
+        file: the one at fault, where the problem's place does not say it.
     """
 
     def __init__(

@@ -31,7 +31,14 @@ class ProblemList:
         self._current: int | None = None
 
     def add(self, kind: str, where: Where, message: str, suggestion: str = "") -> None:
-        """kind: a few words in the plural ("boxes outside their image"), for the count."""
+        """Notes one problem; of a kind that occurs often only the first are kept in full.
+
+        Args:
+            kind: a few words in the plural ("boxes outside their image"), for the count.
+            where: file, and place in it, that is at fault.
+            message: what is wanted there and what was found.
+            suggestion: what the user can do about it.
+        """
         self._counts[kind] += 1
         if self._current is not None:
             self._images[kind][self._current] = None

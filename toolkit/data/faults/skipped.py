@@ -14,7 +14,7 @@ def without(dataset: Dataset, dropped: Sequence[int], skips: Sequence[Skip]) -> 
     """The samples of a data set that can be used, in its order. Raises DataError when nothing is left.
 
     Args:
-        dataset: the whole data set.
+        dataset: the data set with all its samples.
         dropped: positions in it of the samples that are left out.
         skips: everything that is left out, these and what the data set was made without.
     """

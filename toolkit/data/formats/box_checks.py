@@ -21,8 +21,13 @@ ROUNDING = 0.5
 class RawBoxes(NamedTuple):
     """Boxes as they stand in the files, flat.
 
-    owners: (M,) int64 position of the image. xyxy: (M, 4) float64, 0-based, x2/y2 exclusive. labels: (M,) int64.
-    crowd, difficult: (M,) bool. area: (M,) float64, NaN where the file gives none.
+    Args:
+        owners: (M,) int64 position of the image.
+        xyxy: (M, 4) float64, 0-based, x2/y2 exclusive.
+        labels: (M,) int64 class of each box, 0..K-1.
+        crowd: (M,) bool: whether the box holds many objects.
+        difficult: (M,) bool: VOC's flag for objects that count as neither.
+        area: (M,) float64, NaN where the file gives none.
     """
 
     owners: np.ndarray
@@ -34,14 +39,27 @@ class RawBoxes(NamedTuple):
 
     @staticmethod
     def of(owners: np.ndarray, xyxy: np.ndarray, labels: np.ndarray, difficult: np.ndarray | None = None) -> RawBoxes:
-        """Boxes without crowds, whose area is not given."""
+        """Boxes without crowds, whose area is not given.
+
+        Args:
+            owners: (M,) position of the image of each box.
+            xyxy: (M, 4) pixels, 0-based, x2 and y2 exclusive.
+            labels: (M,) class of each box, 0..K-1.
+            difficult: (M,) bool flags, or None for none.
+        """
         count = len(owners)
         flags = np.zeros(count, bool)
         return RawBoxes(owners, xyxy, labels, flags, flags if difficult is None else difficult, np.full(count, np.nan))
 
 
 class BoxFixes(NamedTuple):
-    """How many boxes were cut back by at most `ROUNDING`, clipped to their image, and dropped."""
+    """How many boxes were cut back by at most `ROUNDING`, clipped to their image, and dropped.
+
+    Args:
+        trimmed: boxes that were cut back by at most `ROUNDING`.
+        clipped: boxes that were clipped to their image.
+        dropped: boxes that were left out.
+    """
 
     trimmed: int = 0
     clipped: int = 0
@@ -58,7 +76,14 @@ def checked_boxes(
 ) -> tuple[RawBoxes, BoxFixes]:
     """The boxes that remain, inside their images, and what was done to the others; problems are added, not raised.
 
-    sizes: (N, 2) height and width of each image, 0 where unknown. where: file and object of box i, for messages.
+    Args:
+        raw: boxes as they stand in the files.
+        sizes: (N, 2) height and width of each image, 0 where unknown.
+        fix: what is done to wrong boxes: "stop" tells of them, "clip" cuts them to their image and drops what has no
+            area, "drop" leaves them out.
+        problems: takes what is wrong and stays so.
+        where: file and object of box i, for messages.
+        rounding: pixels by which a box may reach outside without being wrong.
     """
     finite = np.isfinite(raw.xyxy).all(axis=1)
     for index in _told(~finite, raw.owners, "boxes with numbers that are not finite", problems):

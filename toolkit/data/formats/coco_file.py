@@ -24,10 +24,19 @@ be escaped, so this cannot match there."""
 
 
 class CocoFile(NamedTuple):
-    """image_names: as in `file_name`. image_ids: (N,) int64. sizes: (N, 2) int64 height and width, 0 where not given.
+    """The images, categories and M boxes of a COCO annotation file, flat.
 
-    categories: id, name and supercategory of each, by id. annotation_ids: (M,) int64. owners: (M,) int64 place in
-    image_names. category_ids: (M,) int64. xywh: (M, 4) float64. crowd: (M,) bool. area: (M,) float64, NaN where absent.
+    Args:
+        image_names: names of the images, as in `file_name`.
+        image_ids: (N,) int64 id of each image.
+        sizes: (N, 2) int64 height and width, 0 where not given.
+        categories: id, name and supercategory of each, by id.
+        annotation_ids: (M,) int64 id of each annotation.
+        owners: (M,) int64 place in image_names.
+        category_ids: (M,) int64 category of each annotation.
+        xywh: (M, 4) float64 left, top, width and height in pixels.
+        crowd: (M,) bool: whether the annotation is a crowd region.
+        area: (M,) float64 square pixels, NaN where absent.
     """
 
     image_names: list[str]

@@ -27,11 +27,15 @@ ROUNDING_FRACTION = 1e-3
 class ImageBoxes(NamedTuple):
     """One image and its objects, as a format's files give them.
 
-    name: path relative to the data set's root, with `/`. xyxy: M boxes x1, y1, x2, y2: pixels, or fractions of the
-    image where the whole format has them; 0-based, x2/y2 exclusive. labels: M of 0..K-1.
-    size: (height, width), (0, 0) when the files do not say. difficult: M flags, or () for none.
-    annotation: path of the file the boxes stand in, "" for none. places: where in it each box stands, for messages,
-    or ().
+    Args:
+        name: path relative to the data set's root, with `/`.
+        xyxy: M boxes x1, y1, x2, y2: pixels, or fractions of the image where the whole format has them; 0-based, x2/y2
+            exclusive.
+        labels: class of each of the M boxes, 0..K-1.
+        size: (height, width), (0, 0) when the files do not say.
+        difficult: M flags, or () for none.
+        annotation: path of the file the boxes stand in, "" for none.
+        places: where in it each box stands, for messages, or ().
     """
 
     name: str
@@ -46,8 +50,11 @@ class ImageBoxes(NamedTuple):
 class ImageTable(NamedTuple):
     """All images of a data set, before any is left out.
 
-    names: N paths relative to the root, with `/`. image_ids: (N,) int64, as results name the images. sizes: (N, 2)
-    height and width, 0 where not known. annotations: path of the file of each image's boxes, or a single one for all.
+    Args:
+        names: N paths relative to the root, with `/`.
+        image_ids: (N,) int64, as results name the images.
+        sizes: (N, 2) height and width, 0 where not known.
+        annotations: path of the file of each image's boxes, or a single one for all.
     """
 
     names: Sequence[str]

@@ -13,7 +13,11 @@ from toolkit.errors import Where, did_you_mean
 def find_missing_images(root: Path, names: Sequence[str], source: Where, problems: ProblemList) -> None:
     """Adds a problem for every name that is no file below root; a single one when all are missing.
 
-    names: relative paths with `/`. source: the file that names them, for messages.
+    Args:
+        root: folder that the names are relative to.
+        names: paths of the images relative to it, with `/`.
+        source: the file that names them, for messages.
+        problems: takes a problem for every missing file.
     """
     folders: dict[str, frozenset[str]] = {}
     missing = []

@@ -151,7 +151,18 @@ def label_reader(
     label_values: Mapping[int, int | Literal["ignore"]] | None = None,
     colors: Mapping[str, Sequence[int]] | None = None,
 ) -> LabelReader:
-    """The reader for what a data set says of its masks. Raises ConfigError for a table that makes no sense."""
+    """The reader for what a data set says of its masks. Raises ConfigError for a table that makes no sense.
+
+    Args:
+        classes: names of the labels 0..K-1.
+        label_values: stored value -> class id or "ignore"; None means values are class ids.
+        colors: class name (or "ignore") -> [r, g, b], for colour-coded masks; None for masks of values.
+
+    >>> label_reader(["wall", "cell"], {0: 0, 255: 1}).describe()
+    'label_values names 0, 255'
+    >>> type(label_reader(["wall", "cell"], colors={"wall": [0, 0, 0], "cell": [255, 0, 0]})).__name__
+    'ColorLabelReader'
+    """
     if label_values is not None and colors is not None:
         raise ConfigError(Problem("colors", "and label_values exclude one another: masks hold colours or values"))
     if colors is not None:

@@ -18,7 +18,13 @@ _SHOWN = 20
 
 
 class Pair(NamedTuple):
-    """An image and its mask. key: what they have in common, the path in their folders without suffix and extension."""
+    """An image and its mask.
+
+    Args:
+        key: what the two have in common: the path in their folders without suffix and extension.
+        image: path of the image's file.
+        mask: path of the mask's file.
+    """
 
     key: str
     image: Path
@@ -30,10 +36,17 @@ def find_pairs(
 ) -> list[Pair]:
     """Pairs of an image and the mask of the same name, in the order of `keys`, or sorted when there are none.
 
-    images, masks: a folder, searched with all below it, or a glob pattern. Hidden files and files of other kinds are
-    left out. image_suffix, mask_suffix: end of the names that belongs to the kind, not to the picture ("_mask").
-    keys: a split; what it does not name is left out. Raises DataError with every problem: folders that are missing or
-    without images, images without mask, masks without image, two files of one name, keys without files.
+    Raises DataError with every problem: folders that are missing or without images, images without mask, masks without
+    image, two files of one name, keys without files.
+
+    Args:
+        images: a folder, searched with all below it, or a glob pattern. Hidden files and files of other kinds are left
+            out.
+        masks: a folder, searched with all below it, or a glob pattern. Hidden files and files of other kinds are left
+            out.
+        keys: a split; what it does not name is left out.
+        image_suffix: end of the names that belongs to the kind, not to the picture ("_mask").
+        mask_suffix: end of the names that belongs to the kind, not to the picture ("_mask").
     """
     problems: list[Problem] = []
     found_images = _by_key(images, image_suffix, problems)
@@ -62,9 +75,15 @@ def find_pairs(
 
 
 def read_split(path: Path) -> list[str]:
-    """Keys of a split file, one a line: names with or without image extension; empty lines and # comments are skipped.
+    r"""Keys of a split file, one a line: names with or without image extension; empty lines and # comments are skipped.
 
     Raises DataError when the file is missing, empty, no text, or names a sample twice.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "train.txt").write_text("# night only\na.png\nb/c\n", encoding="utf-8")
+    ...     read_split(Path(folder, "train.txt"))
+    ['a', 'b/c']
     """
     if not path.is_file():
         raise DataError(missing_path("split file", path))
@@ -160,7 +179,11 @@ def _some(names: Sequence[str]) -> str:
 
 
 def existing_folder(path: str | Path, what: str = "folder") -> Path:
-    """The path, when it is a folder. Raises DataError with the absolute path and near matches otherwise."""
+    """The path, when it is a folder. Raises DataError with the absolute path and near matches otherwise.
+
+    >>> existing_folder(".").is_dir()
+    True
+    """
     folder = Path(path)
     if folder.is_dir():
         return folder
@@ -187,7 +210,11 @@ def read_pair(pair: Pair, root: Path, position: int, reader: Callable[[Path], np
 
 
 def name_in(root: Path, path: Path) -> str:
-    """The path relative to the root with `/`; the path itself when it lies elsewhere."""
+    """The path relative to the root with `/`; the path itself when it lies elsewhere.
+
+    >>> name_in(Path("/data/cells"), Path("/data/cells/images/a.png"))
+    'images/a.png'
+    """
     try:
         return path.relative_to(root).as_posix()
     except ValueError:

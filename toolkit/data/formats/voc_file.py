@@ -18,7 +18,13 @@ _FLAGS = {"": False, "0": False, "false": False, "1": True, "true": True}
 
 
 class VocObject(NamedTuple):
-    """name: class. box: xmin, ymin, xmax, ymax as written. difficult: the flag."""
+    """One object of a VOC annotation file, as it is written there.
+
+    Args:
+        name: name of the object's class.
+        box: xmin, ymin, xmax and ymax as written, 1-based and inclusive.
+        difficult: whether the file marks it as difficult.
+    """
 
     name: str
     box: tuple[float, float, float, float]
@@ -26,7 +32,13 @@ class VocObject(NamedTuple):
 
 
 class VocFile(NamedTuple):
-    """filename: of the image, "" when not given. size: (height, width), 0 where not given. objects: in order."""
+    """What a VOC annotation file says of its image.
+
+    Args:
+        filename: name of the image, "" when not given.
+        size: (height, width) in pixels, 0 where not given.
+        objects: the objects in the order of the file.
+    """
 
     filename: str
     size: tuple[int, int]

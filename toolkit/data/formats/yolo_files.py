@@ -17,9 +17,13 @@ YoloBox = tuple[int, float, float, float, float]
 
 
 class YoloData(NamedTuple):
-    """source: what named the classes, for messages. base: folder that `places` start from. names: classes by id.
+    """What a data.yaml says of one split.
 
-    places: folders of images, or text files that list them.
+    Args:
+        source: file that named the classes, for messages.
+        base: folder that `places` start from.
+        names: names of the classes by id, or None.
+        places: folders of images, or text files that list them.
     """
 
     source: Path
@@ -77,7 +81,13 @@ def _place(base: Path, entry: str) -> Path:
 
 
 def read_yolo_labels(path: Path, num_classes: int, problems: ProblemList) -> list[tuple[int, YoloBox]]:
-    """(line number, box) of one label file; lines that are wrong are left out, each with a problem."""
+    """(line number, box) of one label file; lines that are wrong are left out, each with a problem.
+
+    Args:
+        path: the label file of one image.
+        num_classes: number of classes; a line with another is wrong.
+        problems: takes a problem for every wrong line.
+    """
     found = []
     try:
         lines = path.read_text("utf-8-sig").splitlines()

@@ -21,10 +21,15 @@ _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 
 
 class Encoded(NamedTuple):
-    """kind: "jpeg" or "png". size: stored (height, width), before any EXIF orientation.
+    """What an encoded image says of itself.
 
-    bits: a channel (a palette index counts as one channel). channels: stored ones, with alpha. color_type: PNG's
-    (0 gray, 2 RGB, 3 palette, 4 gray and alpha, 6 RGB and alpha), else -1. damage: "" when the file is whole.
+    Args:
+        kind: format of the file: "jpeg" or "png".
+        size: stored (height, width) in pixels, before any EXIF orientation.
+        bits: bits of a channel (a palette index counts as one channel).
+        channels: number of stored channels, with alpha.
+        color_type: PNG's (0 gray, 2 RGB, 3 palette, 4 gray and alpha, 6 RGB and alpha), else -1.
+        damage: what is wrong with the file, "" when it is whole.
     """
 
     kind: str
@@ -36,7 +41,13 @@ class Encoded(NamedTuple):
 
 
 def inspect_encoded(data: bytes) -> Encoded | None:
-    """Reads the headers of a JPEG or PNG and walks to its end. None for any other kind of file."""
+    """Reads the headers of a JPEG or PNG and walks to its end. None for any other kind of file.
+
+    >>> import cv2, numpy as np
+    >>> data = cv2.imencode(".png", np.zeros((4, 6, 3), np.uint8))[1].tobytes()
+    >>> inspect_encoded(data)[:4], inspect_encoded(data[:-8]).damage
+    (('png', (4, 6), 8, 3), 'truncated: the IEND chunk is missing')
+    """
     if data.startswith(b"\xff\xd8\xff"):
         return _inspect_jpeg(data)
     if data.startswith(PNG_SIGNATURE):
@@ -80,7 +91,13 @@ def _is_padding(data: bytes, number: int) -> bool:
 
 
 class TiffBands(NamedTuple):
-    """What a TIFF's first picture says of its bands. number: of them. bits: of each. kind: of its numbers."""
+    """What a TIFF's first picture says of its bands.
+
+    Args:
+        number: how many bands a pixel has.
+        bits: how many bits a band has.
+        kind: what its numbers are, in words ("whole numbers").
+    """
 
     number: int
     bits: int
@@ -95,7 +112,12 @@ _TIFF_KINDS = {1: "whole numbers", 2: "signed numbers", 3: "floating-point numbe
 
 
 def tiff_bands(data: bytes) -> TiffBands | None:
-    """The tags 258 BitsPerSample, 277 SamplesPerPixel and 339 SampleFormat of a TIFF (TIFF 6.0); None for other files."""
+    """The tags 258 BitsPerSample, 277 SamplesPerPixel and 339 SampleFormat of a TIFF (TIFF 6.0); None for other files.
+
+    >>> import cv2, numpy as np
+    >>> tiff_bands(cv2.imencode(".tiff", np.zeros((4, 6), np.uint16))[1].tobytes()).describe()
+    '1 band of 16-bit whole numbers'
+    """
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
     if order is None:
         return None

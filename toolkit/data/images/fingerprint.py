@@ -24,14 +24,25 @@ _SMALLEST, _FLATTEST = 48, 3.0
 
 
 def pixel_digest(image: np.ndarray) -> str:
-    """A number in hexadecimal that two pictures share only when all their pixels are equal. image: (H, W, C) uint8."""
+    """A number in hexadecimal that two pictures share only when all their pixels are equal. image: (H, W, C) uint8.
+
+    >>> black, white = np.zeros((2, 2, 3), np.uint8), np.full((2, 2, 3), 255, np.uint8)
+    >>> pixel_digest(black) == pixel_digest(black.copy()), pixel_digest(black) == pixel_digest(white)
+    (True, False)
+    """
     digest = hashlib.blake2b(str(image.shape).encode(), digest_size=12)
     digest.update(np.ascontiguousarray(image).data)
     return digest.hexdigest()
 
 
 def perceptual_hash(image: np.ndarray) -> str:
-    """The 256-bit perceptual hash of an (H, W, 1 or 3) uint8 picture, in hexadecimal; "" for one with nothing in it."""
+    """The 256-bit perceptual hash of an (H, W, 1 or 3) uint8 picture, in hexadecimal; "" for one with nothing in it.
+
+    >>> picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    >>> a, b = hash_bits([perceptual_hash(picture), perceptual_hash(picture // 2)])  # the same at half the brightness
+    >>> len(perceptual_hash(picture)), int((a != b).sum()) <= NEAR, perceptual_hash(np.zeros((64, 64, 3), np.uint8))
+    (64, True, '')
+    """
     if min(image.shape[:2]) < _SMALLEST:
         return ""
     small = cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
@@ -45,20 +56,40 @@ def perceptual_hash(image: np.ndarray) -> str:
 
 
 def hash_bits(hashes: list[str]) -> np.ndarray:
-    """(N, 256) bool of N hashes."""
+    """(N, 256) bool of N hashes.
+
+    >>> hash_bits(["80" + "00" * 31])[0, :3].tolist()
+    [True, False, False]
+    """
     packed = np.frombuffer(bytes.fromhex("".join(hashes)), np.uint8).reshape(len(hashes), BITS // 8)
     return np.unpackbits(packed, axis=1).astype(bool)
 
 
 def mirrored_bits(bits: np.ndarray) -> np.ndarray:
-    """The hashes of the same pictures seen in a mirror."""
+    """The hashes of the same pictures seen in a mirror.
+
+    >>> picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    >>> one, other = hash_bits([perceptual_hash(picture), perceptual_hash(picture[:, ::-1].copy())])
+    >>> int((mirrored_bits(one) != other).sum()) <= NEAR
+    True
+    """
     odd = np.zeros((_FREQUENCIES, _FREQUENCIES), bool)
     odd[:, 1::2] = True
     return bits ^ odd.ravel()
 
 
 def near_pairs(bits: np.ndarray, others: np.ndarray, most: int = NEAR) -> np.ndarray:
-    """(M, 2) rows (i, j) where bits[i] and others[j] differ in at most `most` of their 256 bits; both (N, 256) bool."""
+    """(M, 2) rows (i, j) where bits[i] and others[j] differ in at most `most` of their 256 bits; both (N, 256) bool.
+
+    Args:
+        bits: (N, 256) bool hashes (`hash_bits`).
+        others: (M, 256) bool hashes to compare with.
+        most: largest number of bits in which a pair may differ.
+
+    >>> bits = hash_bits(["00" * 32, "ff" * 32, "01" + "00" * 31])
+    >>> near_pairs(bits, bits).tolist()
+    [[0, 0], [0, 2], [1, 1], [2, 0], [2, 2]]
+    """
     signs, other_signs = (np.where(one, np.float32(1), np.float32(-1)) for one in (bits, others))
     found = []
     step = max(1, (1 << 24) // max(1, len(others)))  # 64 MB of products at a time

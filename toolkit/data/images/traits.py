@@ -22,7 +22,11 @@ _EXIF_ORIENTATION = 0x0112
 
 
 def file_format(data: bytes) -> str:
-    """The format that the first bytes show (a key of the table above); "" for an unknown one."""
+    r"""The format that the first bytes show (a key of the table above); "" for an unknown one.
+
+    >>> file_format(b"\x89PNG\r\n\x1a\n..."), file_format(b"GIF89a"), file_format(b"text")
+    ('PNG', 'GIF', '')
+    """
     starts = {
         b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"BM": "BMP", b"GIF8": "GIF", b"II*\0": "TIFF",
         b"MM\0*": "TIFF", b"II+\0": "TIFF", b"MM\0+": "TIFF",
@@ -34,7 +38,11 @@ def file_format(data: bytes) -> str:
 
 
 def wrong_suffix(path: Path, data: bytes) -> str:
-    """The true format of a file whose extension says another; "" for all others."""
+    r"""The true format of a file whose extension says another; "" for all others.
+
+    >>> wrong_suffix(Path("a.jpg"), b"\x89PNG\r\n\x1a\n..."), wrong_suffix(Path("a.png"), b"\x89PNG\r\n\x1a\n...")
+    ('PNG', '')
+    """
     true = file_format(data)
     said = next((name for name, suffixes in _SUFFIXES.items() if path.suffix.lower() in suffixes), "")
     return true if true and said and true != said else ""
@@ -45,6 +53,10 @@ def image_traits(path: Path, data: bytes) -> list[str]:
 
     "suffix:PNG" (its true format), "exif:6" (orientation), "alpha", "palette", "cmyk", "gray" (one channel is stored),
     "frames:5".
+
+    >>> import cv2, numpy as np
+    >>> image_traits(Path("a.jpg"), cv2.imencode(".png", np.zeros((4, 6), np.uint8))[1].tobytes())
+    ['suffix:PNG', 'gray']
     """
     true = wrong_suffix(path, data)
     traits = [f"suffix:{true}"] if true else []

@@ -19,10 +19,18 @@ class StepBatches(Sampler[list[Key]]):
     that row. So nothing has to be remembered to resume, a batch may cross from one epoch into the next, no sample is
     dropped, and a data set may be smaller than a batch.
 
-    count: samples in the data set. batch_size: samples of all processes together, a multiple of world_size; process
-    `rank` takes its share of each batch. start: number of the first batch to make. stop: number of the first batch
-    not to make, None for never. groups: (count,) integers, see `aspect_groups`; batches are then of one group each where
-    that can be. draws: the row of samples, in place of epochs; `seed`, `shuffle` and `groups` are then its own.
+    Args:
+        count: number of samples in the data set.
+        batch_size: samples of all processes together, a multiple of world_size; process `rank` takes its share of each
+            batch.
+        seed: the run's seed, which every epoch's order is made from.
+        start: number of the first batch to make, from 0.
+        stop: number of the first batch not to make, None for never.
+        shuffle: whether epochs are shuffled, or in the data set's order.
+        rank: number of this process, from 0.
+        world_size: number of processes that share the batches.
+        groups: (count,) integers, see `aspect_groups`; batches are then of one group each where that can be.
+        draws: the row of samples, in place of epochs; `seed`, `shuffle` and `groups` are then its own.
     """
 
     def __init__(
@@ -74,7 +82,13 @@ class StepBatches(Sampler[list[Key]]):
 class EvaluationBatches(Sampler[list[Key]]):
     """Every sample once, in order: process `rank` takes samples rank, rank + world_size, ...
 
-    The last batch may be smaller. A process may have one sample fewer than another, or none. batch_size: samples of this process.
+    The last batch may be smaller. A process may have one sample fewer than another, or none.
+
+    Args:
+        count: number of samples in the data set.
+        batch_size: number of samples of a batch of this process.
+        rank: number of this process, from 0.
+        world_size: number of processes that share the samples.
     """
 
     def __init__(self, count: int, batch_size: int, rank: int = 0, world_size: int = 1) -> None:

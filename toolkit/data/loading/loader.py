@@ -27,6 +27,12 @@ class SeededDataset(TorchDataset[Item | UserError]):
     """(epoch, index) -> the augmented sample, and its truth before augmentation when `with_truth`.
 
     A UserError is returned instead of raised: torch would turn an error raised in a worker into a traceback text.
+
+    Args:
+        dataset: the samples as they are read.
+        pipeline: transforms that augment every sample.
+        seed: the run's seed, which every sample's is made from.
+        with_truth: whether the annotation before augmentation comes along.
     """
 
     def __init__(self, dataset: Dataset, pipeline: Pipeline, seed: int, with_truth: bool = False) -> None:
@@ -88,7 +94,10 @@ def _unpack(parcel: _Parcel) -> Batch:
 class Loader:
     """Iterates over batches. Raises the UserError of the sample that could not be read, as it was raised.
 
-    batches: the sampler, which knows where it starts. dataset: the samples behind it.
+    Args:
+        dataset: the samples behind the batches.
+        batches: the sampler, which knows where it starts.
+        loader: PyTorch's loader over the sampler's batches.
     """
 
     def __init__(self, dataset: Dataset, batches: StepBatches | EvaluationBatches, loader: DataLoader[Any]) -> None:
@@ -121,10 +130,23 @@ def train_loader(
 ) -> Loader:
     """An endless loader (or up to batch `stop`) that begins at batch number `start`.
 
-    batch_size counts the samples of all processes together; see `StepBatches`. With gradient accumulation over n
-    batches a step, step s begins at batch s * n. workers: processes; 0 reads in this one. The batches do not depend
-    on `workers`. groups: (N,) integers; batches are of one group each where that can be. draws: how often which sample
-    comes, see `sampling.py`; None: each once an epoch.
+    batch_size counts the samples of all processes together; see `StepBatches`. With gradient accumulation over n batches
+    a step, step s begins at batch s * n.
+
+    Args:
+        dataset: the data set that is trained on.
+        transforms: transforms that augment every sample, in their order.
+        batch_size: samples of all processes together; see `StepBatches`.
+        seed: the run's seed, for order and augmentation.
+        start: number of the first batch; with accumulation over n batches a step, step s begins at batch s * n.
+        stop: number of the batch before which it ends; None goes on for ever.
+        workers: number of loader processes; 0 reads in this one. The batches do not depend on it.
+        shuffle: whether epochs are shuffled, or in the data set's order.
+        pin_memory: whether batches are put where a GPU fetches them faster.
+        rank: number of this process, from 0.
+        world_size: number of processes that share the batches.
+        groups: (N,) integers; batches are of one group each where that can be.
+        draws: how often which sample comes, see `sampling.py`; None means each once an epoch.
     """
     batches = StepBatches(len(dataset), batch_size, seed, start, stop, shuffle, rank, world_size, groups, draws)
     seeded = SeededDataset(dataset, Pipeline(transforms), seed)
@@ -144,6 +166,15 @@ def eval_loader(
 
     batch_size counts the samples of this process. Raises ConfigError for transforms that are random, or move pixels
     otherwise than by scaling the whole image.
+
+    Args:
+        dataset: the data that is measured.
+        transforms: transforms without randomness that leave pixels where they are, or scale the whole image.
+        batch_size: number of samples of a batch of this process.
+        workers: number of loader processes; 0 reads in this one.
+        pin_memory: whether batches are put where a GPU fetches them faster.
+        rank: number of this process, from 0.
+        world_size: number of processes that share the samples.
     """
     refuse_for_evaluation(transforms)
     batches = EvaluationBatches(len(dataset), batch_size, rank, world_size)

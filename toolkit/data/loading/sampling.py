@@ -32,7 +32,12 @@ class Draws(ABC):
 class Epochs(Draws):
     """Every sample once an epoch, the epochs in a row, each a permutation given by (seed, epoch).
 
-    groups: (count,) integers; batches of `batch_size` are then of one group each where that can be.
+    Args:
+        count: number of samples in the data set.
+        seed: the run's seed, which every epoch's order is made from.
+        shuffle: whether epochs are shuffled, or in the data set's order.
+        groups: (count,) integers; batches are of one group each where that can be.
+        batch_size: number of samples of a batch, where there are groups.
     """
 
     def __init__(
@@ -152,6 +157,16 @@ def grouped_order(groups: np.ndarray, batch_size: int, seed: int, epoch: int) ->
     Batch k of the endless row of epochs is its places k * batch_size ... (k + 1) * batch_size - 1 (see
     `StepBatches`), so an epoch may begin and end inside a batch. Only the samples of those two batches and what is
     left over in each group (fewer than batch_size) are mixed.
+
+    Args:
+        groups: (N,) integers, the group of each sample.
+        batch_size: number of samples of a batch of all processes together.
+        seed: the run's seed, which the order is made from.
+        epoch: number of the epoch, from 0.
+
+    >>> order = grouped_order(np.array([0, 1, 0, 1, 0, 1]), batch_size=2, seed=7, epoch=0)
+    >>> sorted(order.tolist()), {tuple(sorted(pair % 2)) for pair in order.reshape(-1, 2)[:2]} <= {(0, 0), (1, 1)}
+    ([0, 1, 2, 3, 4, 5], True)
     """
     count = len(groups)
     order = epoch_order(count, seed, epoch)

@@ -34,7 +34,15 @@ _JPEG_QUALITY = 92
 
 
 class Recipe(NamedTuple):
-    """What a set of scenes is made from. image_size: (height, width). texture: strength of patterns, 0..1."""
+    """What a set of scenes is made from.
+
+    Args:
+        count_train: number of images of the training set.
+        count_val: number of images of the validation set.
+        image_size: (height, width) of the images in pixels.
+        seed: seed that every scene's is made from.
+        texture: strength of the patterns, 0 (plain colours) to 1.
+    """
 
     count_train: int
     count_val: int

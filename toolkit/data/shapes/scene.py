@@ -32,7 +32,13 @@ class Thing(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """image: (H, W, 3) uint8 RGB. label_map: (H, W) uint8, 0 is ground, 1 + label a thing. things: back to front."""
+    """A synthetic picture and what is in it.
+
+    Args:
+        image: (H, W, 3) uint8 RGB picture.
+        label_map: (H, W) uint8, 0 is ground, 1 + label a thing.
+        things: the things of the scene, from the back to the front.
+    """
 
     image: np.ndarray
     label_map: np.ndarray
@@ -42,7 +48,10 @@ class Scene(NamedTuple):
 def make_scene(size: tuple[int, int], seed: int, texture: float = 1.0) -> Scene:
     """The scene of a seed, size (height, width) pixels. Holds 3 to 8 things where they fit.
 
-    texture: how strongly patterns stand out, 0 (plain colours, easier) to 1.
+    Args:
+        size: (height, width) of the picture in pixels.
+        seed: seed of everything drawn in it.
+        texture: how strongly patterns stand out, 0 (plain colours, easier) to 1.
     """
     rng = np.random.default_rng(seed)
     fine = (size[0] * _FINE, size[1] * _FINE)

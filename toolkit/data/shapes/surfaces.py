@@ -16,8 +16,13 @@ def surface(
 ) -> np.ndarray:
     """A textured area, (height, width, 3) float32 in 0..1, around one colour.
 
-    scale: pixels that correspond to one pixel of the finished picture, so that patterns look alike at any resolution.
-    texture: how strongly patterns stand out, 0 (plain colours) to 1.
+    Args:
+        rng: source of every random choice.
+        size: (height, width) of the area in pixels.
+        scale: pixels that correspond to one pixel of the finished picture, so that patterns look alike at any
+            resolution.
+        color: (r, g, b) in 0..1, around which colours lie.
+        texture: how strongly patterns stand out, 0 (plain colours) to 1.
     """
     kind = _PATTERNS[rng.integers(len(_PATTERNS))]
     weight = _pattern(kind, rng, size, scale)[:, :, None]
@@ -28,13 +33,28 @@ def surface(
 
 
 def random_color(rng: np.random.Generator) -> np.ndarray:
-    """An (r, g, b) in 0..1; hue, saturation and brightness are drawn evenly, so that colour tells no class."""
+    """An (r, g, b) in 0..1; hue, saturation and brightness are drawn evenly, so that colour tells no class.
+
+    >>> bool(((random_color(np.random.default_rng(0)) >= 0) & (random_color(np.random.default_rng(0)) <= 1)).all())
+    True
+    """
     hue, saturation, value = rng.uniform(0, 1), rng.uniform(0.15, 0.85), rng.uniform(0.3, 0.95)
     return np.array(colorsys.hsv_to_rgb(hue, saturation, value), np.float32)
 
 
 def clouds(rng: np.random.Generator, size: tuple[int, int], wavelength: float, octaves: int = 4) -> np.ndarray:
-    """Value noise, (height, width) float32 in 0..1: random grids, each half as coarse and half as strong."""
+    """Value noise, (height, width) float32 in 0..1: random grids, each half as coarse and half as strong.
+
+    Args:
+        rng: source of every random choice.
+        size: (height, width) of the result in pixels.
+        wavelength: pixels from one bump of the coarsest grid to the next.
+        octaves: number of grids that are added, each half as coarse and half as strong.
+
+    >>> noise = clouds(np.random.default_rng(0), (8, 8), wavelength=4)
+    >>> noise.shape, float(noise.min()), float(noise.max())
+    ((8, 8), 0.0, 1.0)
+    """
     total = np.zeros(size, np.float32)
     strength = 1.0
     for _ in range(octaves):
@@ -50,7 +70,10 @@ def clouds(rng: np.random.Generator, size: tuple[int, int], wavelength: float, o
 def relief(mask: np.ndarray, light: tuple[float, float], height: float) -> np.ndarray:
     """Brightness of a bevelled thing, (height, width) float32 around 1: light falls on its rim from one side.
 
-    mask: (height, width) uint8 0 or 1. light: (dx, dy) of length 1 towards the light. height: pixels the rim is wide.
+    Args:
+        mask: (height, width) uint8 0 or 1.
+        light: (dx, dy) of length 1 towards the light.
+        height: pixels the rim is wide.
     """
     depth = cv2.distanceTransform(mask, cv2.DIST_L2, 3)
     dome = np.sqrt(np.clip(depth / height, 0, 1))

@@ -34,9 +34,13 @@ class Resize(Transform):
 class ResizeShorter(Transform):
     """Scales the whole image, aspect ratio kept, so that its shorter side has `shorter` pixels.
 
-    The longer side never exceeds `longer` (None: no limit), which may leave the shorter one smaller. Faster R-CNN
-    (Ren et al. 2015, section 3.3) uses 600, with 1000 in its code; Detectron2's FPN models 800 and 1333.
-    choices: when given, `shorter` is drawn from these instead, for training at several scales.
+    The longer side never exceeds `longer` (None: no limit), which may leave the shorter one smaller. Faster R-CNN (Ren et
+    al. 2015, section 3.3) uses 600, with 1000 in its code; Detectron2's FPN models 800 and 1333.
+
+    Args:
+        shorter: pixels that the shorter side gets.
+        longer: most pixels of the longer side, which may leave the shorter one smaller; None sets no limit.
+        choices: when given, `shorter` is drawn from these instead, for training at several scales.
     """
 
     def __init__(
@@ -81,8 +85,11 @@ class RandomScale(Transform):
 class RandomCrop(Transform):
     """Cuts a window of exactly (height, width) at a random place; a smaller image is padded at the right and bottom.
 
-    max_share: draw again, up to ten times, while one class covers more than this share of the window's labelled pixels
-    (0.75 is MMSegmentation's `cat_max_ratio`); 1.0 takes the first window.
+    Args:
+        height: height of the window in pixels.
+        width: width of the window in pixels.
+        max_share: draw again, up to ten times, while one class covers more than this share of the window's labelled
+            pixels (0.75 is MMSegmentation's `cat_max_ratio`); 1.0 takes the first window.
     """
 
     random = True
@@ -137,7 +144,18 @@ class Flip(Transform):
 
 
 def resized(sample: Sample, height: int, width: int) -> Sample:
-    """The sample scaled to (height, width): area averaging when the image shrinks, else linear; maps by nearest."""
+    """The sample scaled to (height, width): area averaging when the image shrinks, else linear; maps by nearest.
+
+    Args:
+        sample: the sample with all its annotations.
+        height: new height of the image in pixels.
+        width: new width of the image in pixels.
+
+    >>> sample = Sample(np.zeros((4, 6, 3), np.uint8), "a", 0, (4, 6), label_map=np.eye(4, 6, dtype=np.uint8))
+    >>> half = resized(sample, 2, 3)
+    >>> half.image.shape, half.label_map.shape, half.original_size
+    ((2, 3, 3), (2, 3), (4, 6))
+    """
     old_height, old_width = sample.image.shape[:2]
     if (old_height, old_width) == (height, width):
         return sample
@@ -161,7 +179,20 @@ def resized(sample: Sample, height: int, width: int) -> Sample:
 
 
 def window_of(sample: Sample, top: int, left: int, height: int, width: int) -> Sample:
-    """The window of (height, width) at (top, left), inside or padded where the image ends at the right and bottom."""
+    """The window of (height, width) at (top, left), inside or padded where the image ends at the right and bottom.
+
+    Args:
+        sample: the sample with all its annotations.
+        top: first row of the window, 0 or more.
+        left: first column of the window, 0 or more.
+        height: height of the window in pixels.
+        width: width of the window in pixels.
+
+    >>> labels = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    >>> sample = Sample(np.zeros((2, 3, 3), np.uint8), "a", 0, (2, 3), label_map=labels)
+    >>> window_of(sample, top=1, left=1, height=2, width=2).label_map.tolist()
+    [[4, 5], [255, 255]]
+    """
 
     def cut(array: np.ndarray | None, fill: float) -> np.ndarray | None:
         if array is None:

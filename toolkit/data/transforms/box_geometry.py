@@ -18,6 +18,19 @@ def moved_boxes(boxes: Boxes, scale_y: float, scale_x: float, up: float, left: f
     """Boxes after scaling the picture and then cutting a window of `size` (height, width) whose corner is (up, left).
 
     Clipped to the window; dropped where less than `MIN_VISIBLE` remains. `area` shrinks with the box.
+
+    Args:
+        boxes: boxes in pixels of the picture as it was.
+        scale_y: factor of the picture's height.
+        scale_x: factor of the picture's width.
+        up: rows cut off above the window, after scaling.
+        left: columns cut off left of the window, after scaling.
+        size: (height, width) of the window in pixels.
+
+    >>> boxes = Boxes.of([[10, 10, 20, 20], [0, 0, 4, 4]], [0, 1])
+    >>> moved = moved_boxes(boxes, scale_y=2, scale_x=2, up=20, left=30, size=(40, 40))  # the second is cut away
+    >>> moved.xyxy.tolist(), moved.area.tolist()
+    ([[0.0, 0.0, 10.0, 20.0]], [200.0])
     """
     factors = np.array([scale_x, scale_y, scale_x, scale_y], np.float64)
     xyxy = boxes.xyxy * factors - np.array([left, up, left, up])
@@ -25,14 +38,28 @@ def moved_boxes(boxes: Boxes, scale_y: float, scale_x: float, up: float, left: f
 
 
 def mirrored_boxes(boxes: Boxes, width: int) -> Boxes:
-    """Boxes of the picture seen in a mirror."""
+    """Boxes of the picture seen in a mirror.
+
+    >>> mirrored_boxes(Boxes.of([[1, 0, 4, 8]], [0]), width=10).xyxy.tolist()
+    [[6.0, 0.0, 9.0, 8.0]]
+    """
     xyxy = boxes.xyxy.copy()
     xyxy[:, 0], xyxy[:, 2] = width - boxes.xyxy[:, 2], width - boxes.xyxy[:, 0]
     return boxes._replace(xyxy=xyxy)
 
 
 def cut_boxes(boxes: Boxes, xyxy: np.ndarray, size: tuple[int, int]) -> Boxes:
-    """`boxes` with new corners `xyxy`, clipped to a picture of `size` (height, width); see `moved_boxes`."""
+    """`boxes` with new corners `xyxy`, clipped to a picture of `size` (height, width); see `moved_boxes`.
+
+    Args:
+        boxes: boxes whose flags, labels and areas are kept.
+        xyxy: (N, 4) new corners in pixels, possibly outside.
+        size: (height, width) of the picture in pixels.
+
+    >>> boxes = Boxes.of([[0, 0, 10, 10], [0, 0, 10, 10]], [0, 1])
+    >>> cut_boxes(boxes, np.array([[5.0, 0, 15, 10], [9.5, 0, 19.5, 10]]), (10, 10)).xyxy.tolist()
+    [[5.0, 0.0, 10.0, 10.0]]
+    """
     height, width = size
     clipped = np.clip(xyxy, 0, np.array([width, height, width, height]))
     before = _areas(xyxy)

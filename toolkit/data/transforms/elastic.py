@@ -27,14 +27,17 @@ class Elastic(Transform):
     component drawn from a normal distribution of 10 pixels, bicubic interpolation between them. Pixel (x, y) of the
     result is read at (x, y) + displacement.
 
-    sigma: deviation of a component, in pixels of the image as it arrives here. grid: vectors along each side, the
-    outermost at the corners. p: probability that anything is done.
-    interpolation: of the image; label, value and weight maps always take the nearest pixel.
-    outside: what stands where a pixel is read beyond the picture. The image is mirrored there without repeating the
-    edge, as the paper's tiles are; `mirror` does the same with the maps, `ignore` lets those pixels not count (label
-    255, weight 0, value NaN). A box becomes the smallest box around all that was inside it, mirrored parts included
-    with `mirror`; objects of which less than a tenth remains are dropped.
     Raises DataError for a picture of more than 32766 pixels a side.
+
+    Args:
+        sigma: deviation of a component, in pixels of the image as it arrives here.
+        grid: vectors along each side, the outermost at the corners.
+        p: probability that anything is done.
+        interpolation: of the image; label, value and weight maps always take the nearest pixel.
+        outside: what stands where a pixel is read beyond the picture. The image is mirrored there without repeating the
+            edge, as the paper's tiles are; `mirror` does the same with the maps, `ignore` lets those pixels not count
+            (label 255, weight 0, value NaN). A box becomes the smallest box around all that was inside it, mirrored
+            parts included with `mirror`; objects of which less than a tenth remains are dropped.
     """
 
     random = True
@@ -103,6 +106,10 @@ def bicubic_weights(pixels: int, points: int) -> np.ndarray:
     The first point stands at the first pixel, the last at the last. Cubic convolution with a = -1/2 (Keys, "Cubic
     Convolution Interpolation for Digital Image Processing", 1981), whose boundary condition adds a point at each end:
     c(-1) = 3 c(0) - 3 c(1) + c(2), or 2 c(0) - c(1) for two points. Parabolas are met exactly.
+
+    >>> weights = bicubic_weights(pixels=5, points=3)
+    >>> weights.sum(1).round(6).tolist(), weights[2].round(6).tolist()  # the middle pixel stands at the middle point
+    ([1.0, 1.0, 1.0, 1.0, 1.0], [0.0, 1.0, 0.0])
     """
     place = np.linspace(0, points - 1, pixels) if pixels > 1 else np.array([(points - 1) / 2])
     first = np.minimum(place.astype(int), points - 2)

@@ -22,6 +22,11 @@ class MirrorBorder(Transform):
 
     The edge itself is not repeated. The new pixels have no labels. Before a `random_crop`, every pixel of the picture
     can so become one that the net answers (Yu and Koltun's training: 186, and crops of 500 to 1396).
+
+    Args:
+        border: pixels that are mirrored at each edge, 0 or more.
+        height: least height in pixels, reached by mirroring more at the bottom.
+        width: least width in pixels, reached by mirroring more at the right.
     """
 
     moves = True

@@ -23,6 +23,9 @@ def transform_class(name: str) -> type[Transform]:
 
     albumentations is imported only when the name is none of the first two. Every class has a typed constructor
     signature, so arguments can be checked before anything is built. Raises ConfigError with near names of both kinds.
+
+    >>> transform_class("resize").__name__, transform_class("HorizontalFlip").operation
+    ('Resize', 'HorizontalFlip')
     """
     if ":" in name or name in TRANSFORMS.names():
         return TRANSFORMS.find(name)

@@ -27,8 +27,13 @@ class RareClassCrop(Transform):
     is padded at the right and bottom. A class of 0.1 % of the pixels is seen in nearly every window with p = 1, and
     about as often as chance has it with p = 0.
 
-    classes: names, or labels 0..K-1. weights: how often each is drawn beside the others that the image holds; all alike
-    by default. class_names: of the labels; the config fills it in from the data.
+    Args:
+        height: height of the window in pixels.
+        width: width of the window in pixels.
+        classes: names of the rare classes, or their labels 0..K-1.
+        p: probability, 0..1, that the window has to hold one of them.
+        weights: how often each is drawn beside the others that the image holds; all alike by default.
+        class_names: names of the labels; the config fills them in from the data.
     """
 
     random = True

@@ -31,13 +31,17 @@ class UNetWeightMap(Transform):
     before anything else; label maps have to come with it. Where the transform stands in the list decides at what size
     distances are measured: after a resize or a warp, in what the net sees. A weight map the sample had is replaced.
 
-    cells: classes whose components are cells; None: all but class 0, the background.
-    class_weights: w_c, one number a class; `inverse_frequency` takes from each label map the weights that give its
-    classes equal sums and an average of 1; None is 1 everywhere. The paper computes w_c from the whole training set:
-    give numbers for that.
-    connectivity: whether pixels of a cell touch at sides (4) or also at corners (8). With 4 a border one pixel wide
-    that runs diagonally still separates.
     Raises DataError for a sample without a label map, ConfigError when `class_weights` has too few numbers.
+
+    Args:
+        w0: weight that is added between two cells that touch nearly; 0 adds nothing.
+        sigma: pixels of distance over which the added weight falls.
+        cells: classes whose components are cells; None: all but class 0, the background.
+        class_weights: w_c, one number a class; `inverse_frequency` takes from each label map the weights that give its
+            classes equal sums and an average of 1; None is 1 everywhere. The paper computes w_c from the whole training
+            set: give numbers for that.
+        connectivity: whether pixels of a cell touch at sides (4) or also at corners (8). With 4 a border one pixel wide
+            that runs diagonally still separates.
     """
 
     geometric = False
@@ -82,7 +86,11 @@ class UNetWeightMap(Transform):
 
 
 def balance(labels: np.ndarray, class_weights: list[float] | Literal["inverse_frequency"] | None) -> np.ndarray:
-    """w_c of an (H, W) uint8 label map: (H, W) float32, 0 where labels are ignored; see `UNetWeightMap`."""
+    """w_c of an (H, W) uint8 label map: (H, W) float32, 0 where labels are ignored; see `UNetWeightMap`.
+
+    >>> balance(np.array([[0, 0, 0, 1, 255]], np.uint8), "inverse_frequency").round(3)
+    array([[0.667, 0.667, 0.667, 2.   , 0.   ]], dtype=float32)
+    """
     counts = np.bincount(labels.ravel(), minlength=256)[:IGNORE_INDEX]
     table = np.zeros(256, np.float32)
     if class_weights is None:
@@ -100,7 +108,13 @@ def balance(labels: np.ndarray, class_weights: list[float] | Literal["inverse_fr
 
 
 class Cell(NamedTuple):
-    """One cell. rows, columns: its bounding box. mask: uint8 in that box, 1 inside the cell."""
+    """One cell.
+
+    Args:
+        rows: rows of its bounding box in the picture.
+        columns: columns of its bounding box in the picture.
+        mask: uint8 in that box, 1 inside the cell.
+    """
 
     rows: slice
     columns: slice
@@ -108,7 +122,17 @@ class Cell(NamedTuple):
 
 
 def separate_cells(labels: np.ndarray, classes: list[int], connectivity: int) -> list[Cell]:
-    """The connected components of each class, each in its own bounding box."""
+    """The connected components of each class, each in its own bounding box.
+
+    Args:
+        labels: (H, W) uint8 label map.
+        classes: labels whose connected components are cells.
+        connectivity: 4 or 8 neighbours by which pixels belong together.
+
+    >>> labels = np.array([[1, 0, 1], [0, 1, 0]], np.uint8)
+    >>> len(separate_cells(labels, [1], connectivity=4)), len(separate_cells(labels, [1], connectivity=8))
+    (3, 1)
+    """
     cells = []
     for label in classes:
         mask = (labels == label).astype(np.uint8)
@@ -125,6 +149,15 @@ def two_distances(size: tuple[int, ...], cells: list[Cell], reach: int) -> tuple
 
     Exact where the distance is at most `reach` pixels; farther off it may be infinite. Each cell is looked at in a
     window around it, so that many cells cost no more than the pixels near them.
+
+    Args:
+        size: (height, width) of the picture in pixels.
+        cells: the cells, each with its bounding box.
+        reach: pixels up to which distances are exact.
+
+    >>> cells = separate_cells(np.array([[1, 0, 0, 0, 1]], np.uint8), [1], connectivity=4)
+    >>> [distance.tolist() for distance in two_distances((1, 5), cells, reach=5)]
+    [[[0.0, 1.0, 2.0, 1.0, 0.0]], [[4.0, 3.0, 2.0, 3.0, 4.0]]]
     """
     nearest = np.full(size, np.inf, np.float32)
     second = nearest.copy()
