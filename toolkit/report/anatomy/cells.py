@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from toolkit.analysis.anatomy import Anatomy, LayerRow, Shape
+from toolkit.report.quantities import bytes_of
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Cells:
     centre: str
     parameters: str
     macs: str
+    kept: str
     title: str
 
 
@@ -97,6 +99,7 @@ def _cells(row: LayerRow) -> Cells:
         centre=both(row.centre),
         parameters=f"{row.parameters:,}" if row.parameters else "",
         macs=f"{row.macs:,}" if row.macs else "",
+        kept=bytes_of(row.kept) if row.kept else "",
         title=_title(row),
     )
 

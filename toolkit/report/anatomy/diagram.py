@@ -56,12 +56,13 @@ def diagram(anatomy: Anatomy, board: Board) -> Markup:
     heights = [max(_height(stage) for stage in _at(board, level)) for level in range(len(board.levels))]
     tops = [_TOP + sum(heights[:level]) + _GAP * level for level in range(len(heights))]
     boxes = {stage.key: _place(stage, anatomy, columns.index(stage.part), tops, heights) for stage in board.stages}
-    boxes[IMAGE] = Box(12, boxes[board.stages[0].key].middle - 26, 66, 52)
+    boxes[IMAGE] = Box(6, boxes[board.stages[0].key].middle - 26, 76, 52)
     width = _LEFT + _COLUMN * (len(columns) - 1) + (_HEAD_WIDTH + 20 if "head" in columns else _COLUMN)
     height = max(box.y + box.height for box in boxes.values()) + 24
     return picture(
         width, height, f"Diagram of {anatomy.name}",
         _arrow_heads(), *_headings(anatomy, columns), *(_link(link, boxes) for link in board.links),
+        *(_index_bytes(link, boxes) for link in board.links if link.kind == "indices"),
         _image(anatomy, boxes[IMAGE]), *(_drawn(stage, boxes[stage.key], anatomy) for stage in board.stages),
         cls="natural",
     )  # fmt: skip
@@ -198,11 +199,13 @@ def _link(link: Link, boxes: dict[str, Box]) -> Markup:
         return line(start.right + 2, start.middle, end.x - 8, start.middle, cls + " arrow")
     if start.x == end.x:
         return _vertical(start, end, cls)
-    path = _across(link, start, end)
-    drawn = element("path", titled(_link_title(link)), d=path, cls=cls + " arrow")
-    if link.kind != "indices":
-        return drawn
-    return group(drawn, text(bytes_of(link.bytes), end.x - 12, end.middle + 24, "tiny muted", "end"))
+    return element("path", titled(_link_title(link)), d=_across(link, start, end), cls=cls + " arrow")
+
+
+def _index_bytes(link: Link, boxes: dict[str, Box]) -> Markup:
+    """The size of pooling indices below their arrow, above whatever line passes there."""
+    end = boxes[link.target]
+    return text(bytes_of(link.bytes), end.x - 12, end.middle + 24, "tiny muted halo", "end")
 
 
 def _link_title(link: Link) -> str:
