@@ -26,23 +26,37 @@ Shape = tuple[int, int, int]
 class LayerRow:
     """One layer, as it was met on the way of an image.
 
-    name: of the module (`backbone.stages.0.0.conv`), or of the module that called an operation and the operation
-    (`neck.steps.0.concat`); a module met a second time is `head.rpn.conv#2`. kind: "conv", "transposed conv",
-    "batch norm", "max pool", "unpool", "concat", "add", "upsample", "linear", "activation", "dropout" ...
-    part: "backbone", "neck" or "head". sources: names of the rows its inputs come from; () is the image.
-    inputs, output: shapes; an input that is no map has none here. count: times it is done for an image (300 proposals); shapes are
-    of one, `macs` of all. depth: convolutions and linear layers on the longest path up to and with this layer.
-    kernel, stride, padding, dilation: None where the layer has no such thing.
-    receptive_field: the largest of all positions; None for a layer that sees no pixels or never ran.
-    receptive_field_min: the smallest. position_dependent: whether they differ. data_dependent: whether an unpooling
-    lies before, so that cells without a maximum are empty and the numbers are upper bounds.
-    whole_image: whether the cell is an answer for the whole image (pooled, flattened, a proposal); then jump and
-    centre are None.
-    kept: bytes of activations that the layer's results keep for backward, of one image in float32; of a module that is
-    met several times, all of them at the first.
-    parameters, trainable: numbers of its own, counted where it is first met. runs: false for layers that only training
-    uses (auxiliary classifiers); they have parameters, and neither sizes nor MACs here.
-    settings: what `--explain` needs besides ("ceil_mode", "output_padding", "groups", "mode" ...).
+    Args:
+        name: of the module (`backbone.stages.0.0.conv`), or of the module that called an operation and the operation
+            (`neck.steps.0.concat`); a module met a second time is `head.rpn.conv#2`.
+        kind: "conv", "transposed conv", "batch norm", "max pool", "unpool", "concat", "add", "upsample", "linear",
+            "activation", "dropout" and the like.
+        part: "backbone", "neck" or "head", or "" for what stands outside of them.
+        inputs: shapes [C, H, W] of its inputs; an input that is no map has none here.
+        output: shape [C, H, W] of its result, of one where it is done `count` times.
+        kernel: (height, width) of the window in cells; None for a layer without one.
+        stride: (height, width) in input cells; None for a layer without one.
+        padding: (height, width) in input cells; None for a layer without one.
+        dilation: (height, width) in input cells; None for a layer without one.
+        receptive_field: the largest of all positions, in image pixels; None for a layer that sees no pixels or never ran.
+        receptive_field_min: the smallest of all positions, in image pixels.
+        jump: image pixels between neighbouring cells; None for an answer for the whole image.
+        centre: of what cell (0, 0) sees, in image pixels; None for an answer for the whole image.
+        position_dependent: whether the largest and the smallest receptive field differ.
+        data_dependent: whether an unpooling lies before, so that cells without a maximum are empty and the numbers are
+            upper bounds.
+        whole_image: whether the cell is an answer for the whole image (pooled, flattened, a proposal).
+        parameters: numbers of its own, counted where it is first met.
+        trainable: those of its parameters that this training learns.
+        macs: multiply-adds for one image, of all `count` times together.
+        count: times it is done for an image (300 proposals, say).
+        kept: bytes of activations that the layer's results keep for backward, of one image in float32; of a module that is
+            met several times, all of them at the first.
+        depth: convolutions and linear layers on the longest path up to and with this layer.
+        sources: names of the rows its inputs come from; () is the image.
+        runs: false for layers that only training uses (auxiliary classifiers); they have parameters, and neither sizes
+            nor multiply-adds here.
+        settings: what its arithmetic needs besides ("ceil_mode", "output_padding", "groups", "mode" and the like).
     """
 
     name: str
@@ -74,9 +88,16 @@ class LayerRow:
 
 @dataclass(frozen=True)
 class MapRow:
-    """One map of a pyramid. border: image pixels at each edge it does not cover. layer: the row that makes it.
+    """One map of a pyramid.
 
-    index_bytes: of the pooling indices on the step from this map to the next coarser one, for one image; 0: none.
+    Args:
+        channels: how many numbers a cell has.
+        stride: image pixels a cell stands for.
+        border: image pixels at each edge that it does not cover.
+        size: (height, width) of the map in cells.
+        layer: the name of the row that makes it.
+        receptive_field: of its cells in image pixels, or None.
+        index_bytes: of the pooling indices on the step from this map to the next coarser one, for one image; 0 is none.
     """
 
     channels: int
@@ -90,9 +111,17 @@ class MapRow:
 
 @dataclass(frozen=True)
 class Part:
-    """Backbone, neck or head. kind: its registered name (or class). spec: `PyramidSpec.describe()`, "" for a head.
+    """Backbone, neck or head.
 
-    maps: what it hands on, finest first; () for a head. output: shapes of what a head gives, by name.
+    Args:
+        name: which of the three parts it is.
+        kind: its registered name, or that of its class.
+        spec: what its `PyramidSpec` says in words; "" for a head.
+        maps: what it hands on, finest first; () for a head.
+        parameters: sum over its rows, frozen ones included.
+        trainable: sum over its rows of what is learnt.
+        macs: multiply-adds of its rows for one image.
+        output: names and shapes of what a head gives.
     """
 
     name: Literal["backbone", "neck", "head"]
@@ -115,9 +144,13 @@ class Kept:
 
 @dataclass(frozen=True)
 class TrainingMemory:
-    """Activations kept for backward by a batch of images in float32: `bytes` in all, and the layers that keep most.
+    """Activations kept for backward by a batch of images in float32.
 
-    images: of the batch. size: of each, (height, width).
+    Args:
+        images: how many the batch holds.
+        size: (height, width) of each image in pixels.
+        bytes: what is kept of the whole batch.
+        largest: the layers whose results keep most, the most first.
     """
 
     images: int
@@ -128,7 +161,15 @@ class TrainingMemory:
 
 @dataclass(frozen=True)
 class InferenceMemory:
-    """Most bytes of activations alive at one moment of a forward pass without gradients; `layer`: when that is."""
+    """Most bytes of activations alive at one moment of a forward pass without gradients.
+
+    Args:
+        images: how many the batch holds.
+        size: (height, width) of each image in pixels.
+        bytes: what is alive at the worst moment.
+        layer: the name of the layer that runs at that moment.
+        largest: the layers whose results take most of it, the most first.
+    """
 
     images: int
     size: Pair
@@ -139,7 +180,13 @@ class InferenceMemory:
 
 @dataclass(frozen=True)
 class Memory:
-    """weights: bytes of parameters and buffers. Activations are measured, for one image and for the config's batch."""
+    """Memory of a model; activations are measured for one image and for the config's batch.
+
+    Args:
+        weights: bytes of all parameters and buffers.
+        training: what a step keeps for backward, a batch size each.
+        inference: what is alive in a forward pass, a batch size each.
+    """
 
     weights: int
     training: tuple[TrainingMemory, ...]
@@ -150,10 +197,22 @@ class Memory:
 class Anatomy:
     """A model at one image size.
 
-    parameters: numbers that can be learnt; trainable: those that this training learns (not the frozen ones).
-    buffers: numbers that are kept but never learnt: running statistics, frozen batch norm, fixed bilinear kernels.
-    input, output: [C, H, W]; output of a detector: its class logits [K, 1, 1] of one proposal.
-    receptive_field, receptive_field_min: of the output. notes: sentences on what was assumed.
+    Args:
+        name: what the model is called, or "".
+        parameters: numbers that can be learnt, frozen ones included.
+        trainable: those that this training learns (not the frozen ones).
+        buffers: numbers that are kept but never learnt: running statistics, frozen batch norm, fixed bilinear kernels.
+        macs: multiply-adds for one image, of all layers.
+        input: [C, H, W] of the image that was passed.
+        output: [C, H, W] of the answer; of a detector its class logits [K, 1, 1] of one proposal.
+        layers: the rows in the order an image meets them.
+        parts: backbone, neck (if there is one) and head.
+        memory: of weights, of training and of inference.
+        receptive_field: of the output in image pixels, the largest of all positions.
+        receptive_field_min: of the output in image pixels, the smallest.
+        position_dependent: whether the two receptive fields differ.
+        classes: names of the classes by label.
+        notes: sentences on what was assumed.
     """
 
     name: str

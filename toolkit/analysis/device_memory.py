@@ -11,7 +11,13 @@ import torch
 
 
 class Memory(NamedTuple):
-    """Bytes. total: of the device, or what a container allows. free: what can be had still. ours: of this process."""
+    """Memory of a device, in bytes.
+
+    Args:
+        total: what the device has, or what a container allows.
+        free: what can be had still.
+        ours: what this process holds already.
+    """
 
     total: int
     free: int

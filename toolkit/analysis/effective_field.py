@@ -27,9 +27,12 @@ Outputs = Callable[[Tensor], Mapping[str, Tensor]]
 class EffectiveField:
     """What one cell of an output sees.
 
-    name: of the output. cell, cells: (row, column) of the measured cell, and (height, width) of the map it stands in.
-    gradient: (H, W) float32, mean absolute gradient over samples and input channels, divided by its maximum, so 0..1.
-    samples: random inputs it is averaged over.
+    Args:
+        name: of the output that was measured.
+        cell: (row, column) of the measured cell.
+        cells: (height, width) of the map it stands in.
+        gradient: (H, W) float32, mean absolute gradient over samples and input channels, divided by its maximum, so 0..1.
+        samples: how many random inputs it is averaged over.
     """
 
     name: str
@@ -90,9 +93,16 @@ def effective_fields(
 ) -> list[EffectiveField]:
     """The field of the centre cell of each output, from inputs drawn from N(0, 1), the scale of normalised images.
 
-    net: holds every module that `outputs` runs; it is measured in eval mode and left as it was. channels, size: of its
-    input, (height, width). The result is a function of the weights and `seed`.
+    The result is a function of the weights and `seed`.
     Raises UserError when no gradient arrives at the input, or only numbers that are not finite.
+
+    Args:
+        net: holds every module that `outputs` runs; it is measured in eval mode and left as it was.
+        outputs: from (1, C, H, W) float images to maps (1, K, h, w) by name.
+        channels: C, how many channels the input has.
+        size: (height, width) of the input in pixels.
+        samples: how many random inputs are averaged over; more are smoother and take longer.
+        seed: of the random inputs; input i is drawn from seed + i.
     """
     sums: dict[str, Tensor] = {}
     cells: dict[str, tuple[int, int]] = {}

@@ -19,10 +19,14 @@ from toolkit.analysis.spans import Span
 
 @dataclass(frozen=True)
 class Field:
-    """What the elements of a tensor see. y, x: along the image's height and width.
+    """What the elements of a tensor see.
 
-    sources: numbers of the layers it comes from, () for the image. depth: convolutions and linear layers before it.
-    data_dependent: an unpooling lies before.
+    Args:
+        y: intervals along the image's height.
+        x: intervals along the image's width.
+        sources: numbers of the layers it comes from, () for the image.
+        depth: convolutions and linear layers that lie before it.
+        data_dependent: whether an unpooling lies before it.
     """
 
     y: Span
@@ -66,7 +70,16 @@ BLANK = frozenset(
 
 
 def field_of(name: str, pointwise: bool, known: Known, args: tuple[Any, ...], kwargs: Any, output: Tensor) -> Field:
-    """The field of one output of an operation."""
+    """The field of one output of an operation.
+
+    Args:
+        name: of the ATen operation, without overload.
+        pointwise: whether PyTorch tags it as working element by element.
+        known: its inputs that depend on the image, with their fields.
+        args: all its arguments by position.
+        kwargs: all its arguments by name.
+        output: the tensor whose field is asked for.
+    """
     rule = RULES.get(name) or (_matched if pointwise else _everything_guessed)
     return rule(known, args, kwargs, output)
 
@@ -106,7 +119,13 @@ def _matched(known: Known, args: tuple[Any, ...], kwargs: dict[str, Any], output
 
 
 def broadcast(tensor: Tensor, field: Field, output: Tensor) -> Field:
-    """The field of a tensor as it stands in a result of a possibly larger shape."""
+    """The field of a tensor as it stands in a result of a possibly larger shape.
+
+    Args:
+        tensor: an input of an operation that works element by element.
+        field: what the tensor's elements see.
+        output: the operation's result, at least as large.
+    """
     lead = output.ndim - tensor.ndim
     if lead == 0 and tensor.shape == output.shape:
         return field

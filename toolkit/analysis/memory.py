@@ -31,8 +31,10 @@ M = TypeVar("M", bound=nn.Module)
 class MemoryUse(NamedTuple):
     """Activations at one moment.
 
-    bytes: in all. layer: which ran when most was alive, "" where that is no question. by_layer: bytes of the layers
-    whose results they are, largest first; "images" and "loss" are no layers.
+    Args:
+        bytes: of all storages together, each counted once.
+        layer: the one that ran when most was alive, "" where that is no question.
+        by_layer: bytes of the layers whose results they are, the most first; "images" and "loss" are no layers.
     """
 
     bytes: int
@@ -69,7 +71,13 @@ def without_numbers(model: M) -> M:
 
 
 def kept_for_backward(model: nn.Module, images: Tensor, work: Callable[[Tensor], Any]) -> MemoryUse:
-    """What `work(images)`, a pass with a graph, keeps for backward."""
+    """What `work(images)`, a pass with a graph, keeps for backward.
+
+    Args:
+        model: whose layers are named; its parameters and buffers are not counted.
+        images: (N, C, H, W), on the meta device or a real one; they are counted.
+        work: does the pass and returns what holds the graph.
+    """
     memory = _Memory(model, images)
     kept: dict[int, tuple[Tensor, _Maker]] = {}
 
@@ -90,7 +98,13 @@ def kept_for_backward(model: nn.Module, images: Tensor, work: Callable[[Tensor],
 
 
 def most_alive(model: nn.Module, images: Tensor, work: Callable[[Tensor], Any]) -> MemoryUse:
-    """The most that is alive at one moment of `work(images)`, without gradients."""
+    """The most that is alive at one moment of `work(images)`, without gradients.
+
+    Args:
+        model: whose layers are named; its parameters and buffers are not counted.
+        images: (N, C, H, W), on the meta device or a real one; they are counted.
+        work: does the pass; what it returns is counted while it lives.
+    """
     memory = _Memory(model, images)
     with torch.no_grad(), memory.watching(model):
         work(images)

@@ -76,7 +76,17 @@ _PRINCIPAL = (
 
 
 class Operation(NamedTuple):
-    """One operation that was met: its kind as a layer ("" for none), geometry, further settings, multiply-adds."""
+    """One operation that was met.
+
+    Args:
+        kind: what it is called as a layer, "" for none.
+        kernel: (height, width) of its window in cells, or None.
+        stride: (height, width) in input cells, or None.
+        padding: (height, width) in input cells, or None.
+        dilation: (height, width) in input cells, or None.
+        settings: what else its arithmetic needs, by name.
+        macs: multiply-adds of the whole batch it was given.
+    """
 
     kind: str
     kernel: Pair | None = None
@@ -100,7 +110,13 @@ def kind_of_module(module: nn.Module, met: list[Operation]) -> str:
 
 
 def operation_of(name: str, args: tuple[Any, ...], output: Tensor) -> Operation:
-    """Reads an operation's arguments."""
+    """Reads an operation's arguments.
+
+    Args:
+        name: of the ATen operation, without overload.
+        args: all its arguments by position.
+        output: its first result, of any shape.
+    """
     if name in ("convolution", "_convolution"):
         return _convolution(args, output)
     if name in ("addmm", "mm", "bmm", "baddbmm"):

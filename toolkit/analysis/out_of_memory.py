@@ -35,8 +35,13 @@ def out_of_memory(
 ) -> UserError:
     """The error for people.
 
-    doing: what did not fit ("training step 12"). images: of the batch. remedies: what helps most first. kept: whether
-    to say what the backward pass needs of them.
+    Args:
+        error: what PyTorch or Python raised; what it asked for is read from it.
+        doing: what did not fit ("training step 12").
+        model: that was running; its device is asked for its memory.
+        images: of the batch, (N, C, H, W), or None where that says nothing.
+        remedies: what helps, the most helpful first.
+        kept: whether to say what the backward pass needs of the images.
     """
     device = next(model.parameters()).device
     memory = device_memory(device)
@@ -57,7 +62,13 @@ def out_of_memory(
 
 @contextmanager
 def memory_explained(doing: str, model: VisionModel, remedies: Sequence[str]) -> Iterator[None]:
-    """Around passes without gradients: raises UserError in place of running out of memory."""
+    """Around passes without gradients: raises UserError in place of running out of memory.
+
+    Args:
+        doing: what the passes are for ("evaluation of val").
+        model: that is running; its device is asked for its memory.
+        remedies: what helps, the most helpful first.
+    """
     try:
         yield
     except Exception as error:

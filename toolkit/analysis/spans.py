@@ -30,11 +30,16 @@ Ends = tuple[np.ndarray, np.ndarray]
 class Span:
     """Intervals [lo, hi] of pixels, both ends included, along one axis of the image.
 
-    dim: the tensor's dimension along which cells follow one another; None when all elements see the same interval.
-    lo, hi: int64, for the cells -before, ..., size - 1, ... ; entry i + before is cell i.
-    jump: pixels between neighbouring cells; None for an answer for the whole image.
-    inner: where dimensions were merged, element e of `dim` is cell (e // inner) % size.
-    image: length of the image along the axis. exact: false once a rule had to guess (then it is an upper bound).
+    Args:
+        dim: the tensor's dimension along which cells follow one another; None when all elements see the same interval.
+        lo: int64 first pixels, of the cells -before, ..., size - 1, ... ; entry i + before is cell i.
+        hi: int64 last pixels, of the same cells as `lo`.
+        before: how many virtual cells lie before cell 0.
+        size: how many cells there really are.
+        jump: pixels between neighbouring cells; None for an answer for the whole image.
+        image: length of the image along the axis, in pixels.
+        inner: where dimensions were merged, element e of `dim` is cell (e // inner) % size.
+        exact: false once a rule had to guess (then it is an upper bound).
     """
 
     dim: int | None
@@ -69,7 +74,13 @@ class Span:
 
 
 class Extent(NamedTuple):
-    """largest, smallest: lengths of the intervals of a span's cells. centre: middle of the first one, in pixels."""
+    """How far the cells of a span see, in pixels.
+
+    Args:
+        largest: length of the longest interval of a cell.
+        smallest: length of the shortest interval of a cell.
+        centre: the middle of the first cell's interval; that of pixel 0 is 0.0.
+    """
 
     largest: int
     smallest: int
@@ -144,7 +155,14 @@ def unmerged(span: Span, length: int) -> Span:
 
 
 class Window(NamedTuple):
-    """What a convolution or a pooling does along one axis: cell o reads cells o * stride - padding + k * dilation."""
+    """What a convolution or a pooling does along one axis: cell o reads cells o * stride - padding + k * dilation.
+
+    Args:
+        kernel: how many cells one window reads.
+        stride: input cells from one window to the next.
+        padding: virtual cells before the first one, read as if the image went on.
+        dilation: input cells from one read cell to the next.
+    """
 
     kernel: int
     stride: int = 1
@@ -153,7 +171,13 @@ class Window(NamedTuple):
 
 
 def slide(span: Span, window: Window, size: int) -> Span:
-    """A convolution or pooling whose output has `size` cells."""
+    """What the cells of a convolution's or a pooling's output see.
+
+    Args:
+        span: of its input, along the axis.
+        window: its kernel, stride, padding and dilation along the axis.
+        size: how many cells its output has.
+    """
     if span.dim is None:
         return span
     kernel, stride, padding, dilation = window
@@ -166,7 +190,13 @@ def slide(span: Span, window: Window, size: int) -> Span:
 
 
 def spread(span: Span, window: Window, size: int) -> Span:
-    """A transposed convolution: cell o is written by cells i with o = i * stride - padding + k * dilation."""
+    """A transposed convolution: cell o is written by cells i with o = i * stride - padding + k * dilation.
+
+    Args:
+        span: of its input, along the axis.
+        window: its kernel, stride, padding and dilation along the axis.
+        size: how many cells its output has.
+    """
     if span.dim is None:
         return span
     kernel, stride, padding, dilation = window
@@ -184,9 +214,13 @@ def spread(span: Span, window: Window, size: int) -> Span:
 
 
 def resized(span: Span, size: int, mode: str, scale: Fraction | None = None) -> Span:
-    """A resizing to `size` cells; mode "nearest", "nearest_exact", "bilinear", "corners" (bilinear, aligned) or "cubic".
+    """What the cells see after a resizing.
 
-    scale: input cells per output cell where it was given and is not the ratio of the sizes.
+    Args:
+        span: of the input, along the axis.
+        size: how many cells the output has.
+        mode: "nearest", "nearest_exact", "bilinear", "corners" (bilinear, aligned) or "cubic".
+        scale: input cells per output cell where it was given and is not the ratio of the sizes.
     """
     if span.dim is None:
         return span
@@ -230,7 +264,14 @@ def adaptive(span: Span, size: int) -> Span:
 
 
 def sliced(span: Span, start: int, step: int, size: int) -> Span:
-    """Every `step`-th cell from `start` on; a negative start is a padding."""
+    """What is left of a span after a slice or a padding.
+
+    Args:
+        span: of the input, along the axis.
+        start: the first cell that is taken; negative where cells are added before it.
+        step: cells from one taken cell to the next.
+        size: how many cells the output has.
+    """
     return slide(span, Window(1, step, -start), size)
 
 

@@ -15,7 +15,13 @@ from toolkit.analysis.spans import Span, Window
 
 
 def per_axis(known: Known, output: Tensor, change: Callable[[Span, int, int], Span]) -> Field:
-    """`change(span, axis, size)` on each axis of a map, axis -2 or -1; the axis' length after the operation."""
+    """The field of a map after a change of its two axes.
+
+    Args:
+        known: its first entry is the map that is changed, with its field.
+        output: what the operation gave; its last two lengths are those after the change.
+        change: from (span, axis, length after the operation) to the new span; axis is -2 or -1.
+    """
     tensor, field = known[0]
 
     def along(span: Span) -> Span:
@@ -29,7 +35,13 @@ def per_axis(known: Known, output: Tensor, change: Callable[[Span, int, int], Sp
 
 
 def pair(value: Any, axis: int, default: int = 1) -> int:
-    """The entry of an argument that may be one number, a list of one a dimension, or empty."""
+    """The entry of an argument that may be one number, a list of one a dimension, or empty.
+
+    Args:
+        value: the argument as PyTorch hands it on.
+        axis: which entry is wanted, from the end: -2 is the height, -1 the width.
+        default: what stands for an empty list.
+    """
     if isinstance(value, int):
         return value
     values = list(value or [])
@@ -106,7 +118,13 @@ def _unpool(known: Known, args: tuple[Any, ...], kwargs: dict[str, Any], output:
 
 
 def unpooled(tensor: Tensor, field: Field, output: Tensor) -> Field:
-    """A cell holds the value of its window, or nothing. Windows of one size, one beside the other, are assumed."""
+    """A cell holds the value of its window, or nothing. Windows of one size, one beside the other, are assumed.
+
+    Args:
+        tensor: the pooled map whose values are put back.
+        field: what the cells of `tensor` see.
+        output: the larger map they are put into.
+    """
 
     def change(span: Span, axis: int, size: int) -> Span:
         factor = -(-size // tensor.shape[axis])

@@ -22,7 +22,16 @@ _WIDEST = 60
 
 
 class Frame(NamedTuple):
-    """Size of a drawing in pixels, and the margins between its sides and the plot."""
+    """Size of a drawing in pixels, and the margins between its sides and the plot.
+
+    Args:
+        width: of the whole drawing, margins included.
+        height: of the whole drawing, margins included.
+        left: margin for the numbers of the upright axis.
+        right: margin behind the end of the plot.
+        top: margin above the plot's highest value.
+        bottom: margin for the words of the lower axis.
+    """
 
     width: float
     height: float
@@ -59,7 +68,15 @@ class Frame(NamedTuple):
 
 
 class NamedBar(NamedTuple):
-    """value: its length, not negative. words: written behind it. color: (r, g, b) of the class, or None."""
+    """A horizontal bar with a name.
+
+    Args:
+        name: written before the bar, cut after 30 letters.
+        value: its length, not negative, in the unit of the others.
+        words: written behind it, the value for people.
+        color: (r, g, b) of the class, 0..255 each, or None.
+        title: shown when the pointer rests on it; "" shows name and words.
+    """
 
     name: str
     value: float
@@ -136,7 +153,14 @@ def _upright(frame: Frame, x: float, width: float, share: float, cls: str, title
 
 
 class LayerBar(NamedTuple):
-    """A layer's share of a drawing. part: backbone, neck or head, its colour. note: shown besides the value."""
+    """A layer's share of a drawing.
+
+    Args:
+        name: of the layer, for its title.
+        part: backbone, neck or head, its colour.
+        value: its height, not negative, in the unit of the others.
+        note: shown below the value when the pointer rests on it.
+    """
 
     name: str
     part: str

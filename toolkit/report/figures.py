@@ -31,10 +31,15 @@ def grid(
     width: int = 360,
     min_score: float = 0.5,
 ) -> Path:
-    """Writes a PNG of (image, truth, prediction) rows and returns its path.
+    """Writes a PNG of (image, truth, prediction) rows and returns its path. Raises ValueError for no rows.
 
-    image: (H, W, C) uint8; truth and prediction in its pixels. palette: a colour a class, or () for default colours.
-    width: of each picture, in pixels. min_score: detections below it are not drawn. Raises ValueError for no rows.
+    Args:
+        rows: images (H, W, C) uint8, with truth and prediction in their pixels.
+        palette: a colour a class, or () for default colours.
+        classes: their names by label, for the legend.
+        path: of the PNG; its folder is made.
+        width: of each picture, in pixels.
+        min_score: detections with a score (0..1) below it are not drawn.
     """
     if not rows:
         raise ValueError("a figure needs at least one row")

@@ -39,7 +39,10 @@ def render(template: str, **values: Any) -> str:
 def write_page(path: str | Path, text: str, never_in: Iterable[str | Path] = ()) -> Path:
     """Writes a page by rename, making its folder. Raises UserError when it cannot be written there.
 
-    never_in: folders of the user's data, into which nothing is ever written.
+    Args:
+        path: of the HTML file, replaced if it stands there.
+        text: the whole page, as `render` made it.
+        never_in: folders of the user's data, into which nothing is ever written.
     """
     path = Path(path)
     refuse_place(path, never_in)

@@ -47,7 +47,12 @@ def percent(share: float, digits: int = 1) -> str:
 
 
 def round_ticks(low: float, high: float, wanted: int = 5) -> list[float]:
-    """Steps of 1, 2 or 5 times a power of ten from low to high, about `wanted` of them.
+    """Steps of 1, 2 or 5 times a power of ten.
+
+    Args:
+        low: none is smaller than this.
+        high: none is larger than this.
+        wanted: about how many there should be.
 
     >>> round_ticks(0, 212)
     [0.0, 50.0, 100.0, 150.0, 200.0]

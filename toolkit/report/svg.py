@@ -8,9 +8,12 @@ Value = str | int | float | None
 
 
 def element(name: str, *children: str, **attributes: Value) -> Markup:
-    """One element. Attribute names: `cls` is class, `_` is `-`; None leaves one out; numbers get at most two decimals.
+    """One element of a drawing.
 
-    Children are escaped unless they are elements themselves.
+    Args:
+        name: of the tag, `rect` for instance.
+        children: what stands inside; escaped unless they are elements themselves.
+        attributes: `cls` is class, `_` is `-`; None leaves one out; numbers get at most two decimals.
 
     >>> element("text", "a < b", x=1.234, cls="small")
     Markup('<text x="1.23" class="small">a &lt; b</text>')
@@ -23,12 +26,20 @@ def element(name: str, *children: str, **attributes: Value) -> Markup:
 
 
 def group(*children: str, **attributes: Value) -> Markup:
-    """`g`."""
+    """Elements that belong together, and share a title or attributes."""
     return element("g", *children, **attributes)
 
 
 def text(words: str, x: float, y: float, cls: str = "", anchor: str | None = None) -> Markup:
-    """`text`; anchor: start (the default), middle or end."""
+    """Words at a place of the drawing.
+
+    Args:
+        words: one line of text, escaped.
+        x: of the anchor, in pixels from the left.
+        y: of the letters' foot, in pixels from the top.
+        cls: classes of the pages' style, or "".
+        anchor: start (the default), middle or end of the words stands at x.
+    """
     return element("text", words, x=x, y=y, cls=cls or None, text_anchor=anchor)
 
 
@@ -38,14 +49,27 @@ def titled(title: str) -> Markup:
 
 
 def line(x1: float, y1: float, x2: float, y2: float, cls: str) -> Markup:
-    """`line`."""
+    """A straight line from one point to another.
+
+    Args:
+        x1: of its beginning, in pixels from the left.
+        y1: of its beginning, in pixels from the top.
+        x2: of its end, in pixels from the left.
+        y2: of its end, in pixels from the top.
+        cls: classes of the pages' style that give its colour.
+    """
     return element("line", x1=x1, y1=y1, x2=x2, y2=y2, cls=cls)
 
 
 def picture(width: float, height: float, label: str, *children: str, cls: str | None = None) -> Markup:
-    """The whole drawing, with a label for those who do not see it.
+    """The whole drawing.
 
-    cls: none shrinks it with the page to a minimum; `natural` keeps its size; `fit` shrinks it as far as it takes.
+    Args:
+        width: in pixels, before it is fitted to the page.
+        height: in pixels, before it is fitted to the page.
+        label: says what is drawn to those who do not see it.
+        children: the elements, later ones above earlier ones.
+        cls: None shrinks it with the page to a minimum; `natural` keeps its size; `fit` shrinks it as far as it takes.
     """
     return element(
         "svg", *children, viewBox=f"0 0 {_text(width)} {_text(height)}", width=width, height=height, role="img",

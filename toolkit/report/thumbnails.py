@@ -28,7 +28,13 @@ _STRONG, _WEAK = (255, 40, 40), (255, 255, 255)
 
 
 class Mark(NamedTuple):
-    """A box to draw: (x1, y1, x2, y2) in the file's pixels, a word for it, and whether it is the one at fault."""
+    """A box to draw.
+
+    Args:
+        xyxy: (x1, y1, x2, y2) in the file's pixels, the last two exclusive.
+        text: a word for it, or "".
+        strong: whether it is the one at fault.
+    """
 
     xyxy: tuple[float, float, float, float]
     text: str
@@ -36,7 +42,15 @@ class Mark(NamedTuple):
 
 
 class Thumbnail(NamedTuple):
-    """data: a data URI, or None with the reason. path: of the file. size: "480×360" (width × height), or ""."""
+    """A small picture of a file, or the reason why there is none.
+
+    Args:
+        path: of the file, as it was given.
+        name: of the file, without its folders.
+        data: the picture as a data URI, or None with the reason.
+        reason: why there is no picture, in a few words.
+        size: "480×360" (width × height) of the file's picture, or "".
+    """
 
     path: str
     name: str
@@ -48,7 +62,12 @@ class Thumbnail(NamedTuple):
 def thumbnail(path: str, palette: Sequence[tuple[int, int, int]] = (), marks: Sequence[Mark] = ()) -> Thumbnail:
     """A picture of a file, as far as it can be read; never raises for what the file holds.
 
-    palette: colours of label maps' values. What a damaged JPEG still gives is shown.
+    What a damaged JPEG still gives is shown.
+
+    Args:
+        path: of a file, or of anything else that is then named.
+        palette: colours of label maps' values, (r, g, b) 0..255 each.
+        marks: boxes to draw over the picture.
     """
     file = Path(path)
     name = file.name or path

@@ -11,7 +11,25 @@ from toolkit.report.quantities import bytes_of
 
 @dataclass(frozen=True)
 class Cells:
-    """A row of text; "" where a layer has no such thing. title: shown when the pointer rests on it."""
+    """A row of text; "" where a layer has no such thing.
+
+    Args:
+        name: of the layer, as its module is called.
+        kind: what sort of layer it is.
+        input: shapes of its inputs, three at most.
+        output: shape of its output, after the times it is done.
+        kernel: one number, or height×width where they differ.
+        stride: one number, or height×width where they differ.
+        padding: one number, or height×width where they differ.
+        dilation: one number or height×width; "" where it is 1.
+        field: the receptive field in image pixels, from smallest to largest.
+        jump: image pixels between neighbouring cells.
+        centre: of what cell (0, 0) sees, in image pixels.
+        parameters: numbers of its own, with commas.
+        macs: multiply-adds for one image, with commas.
+        kept: bytes of activations kept for backward, as people read them.
+        title: shown when the pointer rests on the row.
+    """
 
     name: str
     kind: str
@@ -32,7 +50,15 @@ class Cells:
 
 @dataclass(frozen=True)
 class PartCells:
-    """A part with its rows."""
+    """A part with its rows.
+
+    Args:
+        name: backbone, neck or head, the part.
+        kind: its registered name, or that of its class.
+        parameters: sum over all of its rows.
+        macs: multiply-adds of its rows for one image.
+        rows: a row a layer, in the order they run.
+    """
 
     name: str
     kind: str

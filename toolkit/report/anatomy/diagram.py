@@ -30,7 +30,14 @@ _LINE = 14
 
 @dataclass(frozen=True)
 class Box:
-    """Where a stage is drawn."""
+    """Where a stage is drawn, in pixels of the drawing.
+
+    Args:
+        x: of its left side, from the left.
+        y: of its upper side, from above.
+        width: from its left side to its right one.
+        height: from its upper side to its lower one.
+    """
 
     x: float
     y: float

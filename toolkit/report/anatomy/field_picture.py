@@ -31,7 +31,14 @@ _MARGIN = 12
 
 
 class Theory(NamedTuple):
-    """The theoretical field of the measured cell: pixels, bottom and right exclusive, not clipped to the image."""
+    """The theoretical field of the measured cell: image pixels, not clipped to the image.
+
+    Args:
+        top: the first row that it holds.
+        left: the first column that it holds.
+        bottom: the row behind its last one.
+        right: the column behind its last one.
+    """
 
     top: float
     left: float
@@ -40,10 +47,14 @@ class Theory(NamedTuple):
 
 
 def field_picture(field: EffectiveField, theory: Theory | None = None, image: np.ndarray | None = None) -> np.ndarray:
-    """(h, w, 3) uint8: the field of one output, the theoretical square, and the square that holds 95 % of the mass.
+    """The field of one output, the theoretical square, and the square that holds 95 % of the mass: (h, w, 3) uint8.
 
-    image: (H, W, C) uint8, stretched to the field's size, or None for a gray card. The heat's opacity is the square
-    root of the gradient, so that the faint part can be seen.
+    The heat's opacity is the square root of the gradient, so that the faint part can be seen.
+
+    Args:
+        field: what was measured of one output.
+        theory: the theoretical square, or None where nobody knows it.
+        image: (H, W, C) uint8, stretched to the field's size, or None for a gray card.
     """
     height, width = field.size
     pads = _pads(field.size, theory)
@@ -89,7 +100,14 @@ def mass_square(field: EffectiveField, share: float = 0.95) -> Theory:
 def write_field_sheet(
     fields: Sequence[EffectiveField], theories: Sequence[Theory | None], path: str | Path, image: np.ndarray | None
 ) -> Path:
-    """Writes one PNG (or JPEG, by the name) with a panel an output, by rename. Raises UserError when it cannot."""
+    """Writes one PNG (or JPEG, by the name) with a panel an output, by rename. Raises UserError when it cannot.
+
+    Args:
+        fields: what was measured, an output each.
+        theories: their theoretical squares, as many as fields.
+        path: of the picture; its folder is made.
+        image: (H, W, C) uint8 to draw over, or None for a gray card.
+    """
     path = Path(path)
     refuse_kind(path)
     panels = [_panel(field, theory, image) for field, theory in zip(fields, theories, strict=True)]

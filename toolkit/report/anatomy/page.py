@@ -25,7 +25,13 @@ _WIDEST = 520
 
 @dataclass(frozen=True)
 class Tile:
-    """A number at the top of the page."""
+    """A number at the top of the page.
+
+    Args:
+        name: what the number is, below it.
+        value: the number as people read it.
+        title: shown when the pointer rests on it.
+    """
 
     name: str
     value: str
@@ -34,7 +40,15 @@ class Tile:
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of a ranking. share: of the first."""
+    """A line of a ranking.
+
+    Args:
+        name: of the layer that it tells of.
+        part: backbone, neck or head, its colour.
+        text: the value as people read it.
+        share: of the first line's value, 0 to 1, the length of its bar.
+        title: shown when the pointer rests on it.
+    """
 
     name: str
     part: str
@@ -45,7 +59,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class ShownField:
-    """An effective field with its theoretical square. about: what the weights were ("random weights")."""
+    """An effective field with its theoretical square.
+
+    Args:
+        field: what was measured of one output.
+        theory: the theoretical square, or None where nobody knows it.
+        about: what the weights were ("random weights").
+    """
 
     field: EffectiveField
     theory: Theory | None
@@ -53,7 +73,13 @@ class ShownField:
 
 
 def anatomy_page(anatomy: Anatomy, fields: Sequence[ShownField] = (), image: np.ndarray | None = None) -> str:
-    """The whole page. fields: effective receptive fields to show. image: (H, W, C) uint8 to draw them over."""
+    """The whole page, one HTML file.
+
+    Args:
+        anatomy: of the model, at one image size.
+        fields: effective receptive fields to show, if any.
+        image: (H, W, C) uint8 to draw the fields over, or None for a gray card.
+    """
     stages = board(anatomy)
     rows = anatomy.layers
     training = anatomy.memory.training[-1] if anatomy.memory.training else None

@@ -15,10 +15,15 @@ IMAGE = "image"
 class Stage:
     """The layers of one part at one resolution, or a whole head.
 
-    key: of the stage, e.g. "backbone@4". level: place in the column, 0 for the finest. jump: image pixels between cells,
-    None for a head. output, receptive_field: of the map it hands on, or of its last layer. convolutions: layers with
-    weights and a kernel. parameters, macs: sums of its layers. span: levels it takes (a head stands beside all maps it
-    reads).
+    Args:
+        key: of the stage, e.g. "backbone@4".
+        part: backbone, neck or head, its column.
+        level: place in the column, 0 for the finest.
+        jump: image pixels between its cells, None for a head.
+        output: [C, H, W] of the map it hands on, or of its last layer.
+        receptive_field: of that map in image pixels, or None.
+        layers: its rows in the order they run.
+        span: first and last level it takes (a head stands beside all maps it reads).
     """
 
     key: str
@@ -48,8 +53,13 @@ class Stage:
 
 @dataclass(frozen=True)
 class Link:
-    """source -> target, keys of stages. kind: "flow", "skip" (from one part to a later one, not through its end) or
-    "indices" (pooling indices, `bytes` of them).
+    """What flows from one stage to another.
+
+    Args:
+        source: key of the stage it comes from, or "image".
+        target: key of the stage it goes to.
+        kind: "flow", "skip" (from one part to a later one, not through its end) or "indices" (of pooling).
+        bytes: of the pooling indices of one image, else 0.
     """
 
     source: str
@@ -60,7 +70,13 @@ class Link:
 
 @dataclass(frozen=True)
 class Board:
-    """Stages in the order they run, the links between them, and the jump of each level, finest first."""
+    """A model as a person draws it on a board.
+
+    Args:
+        stages: in the order they run, a head last.
+        links: what flows between them, each once.
+        levels: image pixels between cells on each level, finest first.
+    """
 
     stages: tuple[Stage, ...]
     links: tuple[Link, ...]
