@@ -65,6 +65,32 @@ def test_every_part_is_described(parts: Parts) -> None:
     assert len([name for kind, name in all_parts(parts) if kind == "transform"]) > 90
 
 
+WITHOUT_HELP: frozenset[str] = frozenset()
+"""Parts and sections whose keys still lack help; to be empty."""
+
+
+def keys(schema: Schema, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """(dotted key, help) of every argument, those of inner sections too."""
+    for name, argument in schema["properties"].items():
+        inner, _ = without_null(argument)
+        yield f"{prefix}{name}", argument.get("description", "")
+        if "properties" in inner:
+            yield from keys(inner, f"{prefix}{name}.")
+
+
+def test_every_key_has_help(parts: Parts) -> None:
+    """Five words or more, and not the name again."""
+    described = {"config": section_schema(Config)}
+    described |= {f"{kind} {name}": parts.part(kind, name) for kind, name in all_parts(parts)}
+    lacking = {
+        f"{place}: {key}"
+        for place, schema in described.items()
+        for key, said in keys(schema)
+        if len(set(said.lower().split()) - set(key.replace(".", "_").split("_"))) < 5 and place not in WITHOUT_HELP
+    }
+    assert lacking == set()
+
+
 def strictly(annotation: Any, value: Any) -> tuple[bool, Any]:
     """Whether pydantic's strict reading of JSON takes a value for a type, and as what."""
     try:

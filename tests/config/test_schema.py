@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from config_mutations import mutated
+from jsonschema import Draft202012Validator
 
 from toolkit.config.load import load_config, parse_config
+from toolkit.config.overrides import override
 from toolkit.config.parts import shipped_parts
 from toolkit.config.plain import to_plain, to_yaml
 from toolkit.config.schema import editor_schema
+from toolkit.config.source import parse
 from toolkit.errors import ConfigError
 from toolkit.jobs.part_classes import part_class
 
@@ -130,3 +137,60 @@ def test_json_schema_knows_the_parts() -> None:
     backbones = {part["properties"]["name"].get("const") for part in schema["$defs"]["backbones"]["anyOf"][2:-1]}
     assert {"resnet", "unet_encoder", "timm", "smp"} <= backbones
     assert schema["properties"]["data"]["properties"]["workers"]["minimum"] == 0
+
+
+@pytest.fixture(scope="module")
+def editor() -> Draft202012Validator:
+    schema = editor_schema(shipped_parts())
+    Draft202012Validator.check_schema(schema)
+    return Draft202012Validator(json.loads(json.dumps(schema)))
+
+
+def as_json(value: Any) -> Any:
+    """As an editor sees YAML: keys are text."""
+    return json.loads(json.dumps(value))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(path.parents[1])))
+def test_what_the_check_accepts_an_editor_accepts(path: Path, editor: Draft202012Validator) -> None:
+    config = load_config(path)
+    texts = [yaml.safe_load(path.read_text()), to_plain(config)]
+    texts += [mutated(yaml.safe_load(path.read_text()), seed) for seed in range(6)]
+    accepted = 0
+    for values in texts:
+        text = yaml.dump(values)
+        try:
+            parse_config(text, "c.yaml")
+        except ConfigError:
+            continue
+        accepted += 1
+        found = parse(text, "c.yaml").values
+        assert [error.message[:200] for error in editor.iter_errors(as_json(found))] == []
+    assert accepted >= 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["train.stps=3", "model.neck=skp", "train.steps=0", "model.backbone={name: resnet, dept: 18}"],
+)  # fmt: skip
+def test_an_editor_sees_mistakes(change: str, editor: Draft202012Validator) -> None:
+    source = parse(GOOD, "c.yaml")
+    assert editor.is_valid(as_json(source.values))
+    override(source, [change])
+    assert not editor.is_valid(as_json(source.values))
+
+
+def test_every_property_has_a_description() -> None:
+    def lacking(schema: Any, path: str) -> list[str]:
+        if isinstance(schema, list):
+            return [one for item in schema for one in lacking(item, path)]
+        if not isinstance(schema, dict):
+            return []
+        own = (
+            [f"{path}.{name}" for name, value in schema.get("properties", {}).items() if not value.get("description")]
+            if isinstance(schema.get("properties"), dict)
+            else []
+        )
+        return own + [one for key, value in schema.items() for one in lacking(value, f"{path}.{key}")]
+
+    assert lacking(editor_schema(shipped_parts()), "") == []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from collections import Counter
 from functools import cache
 from typing import Any
 
@@ -15,6 +16,8 @@ from toolkit.config.parts import FILE, FOLDERS, Parts, interfaces, kinds_by_base
 from toolkit.config.sections import Config
 from toolkit.config.signatures import signature_schema
 
+_ENOUGH = 5
+"""Words from which on a help says something."""
 _ALBUMENTATIONS = "toolkit.data.transforms.albumentation"
 
 
@@ -63,7 +66,23 @@ def _part(cls: type, kinds: dict[type, str], injected: tuple[str, ...]) -> dict[
 def _albumentations(kinds: dict[type, str]) -> dict[str, Any]:
     module = importlib.import_module(_ALBUMENTATIONS)
     classes = {name: module.operation_class(name) for name in module.operation_names()}
-    return {name: {**_part(cls, kinds, ()), "x-library": "albumentations"} for name, cls in classes.items()}
+    parts = {name: {**_part(cls, kinds, ()), "x-library": "albumentations"} for name, cls in classes.items()}
+    _fill_help(parts)
+    return parts
+
+
+def _fill_help(parts: dict[str, Any]) -> None:
+    """Arguments without a word of help take what most of the others say of an argument of that name."""
+    said: dict[str, Counter[str]] = {}
+    for part in parts.values():
+        for name, argument in part["properties"].items():
+            said.setdefault(name, Counter())[argument.get("description", "")] += 1
+    for name, words in said.items():
+        enough = [(count, text) for text, count in words.items() if len(text.split()) >= _ENOUGH]
+        for part in parts.values():
+            argument = part["properties"].get(name)
+            if argument is not None and enough and len(argument.get("description", "").split()) < _ENOUGH:
+                argument["description"] = max(enough)[1]
 
 
 def _names() -> dict[str, dict[str, Any]]:

@@ -35,8 +35,9 @@ def _kind(parts: Parts, word: str, plural: str) -> dict[str, Any]:
     mappings = [
         {
             **_plain(part, parts),
-            "properties": {"name": {"const": name}, **_plain(part["properties"], parts)},
-            "required": ["name", *required[name]],
+            "properties": _plain(part["properties"], parts)
+            | {"name": {"const": name, "description": part["description"]}},
+            "required": sorted({"name", *required[name]}),
         }
         for name, part in described.items()
     ]

@@ -68,14 +68,19 @@ SchedulePart = Annotated[PartSpec, PartOf("schedule")]
 
 @dataclass(frozen=True)
 class ModelSection:
-    """backbone -> neck -> head.
+    """backbone -> neck -> head: the net, and the weights it starts from.
 
-    illegal_sizes: what happens to an image size that the parts cannot take: "pad" (mirrored) or "refuse".
-    init_from: weights file, run folder or checkpoint to start from, in place of the parts' own `weights`; classes are
-    matched by name, tensors that do not fit are listed and left out. init_rename: beginnings of names in that file and
-    what they are called here, {head.classifier: neck.project}.
-    samples: forward passes a prediction; above 1 dropout stays active and the softmaxes are averaged (Monte-Carlo
-    dropout of Bayesian SegNet), which also gives the uncertainty of each pixel.
+    Args:
+        backbone: what turns images into feature maps at several strides (`toolkit list backbones`).
+        head: what turns feature maps into answers and has the loss (`toolkit list heads`).
+        neck: what joins or refines the backbone's maps before the head (`toolkit list necks`); null has none.
+        illegal_sizes: what happens to an image size, in pixels, that the parts cannot take: "pad" mirrors the image at
+            its edges up to the next legal size, "refuse" stops with a message.
+        init_from: weights file, run folder or checkpoint to start from, in place of the parts' own `weights`; classes
+            are matched by name, tensors that do not fit are listed and left out.
+        init_rename: prefixes of names in that file and what they are called here, {head.classifier: neck.project}.
+        samples: forward passes a prediction; above 1 dropout stays active and the softmaxes are averaged (Monte-Carlo
+            dropout of Bayesian SegNet), which also gives the uncertainty of each pixel, at that many times the cost.
     """
 
     backbone: BackbonePart
@@ -89,7 +94,13 @@ class ModelSection:
 
 @dataclass(frozen=True)
 class SplitSection:
-    """A data set and what is done to each of its samples, in order."""
+    """A data set and what is done to each of its samples, in order.
+
+    Args:
+        dataset: where images and labels are read from, and in which layout (`toolkit list datasets`).
+        transforms: crops, flips, colours and sizes, applied to each sample in this order, every epoch anew
+            (`toolkit list transforms`); for val and test only those that are not random and move no pixel.
+    """
 
     dataset: DatasetPart
     transforms: list[TransformPart] = field(default_factory=list)
@@ -97,22 +108,29 @@ class SplitSection:
 
 @dataclass(frozen=True)
 class DataSection:
-    """Where samples come from.
+    """Where samples come from, and how many of them a batch takes.
 
-    classes: names of labels 0..K-1, or a preset's name; when absent, the training data set says. root: fills in the
-    `root` of every data set that has none. batch_size: images of a batch, of all processes together, before accumulation;
-    "auto": the largest that fits, found before training and written into the run's config as a number.
-    group_by_aspect: training batches of landscape or of portrait images, where that can be, so that less of a batch is
-    padding; for data sets that say the sizes of their images. workers: loader processes; 0 reads in the training
-    process. The number of workers changes no result.
-    sampling: of training images: "uniform", each once an epoch; "repeat_factor", an image comes as often as its rarest
-    class asks, max(1, sqrt(repeat_threshold / share of the images that hold the class)) times an epoch (LVIS);
-    "class_balanced", first a class, all equally often, then an image that holds it (`data/loading/sampling.py`).
-    repeat_threshold: share of the images from which on a class is not rare, 0.001 in LVIS.
-    on_bad: what happens to samples that cannot be read or are wrong (truncated images, masks of another size, labels
-    outside the table, boxes outside their image): "stop" with a message when one is met; or "skip" them: every sample
-    is read once before training (what was read is remembered in the user's cache folder), the bad ones are left out,
-    and the start screen, the end, `skipped.json` in the run folder, check and evaluation say how many.
+    Args:
+        train: data set and transforms of the images that the model learns from.
+        val: data set and transforms of the images that are measured during training; null measures nothing.
+        test: data set and transforms of the images that only `toolkit evaluate --split test` measures.
+        classes: names of labels 0..K-1, or a preset's name (`toolkit list classes`); null: the training data set says.
+        root: folder that fills in the `root` of every data set that has none, relative to the working directory.
+        batch_size: images of a batch, of all processes together, before accumulation; "auto": the largest that fits
+            into memory, found before training and written into the run's config as a number.
+        workers: processes that read and transform images; 0 does it in the training process. Their number changes no
+            result, only the speed.
+        group_by_aspect: whether training batches hold landscape or portrait images only, where that can be, so that
+            less of a batch is padding; for data sets that say the sizes of their images.
+        sampling: how training images are drawn: "uniform", each once an epoch; "repeat_factor", an image comes as often
+            as its rarest class asks, max(1, sqrt(repeat_threshold / share of the images that hold the class)) times an
+            epoch (LVIS); "class_balanced", first a class, all equally often, then an image that holds it.
+        repeat_threshold: share of the images, 0 to 1, from which on a class is not rare; 0.001 in LVIS.
+        on_bad: what happens to samples that cannot be read or are wrong (truncated images, masks of another size,
+            labels outside the table, boxes outside their image): "stop" with a message when one is met; or "skip" them:
+            every sample is read once before training (what was read is remembered in the user's cache folder), the bad
+            ones are left out, and the start screen, the end, `skipped.json` in the run folder, check and evaluation say
+            how many.
     """
 
     train: SplitSection
@@ -135,7 +153,12 @@ class DataSection:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSection(TrainSettings):
-    """How the model is trained: `TrainSettings`, the optimizer and the learning-rate schedule (null: constant)."""
+    """How the model is trained. Everything counts in optimizer steps.
+
+    Args:
+        optimizer: what turns gradients into updates, with its learning rate `lr` (`toolkit list optimizers`).
+        schedule: how the learning rate changes over the steps (`toolkit list schedules`); null keeps it constant.
+    """
 
     optimizer: OptimizerPart
     schedule: SchedulePart | None = None
@@ -143,10 +166,14 @@ class TrainSection(TrainSettings):
 
 @dataclass(frozen=True)
 class EvaluateSection:
-    """What is measured on `val` and `test`. The first evaluator's main number decides which weights are "best".
+    """What is measured on `val` and `test`.
 
-    batch_size: images of a batch; null takes data.batch_size. loss: also the loss, a mean over images of what each
-    would have alone, in evaluation mode; it shares the net's pass with the metric where the images are of a legal size.
+    Args:
+        evaluators: what counts predictions into numbers (`toolkit list evaluators`); the main number of the first
+            decides which weights are "best".
+        batch_size: images of a batch while measuring; null takes data.batch_size. It changes speed and memory only.
+        loss: whether the loss is measured too, a mean over images of what each would have alone, in evaluation mode; it
+            shares the net's pass with the metric where the images are of a legal size.
     """
 
     evaluators: list[EvaluatorPart] = field(default_factory=list)
@@ -156,7 +183,16 @@ class EvaluateSection:
 
 @dataclass(frozen=True)
 class Config:
-    """One experiment, complete. name: of the run folder; null takes the file's name. seed: of everything random."""
+    """One experiment, complete: a model, its data, its training and what is measured.
+
+    Args:
+        model: the net, of a backbone, a neck and a head, and the weights it starts from.
+        data: where images and labels come from, their classes, and the size of a batch.
+        train: how many steps, with which optimizer, in which precision, on which device.
+        evaluate: which numbers are measured on the validation and test images.
+        seed: number that fixes everything random: first weights, order of the data, crops, dropout. 0 and above.
+        name: name of the run folder, `runs/NAME`; null takes the name of the config file.
+    """
 
     model: ModelSection
     data: DataSection
