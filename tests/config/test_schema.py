@@ -141,9 +141,12 @@ def test_json_schema_knows_the_parts() -> None:
 
 @pytest.fixture(scope="module")
 def editor() -> Draft202012Validator:
-    schema = editor_schema(shipped_parts())
-    Draft202012Validator.check_schema(schema)
-    return Draft202012Validator(json.loads(json.dumps(schema)))
+    return Draft202012Validator(json.loads(json.dumps(editor_schema(shipped_parts()))))
+
+
+@pytest.mark.slow
+def test_the_editor_schema_is_one() -> None:
+    Draft202012Validator.check_schema(editor_schema(shipped_parts()))
 
 
 def as_json(value: Any) -> Any:
@@ -154,10 +157,9 @@ def as_json(value: Any) -> Any:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(path.parents[1])))
 def test_what_the_check_accepts_an_editor_accepts(path: Path, editor: Draft202012Validator) -> None:
     config = load_config(path)
-    texts = [yaml.safe_load(path.read_text()), to_plain(config)]
-    texts += [mutated(yaml.safe_load(path.read_text()), seed) for seed in range(6)]
+    good = yaml.safe_load(path.read_text())
     accepted = 0
-    for values in texts:
+    for values in (good, to_plain(config), mutated(good, len(path.stem))):
         text = yaml.dump(values)
         try:
             parse_config(text, "c.yaml")
@@ -178,19 +180,3 @@ def test_an_editor_sees_mistakes(change: str, editor: Draft202012Validator) -> N
     assert editor.is_valid(as_json(source.values))
     override(source, [change])
     assert not editor.is_valid(as_json(source.values))
-
-
-def test_every_property_has_a_description() -> None:
-    def lacking(schema: Any, path: str) -> list[str]:
-        if isinstance(schema, list):
-            return [one for item in schema for one in lacking(item, path)]
-        if not isinstance(schema, dict):
-            return []
-        own = (
-            [f"{path}.{name}" for name, value in schema.get("properties", {}).items() if not value.get("description")]
-            if isinstance(schema.get("properties"), dict)
-            else []
-        )
-        return own + [one for key, value in schema.items() for one in lacking(value, f"{path}.{key}")]
-
-    assert lacking(editor_schema(shipped_parts()), "") == []

@@ -16,8 +16,14 @@ from toolkit.config.parts import FILE, FOLDERS, Parts, interfaces, kinds_by_base
 from toolkit.config.sections import Config
 from toolkit.config.signatures import signature_schema
 
-_ENOUGH = 5
-"""Words from which on a help says something."""
+_ENOUGH = 6
+"""Words from which on a help of albumentations says more than the name."""
+_OWN_HELP = {
+    "height": "pixels from top to bottom after the transform",
+    "width": "pixels from left to right after the transform",
+    "pad_position": "where on the padded canvas the image comes to lie",
+    "rain_type": "how strong it rains, which sets length and brightness of the drops",
+}
 _ALBUMENTATIONS = "toolkit.data.transforms.albumentation"
 
 
@@ -72,17 +78,18 @@ def _albumentations(kinds: dict[type, str]) -> dict[str, Any]:
 
 
 def _fill_help(parts: dict[str, Any]) -> None:
-    """Arguments without a word of help take what most of the others say of an argument of that name."""
+    """Arguments that are told in a few words only take `_OWN_HELP`, or what most others say of one of that name."""
     said: dict[str, Counter[str]] = {}
     for part in parts.values():
         for name, argument in part["properties"].items():
             said.setdefault(name, Counter())[argument.get("description", "")] += 1
     for name, words in said.items():
         enough = [(count, text) for text, count in words.items() if len(text.split()) >= _ENOUGH]
+        instead = _OWN_HELP.get(name) or (max(enough)[1] if enough else "")
         for part in parts.values():
             argument = part["properties"].get(name)
-            if argument is not None and enough and len(argument.get("description", "").split()) < _ENOUGH:
-                argument["description"] = max(enough)[1]
+            if instead and argument is not None and len(argument.get("description", "").split()) < _ENOUGH:
+                argument["description"] = instead
 
 
 def _names() -> dict[str, dict[str, Any]]:
