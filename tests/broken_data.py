@@ -41,8 +41,10 @@ def save(path: Path, pixels: np.ndarray, **options: object) -> Path:
 def mask(seed: int, size: tuple[int, int] = SIZE, classes: int = len(CLASSES)) -> np.ndarray:
     """(H, W) uint8: every class, and some pixels to ignore."""
     labels = np.zeros(size, np.uint8)
+    rows = size[0] // 24
     for label in range(1, classes):
-        labels[5 * label + seed : 5 * label + seed + 4, 10:40] = label
+        top = (rows + 1) * label + seed
+        labels[top : top + rows, 10:-8] = label
     labels[:2] = 255
     return labels
 

@@ -20,6 +20,7 @@ from toolkit.jobs.check import check_config
 from toolkit.jobs.evaluate import run_evaluation
 from toolkit.jobs.train import run_training
 from toolkit.models.weights import read_weights
+from toolkit.preflight.findings import Fact
 
 TEXT = """
 model:
@@ -137,8 +138,8 @@ def test_a_check_warns_and_says_how_many(tmp_path: Path) -> None:
     report = check_config(config_of(root), full=True)
     assert not report.errors
     assert report.exit_code == 0
-    assert "read    train: 6 samples, 3 bad, left out (data.on_bad: skip)" in report.facts
-    assert any("3 skipped as bad, 3 used" in fact for fact in report.facts)
+    assert Fact("read", "train: 6 samples, 3 bad, left out (data.on_bad: skip)") in report.facts
+    assert any("3 skipped as bad, 3 used" in fact.text for fact in report.facts)
     kinds = {one.kind for one in report.findings if one.problem.suggestion.startswith("left out of ")}
     assert kinds == {"no_mask", "empty", "unknown_label", "truncated"}
 

@@ -52,7 +52,7 @@ def test_a_run_starts_from_another(data, before, tmp_path):
     source = tmp_path / "before"
     shutil.copytree(before, source)
     config = tiny_config(data, *SHORT, f"model.init_from={source}", "train.optimizer.lr=1e-12")
-    assert any("tensors loaded" in fact for fact in check_config(config).facts)
+    assert any("tensors loaded" in fact.text for fact in check_config(config).facts)
     run_training(config, tmp_path / "run", quiet=True)
     learnt, start = weights(tmp_path / "run"), weights(before)
     assert f"start      {source}" in log_of(tmp_path / "run")

@@ -49,9 +49,9 @@ def test_every_source_of_weights_asks_first(name: str, arguments: dict[str, Any]
 def test_a_check_says_what_the_training_will_fetch(tmp_path: Path) -> None:
     report = check_config(tiny_config(tmp_path / "d", RESNET, "model.neck={name: skip}"))
     assert report.errors == []
-    (line,) = [fact for fact in report.facts if fact.startswith("start")]
+    (line,) = [fact for fact in report.facts if fact.topic == "start"]
     assert "model.backbone.weights: the weights ResNet18_Weights.IMAGENET1K_V1" in line
-    assert any(fact.startswith("batch") for fact in report.facts)
+    assert any(fact.topic == "batch" for fact in report.facts)
 
 
 def test_a_check_finds_names_that_do_not_exist_and_files_that_do_not_fit(tmp_path: Path) -> None:

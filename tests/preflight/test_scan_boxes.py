@@ -11,6 +11,8 @@ from broken_data import GOOD, MAKERS, coco_content, make_coco, make_voc, make_yo
 from broken_data import voc_xml as xml
 from broken_data import yolo_text as text
 
+from toolkit.preflight.findings import Fact
+
 LAYOUTS = ["coco", "voc", "yolo"]
 IMAGES = {"coco": "train/k1.jpg", "voc": "JPEGImages/v1.jpg", "yolo": "images/train/y1.jpg"}
 
@@ -52,7 +54,7 @@ def test_boxes_without_area_or_outside(layout: str, box: tuple[Any, ...], kind: 
     assert (found.kind, found.severity, found.number, found.files) == (kind, "error", 1, (str(image),))
     assert ("both must be positive" if "area" in kind else "leaves its image of") in found.problem.message
     assert "fix_boxes: " in found.problem.suggestion
-    assert report.facts[0] == "read    train: 6 samples, 1 bad"
+    assert report.facts[0] == Fact("read", "train: 6 samples, 1 bad")
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -181,7 +183,7 @@ def test_many_faulty_boxes_are_one_finding_with_all_their_images(tmp_path: Path)
 
 
 def test_statistics_of_objects(tmp_path: Path) -> None:
-    numbers = scanned("voc", make_voc(tmp_path)).statistics["data"]["train"]
+    numbers = scanned("voc", make_voc(tmp_path)).as_json()["statistics"]["data"]["train"]
     assert numbers["classes"]["thing"] == {"images": 6, "boxes": 6}
     boxes = numbers["boxes"]
     # 56x46 and 50x70 + ... in pixels: ground 56*46 = 2576, thing 71*71 = 5041, other 51*71 = 3621, all medium

@@ -10,7 +10,7 @@ import pytest
 from broken_data import CLASSES, MAKERS, make_pairs, mask, only, picture, save, scanned
 from PIL import Image
 
-from toolkit.preflight.findings import Report
+from toolkit.preflight.findings import Fact, Report
 
 FIRST = {
     "pairs": "images/p01.jpg", "camvid": "images/train/c1.jpg", "voc": "JPEGImages/v1.jpg", "coco": "train/k1.jpg",
@@ -23,7 +23,7 @@ LAYOUTS = sorted(FIRST)
 def test_a_sound_data_set_has_no_findings(layout: str, tmp_path: Path) -> None:
     report = scanned(layout, MAKERS[layout](tmp_path))
     assert not report.findings, [str(one.problem) for one in report.findings]
-    assert report.facts[:2] == ["read    train: 6 samples, 0 bad", "read    val: 3 samples, 0 bad"]
+    assert report.facts[:2] == [Fact("read", "train: 6 samples, 0 bad"), Fact("read", "val: 3 samples, 0 bad")]
 
 
 def broken(layout: str, root: Path, change: Callable[[Path], object]) -> tuple[Report, Path]:
@@ -40,7 +40,7 @@ def test_truncated(layout: str, tmp_path: Path) -> None:
     assert str(found.problem) == (
         f"{path}: the JPEG is truncated: the end-of-image marker is missing; fetch it again, or remove it"
     )
-    assert report.facts[0] == "read    train: 6 samples, 1 bad"
+    assert report.facts[0] == Fact("read", "train: 6 samples, 1 bad")
     assert report.exit_code == 1
 
 

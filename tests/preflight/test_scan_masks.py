@@ -9,6 +9,8 @@ import pytest
 from broken_data import CLASSES, MAKERS, SIZE, make_pairs, mask, only, picture, save, scanned
 from PIL import Image
 
+from toolkit.preflight.findings import Fact
+
 FIRST = {"pairs": "masks/p01.png", "camvid": "annotations/train/c1.png"}
 LAYOUTS = sorted(FIRST)
 
@@ -127,7 +129,7 @@ def test_an_image_without_mask_and_a_mask_without_image(tmp_path: Path) -> None:
     assert found["no_mask"].files == (str(tmp_path / "images/p01.jpg"),)
     assert found["no_mask"].problem.message == "1 image(s) of the split have no mask: p01"
     assert found["unlisted_label"].problem.message == "1 label file(s) of no image: q.png"
-    assert report.facts[0] == "read    train: 6 samples, 1 bad"
+    assert report.facts[0] == Fact("read", "train: 6 samples, 1 bad")
 
 
 def test_an_image_in_no_list(tmp_path: Path) -> None:
@@ -162,7 +164,7 @@ def test_statistics_are_those_of_the_label_maps(tmp_path: Path) -> None:
 
     make_pairs(tmp_path)
     report = scanned("pairs", tmp_path)
-    train = report.statistics["data"]["train"]
+    train = report.as_json()["statistics"]["data"]["train"]
     dataset = ImageMasks(CLASSES, str(tmp_path), split="train.txt")
     counts = class_counts(dataset)
     assert [train["classes"][name]["pixels"] for name in CLASSES] == counts.pixels.tolist()
@@ -172,4 +174,23 @@ def test_statistics_are_those_of_the_label_maps(tmp_path: Path) -> None:
     np.testing.assert_allclose(train["pixel_std"], pixels.std(0), atol=2e-5)
     assert train["sizes"] == {"smallest": [96, 128], "median": [96, 128], "largest": [96, 128], "different": 1}
     weights = ", ".join(f"{w:.4g}" for w in train["median_frequency_weights"])
-    assert f"weights class_weights: [{weights}]  # median frequency, of train" in report.facts
+    assert Fact("weights", f"class_weights: [{weights}]  # median frequency, of train") in report.facts
+
+
+def test_weights_that_are_far_apart_are_warned_of_with_softer_ones(tmp_path: Path) -> None:
+    root = make_pairs(tmp_path)
+    for path in (root / "masks").iterdir():
+        labels = np.zeros((96, 128), np.uint8)
+        labels[:10], labels[50, 50] = 1, 2
+        save(path, labels)
+    report = scanned("pairs", root)
+    train = report.data["train"]
+    frequencies = np.array([86 * 128 - 1, 10 * 128, 1]) / (96 * 128)
+    assert train.median_frequency_weights == pytest.approx(np.median(frequencies) / frequencies, rel=1e-3)
+    warning = only(report)
+    assert (warning.kind, warning.severity) == ("class_weights_ratio", "warning")
+    softer = [0.341, 1.0, 10.0]  # square roots, the last cut from 35.8
+    assert "differ by a factor of 11006" in warning.problem.message  # 86 * 128 - 1 pixels against one, in four digits
+    assert "class_weights: [" + ", ".join(f"{one:g}" for one in softer) + "]" in warning.problem.suggestion
+    (line,) = [fact.text for fact in report.facts if fact.topic == "weights" and "softer" in fact.text]
+    assert line.startswith("class_weights: [0.341, 1, 10]")

@@ -16,7 +16,7 @@ from toolkit.jobs.build import classes_of
 from toolkit.jobs.check import check_config
 from toolkit.jobs.trial import meta_model
 from toolkit.preflight.data.files import spread
-from toolkit.preflight.findings import Report
+from toolkit.preflight.findings import Fact, Report
 from toolkit.preflight.model.geometry_trace import GeometryTrace
 from toolkit.preflight.model.sizes import ModelSizes, check_sizes, dense_field
 
@@ -42,7 +42,7 @@ def kinds(report: Report) -> list[str]:
 def test_ordinary_sizes_are_only_stated() -> None:
     report = checked([way((360, 480))] * 4)
     assert report.findings == []
-    assert report.facts == ["sizes   training images of 360x480, height x width, after the transforms"]
+    assert report.facts == [Fact("sizes", "training images of 360x480, height x width, after the transforms")]
 
 
 def test_an_image_smaller_than_the_coarsest_stride() -> None:
@@ -64,7 +64,7 @@ def test_padding_to_a_legal_size_is_stated_and_warned_of_when_it_costs() -> None
     rule = ModelSizes(SizeRule(188, 16, 12), 16, True, True)
     small = checked([way((200, 200))] * 2, model=rule)
     assert small.findings == []
-    assert "padded to 204x204 in every step, 4% of the work; legal are 188x188 or 204x204" in small.facts[-1]
+    assert "padded to 204x204 in every step, 4% of the work; legal are 188x188 or 204x204" in small.facts[-1].text
     large = checked([way((130, 130))] * 2, model=rule)
     assert "padded" in kinds(large)
     assert "52% of the work" in next(f.problem.message for f in large.findings if f.kind == "padded")
@@ -161,7 +161,7 @@ def test_validation_images_of_another_size_are_no_fault(tmp_path: Path) -> None:
     )
     assert report.findings == []
     assert any(
-        "validation images of 32x40: another size than training's, which is fine" in fact for fact in report.facts
+        "validation images of 32x40: another size than training's, which is fine" in fact.text for fact in report.facts
     )
 
 

@@ -77,9 +77,9 @@ def _print(report: Report, told: Sequence[Problem]) -> None:
     from toolkit.engine.log import table
 
     for fact in report.facts:
-        click.echo(fact)
-    for title, header, rows in report.tables:
-        click.echo("\n" + table(title, list(header), [list(row) for row in rows]))
+        click.echo(str(fact))
+    for one in report.tables:
+        click.echo("\n" + table(one.title, list(one.header), [list(row) for row in one.rows]))
     _say("warning", report.warnings)
     _say("error", [problem for problem in report.errors if problem not in told])
     kinds = (("error", report.errors), ("warning", report.warnings))

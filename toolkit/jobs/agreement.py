@@ -73,7 +73,8 @@ def check_pretrained_channels(report: Report, backbone: PartSpec, in_channels: i
 
 def check_start(report: Report, config: Config, taken: Transfer, classes: Sequence[str]) -> None:
     """Says what `model.init_from` gave, and warns of classes that it does not know."""
-    report.facts += [f"start   {line}" for line in taken.lines()]
+    for line in taken.lines():
+        report.note("start", line)
     report.statistics["init_from"] = {
         "loaded": len(taken.loaded), "matched": len(taken.matched), "mismatched": list(taken.mismatched),
         "missing": list(taken.missing), "unused": list(taken.unused),

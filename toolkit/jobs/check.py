@@ -57,9 +57,7 @@ def check_config(
     if preview is not None:
         report.attempt("preview", _preview, gate, Path(preview))
         if "preview" not in report.statistics:
-            report.facts.append(
-                "preview not written, or not whole: see the errors; data.on_bad=skip draws what can be read"
-            )
+            report.note("preview", "not written, or not whole: see the errors; data.on_bad=skip draws what can be read")
     if full:
         scan(report, gate.scans, None if config.data.workers else 0)
     if mistakes:  # to be mended first, whatever else there is
@@ -113,5 +111,5 @@ def _preview(gate: Gate, folder: Path) -> None:
             gate.datasets["val"], gate.transforms["val"], data.batch_size if isinstance(data.batch_size, int) else 1
         )
         written += write_preview(loader, gate.table, folder, "val", "validation, in order", _VAL_SAMPLES)
-    gate.report.facts.append(f"preview {', '.join(path.name for path in written)} in {folder.absolute()}")
+    gate.report.note("preview", f"{', '.join(path.name for path in written)} in {folder.absolute()}")
     gate.report.statistics["preview"] = [str(path.absolute()) for path in written]

@@ -44,7 +44,7 @@ def run_demo(task: str, out: str | Path, say: Say) -> dict[str, Any]:
     report = check_config(config, full=True)
     say(
         "2/5  check: "
-        + "; ".join(" ".join(fact.split()) for fact in report.facts if fact.startswith(("read", "batch")))
+        + "; ".join(f"{fact.topic} {fact.text}" for fact in report.facts if fact.topic in ("read", "batch"))
     )
     if report.errors:
         raise ConfigError(report.errors)

@@ -77,7 +77,7 @@ class Gate:
             dataset = self._dataset(split)
             if dataset is not None:
                 self.datasets[split] = dataset
-                self.report.facts.append(f"data    {split}: {_counted(dataset)}")
+                self.report.note("data", f"{split}: {_counted(dataset)}")
             transforms = self.report.attempt("transforms", build_transforms, self.config, split)
             if transforms is not None:
                 self.transforms[split] = transforms
@@ -115,7 +115,7 @@ class Gate:
         self.table = table = self.report.attempt("classes", classes_of, config, train)
         if table is None:
             return
-        self.report.facts.append(f"classes {len(table.names)}: {_listed(table.names)}")
+        self.report.note("classes", f"{len(table.names)}: {_listed(table.names)}")
         for split, dataset in self.datasets.items():
             if tuple(dataset.classes) != table.names:
                 problem = class_lists_differ(f"data.{split}.dataset", dataset.classes, table.names)
@@ -130,7 +130,7 @@ class Gate:
             model = self.report.attempt("parts", meta_model, self.config, self.table)
             if model is not None:
                 count = sum(parameter.numel() for parameter in model.parameters())
-                self.report.facts.append(f"model   {count:,} parameters; the head reads {model.spec.describe()}")
+                self.report.note("model", f"{count:,} parameters; the head reads {model.spec.describe()}")
                 self.against_data(model)
             if "train" in self.valid:
                 self.plan(model)
@@ -238,7 +238,7 @@ class Gate:
                 with without_downloads():
                     return build_model(config, classes=self.table)
             except NeedsDownloadError as error:
-                self.report.facts.append(f"start   {error.problems[0]}")
+                self.report.note("start", str(error.problems[0]))
         return build_model(config, pretrained=False, classes=self.table)
 
     @property

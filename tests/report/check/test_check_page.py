@@ -13,7 +13,7 @@ from page_reader import read_page
 from PIL import Image
 
 from toolkit.errors import Problem
-from toolkit.preflight.findings import Finding, Report, Table
+from toolkit.preflight.findings import BoxNumbers, ClassNumbers, Fact, Finding, FoundBox, Report, SplitNumbers, Table
 from toolkit.report.check.page import check_page
 from toolkit.report.thumbnails import SIDE, Mark, thumbnail
 
@@ -37,7 +37,7 @@ def picture(path: Path, size: tuple[int, int] = (300, 480), value: int = 90) -> 
 def test_everything_found_is_on_the_page(tmp_path: Path) -> None:
     good, empty = picture(tmp_path / "a.png"), tmp_path / "b.png"
     empty.write_bytes(b"")
-    report = Report(facts=["data    train: 2 images", "no such word"])
+    report = Report(facts=[Fact("data", "train: 2 images"), Fact("", "no such word")])
     report.add(
         Finding("unreadable", Problem("train", "1 image is bad", "fetch it"), number=2, files=(str(good), str(empty)))
     )
@@ -68,7 +68,7 @@ def test_nothing_from_outside_becomes_markup(tmp_path: Path) -> None:
     folder = tmp_path / "<b>folder"
     folder.mkdir()
     file = picture(folder / HOSTILE.replace("/", ""))
-    report = Report(facts=[f"data    {HOSTILE}"])
+    report = Report(facts=[Fact("data", HOSTILE)])
     missing = str(folder / "none<svg onload=alert(1)>.png")
     report.add(Finding("box<i>d", Problem(HOSTILE, HOSTILE, HOSTILE), files=(str(file), missing, *[HOSTILE] * 20)))
     report.tables.append(Table(HOSTILE, [HOSTILE], [[HOSTILE]]))
@@ -153,20 +153,17 @@ def test_what_a_broken_off_jpeg_still_holds_is_shown(tmp_path: Path) -> None:
 
 def test_statistics_of_the_data_are_drawn() -> None:
     classes = {
-        "sky": {"images": 10, "pixels": 7500},
-        "road": {"images": 8, "pixels": 2499},
-        "pole": {"images": 1, "pixels": 1},
+        "sky": ClassNumbers(10, pixels=7500),
+        "road": ClassNumbers(8, pixels=2499),
+        "pole": ClassNumbers(1, pixels=1),
     }
-    boxes = {"number": 60, "empty_images": 3, "small": 10, "medium": 20, "large": 30, "per_image": [0.0, 4.0, 9.0],
-             "width": [3.0, 40.5, 200.0], "height": [3.0, 40.0, 200.0], "aspect": [0.5, 1.0, 2.0]}  # fmt: skip
-    statistics = {
-        "train": {
-            "images": 12, "faulty": 0, "classes": classes, "ignored_pixels": 10000, "boxes": boxes,
-            "median_frequency_weights": [0.3333, 1.0, 777.0], "pixel_mean": [0.1, 0.2, 0.3], "pixel_std": [0.4, 0.5, 0.6],
-        },
-        "val": {"images": 0, "faulty": 0, "classes": {name: {"images": 0} for name in classes}},
-    }  # fmt: skip
-    report = Report(statistics={"data": statistics, "other": 3})
+    boxes = BoxNumbers(60, 3, 10, 20, 30, (0.0, 4.0, 9.0), (3.0, 40.5, 200.0), (3.0, 40.0, 200.0), (0.5, 1.0, 2.0))
+    train = SplitNumbers(
+        12, 0, classes, None, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), ignored_pixels=10000,
+        median_frequency_weights=(0.3333, 1.0, 777.0), boxes=boxes,
+    )  # fmt: skip
+    val = SplitNumbers(0, 0, {name: ClassNumbers(0) for name in classes})
+    report = Report(statistics={"other": 3}, data={"train": train, "val": val})
     html = check_page(report, "x", ["sky", "road", "pole"], [(1, 2, 3), (4, 5, 6), (7, 8, 9)])
     page = read_page(html)
     for words in ("75 % · 10 img · w 0.333", "25 % · 8 img · w 1", "0.01 % · 1 img · w 777", "50 % of all pixels are ignored",
@@ -183,21 +180,23 @@ def marked_red(html: str) -> np.ndarray:
     return (red > 180) & (green < 110) & (blue < 110)
 
 
-def test_a_box_that_cannot_be_used_is_drawn_from_its_message(tmp_path: Path) -> None:
-    Image.fromarray(np.full((240, 240, 3), 120, np.uint8)).save(tmp_path / "a.png")
+def test_a_box_that_cannot_be_used_is_drawn(tmp_path: Path) -> None:
+    file = str(tmp_path / "a.png")
+    Image.fromarray(np.full((240, 240, 3), 120, np.uint8)).save(file)
     report = Report()
-    message = "box [200, 40, 60, 180] is -140 wide"
-    report.add(Finding("boxes_without_area", Problem("a.xml", message), files=(str(tmp_path / "a.png"),)))
+    problem = Problem("a.xml", "box [200, 40, 60, 180] is -140 wide")
+    report.add(Finding("boxes_without_area", problem, files=(file,), boxes=(FoundBox(file, (60, 40, 200, 180)),)))
     rows, columns = np.nonzero(marked_red(check_page(report, "x", marks=lambda path: ())))
     assert (np.abs(np.array([columns.min(), rows.min(), columns.max(), rows.max()]) - (60, 40, 200, 180)) <= 4).all()
 
 
-def test_only_the_boxes_of_the_message_are_red(tmp_path: Path) -> None:
-    Image.fromarray(np.full((240, 240, 3), 120, np.uint8)).save(tmp_path / "a.png")
+def test_only_the_boxes_at_fault_are_red(tmp_path: Path) -> None:
+    file = str(tmp_path / "a.png")
+    Image.fromarray(np.full((240, 240, 3), 120, np.uint8)).save(file)
     marks = [Mark((10, 10, 60, 60), "a"), Mark((100.2, 99.9, 200, 200), "b")]
     report = Report()
-    problem = Problem("data.train", "1 box is odd: a.png b [100, 100, 200, 200]")
-    report.add(Finding("tiny_box", problem, "warning", files=(str(tmp_path / "a.png"),)))
+    boxes = (FoundBox(file, (100, 100, 200, 200), "b"), FoundBox("another.png", (10, 10, 60, 60), "a"))
+    report.add(Finding("tiny_box", Problem("data.train", "1 box is odd"), "warning", files=(file,), boxes=boxes))
     red = marked_red(check_page(report, "x", marks=lambda path: marks))
     assert not red[:80].any()
     assert red[95:205, 95:205].sum() > 300

@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 import pickle
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -93,6 +93,32 @@ def median_frequency_weights(counts: ClassCounts, definition: Definition = "per_
     weights = np.ones(len(occurs))
     weights[occurs] = np.median(frequency) / frequency
     return weights.tolist()
+
+
+SOFT_LIMIT = 10.0
+"""The largest of `softened_weights`."""
+
+FAR_APART = 50.0
+"""A ratio of class weights from which on a few pixels of one class move the net more than whole images of another."""
+
+
+def softened_weights(weights: Sequence[float]) -> list[float]:
+    """Square roots of class weights, at most `SOFT_LIMIT`, of four digits: the same order, with less between them.
+
+    >>> softened_weights([0.25, 1.0, 400.0])
+    [0.5, 1.0, 10.0]
+    """
+    return [float(f"{min(weight**0.5, SOFT_LIMIT):.4g}") for weight in weights]
+
+
+def weight_ratio(weights: Sequence[float]) -> float:
+    """The largest weight over the smallest that is not zero; 1 when there is none.
+
+    >>> weight_ratio([0.5, 100.0, 0.0])
+    200.0
+    """
+    positive = [weight for weight in weights if weight > 0]
+    return max(positive) / min(positive) if positive else 1.0
 
 
 def _label_maps(dataset: Dataset) -> Iterator[np.ndarray]:

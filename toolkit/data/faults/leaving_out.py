@@ -16,6 +16,9 @@ from typing import NamedTuple
 
 from toolkit.errors import DataError, Problem
 
+Corners = tuple[float, float, float, float]
+"""A box: x1, y1, x2, y2 in pixels of its image."""
+
 
 class Fault(NamedTuple):
     """One kind of fault, of however many samples.
@@ -26,12 +29,14 @@ class Fault(NamedTuple):
         names: images that are left out, absolute or relative to the data set's root; () when the fault belongs to none
             (a mask without image).
         number: how many files or boxes.
+        boxes: the first of those at fault, each with the name of its image.
     """
 
     kind: str
     problem: Problem
     names: tuple[str, ...] = ()
     number: int = 1
+    boxes: tuple[tuple[str, Corners], ...] = ()
 
 
 _noted: ContextVar[list[Fault] | None] = ContextVar("noted", default=None)
@@ -72,16 +77,24 @@ class FileError(DataError):
         counts: the values outside a table and how many pixels have each, as text: {"30": 3600}.
         table: what would have been right, in words.
         file: the one at fault, where the problem's place does not say it.
+        boxes: those at fault, in pixels of the image.
     """
 
     def __init__(
-        self, kind: str, problem: Problem, counts: Mapping[str, int] | None = None, table: str = "", file: str = ""
+        self,
+        kind: str,
+        problem: Problem,
+        counts: Mapping[str, int] | None = None,
+        table: str = "",
+        file: str = "",
+        boxes: Sequence[Corners] = (),
     ) -> None:
         super().__init__(problem)
         self.kind = kind
         self.counts = dict(counts or {})
         self.table = table
         self.file = file or problem.place.file
+        self.boxes = tuple(boxes)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.kind, self.problems[0], self.counts, self.table, self.file)
+        return type(self), (self.kind, self.problems[0], self.counts, self.table, self.file, self.boxes)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
-from toolkit.data.faults.leaving_out import Fault, is_leaving_out, raise_or_note
+from toolkit.data.faults.leaving_out import Corners, Fault, is_leaving_out, raise_or_note
 from toolkit.errors import DataError, Place, Problem, Where, place_of
 
 SHOWN_OF_A_KIND = 10
@@ -28,16 +28,20 @@ class ProblemList:
         self._order: list[Problem] = []
         self._counts: Counter[str] = Counter()
         self._images: dict[str, dict[int, None]] = defaultdict(dict)
+        self._boxes: dict[str, list[tuple[int, Corners]]] = defaultdict(list)
         self._current: int | None = None
 
-    def add(self, kind: str, where: Where, message: str, suggestion: str = "") -> None:
+    def add(
+        self, kind: str, where: Where, message: str, suggestion: str = "", box: tuple[int, Corners] | None = None
+    ) -> None:
         """Notes one problem; of a kind that occurs often only the first are kept in full.
 
         Args:
             kind: a few words in the plural ("boxes outside their image"), for the count.
-            where: file, and place in it, that is at fault.
-            message: what is wanted there and what was found.
-            suggestion: what the user can do about it.
+            where: file and line or object, as exact as it is known.
+            message: what was wanted and what was found.
+            suggestion: what to do about it; "" when the message says so.
+            box: position of an image and the corners of the box at fault in it, to be shown.
         """
         self._counts[kind] += 1
         if self._current is not None:
@@ -46,6 +50,7 @@ class ProblemList:
             problem = Problem(where, message, suggestion)
             self._shown[kind].append(problem)
             self._order.append(problem)
+            self._boxes[kind] += [box] if box is not None else []
 
     def wants_more(self, kind: str) -> bool:
         """Whether the next problem of a kind would be told; if not, `count` is enough."""
@@ -115,7 +120,8 @@ class ProblemList:
             remedy = next((one.suggestion for one in shown if one.suggestion), "")
             problem = Problem(where, f"{count} {kind}: {told}{more}", remedy)
         images = tuple(names[image] for image in self._images[kind] if image < len(names))
-        return Fault(kind.replace(" ", "_"), problem, images, count)
+        boxes = tuple((names[image], corners) for image, corners in self._boxes[kind] if image < len(names))
+        return Fault(kind.replace(" ", "_"), problem, images, count, boxes)
 
 
 def _told(problem: Problem, where: Place) -> str:

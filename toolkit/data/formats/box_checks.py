@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from toolkit.data.faults.leaving_out import Corners
 from toolkit.data.faults.problem_list import ProblemList
 from toolkit.errors import Place
 
@@ -107,6 +108,7 @@ def checked_boxes(
                 where(index),
                 f"box {_text(raw, index)} is {width:g} wide and {height:g} high; both must be positive",
                 "correct it, or set fix_boxes: drop",
+                box=_shown(raw, index) if rounding == ROUNDING else None,
             )
         for index in _told(outside & ~flat, raw.owners, "boxes outside their image", problems):
             width, height = size[index]
@@ -115,6 +117,7 @@ def checked_boxes(
                 where(index),
                 f"box {_text(raw, index)} leaves its image of {width:g}x{height:g} by {beyond[index]:g}",
                 "correct it, or set fix_boxes: clip",
+                box=_shown(raw, index) if rounding == ROUNDING else None,
             )
     lost = flat | (outside if fix == "drop" else False)
     trimmed = int((finite & (beyond > 0) & ~outside & ~lost).sum())
@@ -132,6 +135,12 @@ def _told(mask: np.ndarray, owners: np.ndarray, kind: str, problems: ProblemList
     told = cases[:20]
     problems.count(kind, len(cases) - len(told))
     return told
+
+
+def _shown(raw: RawBoxes, index: int) -> tuple[int, Corners]:
+    """Its image and its corners in order, whatever order they were given in."""
+    x1, y1, x2, y2 = raw.xyxy[index].tolist()
+    return int(raw.owners[index]), (min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2))
 
 
 def _text(raw: RawBoxes, index: int) -> str:

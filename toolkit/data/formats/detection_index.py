@@ -167,12 +167,14 @@ class DetectionIndex:
     def _check_late(self, position: int, path: Path, size: tuple[int, int]) -> None:
         """Boxes of an image whose size only the image knows."""
         own = self.xyxy[self.offsets[position] : self.offsets[position + 1]]
-        beyond = (own[:, 2:] - np.array(size[::-1])).max(initial=0)
+        beyond_of_each = (own[:, 2:] - np.array(size[::-1])).max(axis=1, initial=0)
+        beyond = beyond_of_each.max(initial=0)
         if beyond > ROUNDING:
             message = f"a box reaches {beyond:g} pixels beyond the image of {size[1]}x{size[0]}"
             raise FileError(
                 "box_outside",
                 Problem(path, message, "give the image's size in the annotation, and set fix_boxes: clip"),
+                boxes=[(x1, y1, x2, y2) for x1, y1, x2, y2 in own[beyond_of_each > ROUNDING].tolist()],
             )
 
 

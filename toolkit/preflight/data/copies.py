@@ -54,7 +54,7 @@ def note_copies(report: Report, splits: Sequence[SplitRecords]) -> None:
             _note_near_across(report, earlier, split, looks[earlier.name], looks[split.name], same)
     number = sum(len(one.bits) for one in looks.values())
     if number > _MOST:
-        report.facts.append(f"copies  near copies were not looked for among {number:,} images (more than {_MOST:,})")
+        report.note("copies", f"near copies were not looked for among {number:,} images (more than {_MOST:,})")
 
 
 def _groups(split: SplitRecords) -> list[list[int]]:
@@ -143,7 +143,9 @@ def _note_across(report: Report, earlier: SplitRecords, later: SplitRecords) -> 
         )
         suggestion = f"remove them from one of the two: what {later.name} measures is flattered"
         files = tuple(path for i, j in told.items() for path in (later.image(i), earlier.image(j)))
-        report.add(Finding("same_image", Problem(later.where, message, suggestion), "error", len(told), files))
+        report.add(
+            Finding("same_image", Problem(later.where, message, suggestion), "error", len(told), files, paired=True)
+        )
     return set(same)
 
 
@@ -164,7 +166,9 @@ def _note_near_across(
     )
     files = tuple(path for i, j in pairs for path in (later.image(i), earlier.image(j)))
     suggestion = f"look at them; remove them from one of the two if they are: what {later.name} measures is flattered"
-    report.add(Finding("near_copy", Problem(later.where, message, suggestion), "warning", len(pairs), files))
+    report.add(
+        Finding("near_copy", Problem(later.where, message, suggestion), "warning", len(pairs), files, paired=True)
+    )
 
 
 def check_same_files(report: Report, datasets: dict[str, Dataset]) -> None:

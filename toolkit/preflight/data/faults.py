@@ -10,7 +10,7 @@ from toolkit.contracts import Dataset
 from toolkit.data.faults.leaving_out import Fault
 from toolkit.errors import Problem
 from toolkit.preflight.data.record import RecordedFault, SplitRecords, count, listed
-from toolkit.preflight.findings import Finding, Report
+from toolkit.preflight.findings import Finding, FoundBox, Report
 
 SEVERAL = {
     "missing": "files do not exist",
@@ -55,7 +55,8 @@ def note_faults(report: Report, split: SplitRecords) -> None:
     for kind, faults in by_kind.items():
         files = tuple(dict.fromkeys(str(Path(fault.file).absolute()) for fault in faults if fault.file))
         problem = faults[0].problem if len(faults) == 1 else _of_several(split, kind, faults, files)
-        report.add(_finding(split, kind, problem, len(faults), files))
+        boxes = tuple(FoundBox(fault.file, corners) for fault in faults for corners in fault.boxes)
+        report.add(_finding(split, kind, problem, len(faults), files, boxes))
 
 
 def note_constructor_faults(
@@ -66,16 +67,24 @@ def note_constructor_faults(
     seen = SplitRecords(split, dataset, faults, (), skipping)
     for fault in faults:
         files = tuple(str((root / name).absolute()) for name in fault.names)
+        boxes = tuple(FoundBox(str((root / name).absolute()), corners) for name, corners in fault.boxes)
         problem = fault.problem if fault.problem.where else fault.problem.at(seen.where)
-        report.add(_finding(seen, fault.kind, problem, fault.number, files))
+        report.add(_finding(seen, fault.kind, problem, fault.number, files, boxes))
 
 
-def _finding(split: SplitRecords, kind: str, problem: Problem, number: int, files: tuple[str, ...]) -> Finding:
+def _finding(
+    split: SplitRecords,
+    kind: str,
+    problem: Problem,
+    number: int,
+    files: tuple[str, ...],
+    boxes: tuple[FoundBox, ...] = (),
+) -> Finding:
     if not split.skipping:
-        return Finding(kind, problem, "error", number, files)
+        return Finding(kind, problem, "error", number, files, boxes)
     left = f"left out of {split.name} (data.on_bad: skip)" if files else ""
     suggestion = "; ".join(part for part in (left, problem.suggestion) if part)
-    return Finding(kind, problem.advising(suggestion), "warning", number, files)
+    return Finding(kind, problem.advising(suggestion), "warning", number, files, boxes)
 
 
 def _of_several(split: SplitRecords, kind: str, faults: list[RecordedFault], files: tuple[str, ...]) -> Problem:

@@ -12,7 +12,7 @@ from toolkit.data.formats.boxed import BoxDataset
 from toolkit.errors import Problem
 from toolkit.ops.boxes import box_iou
 from toolkit.preflight.data.record import SplitRecords, count, listed
-from toolkit.preflight.findings import Finding, Report
+from toolkit.preflight.findings import Finding, FoundBox, Report
 from toolkit.samples import IGNORE_INDEX
 
 TINY = 3.0
@@ -20,6 +20,9 @@ TINY = 3.0
 
 DOUBLED = 0.9
 """Two boxes of one class in one image that overlap by this IoU or more are told as one object marked twice."""
+
+_MOST_BOXES = 200
+"""Boxes of one finding that are kept, to be drawn."""
 
 _LABEL, _CROWD = 4, 5
 """Columns of a recorded box."""
@@ -59,9 +62,9 @@ def _warn(report: Report, split: SplitRecords, kind: str, message: str, suggesti
 def note_boxes(report: Report, split: SplitRecords) -> None:
     """Boxes that are doubled or tiny, and images without any."""
     empty: list[int] = []
-    twice: list[tuple[int, str]] = []
-    doubled: list[tuple[int, str]] = []
-    tiny: list[tuple[int, str]] = []
+    twice: list[FoundBox] = []
+    doubled: list[FoundBox] = []
+    tiny: list[FoundBox] = []
     for index, record in enumerate(split.records):
         if record.boxes is None:
             continue
@@ -70,9 +73,9 @@ def note_boxes(report: Report, split: SplitRecords) -> None:
             continue
         boxes = np.array(record.boxes, np.float64)
         sides = (boxes[:, 2:4] - boxes[:, :2]).min(axis=1)
-        tiny += [(index, _told(split, row)) for row in boxes[sides < TINY]]
+        tiny += [_found(split, index, row) for row in boxes[sides < TINY]]
         for row, overlap in _repeats(boxes):
-            (twice if overlap == 1 else doubled).append((index, _told(split, row)))
+            (twice if overlap == 1 else doubled).append(_found(split, index, row))
     _note_boxes(
         report, split, "duplicate_box", twice,
         "{} repeating another of the same class and place", "remove the repeats: they count twice in loss and recall",
@@ -107,21 +110,25 @@ def _repeats(boxes: np.ndarray) -> list[tuple[np.ndarray, float]]:
     return found
 
 
-def _told(split: SplitRecords, row: np.ndarray) -> str:
-    corners = ", ".join(f"{value:g}" for value in row[:4])
-    return f"{split.dataset.classes[int(row[_LABEL])]} [{corners}]"
+def _found(split: SplitRecords, index: int, row: np.ndarray) -> FoundBox:
+    x1, y1, x2, y2 = row[:4].tolist()
+    return FoundBox(split.image(index), (x1, y1, x2, y2), split.dataset.classes[int(row[_LABEL])])
 
 
 def _note_boxes(
-    report: Report, split: SplitRecords, kind: str, found: list[tuple[int, str]], message: str, suggestion: str
+    report: Report, split: SplitRecords, kind: str, found: list[FoundBox], message: str, suggestion: str
 ) -> None:
-    """found: sample and box, in words."""
     if not found:
         return
-    files = tuple(dict.fromkeys(split.image(index) for index, _ in found))
-    told = listed((f"{split.short(split.image(index))} {box}" for index, box in found), 3)
+    files = tuple(dict.fromkeys(box.file for box in found))
+    told = listed((f"{split.short(box.file)} {box.name} [{_corners(box)}]" for box in found), 3)
     text = f"{message.format(count(len(found), 'box'))}, in {count(len(files), 'image')}: {told}"
-    report.add(Finding(kind, Problem(split.where, text, suggestion), "warning", len(found), files))
+    boxes = tuple(found[:_MOST_BOXES])
+    report.add(Finding(kind, Problem(split.where, text, suggestion), "warning", len(found), files, boxes))
+
+
+def _corners(box: FoundBox) -> str:
+    return ", ".join(f"{value:g}" for value in box.xyxy)
 
 
 def _mended(report: Report, split: SplitRecords) -> None:

@@ -78,7 +78,7 @@ def sample_name(dataset: Dataset, index: int) -> str:
 def _fault(error: UserError, problem: Problem, files: Sequence[Path]) -> RecordedFault:
     first = str(files[0]) if files else ""
     if isinstance(error, FileError):
-        return RecordedFault(error.kind, problem, error.file or first, error.counts, error.table)
+        return RecordedFault(error.kind, problem, error.file or first, error.counts, error.table, error.boxes)
     return RecordedFault("sample", problem, problem.place.file or first)
 
 

@@ -18,7 +18,7 @@ from toolkit.errors import Place, Problem
 class RecordedFault:
     """One thing wrong with a sample, as `toolkit.data.faults.leaving_out.FileError` says it.
 
-    file: the one at fault, "" when unknown.
+    file: the one at fault, "" when unknown. boxes: those at fault, x1, y1, x2, y2 in pixels.
     """
 
     kind: str
@@ -26,6 +26,7 @@ class RecordedFault:
     file: str = ""
     counts: dict[str, int] = field(default_factory=dict)
     table: str = ""
+    boxes: tuple[tuple[float, float, float, float], ...] = ()
 
 
 @dataclass(frozen=True)

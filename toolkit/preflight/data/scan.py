@@ -46,7 +46,7 @@ def scan(report: Report, splits: Sequence[ScanSplit], workers: int | None = None
         bad = sum(bool(record.faults) for record in one.records) + sum(len(fault.names) for fault in one.faults)
         number = len(one.records) + sum(len(fault.names) for fault in one.faults)
         skipped = ", left out (data.on_bad: skip)" if bad and one.skipping else ""
-        report.facts.append(f"read    {one.name}: {number} samples, {bad} bad{skipped}")
+        report.note("read", f"{one.name}: {number} samples, {bad} bad{skipped}")
         note_faults(report, one)
         note_images(report, one)
         note_masks(report, one)

@@ -35,7 +35,7 @@ def note_stray_files(report: Report, splits: Sequence[SplitRecords]) -> None:
                 files = tuple(map(str, stray))
                 report.add(Finding(kind, Problem(folder, message, suggestion), "warning", len(stray), files))
             elif stray:
-                report.facts.append(f"files   {folder}: {len(stray)} {what}, beside {len(names)} used")
+                report.note("files", f"{folder}: {len(stray)} {what}, beside {len(names)} used")
 
 
 def _used(splits: Sequence[SplitRecords]) -> tuple[set[Path], set[Path], set[Path]]:

@@ -190,9 +190,10 @@ def check_anchors(
     if after is not None and recall(after, threshold) < reached + GAIN:
         better = after = None
     missed = int((overlaps < threshold).sum())
-    report.facts.append(
-        f"anchors {missed} of {len(overlaps)} boxes ({1 - reached:.0%}) have none of IoU {threshold:g}: "
-        f"best possible recall {reached:.1%}"
+    report.note(
+        "anchors",
+        f"{missed} of {len(overlaps)} boxes ({1 - reached:.0%}) have none of IoU {threshold:g}: "
+        f"best possible recall {reached:.1%}",
     )
     report.tables.append(_table(boxes, overlaps, after, layout, classes))
     report.statistics["anchors"] = _statistics(boxes, overlaps, by_class, layout, better, after, classes)
@@ -204,8 +205,8 @@ def check_anchors(
     ]
     line = f"anchors: {_flow(better)}" if better else ""
     if better is not None and after is not None:
-        report.facts.append(f"anchors better ({recall(after, threshold):.1%}), to stand at {key}:")
-        report.facts.append(f"          {line}")
+        report.note("anchors", f"better ({recall(after, threshold):.1%}), to stand at {key}:")
+        report.note("", f"  {line}")
     if reached < LOW or poor:
         message = f"{missed} of {len(overlaps)} training boxes have no anchor that overlaps them by {threshold:g}"
         message += f" ({', '.join(poor)} of their class do)" if poor else ""

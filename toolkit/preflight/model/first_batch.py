@@ -103,12 +103,12 @@ def try_batch(
     step.backward(losses)
     _finite_gradients(model, batch)
     size = (batch.images.shape[-2], batch.images.shape[-1])
-    report.facts.append(f"batch   {len(batch.names)} images of {shown(size)}, forward and backward; loss {text}")
+    report.note("batch", f"{len(batch.names)} images of {shown(size)}, forward and backward; loss {text}")
     report.statistics["loss"] = values
     report.statistics["batch"] = {"images": len(batch.names), "of": batch_size, "size": list(size)}
     if extent.images < batch_size or extent.scale < 1:
         smaller = f", at {extent.scale:.0%} of their size" if extent.scale < 1 else ""
-        report.facts.append(f"        only {extent.images} of {batch_size} images{smaller}, to be done in seconds")
+        report.note("", f"only {extent.images} of {batch_size} images{smaller}, to be done in seconds")
 
 
 def _finite_gradients(model: VisionModel, batch: Batch) -> None:

@@ -54,7 +54,7 @@ def check_sizes(report: Report, batches: Sequence[Sequence[GeometryTrace]], mode
     counts = Counter(trace.after for trace in traces)
     size = counts.most_common(1)[0][0]
     many = f", and {len(counts) - 1} other sizes" if len(counts) > 1 else ""
-    report.facts.append(f"sizes   training images of {shown(size)}{many}, height x width, after the transforms")
+    report.note("sizes", f"training images of {shown(size)}{many}, height x width, after the transforms")
     report.statistics["image_size"] = list(size)
     _against_stride(report, counts, model)
     _against_field(report, size, model)
@@ -89,7 +89,7 @@ def _against_stride(report: Report, counts: Counter[Size], model: ModelSizes) ->
 def _against_field(report: Report, size: Size, model: ModelSizes) -> None:
     if model.field is None or not model.dense:
         return
-    report.facts.append(f"field   an answer depends on {model.field} pixels each way; the images are {shown(size)}")
+    report.note("field", f"an answer depends on {model.field} pixels each way; the images are {shown(size)}")
     report.statistics["receptive_field"] = model.field
     if model.field * FIELD_SMALL < max(size):
         message = f"an answer depends on {model.field} pixels each way, the images are {shown(size)}"
@@ -118,7 +118,7 @@ def _legal(report: Report, counts: Counter[Size], size: Size, model: ModelSizes)
     elif wasted >= WASTED:
         report.warn("padded", Problem("data.train.transforms", text, f"crop or resize to {offers}"))
     else:
-        report.facts.append(f"padding {text}")
+        report.note("padding", text)
 
 
 def _crops(report: Report, traces: Sequence[GeometryTrace]) -> None:
@@ -175,13 +175,13 @@ def _mixed(report: Report, batches: Sequence[Sequence[GeometryTrace]]) -> None:
         remedy = "crop or resize to one size, or group them by shape (data.group_by_aspect)"
         report.warn("mixed_sizes", Problem("data.train.transforms", text, remedy))
     elif wasted > 0:
-        report.facts.append(f"padding {text}")
+        report.note("padding", text)
 
 
 def compare_with_validation(report: Report, train: Size, val: Size) -> None:
     """Says, without blame, that validation images have another size than the training crops."""
     if train != val:
-        report.facts.append(f"sizes   validation images of {shown(val)}: another size than training's, which is fine")
+        report.note("sizes", f"validation images of {shown(val)}: another size than training's, which is fine")
 
 
 def dense_field(model: VisionModel, size: tuple[int, int]) -> int | None:

@@ -1,7 +1,7 @@
 """A check's statistics as blocks for a page: bars, histograms, tables, pairs.
 
-`data_blocks` draws what it knows by name (`Report.statistics["data"][split]`, see `preflight/data/statistics.py`), class
-frequencies, object sizes and pixels; `statistic_blocks` shows everything else, whatever it is called.
+`data_blocks` draws what is known of each split: class frequencies, object sizes, pixels. `statistic_blocks` shows every
+other number, whatever it is called.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from markupsafe import Markup
 
 from toolkit.labels import Color
-from toolkit.preflight.findings import Table
+from toolkit.preflight.findings import BoxNumbers, ClassNumbers, SplitNumbers, Table
 from toolkit.report.charts import NamedBar, histogram, named_bars
 from toolkit.report.quantities import percent
 
@@ -37,7 +37,9 @@ class Block:
 
 def table_block(table: Table) -> Block:
     """A table of the report."""
-    return _tabled(table.title, table.header, table.rows)
+    return _tabled(
+        table.title, table.header, table.rows, [column >= table.words for column in range(len(table.header))]
+    )
 
 
 def statistic_blocks(statistics: Mapping[str, Any]) -> list[Block]:
@@ -62,7 +64,8 @@ def _blocks(name: str, value: Any) -> list[Block]:
         return found + [block for key, item in inner for block in _blocks(f"{name}: {spoken(str(key))}", item)]
     if isinstance(value, Sequence) and value and all(isinstance(item, Mapping) for item in value):
         header = tuple(dict.fromkeys(str(key) for item in value for key in item))
-        return [_tabled(title, header, [[shown(item.get(key)) for key in header] for item in value])]
+        numeric = [_are_numbers([item.get(key) for item in value]) for key in header]
+        return [_tabled(title, header, [[shown(item.get(key)) for key in header] for item in value], numeric)]
     return [Block(title, rows=((json.dumps(value, ensure_ascii=False, default=str)[:2000],),))] if value else []
 
 
@@ -83,21 +86,19 @@ def _pairs(title: str, values: Mapping[str, Any]) -> Block:
 def _of_mappings(title: str, value: Mapping[str, Mapping[str, Any]]) -> Block:
     keys = tuple(dict.fromkeys(str(key) for item in value.values() for key in item))
     rows = [[str(name), *(shown(item.get(key)) for key in keys)] for name, item in value.items()]
-    return _tabled(title, ("", *(spoken(key) for key in keys)), rows)
+    numeric = [_are_numbers([item.get(key) for item in value.values()]) for key in keys]
+    return _tabled(title, ("", *(spoken(key) for key in keys)), rows, [False, *numeric])
 
 
-def _tabled(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Block:
-    kept = tuple(tuple(str(cell) for cell in row) for row in rows[:_MOST_ROWS])
-    numeric = tuple(
-        bool(kept) and all(_looks_numeric(row[column]) for row in kept if column < len(row))
-        for column in range(len(header))
-    )
+def _tabled(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[bool]) -> Block:
+    kept = tuple(tuple(row) for row in rows[:_MOST_ROWS])
     left = len(rows) - len(kept)
-    return Block(title, None, tuple(header), kept, numeric, f"and {left} more rows" if left > 0 else "")
+    return Block(title, None, tuple(header), kept, tuple(numeric), f"and {left} more rows" if left > 0 else "")
 
 
-def _looks_numeric(cell: str) -> bool:
-    return not cell.strip() or (cell.strip()[0] in "0123456789+-–.−" and len(cell) < 24)
+def _are_numbers(values: Sequence[Any]) -> bool:
+    """Whether a column holds numbers, or nothing."""
+    return all(value is None or _is_number(value) for value in values)
 
 
 def spoken(name: str) -> str:
@@ -145,81 +146,77 @@ def _all_plain(values: Mapping[str, Any]) -> bool:
 
 
 _MOST_CLASSES = 100
-_SIZES = (
-    ("small", "small, below 32×32"), ("medium", "medium, below 96×96"), ("large", "large"),
-)  # fmt: skip
-_SPREAD = (
-    ("per_image", "boxes an image"), ("width", "width, px"), ("height", "height, px"), ("aspect", "width / height"),
-)  # fmt: skip
 
 
-def data_blocks(
-    statistics: Mapping[str, Any], classes: Sequence[str], palette: Sequence[Color]
-) -> tuple[list[Block], dict[str, Any]]:
-    """Blocks of the known statistics, and the statistics that are left."""
-    rest = {name: value for name, value in statistics.items() if name != "data"}
-    splits = statistics.get("data")
-    if not isinstance(splits, Mapping):
-        return [], dict(statistics)
+def data_blocks(splits: Mapping[str, SplitNumbers], classes: Sequence[str], palette: Sequence[Color]) -> list[Block]:
+    """The splits' numbers: class frequencies, object sizes, pixels."""
     colors = dict(zip(classes, palette, strict=False))
-    blocks = [_classes(split, numbers, colors) for split, numbers in splits.items() if numbers.get("classes")]
-    blocks += [_objects(split, numbers["boxes"]) for split, numbers in splits.items() if numbers.get("boxes")]
-    pixels = {split: numbers for split, numbers in splits.items() if "pixel_mean" in numbers}
-    return blocks + ([_pixels(pixels)] if pixels else []), rest
+    blocks = [_classes(split, numbers, colors) for split, numbers in splits.items() if numbers.classes]
+    blocks += [_objects(split, numbers.boxes) for split, numbers in splits.items() if numbers.boxes is not None]
+    pixels = [
+        (f"{split}, {words}", values)
+        for split, numbers in splits.items()
+        for words, values in (("mean", numbers.pixel_mean), ("deviation", numbers.pixel_std))
+        if values is not None
+    ]
+    return blocks + ([_pixels(pixels)] if pixels else [])
 
 
-def _classes(split: str, numbers: Mapping[str, Any], colors: Mapping[str, Color]) -> Block:
+def _classes(split: str, numbers: SplitNumbers, colors: Mapping[str, Color]) -> Block:
     """A bar a class: of its pixels, else its boxes, else its images; the weight behind it."""
-    classes: Mapping[str, Mapping[str, int]] = numbers["classes"]
-    first = next(iter(classes.values()))
-    unit = next(key for key in ("pixels", "boxes", "images") if key in first)
-    total = max(1, sum(row[unit] for row in classes.values()))
-    weights = numbers.get("median_frequency_weights") or [None] * len(classes)
+    first = next(iter(numbers.classes.values()))
+    unit = "pixels" if first.pixels is not None else "boxes" if first.boxes is not None else "images"
+    lengths = [getattr(row, unit) for row in numbers.classes.values()]
+    total = max(1, sum(lengths))
+    weights = numbers.median_frequency_weights or [None] * len(numbers.classes)
     bars = [
-        NamedBar(name, row[unit], _words(row, unit, total, weight), colors.get(name), _title(name, row, weight))
-        for (name, row), weight in zip(classes.items(), weights, strict=True)
+        NamedBar(name, length, _words(row, unit, length, total, weight), colors.get(name), _title(name, row, weight))
+        for (name, row), length, weight in zip(numbers.classes.items(), lengths, weights, strict=True)
     ]
     left = len(bars) - _MOST_CLASSES
     notes = [f"and {left} more classes"] if left > 0 else []
-    if any(weight is not None for weight in weights):
+    if numbers.median_frequency_weights is not None:
         notes.append("w: the weight of median-frequency balancing")
-    if numbers.get("ignored_pixels"):
-        every = total + numbers["ignored_pixels"]
-        notes.append(f"{percent(numbers['ignored_pixels'] / every)} of all pixels are ignored")
+    if numbers.ignored_pixels:
+        share = numbers.ignored_pixels / (total + numbers.ignored_pixels)
+        notes.append(f"{percent(share)} of all pixels are ignored")
     title = f"Classes of {split}, by {unit}"
     return Block(title, named_bars(bars[:_MOST_CLASSES], title), note="; ".join(notes))
 
 
-def _words(row: Mapping[str, int], unit: str, total: int, weight: float | None) -> str:
-    words = percent(row[unit] / total) if unit == "pixels" else f"{row[unit]:,}"
+def _words(row: ClassNumbers, unit: str, length: int, total: int, weight: float | None) -> str:
+    words = percent(length / total) if unit == "pixels" else f"{length:,}"
     if unit != "images":
-        words += f" · {row['images']:,} img"
+        words += f" · {row.images:,} img"
     return words if weight is None else f"{words} · w {weight:.3g}"
 
 
-def _title(name: str, row: Mapping[str, int], weight: float | None) -> str:
-    lines = [name, *(f"{count:,} {unit}" for unit, count in row.items())]
+def _title(name: str, row: ClassNumbers, weight: float | None) -> str:
+    counts = (("pixels", row.pixels), ("images", row.images), ("boxes", row.boxes))
+    lines = [name, *(f"{count:,} {unit}" for unit, count in counts if count is not None)]
     return "\n".join(lines if weight is None else [*lines, f"weight {weight:.4g}"])
 
 
-def _objects(split: str, boxes: Mapping[str, Any]) -> Block:
-    counts = [boxes[key] for key, _ in _SIZES]
-    drawing = histogram([words for _, words in _SIZES], counts, f"Object sizes of {split}", "area, COCO's borders")
-    rows = [(words, *(shown(number) for number in boxes[key])) for key, words in _SPREAD if boxes.get(key)]
-    note = f"{boxes['number']:,} boxes; {boxes['empty_images']:,} images without"
+def _objects(split: str, boxes: BoxNumbers) -> Block:
+    names = ["small, below 32×32", "medium, below 96×96", "large"]
+    drawing = histogram(
+        names, [boxes.small, boxes.medium, boxes.large], f"Object sizes of {split}", "area, COCO's borders"
+    )
+    spreads = (
+        ("boxes an image", boxes.per_image), ("width, px", boxes.width), ("height, px", boxes.height),
+        ("width / height", boxes.aspect),
+    )  # fmt: skip
+    rows = tuple((words, *(shown(number) for number in values)) for words, values in spreads if values is not None)
+    note = f"{boxes.number:,} boxes; {boxes.empty_images:,} images without"
     header = ("", "5 %", "half", "95 %")
-    return Block(f"Object sizes of {split}", drawing, header, tuple(rows), (False, True, True, True), note)
+    return Block(f"Object sizes of {split}", drawing, header, rows, (False, True, True, True), note)
 
 
-def _pixels(splits: Mapping[str, Mapping[str, Any]]) -> Block:
+def _pixels(rows: Sequence[tuple[str, Sequence[float]]]) -> Block:
     """Mean and deviation of values 0..1, a column a channel."""
-    channels = max(len(numbers["pixel_mean"]) for numbers in splits.values())
+    channels = max(len(values) for _, values in rows)
     names = (
         ("red", "green", "blue") if channels == 3 else ("gray",) if channels == 1 else tuple(map(str, range(channels)))
     )
-    rows = [
-        (f"{split}, {words}", *(f"{value:.4f}" for value in numbers[key]))
-        for split, numbers in splits.items()
-        for key, words in (("pixel_mean", "mean"), ("pixel_std", "deviation"))
-    ]
-    return Block("Pixels, 0 to 1", None, ("", *names), tuple(rows), (False, *[True] * channels))
+    shown_rows = tuple((words, *(f"{value:.4f}" for value in values)) for words, values in rows)
+    return Block("Pixels, 0 to 1", None, ("", *names), shown_rows, (False, *[True] * channels))

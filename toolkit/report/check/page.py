@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +12,7 @@ from toolkit.report.check.blocks import data_blocks, statistic_blocks, table_blo
 from toolkit.report.page import render
 from toolkit.report.thumbnails import Mark, Thumbnail, thumbnail
 
-_NUMBER = r"(-?\d+(?:\.\d+)?)"
-_BOX = re.compile(rf"\[{_NUMBER}, {_NUMBER}, {_NUMBER}, {_NUMBER}\]")
-"""A box as messages write it: [x1, y1, x2, y2] in pixels."""
 _TEXT_FILES = (".xml", ".txt", ".json", ".csv", ".yaml", ".yml")
-_PAIRED = ("same_image", "near_copy")
-"""Kinds whose files are pairs, one from each of two splits."""
 _PICTURES_EACH, _PICTURES = 6, 72
 """At most so many pictures a finding, and on the page."""
 
@@ -28,15 +22,11 @@ Marks = Callable[[str], Sequence[Mark]]
 
 @dataclass(frozen=True)
 class ShownFinding:
-    """A finding with pictures of the first of its files.
-
-    others: files that are not shown. paired: each picture belongs with the one after it.
-    """
+    """A finding with pictures of the first of its files. others: files that are not shown."""
 
     finding: Finding
     pictures: tuple[Thumbnail, ...]
     others: tuple[str, ...]
-    paired: bool = False
 
 
 def check_page(
@@ -47,7 +37,7 @@ def check_page(
     marks: Marks | None = None,
 ) -> str:
     """The whole page. name: of the config. classes, palette: to name and colour labels. marks: boxes of an
-    image, drawn where a finding is about boxes.
+    image, drawn beside those of a finding.
     """
     left = _PICTURES
     errors: list[ShownFinding] = []
@@ -56,15 +46,15 @@ def check_page(
         found = _shown(finding, min(_PICTURES_EACH, left), palette, marks)
         left -= len(found.pictures)
         (errors if finding.severity == "error" else warnings).append(found)
-    known, rest = data_blocks(report.statistics, classes, palette)
+    known = data_blocks(report.data, classes, palette)
     return render(
         "check.html",
         name=name,
         headline=_headline(len(errors), len(warnings)),
         tone="bad" if errors else "warn" if warnings else "good",
         findings=[("Errors", "error", errors), ("Warnings", "warning", warnings)],
-        facts=[_split_fact(fact) for fact in report.facts],
-        blocks=[*known, *(table_block(table) for table in report.tables), *statistic_blocks(rest)],
+        facts=report.facts,
+        blocks=[*known, *(table_block(table) for table in report.tables), *statistic_blocks(report.statistics)],
     )
 
 
@@ -75,32 +65,23 @@ def _headline(errors: int, warnings: int) -> str:
     return f"ok, with {words[1]}" if warnings else "ok"
 
 
-def _split_fact(fact: str) -> tuple[str, str]:
-    """Facts are lines "word   text"."""
-    word, _, text = fact.partition(" ")
-    return (word, text.strip()) if text.startswith(" ") or len(word) <= 9 else ("", fact)
-
-
 def _shown(finding: Finding, room: int, palette: Sequence[Color], marks: Marks | None) -> ShownFinding:
     listed = [file for file in finding.files if Path(file).suffix.lower() in _TEXT_FILES]
     drawable = [file for file in finding.files if Path(file).suffix.lower() not in _TEXT_FILES]
     chosen = drawable[: max(room, 0)]
-    boxes = marks if marks is not None and "box" in finding.kind else lambda path: ()
-    pictures = tuple(thumbnail(file, palette, _at_fault(boxes(file), finding)) for file in chosen)
-    others = (*drawable[len(chosen) :], *listed)
-    return ShownFinding(finding, pictures, others, finding.kind in _PAIRED)
+    pictures = tuple(thumbnail(file, palette, _marked(finding, file, marks)) for file in chosen)
+    return ShownFinding(finding, pictures, (*drawable[len(chosen) :], *listed))
 
 
-def _at_fault(marks: Sequence[Mark], finding: Finding) -> list[Mark]:
-    """The boxes whose numbers stand in the message are the ones at fault; when no numbers stand there, all are.
+def _marked(finding: Finding, file: str, marks: Marks | None) -> list[Mark]:
+    """The boxes of a finding in a file, and the other boxes of that file around them."""
+    if not finding.boxes:
+        return []
+    found = [Mark(box.xyxy, box.name) for box in finding.boxes if box.file == file]
+    faulty = {_rounded(mark) for mark in found}
+    others = [mark._replace(strong=False) for mark in (marks(file) if marks is not None else ())]
+    return [mark for mark in others if _rounded(mark) not in faulty] + found
 
-    A box that the data set does not know, because it cannot be used, is read from the message of its only image.
-    """
-    if "box" not in finding.kind:
-        return list(marks)
-    told = [tuple(float(edge) for edge in edges) for edges in _BOX.findall(finding.problem.message)]
-    rounded = {tuple(round(edge) for edge in box) for box in told}
-    found = [mark._replace(strong=not told or tuple(round(edge) for edge in mark.xyxy) in rounded) for mark in marks]
-    if len(finding.files) == 1 and not any(mark.strong for mark in found):
-        found += [Mark((min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)), "") for x1, y1, x2, y2 in told]
-    return found
+
+def _rounded(mark: Mark) -> tuple[int, ...]:
+    return tuple(round(edge) for edge in mark.xyxy)
