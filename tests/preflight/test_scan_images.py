@@ -200,7 +200,7 @@ def test_images_much_smaller_or_larger_than_the_median(size: tuple[int, int], ki
         chosen = size if seed == 5 else (90 + seed, 120 + seed)
         save(tmp_path / f"images/p{seed:02d}.jpg", picture(seed, chosen))
         labels = np.zeros(chosen, np.uint8)
-        labels[:4], labels[4:8] = 1, 2
+        labels[: chosen[0] // 4], labels[chosen[0] // 2 :] = 1, 2
         save(tmp_path / f"masks/p{seed:02d}.png", labels)
     found = only(scanned("pairs", tmp_path))
     assert (found.kind, found.files) == (kind, (str(tmp_path / "images/p05.jpg"),))
