@@ -7,13 +7,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import Tensor
 
 from toolkit.analysis.device_memory import device_memory, gigabytes
+from toolkit.analysis.memory import kept_for_backward, without_numbers
 from toolkit.errors import Problem, UserError
 from toolkit.models.vision_model import VisionModel
-from toolkit.ops.kept_bytes import kept_for_backward
 
 _SIGNS = re.compile(
     r"out of memory|can't allocate memory|not enough memory|_ALLOC_FAILED|bad_alloc|could not create a memory",
@@ -77,29 +76,15 @@ def memory_explained(doing: str, model: VisionModel, remedies: Sequence[str]) ->
         raise out_of_memory(error, doing, model, None, remedies, kept=False) from None
 
 
-class _Pyramid(nn.Module):
-    def __init__(self, model: VisionModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> object:
-        return self.model.pyramid(images)
-
-
 def kept_by(model: VisionModel, images: Tensor) -> int | None:
     """Bytes that backbone and neck keep for the backward pass of images of this shape, in float32; None if unknown.
 
     Found on the meta device, with shapes only, in whatever memory is left.
     """
-    net = _Pyramid(model)
-    shapes = {
-        name: torch.empty_like(tensor, device="meta").requires_grad_(tensor.requires_grad)
-        for name, tensor in (*net.named_parameters(), *net.named_buffers())
-    }
     try:
-        with torch.enable_grad(), kept_for_backward(net) as kept:
-            functional_call(net, shapes, (torch.empty(images.shape, dtype=images.dtype, device="meta"),))
-        own = {tensor.untyped_storage()._cdata for tensor in shapes.values()}
-        return sum(count for block, count in kept.blocks.items() if block not in own)
+        with torch.device("meta"):
+            copied = without_numbers(model)
+            shapes = torch.empty(images.shape, dtype=images.dtype)
+            return kept_for_backward(copied, shapes, copied.pyramid).bytes
     except Exception:  # an estimate inside an error message must not become another error
         return None
