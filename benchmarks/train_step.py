@@ -44,8 +44,8 @@ from toolkit.engine.prepare import trained_groups
 from toolkit.engine.process import keep_freed_memory, make_fabric
 from toolkit.engine.run_folder import RunFolder
 from toolkit.engine.train import train
-from toolkit.jobs.assemble import build_job, start
-from toolkit.jobs.build import build_optimizer_rule, with_changes
+from toolkit.jobs.assemble import assemble, build_job
+from toolkit.jobs.build import build_optimizer_rule, with_train_settings
 from toolkit.models.vision_model import VisionModel
 from toolkit.samples import Batch
 
@@ -99,7 +99,7 @@ def serve(pipe: Any, path: str, overrides: list[str], threads: int, keep: bool) 
     if keep:
         keep_freed_memory()
     config = load_config(path, overrides)
-    model = start(config).model.train()
+    model = assemble(config).model.train()
     step = bare(of_model(model), optimizer_of(config, model, fused=True))
     while (batch := pipe.recv()) is not None:
         began = time.perf_counter()
@@ -155,9 +155,11 @@ def main() -> None:
     overrides = [*arguments.overrides, "data.workers=1", f"train.threads={arguments.threads}", "train.log_every=10"]
     overrides += [f"data.root={arguments.data}"] if arguments.data else []
     config = load_config(arguments.config, overrides)
-    config = with_changes(config, steps=arguments.steps + 4, evaluate_every=None, save_every=None, warmup_steps=0)
+    config = with_train_settings(
+        config, steps=arguments.steps + 4, evaluate_every=None, save_every=None, warmup_steps=0
+    )
     fabric = make_fabric(config.train)
-    built = start(config)
+    built = assemble(config)
     with tempfile.TemporaryDirectory() as folder:
         run = RunFolder(Path(folder))
         log = RunLog(run.metrics, run.log, quiet=True)
