@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from stat import S_ISDIR
-from typing import Literal
+from typing import IO, Any, Literal
 
 from toolkit.errors import Problem, UserError
 
@@ -38,6 +38,39 @@ def what_is(path: Path) -> Literal["folder", "file", ""]:
         return "folder" if S_ISDIR(path.stat().st_mode) else "file"
     except (OSError, ValueError):
         return ""
+
+
+class _Writer:
+    """A file that remembers what the disk said: writers in C++ tell of it in words of their own, or not at all."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        """As the file's own."""
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        """As the file's own."""
+        self._file.flush()
+
+
+@contextmanager
+def writable(path: Path) -> Iterator[Any]:
+    """A binary file for libraries to write to (`torch.save`). Raises OSError when the disk refuses, whatever they make of it."""
+    with path.open("wb", buffering=0) as file:
+        writer = _Writer(file)
+        try:
+            yield writer
+        except Exception as error:
+            if writer.error is not None:
+                raise writer.error from error
+            raise
 
 
 @contextmanager
@@ -81,7 +114,6 @@ def _flush(path: Path) -> None:
 def cannot_write(path: Path, error: OSError) -> UserError:
     """The message for a file that could not be written."""
     reason = error.strerror or str(error)
-    remedy = (
-        "free space or choose another folder" if error.errno == errno.ENOSPC else "choose a folder that can be written"
-    )
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of the disk, the user's share, or one file
+    remedy = "free space or choose another folder" if full else "choose a folder that can be written"
     return UserError(Problem(path.absolute(), f"cannot be written: {reason}", f"{remedy}; what was there is kept"))

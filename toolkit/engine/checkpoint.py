@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.errors import CheckpointError, Problem, Where, missing_path
-from toolkit.files import replacing
+from toolkit.files import replacing, writable
 from toolkit.models.weights import load_into
 
 _FORMAT = 1
@@ -121,8 +121,8 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
 
 def save_state(path: Path, state: TrainState) -> None:
     """By rename; raises UserError when the disk refuses, the former file then being whole."""
-    with replacing(path) as part:
-        torch.save({"format": _FORMAT, **state._asdict()}, part)
+    with replacing(path) as part, writable(part) as file:
+        torch.save({"format": _FORMAT, **state._asdict()}, file)
 
 
 def load_state(path: Path) -> TrainState:

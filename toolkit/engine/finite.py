@@ -14,7 +14,7 @@ from toolkit.engine.async_scalars import AsyncScalars
 from toolkit.engine.process import gathered
 from toolkit.engine.run_folder import NONFINITE_FILE
 from toolkit.errors import CheckpointError, Problem, UserError, missing_path
-from toolkit.files import replacing
+from toolkit.files import replacing, writable
 from toolkit.samples import Batch, Boxes
 
 _FORMAT = 1
@@ -49,8 +49,8 @@ class BadBatch(NamedTuple):
 def save_bad_batch(path: Path, bad: BadBatch) -> None:
     """Tensors and plain values, loadable with `weights_only=True`."""
     fields = {name: _plain(value) for name, value in bad.batch._asdict().items() if name != "truths"}
-    with replacing(path) as part:
-        torch.save({"format": _FORMAT, "kind": "nonfinite_batch", **bad._asdict(), "batch": fields}, part)
+    with replacing(path) as part, writable(part) as file:
+        torch.save({"format": _FORMAT, "kind": "nonfinite_batch", **bad._asdict(), "batch": fields}, file)
 
 
 def load_bad_batch(path: Path) -> BadBatch:

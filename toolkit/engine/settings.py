@@ -14,34 +14,48 @@ from toolkit.bounds import NonNegativeFloat, NonNegativeInt, PositiveFloat, Posi
 class TrainSettings:
     """How a model is trained. Everything counts in optimizer steps.
 
-    warmup_steps: the learning rate rises linearly from `warmup_factor` of itself. clip_norm: largest gradient norm.
-    accumulate: batches a step. precision: Fabric's names. device: "auto" takes a GPU when there is one. devices,
-    nodes: processes a machine, machines. decay_norm_and_bias: whether weight decay reaches vectors (biases, norms).
-    backbone_lr_factor: learning rate of the backbone as a factor of the others'; 0 freezes it. bias_lr_factor: that of
-    the biases of convolutions and linear layers, 2 in Caffe's recipes. frozen: what else is not trained, by the
-    beginnings of its names, [neck.project].
-    lr_factors: learning rates as factors of the others', by the beginnings of names; the longest that fits counts:
-    {backbone: 0.1, neck.project: 2}. layer_decay: a backbone's layer at depth d below the neck is trained at
-    layer_decay ** d of the rate, its last layer having depth 1 (`engine/parameters.py`); null grades nothing.
-    freeze_until: parts that are trained later, {backbone: 500}: until that many updates are made, no gradient, weight
-    decay or momentum moves them. frozen_bn: batch normalisations, by the beginnings of their names, that normalise by
-    their running statistics and change neither those nor scale and shift, [backbone].
-    recompute_bn: batches over which batch normalisation's statistics are averaged anew at the end, with dropout off and
-    before the last evaluation, as SegNet's authors do; 0 keeps the running averages.
-    ema_decay: the weights are averaged, average = ema_decay * average + (1 - ema_decay) * weights after every step; the
-    averages are what is evaluated and what best.safetensors and last.safetensors hold, the weights themselves are in
-    last.state (`engine/weight_average.py`). null averages nothing.
-    patience: the run ends early after so many evaluations without a better best metric; null never.
-    loggers: where the events of metrics.jsonl go as well: tensorboard, wandb, mlflow (each an extra to install).
-    log_every, evaluate_every, save_every: steps; null never (the end always evaluates and saves).
-    deterministic: only algorithms that repeat to the bit (`engine/process.py` lists what it sets); an operation that
-    has none stops the run and is named. tf32: on GPUs, float32 products with 10 bits of mantissa, several times
-    faster. channels_last: memory format of images and convolutions, else channels first.
-    compile: torch.compile for the training step (a detector's backbone and neck only); evaluation stays as it is.
-    recompute: what is computed again in backward instead of being kept: the insides of "units" (convolution, norm,
-    activation), which take about half of the memory, or of "blocks" of units, for less memory and more time.
-    sync_bn: batch statistics over the batches of all processes.
-    threads: processor threads of each process; null leaves PyTorch's choice.
+    Args:
+        steps: Number of optimizer steps of the whole training; epochs follow from it and the batch size.
+        warmup_steps: Number of first steps in which the learning rate rises linearly to its full value; 0 for none.
+        warmup_factor: Share of the full learning rate, 0..1, at which the warm-up begins.
+        clip_norm: Largest norm of all gradients together; longer ones are scaled down to it. null clips nothing.
+        accumulate: Number of batches whose gradients make one step together, as one larger batch would.
+        precision: Number format of the passes: 32-true is float32, bf16-mixed and 16-mixed halve most of the memory.
+        device: Where the training runs; auto takes a GPU when there is one, else the processor.
+        devices: Number of processes on this machine, one a GPU; torchrun and SLURM set it themselves.
+        nodes: Number of machines that train together; torchrun and SLURM set it themselves.
+        decay_norm_and_bias: Whether weight decay reaches vectors too, that is biases and scales of norms.
+        backbone_lr_factor: Learning rate of the backbone as a factor of the others'; 0 freezes it.
+        bias_lr_factor: Learning rate of the biases of convolutions and linear layers as a factor of the weights'; 2 in
+            Caffe's recipes.
+        frozen: Parts that are never trained, by dotted prefixes of their names, [backbone, neck.project].
+        lr_factors: Learning rates as factors of the others', by dotted name prefixes; the longest that fits counts, as
+            in {backbone: 0.1, neck.project: 2}. 0 freezes.
+        layer_decay: Factor of the learning rate from each layer of the backbone to the one below it, above 0 to 1; its
+            last layer has the factor once. null grades nothing.
+        freeze_until: Parts that are trained later, by dotted name prefixes, {backbone: 500}: until that many steps are
+            made no gradient, weight decay or momentum moves them.
+        frozen_bn: Batch normalisations, by dotted name prefixes, that normalise by their running statistics and change
+            neither those nor scale and shift.
+        recompute_bn: Number of batches over which the statistics of batch normalisation are averaged anew at the end,
+            with dropout off, as SegNet's authors do; 0 keeps the running averages.
+        ema_decay: Decay, above 0 and below 1, of a moving average of the weights, such as 0.999; the averages are what
+            is evaluated and what best.safetensors and last.safetensors hold. null averages nothing.
+        patience: Number of evaluations without a better best metric after which the training ends early; null never.
+        loggers: Other places that the numbers of metrics.jsonl go to; each needs its package installed.
+        log_every: Number of steps from one line of the log to the next.
+        evaluate_every: Number of steps from one evaluation to the next; null evaluates at the end only.
+        save_every: Number of steps from one saved state to the next, which bounds what a crash can lose; null saves
+            when evaluating and at the end only.
+        deterministic: Whether only algorithms that repeat to the bit are taken; an operation that has none stops the
+            training and is named.
+        tf32: Whether GPUs compute float32 products with 10 bits of mantissa, which is several times faster.
+        channels_last: Whether images and convolutions lie with their channels last in memory, often faster on GPUs.
+        compile: Whether the training step goes through torch.compile: minutes at the start, faster steps afterwards.
+        recompute: What is computed again in the backward pass instead of being kept: units (convolution, norm,
+            activation) save about half of the memory, blocks of units more, for more time.
+        sync_bn: Whether batch normalisation takes its statistics over the batches of all processes together.
+        threads: Number of processor threads of each process; null leaves the choice to PyTorch.
     """
 
     steps: PositiveInt

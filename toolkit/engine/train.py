@@ -64,13 +64,11 @@ def train(fabric: Any, job: Job, settings: TrainSettings, state: TrainState | No
                     batches_seen = recompute_bn(job.model, job.statistics())
                 job.log.line(f"batch normalisation: statistics of {batches_seen} batches")
             if measuring:
-                if not job.run.state.exists():  # so that best.safetensors never stands without one
-                    save(fabric, job, step.optimizer, average, position)
+                save(fabric, job, step.optimizer, average, position)  # whatever may end the evaluation
                 try:
                     with average.in_model():
                         metrics = measure(fabric, job, settings, position, stop, progress)
                 except Interrupted:
-                    save(fabric, job, step.optimizer, average, position)
                     fabric.barrier()  # the end of one process makes its launcher end the others: not before it is saved
                     raise
                 if not last and position.finished(settings):
@@ -100,6 +98,7 @@ def save(fabric: Any, job: Job, optimizer: Any, average: WeightAverage, position
     """The state first: it alone decides where a resumed run starts."""
     if not fabric.is_global_zero:
         return
+    job.run.check_lock()
     model, averages = job.model.state_dict(), average.state()
     state = TrainState(
         position.step,

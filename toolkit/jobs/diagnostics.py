@@ -19,12 +19,12 @@ from toolkit.engine.checkpoint import load_state
 from toolkit.engine.finite import load_bad_batch
 from toolkit.engine.job import Job
 from toolkit.engine.log import RunLog
-from toolkit.engine.lr_finder import find_learning_rate
+from toolkit.engine.lr_finder import RangeTest, find_learning_rate
 from toolkit.engine.overfit import overfit
 from toolkit.engine.prepare import trained_module
 from toolkit.engine.process import leave, make_fabric
 from toolkit.engine.replay import replay
-from toolkit.engine.run_folder import RunFolder
+from toolkit.engine.run_folder import RunFolder, fresh_for_all
 from toolkit.engine.train import train
 from toolkit.jobs.assemble import Assembled, assemble, build_job, evaluation, with_batch_size
 from toolkit.jobs.before_training import check_before_training
@@ -116,10 +116,16 @@ def find_lr(
     built, _ = with_batch_size(fabric, assemble(config))
     base = Path(run) if run is not None else Path(root) / f"{config.name or 'run'}-find-lr"
     refuse_run_in_data(base, built.config, built.datasets)
-    path = str(RunFolder.fresh(base, exact=run is not None).path) if fabric.is_global_zero else None
-    folder = RunFolder(Path(fabric.broadcast(path)))
     log = RunLog(None, None, shown=fabric.is_global_zero, quiet=quiet)
-    result = find_learning_rate(fabric, _job(built, fabric, folder, log), config.train, steps)
+    with fresh_for_all(fabric, RunFolder(base), exact=run is not None) as folder:
+        result = find_learning_rate(fabric, _job(built, fabric, folder, log), config.train, steps)
+        _tell_rates(fabric, folder, log, config, result)
+    leave(fabric)
+    return {"run": str(folder.path), **result._asdict()}
+
+
+def _tell_rates(fabric: Any, folder: RunFolder, log: RunLog, config: Config, result: RangeTest) -> None:
+    """The curve as JSON and as a picture, and the suggestion on the screen."""
     for line in rate_lines(result.rates, result.smoothed, result.suggestion):
         log.line(line)
     if fabric.is_global_zero:
@@ -132,8 +138,6 @@ def find_lr(
     else:
         optimizer, rate = config.train.optimizer.name, result.suggestion
         log.line(f"suggestion train.optimizer.lr={rate:.2g} for {optimizer} ({folder.path / 'learning_rates.svg'})")
-    leave(fabric)
-    return {"run": str(folder.path), **result._asdict()}
 
 
 def replay_batch(file: str | Path, overrides: Sequence[str] = (), *, quiet: bool = False) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from toolkit.config.sections import Config
 from toolkit.contracts import Dataset
+from toolkit.data.loading.workers import worker_deaths_explained
 from toolkit.engine.interrupt import StopRequest
 from toolkit.engine.process import make_fabric
 from toolkit.engine.settings import TrainSettings
@@ -37,7 +38,7 @@ def run_evaluation(
             Problem("evaluate.evaluators", "the config names no evaluator", "add evaluate.evaluators=[semantic]")
         )
     model = restored.model.to(fabric.device)
-    with StopRequest() as stop:
+    with worker_deaths_explained(), StopRequest() as stop:
         result = evaluation(config, fabric, model, dataset, split, stop)
     return {
         "checkpoint": str(restored.path),

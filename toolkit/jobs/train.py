@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from toolkit.config.plain import to_yaml
 from toolkit.config.sections import Config
 from toolkit.data.faults.skipped import skipped_text
+from toolkit.data.loading.workers import worker_deaths_explained
+from toolkit.engine.interrupt import StopAtOnce
 from toolkit.engine.log import RunLog
 from toolkit.engine.machine import environment
 from toolkit.engine.process import explained, leave, make_fabric
-from toolkit.engine.run_folder import RunFolder
+from toolkit.engine.run_folder import RunFolder, fresh_for_all
 from toolkit.engine.train import train
 from toolkit.jobs.assemble import agreed_table, assemble, build_job, with_batch_size
 from toolkit.jobs.bad_samples import skip_table
@@ -41,16 +44,27 @@ def run_training(
     """
     fabric = make_fabric(config.train)
     base = Path(run) if run is not None else Path(root) / (config.name or "run")
-    with explained(fabric):
-        return _training(fabric, config, base, run is not None, resume, allow_changes, quiet)
+    with explained(fabric), worker_deaths_explained(), StopAtOnce(), ExitStack() as at_the_end:
+        return _training(fabric, config, base, run is not None, resume, allow_changes, quiet, at_the_end)
 
 
 def _training(
-    fabric: Any, config: Config, base: Path, exact: bool, resume: bool, allow_changes: bool, quiet: bool
+    fabric: Any,
+    config: Config,
+    base: Path,
+    exact: bool,
+    resume: bool,
+    allow_changes: bool,
+    quiet: bool,
+    at_the_end: ExitStack,
 ) -> dict[str, Any]:
     """One process's part of a training, in the folder `base` or, unless `exact`, one numbered after it."""
     check_before_training(config)
-    saved = saved_run(RunFolder.to_continue(base, exact=exact)) if resume else None
+    saved = None
+    if resume:
+        folder = RunFolder.to_continue(base, exact=exact, locked=fabric.is_global_zero)
+        at_the_end.enter_context(folder)
+        saved = saved_run(folder)
     state = saved.state if saved is not None else None
     # Everything that can fail for the user's reasons comes before the folder is made.
     skips = agreed_table(fabric, config, saved.folder.skipped if saved is not None and state is not None else None)
@@ -65,8 +79,11 @@ def _training(
     changes = changes_of(saved, config, model, allowed=allow_changes) if saved is not None else []
     folder = saved.folder if saved is not None else RunFolder(base)
     if state is None:
-        folder = _fresh_folder(fabric, folder.path, exact=exact or saved is not None)
+        folder = fresh_for_all(fabric, folder, exact=exact or saved is not None)
+        at_the_end.enter_context(folder)
     log = RunLog(folder.metrics, folder.log, shown=fabric.is_global_zero, quiet=quiet)
+    if folder.lock is not None and folder.lock.taken_from is not None:
+        log.line(f"note       {folder.path} was locked by {folder.lock.taken_from}, which is gone")
     text = to_yaml(config)
     if fabric.is_global_zero:
         folder.write_text(folder.config, config_file_text(saved, changes, text))
@@ -92,9 +109,3 @@ def _training(
             log.line(f"skipped    {split}: {skipped_text(dataset)}")
     leave(fabric)
     return {"run": str(folder.path), "step": trained.step, "metrics": trained.metrics}
-
-
-def _fresh_folder(fabric: Any, base: Path, *, exact: bool) -> RunFolder:
-    """Made by the first process, known to all."""
-    path = str(RunFolder.fresh(base, exact=exact).path) if fabric.is_global_zero else None
-    return RunFolder(Path(fabric.broadcast(path)))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +16,7 @@ from toolkit.files import replacing
 
 _ALIASES = "shared_tensors"
 """Metadata entry: names of tensors that are stored under another name, as {name: stored name}."""
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
 class LoadReport(NamedTuple):
@@ -53,7 +56,8 @@ def save_weights(path: Path | str, model_state: Mapping[str, Tensor], metadata: 
         except Exception as error:  # safetensors wraps the disk's errors in a class of its own
             if type(error).__name__ != "SafetensorError":
                 raise
-            raise OSError(str(error)) from error
+            number = _OS_ERROR.search(str(error))
+            raise (OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(str(error))) from error
 
 
 def _without_shared(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
@@ -15,6 +13,7 @@ from torch.utils.data import Dataset as TorchDataset
 from toolkit.contracts import Dataset, Transform
 from toolkit.data.loading.batches import EvaluationBatches, StepBatches
 from toolkit.data.loading.sampling import Draws, Key
+from toolkit.data.loading.workers import received, signals_held, start_worker
 from toolkit.data.seeds import sample_seed
 from toolkit.data.transforms.pipeline import Pipeline, refuse_for_evaluation
 from toolkit.errors import DataError, Problem, UserError
@@ -106,7 +105,9 @@ class Loader:
         self._loader = loader
 
     def __iter__(self) -> Iterator[Batch]:
-        return map(_unpack, self._loader)
+        with signals_held():  # workers start here
+            parcels = iter(self._loader)
+        return map(_unpack, received(parcels))
 
     def __len__(self) -> int:
         """Number of batches; TypeError for an endless loader."""
@@ -193,10 +194,3 @@ def _torch_loader(seeded: SeededDataset, batches: Any, workers: int, pin_memory:
         persistent_workers=workers > 0,
         generator=torch.Generator().manual_seed(0),  # else each iterator draws from, and so moves, the global state
     )
-
-
-def start_worker(_number: int) -> None:
-    """One thread a worker (many workers with many threads each slow one another); Ctrl-C is the parent's to handle."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)
