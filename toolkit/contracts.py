@@ -27,6 +27,11 @@ class SizeRule(NamedTuple):
     """Which image heights and widths a part can take: n >= minimum and n % multiple == remainder.
 
     The 2015 U-Net takes 16k + 60 (SizeRule(188, 16, 12)); most nets take everything.
+
+    Args:
+        minimum: smallest legal height and width in pixels.
+        multiple: pixels from one legal size to the next, 1 or more.
+        remainder: pixels that are left when a legal size is divided by `multiple`.
     """
 
     minimum: int = 1
@@ -69,13 +74,16 @@ ANY_SIZE = SizeRule()
 class PyramidSpec:
     """The maps a part will produce, finest first.
 
-    channels: width of each map. strides: input pixels per cell, never decreasing; equal strides are legal (a dilated
-    VGG gives 1, 2, 4, 8, 8, 8), and so is any subset. pool_indices: whether `FeaturePyramid.pools` is filled: one
-    entry for each step from a map to the next coarser one.
-    borders: for each map, how many image pixels at each of the four edges it does not cover (unpadded convolutions:
-    92 for the 2015 U-Net's output); () means 0 everywhere. Cell i of a map with stride s and border b starts at
-    pixel b + s * i of the image.
-    sizes: which image sizes may enter the first part.
+    Args:
+        channels: number of channels of each map.
+        strides: input pixels per cell, never decreasing; equal strides are legal (a dilated VGG gives 1, 2, 4, 8, 8,
+            8), and so is any subset.
+        pool_indices: whether `FeaturePyramid.pools` is filled: one entry for each step from a map to the next coarser
+            one.
+        borders: for each map, how many image pixels at each of the four edges it does not cover (unpadded convolutions:
+            92 for the 2015 U-Net's output); () means 0 everywhere. Cell i of a map with stride s and border b starts at
+            pixel b + s * i of the image.
+        sizes: which image sizes may enter the first part.
     """
 
     channels: tuple[int, ...]
@@ -113,8 +121,11 @@ class PyramidSpec:
 class PixelStats(NamedTuple):
     """What a backbone's weights expect: (x - mean) / std on images scaled to 0..1, one number a channel.
 
-    bgr: whether the channels are turned round first (Caffe's weights); mean and std are then in BGR order too.
-    Images of another channel count than len(mean) are an error, not a guess.
+    Args:
+        mean: mean of each channel, of values 0..1.
+        std: standard deviation of each channel, of values 0..1.
+        bgr: whether the channels are turned round first (Caffe's weights); mean and std are then in BGR order too.
+            Images of another channel count than len(mean) are an error, not a guess.
     """
 
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
@@ -132,8 +143,10 @@ IMAGENET_STATS = PixelStats()
 class PoolIndices(NamedTuple):
     """Where each maximum of a pooling stood, and the size before pooling, which makes unpooling exact at odd sizes.
 
-    codes: its storage is private to `ops/pooling.py` (int64, a byte or 2 bits a window). size: (height, width)
-    before pooling. pooled: (height, width) after it.
+    Args:
+        codes: its storage is private to `ops/pooling.py` (int64, a byte or 2 bits a window).
+        size: (height, width) before pooling, in cells.
+        pooled: (height, width) after pooling, in cells.
     """
 
     codes: Tensor
@@ -145,8 +158,11 @@ class PoolIndices(NamedTuple):
 class FeaturePyramid:
     """Maps (N, C_i, H_i, W_i), finest first, with the spec that promised them.
 
-    image_size: (height, width) of the images they came from. pools: one entry per step to the next coarser map when
-    `spec.pool_indices`, else ().
+    Args:
+        maps: (N, C_i, H_i, W_i) float each, finest first.
+        spec: what was promised of the maps.
+        image_size: (height, width) of the images they came from.
+        pools: one entry per step to the next coarser map when `spec.pool_indices`, else ().
     """
 
     maps: tuple[Tensor, ...]
@@ -176,9 +192,14 @@ AnchorStyle = Literal["torchvision", "detectron2", "caffe"]
 class AnchorLayout(NamedTuple):
     """The fixed boxes a detector starts from, for whoever compares them with the boxes of a data set.
 
-    scales: sides in strides of their map. ratios: height / width. style: whose rounding. strides: of the maps they
-    stand on, in pixels. positive_iou: overlap from which an anchor is an object's. inside_only: whether training uses
-    only anchors that lie wholly in the image. key: where a config sets them, below the head ("rpn.anchors").
+    Args:
+        scales: sides in strides of their map.
+        ratios: height divided by width of the anchors; 1 is a square.
+        style: whose rounding and order the anchors follow (`ops/anchors.py`).
+        strides: of the maps they stand on, in pixels.
+        positive_iou: overlap from which an anchor is an object's.
+        inside_only: whether training uses only anchors that lie wholly in the image.
+        key: where a config sets them, below the head ("rpn.anchors").
     """
 
     scales: tuple[float, ...]
@@ -322,8 +343,12 @@ class DenseHead(Head):
     ) -> Prediction:
         """One image's raw outputs as its prediction, in original pixels, on the CPU.
 
-        strips: (K, r, w) each, what `forward` gives for the image, in one piece or in rows from top to bottom as they
-        are made; together `cells`, (h, w). size: (height, width) of the image they came from.
+        Args:
+            strips: (K, r, w) each, what `forward` gives for the image, in one piece or in rows from top to bottom as
+                they are made; together `cells`, (h, w).
+            cells: (h, w) of the whole map, in cells.
+            size: (height, width) of the image they came from.
+            original_size: (height, width) of the image on disk, in pixels.
         """
 
     @abstractmethod
@@ -336,8 +361,11 @@ class DenseHead(Head):
     ) -> Prediction:
         """One image's prediction with its uncertainty, in original pixels, on the CPU.
 
-        mean, variance: (K, h, w) float32, of `sampled` over the samples. size: (height, width) of the image they came
-        from.
+        Args:
+            mean: (K, h, w) float32, of `sampled` over the samples.
+            variance: (K, h, w) float32, of `sampled` over the samples.
+            size: (height, width) of the image they came from.
+            original_size: (height, width) of the image on disk, in pixels.
         """
 
     @torch.no_grad()
@@ -370,7 +398,13 @@ class PixelLoss(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, logits: Tensor, labels: Tensor, weight_map: Tensor | None = None) -> Tensor:
-        """The loss, averaged as the subclass says."""
+        """The loss, averaged as the subclass says.
+
+        Args:
+            logits: (N, K, H, W) float, one for each class.
+            labels: (N, H, W) int64 classes 0..K-1, `IGNORE_INDEX` where nothing counts.
+            weight_map: (N, H, W) float factor of each pixel's loss, or None.
+        """
 
     def denominator(self, labels: Tensor) -> Tensor | None:
         """What the loss divides by, a scalar, where the labels alone tell; None for a loss that is no such mean."""
@@ -394,7 +428,13 @@ class PixelLoss(nn.Module, ABC):
         return type(self).__name__ if ":" in name else name
 
     def terms(self, logits: Tensor, labels: Tensor, weight_map: Tensor | None = None) -> dict[str, Tensor]:
-        """The loss by the names it is logged under: one, or those of its parts, whose sum is the loss."""
+        """The loss by the names it is logged under: one, or those of its parts, whose sum is the loss.
+
+        Args:
+            logits: (N, K, H, W) float, one for each class.
+            labels: (N, H, W) int64 classes 0..K-1, `IGNORE_INDEX` where nothing counts.
+            weight_map: (N, H, W) float factor of each pixel's loss, or None.
+        """
         return {self.term_name: self(logits, labels, weight_map)}
 
     def denominators(self, labels: Tensor) -> dict[str, Tensor | None]:

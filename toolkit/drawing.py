@@ -50,7 +50,11 @@ def enlargement(size: tuple[int, int]) -> int:
 def blend_labels(image: np.ndarray, labels: np.ndarray, colors: np.ndarray, opacity: float = 0.5) -> np.ndarray:
     """An RGB image with each labelled pixel mixed with its class's colour, and sharp lines where classes meet.
 
-    labels: (H, W) uint8. colors: (256, 3) uint8. Pixels labelled `IGNORE_INDEX` stay as they are.
+    Args:
+        image: (H, W, 3) uint8 RGB picture.
+        labels: (H, W) uint8 class of each pixel; those labelled `IGNORE_INDEX` stay as they are.
+        colors: (256, 3) uint8 colour of each label.
+        opacity: share of the class's colour, 0 (none) to 1.
     """
     colored = cv2.addWeighted(image, 1 - opacity, colors[labels], opacity, 0)
     colored[labels == IGNORE_INDEX] = image[labels == IGNORE_INDEX]
@@ -69,7 +73,14 @@ def _edges(labels: np.ndarray, width: int) -> np.ndarray:
 def draw_boxes(
     image: np.ndarray, boxes: np.ndarray, colors: Sequence[Color], texts: Sequence[str] | None = None
 ) -> np.ndarray:
-    """An RGB image with boxes (N, 4) xyxy, the first on top, each in its colour with its text on a tag of that colour."""
+    """An RGB image with boxes (N, 4) xyxy, the first on top, each in its colour with its text on a tag of that colour.
+
+    Args:
+        image: (H, W, 3) uint8 RGB picture.
+        boxes: (N, 4) xyxy boxes in its pixels, the first on top.
+        colors: (r, g, b) of each box, 0..255.
+        texts: words on a tag at each box, or None for no tags.
+    """
     line = max(2, round(max(image.shape[:2]) / 400))
     canvas = image.copy()
     corners = _inside(boxes, image.shape[:2], line // 2 + 1)
@@ -119,7 +130,13 @@ def text_color(background: Color) -> Color:
 
 
 def legend(entries: Sequence[LegendEntry], width: int, *, dark: bool = True) -> np.ndarray:
-    """A strip (h, width, 3) that names colours, in as many lines as it takes; height 0 when there is nothing to name."""
+    """A strip (h, width, 3) that names colours, in as many lines as it takes; height 0 when there is nothing to name.
+
+    Args:
+        entries: names and their colours, in their order.
+        width: width of the strip in pixels.
+        dark: whether the writing is light on a dark ground.
+    """
     background, ink = (_DARK, _LIGHT) if dark else (_WHITE, _DARK)
     size = min(17, max(12, width // 50))
     font = _font(size)
@@ -142,7 +159,13 @@ def legend(entries: Sequence[LegendEntry], width: int, *, dark: bool = True) -> 
 
 
 def title(text: str, width: int, *, dark: bool = False) -> np.ndarray:
-    """A strip (h, width, 3) with a centred line of text."""
+    """A strip (h, width, 3) with a centred line of text.
+
+    Args:
+        text: the line of text, which stands in the middle.
+        width: width of the strip in pixels.
+        dark: whether the writing is light on a dark ground.
+    """
     background, ink = (_DARK, _LIGHT) if dark else (_WHITE, _DARK)
     size = min(20, max(12, width // 20))
     strip = Image.new("RGB", (width, round(size * 1.8)), background)

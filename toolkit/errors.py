@@ -16,9 +16,13 @@ from typing import NamedTuple
 class Place(NamedTuple):
     """Where something is wrong; its text is what a person reads: `configs/own.yaml:12:5  train.steps`.
 
-    file: path of a file or folder, as it was given. line, column: from 1 on; 0 when not known. key: of a config
-    (`train.steps`), or what else has a name: an option, a part, a sample. item: an entry of the file that has no line
-    ("annotation 7"). part: key in the config of the part that read the file, told before it.
+    Args:
+        file: path of a file or folder, as it was given.
+        line: from 1 on; 0 when not known.
+        column: from 1 on; 0 when not known.
+        key: of a config (`train.steps`), or what else has a name: an option, a part, a sample.
+        item: an entry of the file that has no line ("annotation 7").
+        part: key in the config of the part that read the file, told before it.
     """
 
     file: str = ""
@@ -133,6 +137,11 @@ class ImageSizeError(UserError):
 def did_you_mean(word: str, known: Iterable[str], *, limit: int = 3) -> str:
     """Suggestion for a mistyped word: "did you mean 'x'?", or the known words, or "" if there are none.
 
+    Args:
+        word: what was written, "" to list what is known.
+        known: the words that would have been right.
+        limit: largest number of near words that are named.
+
     >>> did_you_mean("resnt", ["resnet", "timm"])
     "did you mean 'resnet'?"
     >>> did_you_mean("zzz", ["resnet", "timm"])
@@ -173,6 +182,12 @@ def no_such(kind: str, path: Path) -> str:
 
 def missing_path(kind: str, path: Path, where: Where = "", suggestion: str = "") -> Problem:
     """As `no_such`, as a problem whose suggestion names the near matches, after `suggestion` if there is one.
+
+    Args:
+        kind: word for what is missing ("folder", "weights file").
+        path: where it was looked for.
+        where: file or key that the message begins with, "" for none.
+        suggestion: what else to do, said before the near matches.
 
     >>> missing_path("folder", Path("/nowhere/at/all")).message
     'no folder /nowhere/at/all'

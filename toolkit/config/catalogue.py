@@ -42,6 +42,11 @@ def named(parts: Parts, name: str, group: str | None = None) -> dict[str, list[E
 
     An entry also has "doc", the whole description, such as the folders that a data set wants. Raises ConfigError, with
     near names, for one that is not there.
+
+    Args:
+        parts: the description of all parts that is read.
+        name: a registered name, `module:Class`, a preset or a config.
+        group: one of `GROUPS`, in which it is looked for; None looks everywhere.
     """
     words = [_WORDS[group]] if group else list(KINDS)
     known = {word: parts.names(word, foreign=True) for word in words}

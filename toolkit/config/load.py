@@ -31,7 +31,7 @@ def parse_config(text: str, file: str, overrides: Sequence[str] = ()) -> Config:
     """As `load_config`, from text.
 
     Args:
-        text: a config in YAML.
+        text: the config as YAML text.
         file: what messages call it, and whose stem names a config without `name`.
         overrides: "train.steps=100" strings, laid over the text.
     """

@@ -77,7 +77,13 @@ def _datasets_that_follow(plain: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 class Difference(NamedTuple):
-    """key: dotted place. old, new: plain values, None where there was or is none."""
+    """One key whose value differs between two configs.
+
+    Args:
+        key: dotted place in the config ("train.steps").
+        old: plain values, None where there was or is none.
+        new: plain values, None where there was or is none.
+    """
 
     key: str
     old: Any

@@ -40,7 +40,13 @@ _PLAIN: dict[Any, dict[str, Any]] = {
 
 
 class Argument(NamedTuple):
-    """One argument of a constructor. default: `MISSING` when it has none."""
+    """One argument of a constructor.
+
+    Args:
+        name: name of the argument in the constructor.
+        annotation: its type, as the signature has it.
+        default: its default, `MISSING` when it has none.
+    """
 
     name: str
     annotation: Any

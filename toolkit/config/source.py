@@ -47,7 +47,14 @@ YamlLoader.add_implicit_resolver(
 
 @dataclass
 class Source:
-    """values: the file's content. keys, marks: path -> place of the key and of the value."""
+    """The content of a config file, with the place of every key and value.
+
+    Args:
+        file: name of the file, as messages call it.
+        values: the content of the file as plain values.
+        keys: place of each key, by its path.
+        marks: place of each value, by its path.
+    """
 
     file: str
     values: Any = None

@@ -70,20 +70,38 @@ class ConfigValidator:
         return config
 
     def valid_section(self, cls: Any, value: Any, path: KeyPath) -> Any:
-        """A section by itself; None when it is missing or anything in it is wrong."""
+        """A section by itself; None when it is missing or anything in it is wrong.
+
+        Args:
+            cls: the section's dataclass, such as `DataSection`.
+            value: what stands there, as plain values.
+            path: its place in the config, as keys and list positions.
+        """
         before = len(self.problems)
         values = self.section(section_schema(cls), value, path) if value is not None else _FAILED
         return None if values is _FAILED or len(self.problems) > before else construct(cls, values)
 
     def section(self, schema: Schema, value: Any, path: KeyPath) -> Any:
-        """A mapping as a dict of checked values."""
+        """A mapping as a dict of checked values.
+
+        Args:
+            schema: what may stand there, as a JSON Schema.
+            value: what stands there, as plain values.
+            path: its place in the config, as keys and list positions.
+        """
         if not isinstance(value, Mapping):
             return self._wrong(path, "a mapping", value)
         what = f"section '{dotted(path)}'" if path else "a config"
         return self._arguments(schema, value, path, what, word="key")
 
     def part(self, kind: str, value: Any, path: KeyPath) -> Any:
-        """A name, or a mapping with `name` and arguments, into a PartSpec."""
+        """A name, or a mapping with `name` and arguments, into a PartSpec.
+
+        Args:
+            kind: word of its kind in `KINDS` ("backbone").
+            value: what stands there, as plain values.
+            path: its place in the config, as keys and list positions.
+        """
         if isinstance(value, str):
             value = {"name": value}
         if not isinstance(value, Mapping):
@@ -111,7 +129,13 @@ class ConfigValidator:
         return _FAILED if arguments is _FAILED else PartSpec(kind, name, arguments, path, schema)
 
     def value(self, schema: Schema, value: Any, path: KeyPath) -> Any:
-        """One argument: a part, a list of parts, a section, or a plain value."""
+        """One argument: a part, a list of parts, a section, or a plain value.
+
+        Args:
+            schema: what may stand there, as a JSON Schema.
+            value: what stands there, as plain values.
+            path: its place in the config, as keys and list positions.
+        """
         plain, optional = without_null(schema)
         if value is None and optional:
             return None

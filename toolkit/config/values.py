@@ -31,7 +31,13 @@ Steps = tuple[str | int, ...]
 
 
 class MisfitError(Exception):
-    """A value that its schema does not allow. steps: to the wrong value, from the one that was read."""
+    """A value that its schema does not allow.
+
+    Args:
+        steps: keys and list positions from the value that was read to the wrong one.
+        schema: what may stand there, as a JSON Schema.
+        value: the value that does not fit.
+    """
 
     def __init__(self, steps: Steps, schema: Schema, value: Any) -> None:
         super().__init__(steps, value)

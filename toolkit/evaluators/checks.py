@@ -13,7 +13,14 @@ P = TypeVar("P", bound=Prediction)
 
 
 def of_kind(evaluator: Evaluator | type[Evaluator], prediction: Prediction, kind: type[P], name: str) -> P:
-    """The prediction, when it is of the kind an evaluator takes. Raises DataError, naming the image, for any other."""
+    """The prediction, when it is of the kind an evaluator takes. Raises DataError, naming the image, for any other.
+
+    Args:
+        evaluator: the evaluator that asks, for the message.
+        prediction: what the model gave for one image.
+        kind: the kind of prediction it can count.
+        name: name of the image, for the message.
+    """
     if isinstance(prediction, kind):
         return prediction
     who = EVALUATORS.name_of(evaluator if isinstance(evaluator, type) else type(evaluator))

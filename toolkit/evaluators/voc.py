@@ -22,10 +22,12 @@ class VocEvaluator(Evaluator):
     (and COCO's crowd regions) are neither rewarded nor punished. A class without a true box has no AP (None) and does
     not enter the mean; true boxes and no detection give AP 0.
 
-    classes: names of labels 0..K-1. style: "area" under the curve (VOC 2010-2012) or its mean at "11_points" (2007).
-    plus_one: widths and heights are one larger. The devkit adds one because its corners are inclusive; boxes here
-    exclude x2 and y2, so without it widths are already the devkit's. Set it to repeat numbers of tools that add one to
-    exclusive corners.
+    Args:
+        classes: names of the labels 0..K-1.
+        style: which area counts: "area" under the curve (VOC 2010-2012) or its mean at "11_points" (2007).
+        plus_one: whether widths and heights are one larger. The devkit adds one because its corners are inclusive;
+            boxes here exclude x2 and y2, so without it widths are already the devkit's. Set it to repeat numbers of
+            tools that add one to exclusive corners.
     """
 
     metric: ClassVar[str] = "mAP@0.5"

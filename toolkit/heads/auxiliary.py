@@ -17,8 +17,12 @@ from toolkit.layers.pretrained import load_exactly, part_of
 class AuxiliaryClassifiers(nn.Module):
     """A classifier on every map of the pyramid that is not the last one of its stride.
 
-    norm: batch norm (eps 1e-3) instead of a bias after the 1x1 convolution, as in torchvision.
     Raises PartsError when every map is the only one of its stride.
+
+    Args:
+        spec: what the backbone produces, with two maps of one stride at least.
+        num_classes: K, the number of logits of each classifier.
+        norm: whether batch norm (eps 1e-3) replaces the bias after the 1x1 convolution, as in torchvision.
     """
 
     def __init__(self, spec: PyramidSpec, num_classes: int, norm: bool) -> None:
@@ -48,6 +52,11 @@ class AuxiliaryClassifier(nn.Module):
 
     The paper pools 14x14 maps by 5x5 windows of stride 3, which gives 4x4; pooling to 4x4 takes any size, as
     torchvision does.
+
+    Args:
+        in_channels: channels of the map it reads.
+        num_classes: K, the number of its logits.
+        norm: whether batch norm (eps 1e-3) replaces the bias after the 1x1 convolution, as in torchvision.
     """
 
     def __init__(self, in_channels: int, num_classes: int, norm: bool) -> None:

@@ -34,17 +34,17 @@ class ImageHead(Head):
 
     Args:
         spec: what the backbone or neck produces; the last map is read.
-        num_classes: K, at least 2.
+        num_classes: number of classes K, at least 2.
         pool: `average`, `max`, or `none` for a map of exactly grid x grid cells.
-        grid: cells a side after pooling.
-        hidden: widths of the fully connected layers before the last; None is none.
-        dropout: probability before each fully connected layer, the last included; None is none.
-        activation: between those layers.
-        label_smoothing: share of the target spread over all classes.
-        class_weights: a factor a class in the cross-entropy, which is divided by their sum over the batch.
-        auxiliary: a second classifier on every map that is not the last of its stride (GoogLeNet with
-            `auxiliary: true` gives 4a and 4d), whose loss counts 0.3; `norm` with batch norm as torchvision has it,
-            `bias` as in the paper. They change the training only.
+        grid: cells along each side of the map after pooling.
+        hidden: widths of the fully connected layers before the last; null is none.
+        dropout: probability, 0..1, before each fully connected layer, the last included; null is none.
+        activation: function between the fully connected layers, none behind the last.
+        label_smoothing: share of the target, 0 to below 1, that is spread over all classes.
+        class_weights: one factor a class in the cross-entropy, above 0, which is divided by their sum over the batch.
+        auxiliary: a second classifier on every map that is not the last of its stride (GoogLeNet with `auxiliary: true`
+            gives 4a and 4d), whose loss counts 0.3; `norm` with batch norm as torchvision has it, `bias` as in the
+            paper. They change the training only.
         weights: a file or torchvision's full name (`AlexNet_Weights.IMAGENET1K_V1`) whose classifier is loaded. The
             last layer stays random when it was made for another number of classes.
 
@@ -153,7 +153,13 @@ def last_map(maps: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def of_images(layers: FullyConnected, pyramid: FeaturePyramid, batch: Batch) -> Tensor:
-    """`layers` on the last map of each image, without the padding that made the images of a batch one size."""
+    """`layers` on the last map of each image, without the padding that made the images of a batch one size.
+
+    Args:
+        layers: the head's layers, from a map to a vector.
+        pyramid: maps of the images, of which the last is read.
+        batch: the batch, which says how much of each image is padding.
+    """
     features, spec, padded = pyramid.maps[-1], pyramid.spec, pyramid.image_size
     sizes = [(int(h), int(w)) for h, w in batch.sizes.tolist()]
     if all(size == padded for size in sizes):

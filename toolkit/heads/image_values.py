@@ -28,10 +28,10 @@ class ImageValuesHead(Head):
         spec: what the backbone or neck produces; the last map is read.
         num_classes: K, how many values the data set names.
         pool: `average`, `max`, or `none` for a map of exactly grid x grid cells.
-        grid: cells a side after pooling.
-        hidden: widths of the fully connected layers before the last; None is none.
-        dropout: probability before each fully connected layer, the last included; None is none.
-        activation: between those layers.
+        grid: cells along each side of the map after pooling.
+        hidden: widths of the fully connected layers before the last; null is none.
+        dropout: probability, 0..1, before each fully connected layer, the last included; null is none.
+        activation: function between the fully connected layers, none behind the last.
         loss: mean squared error, mean absolute error, or Huber's between them (beta 1).
 
     Raises:

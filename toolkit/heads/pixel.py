@@ -29,19 +29,27 @@ Upsampling = Literal["half_pixel", "corner", "deconvolution"]
 class PixelHead(DenseHead):
     """One convolution from a map to the logits of K classes, (N, K, h, w) at the map's stride; K from 2 to 255.
 
-    stride: which map (default: the finest). kernel_size: 1, or 3 with padding 1 (SegNet). loss: default cross-entropy.
-    dropout: element-wise, before the convolution. upsample: how cells lie in the image (`ops/resize.py`), or
-    `deconvolution`: the logits leave the head at stride 1, through a fixed bilinear kernel a class that fades at the edges
-    (`layers/bilinear.py`), as in dilation's Cityscapes net; its K * (2 * stride)^2 numbers are not trained.
-    label_sampling: `full` compares logits upsampled to pixels with every label; `corner` compares each cell with the
-    label of the pixel it starts at, border + stride * i, and upsamples nothing (Yu and Koltun 2016, the official
-    dilation code). interpolate: what a prediction upsamples: `logits`, or `probabilities` (that code again, on VOC,
-    CamVid and KITTI).
-    init: of the convolution; `default` is PyTorch's, `he` N(0, sqrt(2 / fan_in)) (SegNet's `msra`), `small`
-    N(0, 0.001) (dilation's `final` layer), `identity` and `noisy_identity` (with N(0, 0.01), as released) the last
-    layer of Yu and Koltun's context net (`layers/identity.py`). Biases start at 0 except in `default`.
-
     A map with a border (unpadded convolutions) is compared with the labels it covers: the rest is cropped.
+
+    Args:
+        spec: what the backbone or neck produces.
+        num_classes: number of classes K, 2 to 255.
+        stride: stride of the map that is read, in pixels; null takes the finest.
+        kernel_size: side of the kernel: 1, or 3 with padding 1 (SegNet).
+        loss: what training lowers; null takes the cross-entropy.
+        dropout: probability, 0..1, that a value of the map is dropped before the convolution.
+        upsample: how cells lie in the image (`ops/resize.py`), or `deconvolution`: the logits leave the head at stride
+            1, through a fixed bilinear kernel a class that fades at the edges (`layers/bilinear.py`), as in dilation's
+            Cityscapes net; its K * (2 * stride)^2 numbers are not trained.
+        label_sampling: how logits meet labels: `full` compares logits upsampled to pixels with every label; `corner`
+            compares each cell with the label of the pixel it starts at, border + stride * i, and upsamples nothing (Yu
+            and Koltun 2016, the official dilation code).
+        interpolate: what a prediction upsamples: `logits`, or `probabilities` (that code again, on VOC, CamVid and
+            KITTI).
+        init: first values of the convolution: `default` is PyTorch's, `he` N(0, sqrt(2 / fan_in)) (SegNet's `msra`),
+            `small` N(0, 0.001) (dilation's `final` layer), `identity` and `noisy_identity` (with N(0, 0.01), as
+            released) the last layer of Yu and Koltun's context net (`layers/identity.py`). Biases start at 0 except in
+            `default`.
     """
 
     gives: ClassVar[type[Prediction] | None] = LabelMap
@@ -131,7 +139,14 @@ class PixelHead(DenseHead):
     def predict_strips(
         self, strips: Iterable[Tensor], cells: tuple[int, int], size: tuple[int, int], original_size: tuple[int, int]
     ) -> LabelMap:
-        """Labels, and scores when asked for: logits (or probabilities) are resized to pixels, and only then compared."""
+        """Labels, and scores when asked for: logits (or probabilities) are resized to pixels, and only then compared.
+
+        Args:
+            strips: (K, r, w) logits each, the rows of the map from top to bottom.
+            cells: (h, w) of the whole map, in cells.
+            size: (height, width) of the image that entered the net, in pixels.
+            original_size: (height, width) of the image on disk, in pixels.
+        """
         as_logits = self.interpolate == "logits"
         maps = (strip.float() if as_logits else strip.float().softmax(0) for strip in strips)
         return LabelMap(
@@ -148,7 +163,14 @@ class PixelHead(DenseHead):
     def predict_samples(
         self, mean: Tensor, variance: Tensor, size: tuple[int, int], original_size: tuple[int, int]
     ) -> LabelMap:
-        """scores: mean probability of the chosen class. uncertainty: the classes' variances averaged, 0 to 0.25."""
+        """Labels of the samples' mean; scores are its probabilities, uncertainty the classes' mean variance, 0 to 0.25.
+
+        Args:
+            mean: (K, h, w) float32 mean of the samples' probabilities.
+            variance: (K, h, w) float32 variance of the samples' probabilities.
+            size: (height, width) of the image that entered the net, in pixels.
+            original_size: (height, width) of the image on disk, in pixels.
+        """
         unsure = upsample(variance.mean(0)[None, None], self.stride, size, self.grid)
         unsure = resize(unsure, original_size)[0, 0]
         if original_size == size:

@@ -29,11 +29,11 @@ class PixelValuesHead(DenseHead):
 
     Args:
         spec: what the backbone or neck produces.
-        num_classes: not used.
-        stride: which map; None takes the finest.
-        kernel_size: 1, or 3 with padding 1.
-        loss: `l1`, `mse`, or `silog`, the scale-invariant error of Eigen et al. 2014, equation 4: with d the
-            difference of logarithms, mean(d^2) - 0.5 mean(d)^2, an image at a time.
+        num_classes: not used: a data set of value maps names one value.
+        stride: stride of the map that is read, in pixels; null takes the finest.
+        kernel_size: side of the kernel: 1, or 3 with padding 1.
+        loss: `l1`, `mse`, or `silog`, the scale-invariant error of Eigen et al. 2014, equation 4: with d the difference
+            of logarithms, mean(d^2) - 0.5 mean(d)^2, an image at a time.
         positive: whether the convolution's result is the logarithm of the value, so that values are above 0.
 
     Raises:
@@ -103,7 +103,14 @@ class PixelValuesHead(DenseHead):
     def predict_strips(
         self, strips: Iterable[Tensor], cells: tuple[int, int], size: tuple[int, int], original_size: tuple[int, int]
     ) -> ValueMap:
-        """Raw numbers are resized to pixels, and only then (`positive`) made values."""
+        """Raw numbers are resized to pixels, and only then (`positive`) made values.
+
+        Args:
+            strips: (1, r, w) raw numbers each, the rows of the map from top to bottom.
+            cells: (h, w) of the whole map, in cells.
+            size: (height, width) of the image that entered the net, in pixels.
+            original_size: (height, width) of the image on disk, in pixels.
+        """
         raw = torch.cat([strip.float() for strip in strips], 1)
         maps = self._in_pixels(raw, size, original_size)
         return ValueMap((maps.exp() if self.positive else maps).cpu())
@@ -116,7 +123,14 @@ class PixelValuesHead(DenseHead):
     def predict_samples(
         self, mean: Tensor, variance: Tensor, size: tuple[int, int], original_size: tuple[int, int]
     ) -> ValueMap:
-        """The mean value, and its variance over the samples."""
+        """The mean value, and its variance over the samples.
+
+        Args:
+            mean: (1, h, w) float32 mean of the samples.
+            variance: (1, h, w) float32 variance of the samples.
+            size: (height, width) of the image that entered the net, in pixels.
+            original_size: (height, width) of the image on disk, in pixels.
+        """
         values, unsure = (self._in_pixels(each, size, original_size).cpu() for each in (mean, variance))
         return ValueMap(values, unsure)
 

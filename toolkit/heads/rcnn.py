@@ -26,8 +26,13 @@ from toolkit.samples import Batch, Detections, Prediction
 class RcnnOutputs(NamedTuple):
     """Raw outputs, before any score is looked at. A anchors an image, P proposals in all, K classes.
 
-    objectness: (N, A) logits. anchor_deltas: (N, A, 4). proposals: (P, 4) pixels of the padded images, in the head's
-    convention. proposal_images: (P,) int64. class_logits: (P, K + 1). box_deltas: (P, B, 4), B as `RoiSettings.boxes`.
+    Args:
+        objectness: (N, A) logit of each anchor being an object.
+        anchor_deltas: (N, A, 4) offsets from each anchor to its object.
+        proposals: (P, 4) pixels of the padded images, in the head's convention.
+        proposal_images: (P,) int64, which image each proposal is of.
+        class_logits: (P, K + 1) logit of each class and of the background.
+        box_deltas: (P, B, 4) offsets from each proposal, B as `RoiSettings.boxes`.
     """
 
     objectness: Tensor
@@ -42,14 +47,20 @@ class RcnnOutputs(NamedTuple):
 class RcnnHead(Head):
     """Faster R-CNN. Anchors and levels follow from the strides it is given; the defaults are torchvision's FPN values.
 
-    rpn, roi, test: the two stages and what leaves them; `toolkit.heads.rcnn_presets` has the values of the 2015 net
-    and of detectron2. convention: "plus_one" computes as py-faster-rcnn does, with x2 and y2 inside the box
-    everywhere (overlap, suppression, offsets, clipping); boxes in batches and detections stay exclusive.
-    unclear: what to do where a crowd or a difficult object is, which is never a target. "ignore": anchors and
-    proposals that show it and no target are neither object nor background; "background": they are background, as in
-    all three official codes, which drop those objects before training.
-
     Raises PartsError when the maps differ in channels, are not doubling in stride or do not cover the image.
+
+    Args:
+        spec: what the backbone or neck produces: maps of equal channels, each stride twice the one before.
+        num_classes: number of classes K, background not counted.
+        rpn: the first stage, which proposes boxes; `toolkit.heads.rcnn_presets` has the values of the 2015 net and of
+            detectron2.
+        roi: the second stage, which says class and box of each proposal.
+        test: which of the second stage's boxes become detections.
+        convention: "plus_one" computes as py-faster-rcnn does, with x2 and y2 inside the box everywhere (overlap,
+            suppression, offsets, clipping); boxes in batches and detections stay exclusive.
+        unclear: what to do where a crowd or a difficult object is, which is never a target. "ignore": anchors and
+            proposals that show it and no target are neither object nor background; "background": they are background,
+            as in all three official codes, which drop those objects before training.
     """
 
     gives: ClassVar[type[Prediction] | None] = Detections

@@ -26,9 +26,11 @@ _BACKGROUND_CLASS = 0
 class PoolSettings:
     """How a proposal is cut out. Defaults: torchvision's `fasterrcnn_resnet50_fpn`.
 
-    kind: "align" (RoIAlign), "align_half_pixel" (the same with aligned=True, detectron2's), "max" (Fast R-CNN's).
-    size: cells along each side. sampling: samples along each side of a cell, 0: as many as fit (detectron2).
-    max_stride: coarser maps serve the proposals only (FPN, section 4.2: P6 is not used for the second stage).
+    Args:
+        kind: "align" (RoIAlign), "align_half_pixel" (the same with aligned=True, detectron2's), "max" (Fast R-CNN's).
+        size: cells along each side of what is cut out.
+        sampling: samples along each side of a cell, 0: as many as fit (detectron2).
+        max_stride: coarser maps serve the proposals only (FPN, section 4.2: P6 is not used for the second stage).
     """
 
     kind: PoolKind = "align"
@@ -41,11 +43,17 @@ class PoolSettings:
 class RoiSettings:
     """The second stage and its training. Defaults: torchvision's `fasterrcnn_resnet50_fpn`.
 
-    hidden, dropout: width of the two fully connected layers, and the dropout after each. boxes: one box a class and
-    one, unused, for background (py-faster-rcnn, torchvision); one a class (detectron2); one for all.
-    samples, positive_fraction, positive_iou: proposals an image that the loss looks at, at most this part of them
-    objects, and the IoU that makes one so; all below is background. box_weights: factors of dx, dy, dw, dh;
-    10, 10, 5, 5 is py-faster-rcnn's target deviation 0.1, 0.1, 0.2, 0.2. box_beta: see `RpnSettings`.
+    Args:
+        pooling: how a proposal is cut out of the maps.
+        hidden: width of the two fully connected layers.
+        dropout: probability, 0..1, that a value is dropped after each of the two layers.
+        boxes: boxes that are learnt: one a class and one, unused, for background (py-faster-rcnn, torchvision); one a
+            class (detectron2); one for all.
+        samples: proposals of an image that the loss looks at.
+        positive_fraction: largest part of them, 0..1, that are objects.
+        positive_iou: overlap, 0..1, from which a proposal is an object's; all below is background.
+        box_weights: factors of dx, dy, dw, dh; 10, 10, 5, 5 is py-faster-rcnn's target deviation 0.1, 0.1, 0.2, 0.2.
+        box_beta: offset at which smooth L1 turns from square to straight; 1/9 is py-faster-rcnn's sigma 3, 0 is L1.
     """
 
     pooling: PoolSettings = PoolSettings()
@@ -61,7 +69,14 @@ class RoiSettings:
 
 @dataclass(frozen=True)
 class DetectionSettings:
-    """From scores to detections. Defaults: torchvision's. min_side in pixels of the image as the net sees it."""
+    """From scores to detections. Defaults: torchvision's.
+
+    Args:
+        score: probability, 0..1, above which a box is a detection.
+        nms_iou: overlap, 0..1, above which the worse of two boxes of a class goes.
+        per_image: largest number of detections of an image, best first.
+        min_side: shortest side of a detection, in pixels of the image as the net sees it.
+    """
 
     score: Probability = 0.05
     nms_iou: Probability = 0.5
@@ -70,7 +85,14 @@ class DetectionSettings:
 
 
 class Roi(nn.Module):
-    """Pools each proposal, and two fully connected layers and two linear ones say class and box."""
+    """Pools each proposal, and two fully connected layers and two linear ones say class and box.
+
+    Args:
+        spec: what the backbone or neck produces.
+        num_classes: number of classes K, background not counted.
+        settings: pooling, layers, and how proposals are sampled and trained.
+        plus_one: whether x2 and y2 are inclusive (`ops/boxes.py`).
+    """
 
     def __init__(self, spec: PyramidSpec, num_classes: int, settings: RoiSettings, plus_one: bool = False) -> None:
         super().__init__()
@@ -105,7 +127,11 @@ class Roi(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Class logits (P, K + 1) and deltas (P, B, 4), float32, of proposals (P, 4) of images (P,).
 
-        table: the rows of the same maps, where the caller has them already.
+        Args:
+            maps: (N, C, H_i, W_i) float each, finest first.
+            boxes: (P, 4) proposals in pixels of the padded images.
+            images: (P,) int64, which image each proposal is of.
+            table: the rows of the same maps, where the caller has them already.
         """
         pooling = self.settings.pooling
         if pooling.kind == "max" and not self.plus_one:
@@ -150,7 +176,14 @@ class Roi(nn.Module):
     def loss(
         self, maps: Sequence[Tensor], table: MapRows | None, proposals: Sequence[Tensor], objects: Sequence[Objects]
     ) -> dict[str, Tensor]:
-        """Cross-entropy over the sampled proposals, and smooth L1 over the objects divided by all sampled."""
+        """Cross-entropy over the sampled proposals, and smooth L1 over the objects divided by all sampled.
+
+        Args:
+            maps: (N, C, H_i, W_i) float each, finest first.
+            table: the rows of the same maps, or None to make them.
+            proposals: (P_i, 4) proposals of each image, in pixels.
+            objects: what there is to find in each image.
+        """
         assigned = [self.assign(boxes, each) for boxes, each in zip(proposals, objects, strict=True)]
         boxes, labels, targets = (torch.cat(parts) for parts in zip(*assigned, strict=True))
         logits, deltas = self(maps, boxes, image_numbers([part[0] for part in assigned]), table)
@@ -171,6 +204,13 @@ class Roi(nn.Module):
         """Boxes (D, 4) in the head's convention, scores (D,) and labels (D,) of one image, best first.
 
         Only boxes whose score passes are decoded at all.
+
+        Args:
+            logits: (P, K + 1) class logits of one image's proposals.
+            deltas: (P, B, 4) offsets of one image's proposals.
+            proposals: (P, 4) the proposals in pixels of the padded image.
+            size: (height, width) of the image within the padding, in pixels.
+            test: which boxes become detections of the image.
         """
         scores = logits.softmax(1)[:, 1:]
         rows, labels = (scores > test.score).nonzero(as_tuple=True)

@@ -22,8 +22,12 @@ from toolkit.ops.roi_pooling import MapRows
 class Objects(NamedTuple):
     """What there is to find in one image, in the pixels and the convention of the head.
 
-    boxes: (G, 4) float32, labels: (G,) int64 0..K-1, the targets. crowd, difficult: (., 4) boxes that are no targets.
-    size: (height, width) of the image within the padded batch.
+    Args:
+        boxes: (G, 4) float32 xyxy pixels, the targets.
+        labels: (G,) int64 class of each target, 0..K-1.
+        crowd: (., 4) boxes that are no targets.
+        difficult: (., 4) boxes that are no targets.
+        size: (height, width) of the image within the padded batch.
     """
 
     boxes: Tensor
@@ -35,9 +39,15 @@ class Objects(NamedTuple):
 
 @dataclass(frozen=True)
 class AnchorSettings:
-    """Shapes of the anchors. scales: sides in strides of their map. ratios: height / width. style: whose rounding.
+    """Shapes of the anchors.
 
     The defaults are those of FPN (section 4.1: 32 pixels on stride 4 ... 512 on stride 64), rounded by torchvision.
+
+    Args:
+        scales: square roots of the anchors' areas, in strides of their map.
+        ratios: height divided by width of the anchors; 1 is a square.
+        style: how anchors are rounded and how far apart they stand (`ops/anchors.py`); weights trained with one do not
+            fit another.
     """
 
     scales: tuple[PositiveFloat, ...] = (8.0,)
@@ -49,9 +59,15 @@ class AnchorSettings:
 class ProposalSettings:
     """From anchors to proposals. Defaults: torchvision's `fasterrcnn_resnet50_fpn`.
 
-    before_*: how many anchors *of each map* enter the suppression, best first; after_*: how many an image leave it.
-    nms_iou: suppression within a map. min_side: shorter boxes are dropped, in pixels of the image as the net sees it
-    or as it was before resizing (`min_side_in`).
+    Args:
+        before_train: anchors *of each map* that enter the suppression while training, best first.
+        after_train: proposals of an image that leave the suppression while training, at most.
+        before_test: anchors *of each map* that enter the suppression when predicting, best first.
+        after_test: proposals of an image that leave the suppression when predicting, at most.
+        nms_iou: overlap, 0..1, above which the worse of two boxes of a map goes.
+        min_side: shortest side of a proposal in pixels; shorter boxes are dropped.
+        min_side_in: which pixels `min_side` counts: "resized" as the net sees the image, or "original" as it was
+            before.
     """
 
     before_train: PositiveInt = 2000
@@ -67,11 +83,17 @@ class ProposalSettings:
 class RpnSettings:
     """The region proposal network and its training. Defaults: torchvision's `fasterrcnn_resnet50_fpn`.
 
-    objectness: one logit an anchor (sigmoid), or two (softmax; channels: background of all anchors, then objects).
-    positive_iou, negative_iou: an anchor is an object's at or above the first, background below the second.
-    samples, positive_fraction: anchors an image that the loss looks at, and at most this part of them positive.
-    box_beta: where smooth L1 turns from square to straight; 1/9 is py-faster-rcnn's sigma 3, 0 is L1.
-    inside_only: whether training leaves out anchors that cross the image's border.
+    Args:
+        anchors: shapes of the boxes that proposals start from.
+        proposals: which of the anchors become proposals.
+        objectness: outputs of an anchor: one logit (sigmoid), or two (softmax; channels: background of all anchors,
+            then objects).
+        positive_iou: overlap, 0..1, from which an anchor is an object's.
+        negative_iou: overlap, 0..1, below which an anchor is background.
+        samples: anchors of an image that the loss looks at.
+        positive_fraction: largest part of them, 0..1, that are objects.
+        box_beta: offset at which smooth L1 turns from square to straight; 1/9 is py-faster-rcnn's sigma 3, 0 is L1.
+        inside_only: whether training leaves out anchors that cross the image's border.
     """
 
     anchors: AnchorSettings = AnchorSettings()
@@ -90,6 +112,11 @@ class Rpn(nn.Module):
 
     The answer for an anchor is found for all anchors without a graph, and again, with one, at the few anchors that
     the loss looks at: their gradient is the same, and nothing is kept or computed backwards for the rest.
+
+    Args:
+        spec: what the backbone or neck produces.
+        settings: anchors, proposals, and how anchors are sampled and trained.
+        plus_one: whether x2 and y2 are inclusive (`ops/boxes.py`).
     """
 
     def __init__(self, spec: PyramidSpec, settings: RpnSettings, plus_one: bool = False) -> None:
@@ -136,6 +163,11 @@ class Rpn(nn.Module):
         """Logits (S,) and deltas (S, 4) of chosen anchors: their image (S,) and place in `anchors` (S,).
 
         The 3x3 convolution is done on the chosen cells alone, as one matrix product over their nine neighbours.
+
+        Args:
+            table: the maps as rows of channels (`MapRows.of`).
+            images: (S,) int64, which image each chosen anchor is of.
+            anchors: (S,) int64 place of each chosen anchor in the image's anchors.
         """
         cell = torch.div(anchors, self.per_cell, rounding_mode="floor")
         level = torch.bucketize(cell, torch.tensor(table.starts, device=cell.device), right=True) - 1
@@ -190,8 +222,13 @@ class Rpn(nn.Module):
     ) -> list[Tensor]:
         """Proposals (P_i, 4) of each image, best first, without a graph (approximate joint training, section 3.2).
 
-        sizes: (height, width) of each image within the padding. limits: anchors a map before and boxes an image
-        after the suppression.
+        Args:
+            pyramid: the maps the anchors stand on.
+            logits: (N, A) objectness of each anchor.
+            deltas: (N, A, 4) offsets of each anchor.
+            sizes: (height, width) of each image within the padding.
+            min_sides: shortest side of a proposal of each image, in pixels.
+            limits: anchors a map before and boxes an image after the suppression.
         """
         before, after = limits
         if logits.is_meta:  # nothing can be compared there: as many as there can be
@@ -239,7 +276,13 @@ class Rpn(nn.Module):
         return (places if usable is None else usable[places]), is_positive, targets
 
     def loss(self, pyramid: FeaturePyramid, table: MapRows, objects: Sequence[Objects]) -> dict[str, Tensor]:
-        """Binary cross-entropy over the sampled anchors, and smooth L1 over the positive ones divided by all sampled."""
+        """Binary cross-entropy over the sampled anchors, and smooth L1 over the positive ones divided by all sampled.
+
+        Args:
+            pyramid: the maps the anchors stand on.
+            table: the same maps as rows of channels.
+            objects: what there is to find in each image.
+        """
         anchors = self.anchors(pyramid)
         assigned = [self.assign(anchors, each) for each in objects]
         places, positive, targets = (torch.cat(parts) for parts in zip(*assigned, strict=True))

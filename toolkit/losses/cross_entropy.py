@@ -38,5 +38,11 @@ class CrossEntropy(MeanPixelLoss):
         return self.weighted_terms(logits, labels, None)
 
     def weighted_terms(self, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
-        """With smoothing every class's part of a term has that class's own weight, as in PyTorch."""
+        """With smoothing every class's part of a term has that class's own weight, as in PyTorch.
+
+        Args:
+            logits: (N, K, H, W) float, one for each class.
+            labels: (N, H, W) int64 classes, all of them legal.
+            weights: (K,) factor of each class, or None for equal ones.
+        """
         return F.cross_entropy(logits, labels, weights, reduction="none", label_smoothing=self.label_smoothing)

@@ -42,6 +42,11 @@ class Lovasz(PixelLoss):
     def forward(self, logits: Tensor, labels: Tensor, weight_map: Tensor | None = None) -> Tensor:
         """Scalar; 0 when no pixel counts. Raises LabelError, ValueError when a weight map is given, and ConfigError for
         a wrong number of class weights or, in `binary` mode, of classes.
+
+        Args:
+            logits: (N, K, H, W) float, one for each class.
+            labels: (N, H, W) int64 classes 0..K-1, `IGNORE_INDEX` where nothing counts.
+            weight_map: None: this loss knows no weights of pixels.
         """
         if weight_map is not None:
             raise ValueError("loss 'lovasz' has no term a pixel and cannot use a weight map")

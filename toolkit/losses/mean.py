@@ -47,12 +47,24 @@ class MeanPixelLoss(PixelLoss):
         """
 
     def weighted_terms(self, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
-        """`pixel_terms` times the weight of each pixel's class. weights: (K,), or None."""
+        """`pixel_terms` times the weight of each pixel's class.
+
+        Args:
+            logits: (N, K, H, W) float, one for each class.
+            labels: (N, H, W) int64 classes, all of them legal.
+            weights: (K,) factor of each class, or None for equal ones.
+        """
         terms = self.pixel_terms(logits, labels)
         return terms if weights is None else terms * weights[labels]
 
     def forward(self, logits: Tensor, labels: Tensor, weight_map: Tensor | None = None) -> Tensor:
-        """Scalar; 0 when no pixel counts. Raises LabelError, and ConfigError for a wrong number of class weights."""
+        """Scalar; 0 when no pixel counts. Raises LabelError, and ConfigError for a wrong number of class weights.
+
+        Args:
+            logits: (N, K, H, W) float, one for each class.
+            labels: (N, H, W) int64 classes 0..K-1, `IGNORE_INDEX` where nothing counts.
+            weight_map: (N, H, W) float factor of each pixel's loss, or None.
+        """
         counted = counted_pixels(logits, labels)
         weights = self._weights_for(logits.shape[1])
         labels = labels.where(counted, 0)

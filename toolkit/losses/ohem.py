@@ -20,10 +20,12 @@ class OnlineHardExamples(PixelLoss):
 
     Where fewer than `min_kept` pixels of the batch are that hard, the `min_kept` hardest are taken (with all that are
     as hard as the last of them, so that the order in the batch changes nothing). Wu, Shen and van den Hengel 2016
-    (arXiv 1604.04339, section 3.3, "online bootstrapping").
-    0.7 and 100,000 are what public re-implementations trained on Cityscapes settled on; `min_kept` is a number of
-    pixels of the whole batch, so choose it by the size of your own.
-    A weight map multiplies the terms after the choice.
+    (arXiv 1604.04339, section 3.3, "online bootstrapping"). 0.7 and 100,000 are what public re-implementations trained on
+    Cityscapes settled on. A weight map multiplies the terms after the choice.
+
+    Args:
+        threshold: probability of the true class, 0..1, below which a pixel counts as hard.
+        min_kept: least number of pixels that count, of the whole batch; choose it by the size of your own.
     """
 
     def __init__(self, threshold: Probability = 0.7, min_kept: PositiveInt = 100_000) -> None:
@@ -32,7 +34,13 @@ class OnlineHardExamples(PixelLoss):
         self.min_kept = min_kept
 
     def forward(self, logits: Tensor, labels: Tensor, weight_map: Tensor | None = None) -> Tensor:
-        """Scalar; 0 when no pixel counts. Raises LabelError."""
+        """Scalar; 0 when no pixel counts. Raises LabelError.
+
+        Args:
+            logits: (N, K, H, W) float, one for each class.
+            labels: (N, H, W) int64 classes 0..K-1, `IGNORE_INDEX` where nothing counts.
+            weight_map: (N, H, W) float factor of each pixel's loss, or None.
+        """
         counted = counted_pixels(logits, labels)
         with torch.autocast(logits.device.type, enabled=False):
             terms = F.cross_entropy(logits.float(), labels, ignore_index=IGNORE_INDEX, reduction="none")

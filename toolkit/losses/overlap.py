@@ -50,7 +50,13 @@ class OverlapLoss(PixelLoss):
 
     @abstractmethod
     def scores(self, overlap: Tensor, predicted: Tensor, true: Tensor) -> Tensor:
-        """How well each class is met, 0 to 1; all (K,) float32, sums of pixels."""
+        """How well each class is met, 0 to 1; all (K,) float32, sums of pixels.
+
+        Args:
+            overlap: (K,) sum of each class's probability where it is true.
+            predicted: (K,) sum of each class's probability over all pixels.
+            true: (K,) number of pixels of each class.
+        """
 
     def class_losses(self, scores: Tensor) -> Tensor:
         """The loss of each class, (K,), from its score."""
@@ -59,6 +65,11 @@ class OverlapLoss(PixelLoss):
     def forward(self, logits: Tensor, labels: Tensor, weight_map: Tensor | None = None) -> Tensor:
         """Scalar; 0 when no pixel counts. Raises LabelError, ValueError when a weight map is given, and ConfigError for
         a wrong number of class weights or, in `binary` mode, of classes.
+
+        Args:
+            logits: (N, K, H, W) float, one for each class.
+            labels: (N, H, W) int64 classes 0..K-1, `IGNORE_INDEX` where nothing counts.
+            weight_map: None: this loss knows no weights of pixels.
         """
         if weight_map is not None:
             raise ValueError(f"loss '{self.term_name}' has no term a pixel and cannot use a weight map")
@@ -117,7 +128,13 @@ class Dice(OverlapLoss):
     """
 
     def scores(self, overlap: Tensor, predicted: Tensor, true: Tensor) -> Tensor:
-        """Dice's coefficient of each class."""
+        """Dice's coefficient of each class.
+
+        Args:
+            overlap: (K,) sum of each class's probability where it is true.
+            predicted: (K,) sum of each class's probability over all pixels.
+            true: (K,) number of pixels of each class.
+        """
         return _quotient(2 * overlap + self.smooth, predicted + true + self.smooth)
 
 
@@ -137,7 +154,13 @@ class Jaccard(OverlapLoss):
     """
 
     def scores(self, overlap: Tensor, predicted: Tensor, true: Tensor) -> Tensor:
-        """The intersection of each class over its union."""
+        """The intersection of each class over its union.
+
+        Args:
+            overlap: (K,) sum of each class's probability where it is true.
+            predicted: (K,) sum of each class's probability over all pixels.
+            true: (K,) number of pixels of each class.
+        """
         return _quotient(overlap + self.smooth, predicted + true - overlap + self.smooth)
 
 
@@ -175,7 +198,13 @@ class Tversky(OverlapLoss):
         self.alpha, self.beta, self.gamma = alpha, beta, gamma
 
     def scores(self, overlap: Tensor, predicted: Tensor, true: Tensor) -> Tensor:
-        """Tversky's index of each class."""
+        """Tversky's index of each class.
+
+        Args:
+            overlap: (K,) sum of each class's probability where it is true.
+            predicted: (K,) sum of each class's probability over all pixels.
+            true: (K,) number of pixels of each class.
+        """
         wrong = self.alpha * (predicted - overlap) + self.beta * (true - overlap)
         return _quotient(overlap + self.smooth, overlap + wrong + self.smooth)
 

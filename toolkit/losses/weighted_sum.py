@@ -13,7 +13,12 @@ from toolkit.errors import ConfigError, Problem
 
 @LOSSES.register("weighted_sum")
 class WeightedSum(PixelLoss):
-    """weights[0] * losses[0] + weights[1] * losses[1] + ...; weights default to 1 each. Each part is logged by name."""
+    """weights[0] * losses[0] + weights[1] * losses[1] + ...; each part is logged by name.
+
+    Args:
+        losses: the losses that are added, one at least, each by its name and arguments.
+        weights: factor of each loss, in the same order; null is 1 for each.
+    """
 
     def __init__(self, losses: list[PixelLoss], weights: list[float] | None = None) -> None:
         super().__init__()
@@ -26,12 +31,24 @@ class WeightedSum(PixelLoss):
         self.losses = nn.ModuleList(losses)
 
     def forward(self, logits: Tensor, labels: Tensor, weight_map: Tensor | None = None) -> Tensor:
-        """Scalar, the sum of `terms`."""
+        """Scalar, the sum of `terms`.
+
+        Args:
+            logits: (N, K, H, W) float, one for each class.
+            labels: (N, H, W) int64 classes 0..K-1, `IGNORE_INDEX` where nothing counts.
+            weight_map: (N, H, W) float factor of each pixel's loss, or None.
+        """
         terms = list(self.terms(logits, labels, weight_map).values())
         return sum(terms[1:], terms[0])
 
     def terms(self, logits: Tensor, labels: Tensor, weight_map: Tensor | None = None) -> dict[str, Tensor]:
-        """Each loss times its weight, by name; the second of a name is called `name_2`."""
+        """Each loss times its weight, by name; the second of a name is called `name_2`.
+
+        Args:
+            logits: (N, K, H, W) float, one for each class.
+            labels: (N, H, W) int64 classes 0..K-1, `IGNORE_INDEX` where nothing counts.
+            weight_map: (N, H, W) float factor of each pixel's loss, or None.
+        """
         terms: dict[str, Tensor] = {}
         for loss, weight in zip(self.losses, self.weights, strict=True):
             for name, value in cast(PixelLoss, loss).terms(logits, labels, weight_map).items():

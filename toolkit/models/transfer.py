@@ -17,11 +17,16 @@ _SHOWN = 3
 class Transfer(NamedTuple):
     """What `transfer` did. Names of the model's tensors, except `unused`, which are the file's.
 
-    loaded: now as in the file. matched: rows of the classes that both know, by name; other rows keep their start values.
-    mismatched: other shapes; left as they were. missing: not in the file; left as they were. unused: only in the file.
-    known, new: classes of the model that the file knows, and that it does not (both empty when it names no classes).
-    reshaped: what was made to fit, {name: how}: the first convolution of a net for gray images from one for RGB, or the
-    reverse.
+    Args:
+        loaded: names of tensors that are now as in the file.
+        matched: rows of the classes that both know, by name; other rows keep their start values.
+        mismatched: names of tensors of another shape, left as they were.
+        missing: names of tensors that are not in the file, left as they were.
+        unused: names of tensors that only the file has.
+        known: classes of the model that the file knows; empty when it names no classes.
+        new: classes of the model that the file does not know; empty when it names no classes.
+        reshaped: what was made to fit, {name: how}: the first convolution of a net for gray images from one for RGB, or
+            the reverse.
     """
 
     loaded: tuple[str, ...]
@@ -60,11 +65,17 @@ def transfer(
 ) -> Transfer:
     """Copies into a model what fits of another model's state dict.
 
-    classes: of the model the weights are of, in the order of its labels; () when unknown. In the layers that have rows
-    for each class (the last of a head) a class gets its own row, wherever it stands in the two lists, and a class that
-    the file does not know keeps its start values. Without `classes` such a layer is taken when its shape fits.
-    renamed: beginnings of names in the file and what they are called in the model, {head.classifier: neck.project}.
-    where: the file, for messages. Raises CheckpointError when nothing fits, or a name to be changed does not occur.
+    Raises CheckpointError when nothing fits, or a name to be changed does not occur.
+
+    Args:
+        model: the model whose tensors are overwritten.
+        state: tensors by name, of the other model.
+        classes: classes of the model the weights are of, in the order of its labels; () when unknown. In the layers
+            that have rows for each class (the last of a head) a class gets its own row, wherever it stands in the two
+            lists, and a class that the file does not know keeps its start values. Without them such a layer is taken
+            when its shape fits.
+        renamed: name prefixes in the file and what they are called in the model, {head.classifier: neck.project}.
+        where: the file that messages begin with.
     """
     state = _renamed(state, renamed or {}, where)
     own = model.state_dict()

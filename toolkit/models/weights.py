@@ -22,8 +22,11 @@ _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 class LoadReport(NamedTuple):
     """What `load_into` did. Names of tensors, in the model's or the file's order.
 
-    loaded: now as in the file. missing: the file has none. unexpected: the model has none.
-    mismatched: both have it with different shapes; left as it was.
+    Args:
+        loaded: names of tensors that are now as in the file.
+        missing: names of tensors that the file has not.
+        unexpected: names of tensors that the model has not.
+        mismatched: both have it with different shapes; left as it was.
     """
 
     loaded: tuple[str, ...]
@@ -40,9 +43,14 @@ class LoadReport(NamedTuple):
 def save_weights(path: Path | str, model_state: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
     """Writes a state dict as safetensors. The file appears whole or not at all (temporary file, fsync, rename).
 
-    metadata: anything JSON can hold, by name; conventionally classes, palette, pixel_stats (mean, std, bgr), config
-    (the YAML text), toolkit (version), metrics and step. Tensors that share memory are stored once.
-    Raises UserError when the disk refuses, TypeError for metadata that JSON cannot hold.
+    Tensors that share memory are stored once. Raises UserError when the disk refuses, TypeError for metadata that JSON
+    cannot hold.
+
+    Args:
+        path: file to write, replaced when it is there.
+        model_state: tensors by name, as `state_dict` gives them.
+        metadata: anything JSON can hold, by name; conventionally classes, palette, pixel_stats (mean, std, bgr), config
+            (the YAML text), toolkit (version), metrics and step.
     """
     from safetensors.torch import save_file
 
@@ -120,9 +128,14 @@ def load_into(
 ) -> LoadReport:
     """Copies a state dict into a model. Nothing is copied when it raises.
 
-    strict: every name and shape must agree, else CheckpointError names the first that do not; otherwise what fits is
-    taken, and only a file of which nothing fits is an error. where: the file, and classes: the classes of the model
-    that wrote it, for the message (the model's own are its attribute `classes`).
+    Args:
+        model: the model whose tensors are overwritten.
+        state: tensors by name, as `state_dict` gives them.
+        strict: every name and shape must agree, else CheckpointError names the first that do not; otherwise what fits
+            is taken, and only a file of which nothing fits is an error.
+        where: the file that messages begin with.
+        classes: classes of the model that wrote the file, for the message (the model's own are its attribute
+            `classes`).
     """
     report = refuse_misfit(model, state, strict, where, classes)
     model.load_state_dict({name: state[name] for name in report.loaded}, strict=False)
@@ -136,7 +149,15 @@ def refuse_misfit(
     where: Where = "",
     classes: Sequence[str] = (),
 ) -> LoadReport:
-    """What `load_into` would do, or its CheckpointError; nothing is copied, so the model may be a blank one."""
+    """What `load_into` would do, or its CheckpointError; nothing is copied, so the model may be a blank one.
+
+    Args:
+        model: the model, which may be a blank one.
+        state: tensors by name, as `state_dict` gives them.
+        strict: whether every name and shape must agree; see `load_into`.
+        where: the file that messages begin with.
+        classes: classes of the model that wrote the file, for the message.
+    """
     own = model.state_dict()
     mismatched = tuple(name for name in own if name in state and not _are_alike(state[name], own[name]))
     report = LoadReport(

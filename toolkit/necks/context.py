@@ -37,11 +37,11 @@ class Context(Neck):
     Without it, the `pixel` head's 1x1 convolution is that layer.
 
     Args:
-        spec: what the backbone produces.
+        spec: what the backbone produces, and its strides.
         channels: the width C of its input, in the paper the number of classes.
         stride: stride of the map it reads; None takes the last one.
-        project: whether a 1x1 convolution brings the map to C channels first (the front end's `final`, drawn from
-            N(0, 0.001) as released); false needs a map of C channels.
+        project: whether a 1x1 convolution brings the map to C channels first (the front end's `final`, drawn from N(0,
+            0.001) as released); false needs a map of C channels.
         layers: 7, 8 or 10, counting the closing 1x1 convolution.
         width: `basic`, C channels throughout, or `large`, 2C 2C 4C 8C 16C 32C 32C (8 layers only).
         padding: `layer` pads each convolution by its dilation (released for CamVid, KITTI, Cityscapes); `input` pads

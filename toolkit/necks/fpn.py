@@ -21,12 +21,12 @@ class FPN(Neck):
     Convolutions start from a uniform Kaiming draw with a = 1 and zero biases, as in torchvision and detectron2.
 
     Args:
-        spec: what the backbone produces.
+        spec: what the backbone produces, with all the strides that are taken.
         strides: strides of the maps taken in; None is 4, 8, 16, 32.
         channels: width of every map out (256 in the paper).
-        extra: coarser maps on top. `max_pool`: the coarsest map at every second cell (P6 of Faster R-CNN, footnote 2
-            of the paper); `p6p7`: two 3x3 convolutions of stride 2 on the coarsest *input* map, the second after a
-            ReLU (RetinaNet, arXiv 1708.02002, section 4); `none`.
+        extra: coarser maps on top. `max_pool`: the coarsest map at every second cell (P6 of Faster R-CNN, footnote 2 of
+            the paper); `p6p7`: two 3x3 convolutions of stride 2 on the coarsest *input* map, the second after a ReLU
+            (RetinaNet, arXiv 1708.02002, section 4); `none`.
 
     Raises:
         PartsError: a stride is missing or the strides do not increase.

@@ -32,17 +32,18 @@ class IndexUnpool(Neck):
     N(0, sqrt(2 / fan_in)).
 
     Args:
-        spec: what the backbone produces.
+        spec: what the backbone produces, with pooling indices.
         convs: convolutions a stage, deepest first; None: VGG16's mirror, [3, 3, 3, 2, 1] or the end of it.
-            `Example_Models/bayesian_segnet_camvid.prototxt`, a deeper net, is [3, 3, 3, 2, 2]; SegNet-Basic [1, 1, 1, 1].
-        kernel_size: odd; 7 in SegNet-Basic.
-        activation: after BN; `none` in SegNet-Basic.
-        batch_norm: after each convolution.
+            `Example_Models/bayesian_segnet_camvid.prototxt`, a deeper net, is [3, 3, 3, 2, 2]; SegNet-Basic [1, 1, 1,
+            1].
+        kernel_size: side of the kernels in cells, odd; 7 in SegNet-Basic.
+        activation: what follows batch normalisation; `none` in SegNet-Basic.
+        batch_norm: whether batch normalisation follows each convolution.
         dropout_after: numbers of stages whose last convolution is followed by element-wise dropout, counted as the
             backbone counts its own, so that the deepest is the highest: Bayesian SegNet [3, 4, 5], Basic [3, 4].
-        dropout: its probability.
-        bn_eps: of batch normalisation; official SegNet 1e-9.
-        bn_shift: first value of its shift; official SegNet 0.001.
+        dropout: probability, 0..1, that a value is dropped there.
+        bn_eps: number added to the variances of batch normalisation; official SegNet 1e-9.
+        bn_shift: first value of the shift of batch normalisation; official SegNet 0.001.
 
     Raises:
         PartsError: the pyramid has no pooling indices, or maps that these cannot undo.

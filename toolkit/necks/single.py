@@ -15,8 +15,8 @@ class Single(Neck):
     Faster R-CNN of 2015 reads conv5_3 of VGG16 alone: `stride: 16`.
 
     Args:
-        spec: what the backbone produces.
-        stride: stride of the map; None takes the last one.
+        spec: what the backbone or neck produces.
+        stride: stride of the map in pixels; null takes the last one.
         channels: width after a 1x1 convolution with bias; None leaves the map untouched.
 
     Raises:

@@ -91,19 +91,22 @@ class SkipNeck(Neck):
     and fit "crop". It joins the deepest map of each stride, whatever strides the backbone has, and gives one map: the
     finest one. (The maps on the way are not part of the result.)
 
-    to_stride: stride of the result. None: the finest of the backbone. A finer one adds steps without a skip map
-    (halving width, at least 16 channels); a coarser one leaves the finer maps unused.
-    channels: width after each step, coarse to fine; None: the skip map's.
-    upsample: "transpose" is the paper's 2x2 up-convolution; "bilinear" and "nearest" have no weights and leave the
-    width to the convolutions.
-    num_convs: 3x3 convolutions (each with ReLU) after each joint; the paper has 2.
-    padding: "valid" as in the paper, or "same".
-    fit: how an enlarged map and a skip map of different sizes meet, chosen here and never guessed. "crop" cuts the
-    skip map to the enlarged one, which must fit exactly, so images have to be of a size that does (`spec.sizes`).
-    "pad" surrounds the enlarged map by zeros, or cuts its last row and column, until it has the skip map's size:
-    any size goes.
-    norm: batch normalisation after each 3x3 convolution, or none.
     Raises PartsError for an input whose strides or borders cannot be joined.
+
+    Args:
+        spec: what the backbone produces, with its borders.
+        to_stride: stride of the result. None: the finest of the backbone. A finer one adds steps without a skip map
+            (halving width, at least 16 channels); a coarser one leaves the finer maps unused.
+        channels: width after each step, coarse to fine; None: the skip map's.
+        upsample: "transpose" is the paper's 2x2 up-convolution; "bilinear" and "nearest" have no weights and leave the
+            width to the convolutions.
+        num_convs: 3x3 convolutions (each with ReLU) after each joint; the paper has 2.
+        padding: padding of the 3x3 convolutions: "valid" (none) as in the paper, or "same".
+        fit: how an enlarged map and a skip map of different sizes meet, chosen here and never guessed. "crop" cuts the
+            skip map to the enlarged one, which must fit exactly, so images have to be of a size that does
+            (`spec.sizes`). "pad" surrounds the enlarged map by zeros, or cuts its last row and column, until it has the
+            skip map's size: any size goes.
+        norm: normalisation after each 3x3 convolution, or none.
     """
 
     def __init__(

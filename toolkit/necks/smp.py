@@ -39,8 +39,8 @@ class SmpDecoder(Neck):
     need two images or more.
 
     Args:
-        spec: what the backbone produces.
-        decoder: which one.
+        spec: what the backbone produces, with the strides that are taken.
+        decoder: name of the decoder in segmentation_models_pytorch.
         strides: of the maps taken, finest first; a stride named twice takes the last two maps of it (a dilated
             backbone's [4, 8, 16, 16]). None: 2 to 32 (unet, unetplusplus, manet, linknet; all but unetplusplus do
             without 2 when the backbone has none), 4 to 32 (fpn, pan, upernet, segformer), 4 and 16 or else 8

@@ -17,12 +17,18 @@ from toolkit.errors import PartsError, Problem
 class Recipe:
     """How one decoder is fed.
 
-    module, name: where its class lies. strides: of the maps it takes by default; () takes the last map, or the last
-    four for DPT. out: stride of its result; 0 is that of the finest map it takes. channels: default widths.
-    steps: whether it climbs by one doubling a map up to the image, so that `channels` has a width a step.
-    absent: entries before the first map in the list it expects: the image, the map of stride 2. It only reads sizes
-    there, so they are maps without channels. doubles: whether it doubles its maps blindly, so that image sizes must be
-    multiples of the coarsest stride. cells: least height and width of its coarsest map. options: those it has.
+    Args:
+        module: module of the library in which its class lies.
+        name: name of its class in the library.
+        strides: strides of the maps it takes by default; () takes the last map, or the last four for DPT.
+        out: stride of its result; 0 is that of the finest map it takes.
+        channels: widths it has by default.
+        steps: whether it climbs by one doubling a map up to the image, so that `channels` has a width a step.
+        absent: entries before the first map in the list it expects: the image, the map of stride 2. It only reads sizes
+            there, so they are maps without channels.
+        doubles: whether it doubles its maps blindly, so that image sizes must be multiples of the coarsest stride.
+        cells: least height and width of its coarsest map.
+        options: names of the options it has.
     """
 
     module: str
@@ -80,7 +86,13 @@ def default_strides(decoder: str, spec: PyramidSpec) -> list[int]:
 
 
 def verify_strides(decoder: str, strides: Sequence[int], where: str) -> None:
-    """Raises PartsError for strides the decoder cannot put together."""
+    """Raises PartsError for strides the decoder cannot put together.
+
+    Args:
+        decoder: name of the decoder, one of `RECIPES`.
+        strides: strides of the maps it would take, finest first.
+        where: the part that a message begins with.
+    """
     recipe = RECIPES[decoder]
     doubling = all(coarse == 2 * fine for fine, coarse in pairwise(strides))
     first = (2,) if decoder == "unetplusplus" else (2, 4)
@@ -122,13 +134,13 @@ def build_decoder(
     """The library's module, initialised as the library does it.
 
     Args:
-        decoder: a name of `RECIPES`.
+        decoder: name of the decoder, one of `RECIPES`.
         widths: channels of the list it expects, entries without a map being 0.
-        strides: of the maps alone.
-        out: its widths.
-        dropout: None is the library's default.
-        attention: None or "scse".
-        rates: None is the library's default.
+        strides: strides of the maps it takes, finest first.
+        out: widths of its steps, or its single width.
+        dropout: probability, 0..1; None is the library's default.
+        attention: None, or "scse" for squeeze and excitation.
+        rates: three dilations; None is the library's default.
     """
     import importlib
 

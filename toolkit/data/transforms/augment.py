@@ -20,7 +20,12 @@ from toolkit.samples import IGNORE_INDEX, Sample
 
 @TRANSFORMS.register("resize")
 class Resize(Transform):
-    """Scales the whole image to (height, width) pixels; the shape of things changes with the aspect ratio."""
+    """Scales the whole image to (height, width) pixels; the shape of things changes with the aspect ratio.
+
+    Args:
+        height: new height of the whole image in pixels.
+        width: new width of the whole image in pixels.
+    """
 
     def __init__(self, height: PositiveInt, width: PositiveInt) -> None:
         self.size = (height, width)
@@ -64,7 +69,12 @@ class ResizeShorter(Transform):
 
 @TRANSFORMS.register("random_scale")
 class RandomScale(Transform):
-    """Scales the whole image by a factor drawn evenly from minimum..maximum, aspect ratio kept."""
+    """Scales the whole image by a factor drawn evenly from minimum..maximum, aspect ratio kept.
+
+    Args:
+        minimum: smallest factor that is drawn, above 0; 0.5 halves each side.
+        maximum: largest factor that is drawn, not below `minimum`; 2 doubles each side.
+    """
 
     random = True
 
@@ -117,7 +127,11 @@ class RandomCrop(Transform):
 
 @TRANSFORMS.register("flip")
 class Flip(Transform):
-    """Mirrors left and right with probability p."""
+    """Mirrors left and right with probability p.
+
+    Args:
+        p: probability, 0..1, that a sample is mirrored; 1 mirrors every one.
+    """
 
     random = True
     moves = True
