@@ -1,65 +1,129 @@
-"""The floors hold: a file imports only from floors below it, never sideways and never up (see ARCHITECTURE.md)."""
+"""Imports have no ring, and the floors they make are those of the picture in ARCHITECTURE.md."""
 
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "toolkit"
 
-FLOORS = {
-    "version": 0, "errors": 0, "bounds": 0, "registry": 0, "files": 0, "progress": 0, "labels": 0, "drawing": 0,
-    "samples": 1, "contracts": 1,
-    "ops": 2, "layers": 2,
-    "backbones": 3, "necks": 3, "heads": 3, "losses": 3, "data": 3, "evaluators": 3,
-    "models": 4, "analysis": 4, "engine": 4, "inference": 4, "preflight": 4, "report": 4,
-    "config": 5,
-    "jobs": 6,
-    "cli": 7, "__main__": 8, "__init__": 8,
-}  # fmt: skip
-
-# Folders of one floor that may use one another, in this direction only.
-SIDEWAYS = {
-    ("registry", "errors"), ("files", "errors"), ("drawing", "labels"), ("contracts", "samples"), ("layers", "ops"),
-    ("heads", "losses"),
-    ("analysis", "models"), ("engine", "models"), ("engine", "analysis"), ("inference", "analysis"),
-    ("preflight", "analysis"), ("report", "analysis"), ("inference", "models"), ("report", "inference"), ("report", "preflight"),
-    ("preflight", "models"), ("preflight", "inference"), ("preflight", "engine"),
-}  # fmt: skip
-
 MODULES = sorted(PACKAGE.rglob("*.py"))
+NAMES = {".".join(("toolkit", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): path
+         for path in MODULES}  # fmt: skip
+PICTURE = PACKAGE.parent / "ARCHITECTURE.md"
+Graph = dict[str, set[str]]
 
 
 def place(path: Path) -> str:
-    parts = path.relative_to(PACKAGE).with_suffix("").parts
-    return parts[0]
+    """The folder below `toolkit/`, or the file that stands there itself."""
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
-def own_imports(tree: ast.AST) -> list[tuple[str, int]]:
-    found = []
+def own_imports(tree: ast.AST) -> set[str]:
+    """Modules of the package that are imported anywhere in the tree, also where only types need them."""
+    found: set[str] = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "toolkit":
-            names = node.module.split(".")
-            places = [names[1]] if len(names) > 1 else [alias.name for alias in node.names]
-            found += [(name, node.lineno) for name in places]
+        if isinstance(node, ast.ImportFrom) and node.module:
+            inside = {f"{node.module}.{alias.name}" for alias in node.names} & NAMES.keys()
+            found |= inside or ({node.module} & NAMES.keys())
         elif isinstance(node, ast.Import):
-            found += [
-                (alias.name.split(".")[1], node.lineno) for alias in node.names if alias.name.startswith("toolkit.")
-            ]
-    return [(name, line) for name, line in found if name in FLOORS]
+            found |= {alias.name for alias in node.names} & NAMES.keys()
+    return found
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_go_down(path: Path) -> None:
-    here = place(path)
-    assert here in FLOORS, f"{here} has no floor: give it one here and in ARCHITECTURE.md"
-    for name, line in own_imports(ast.parse(path.read_text())):
-        if name == here or here == "__init__":
-            continue
-        allowed = FLOORS[name] < FLOORS[here] or (here, name) in SIDEWAYS
-        assert allowed, f"{path.name}:{line}: '{here}' (floor {FLOORS[here]}) imports '{name}' (floor {FLOORS[name]})"
+def imports_of_files() -> Graph:
+    return {name: own_imports(ast.parse(path.read_text())) - {name} for name, path in NAMES.items()}
+
+
+def imports_of_places(files: Graph) -> Graph:
+    graph: Graph = {place(path): set() for path in MODULES}
+    for name, imported in files.items():
+        here = place(NAMES[name])
+        graph[here] |= {place(NAMES[other]) for other in imported} - {here}
+    return graph
+
+
+def circle(graph: Graph) -> list[str]:
+    """Names that import one another in a ring, or [] when there is no ring."""
+    done: set[str] = set()
+
+    def follow(name: str, way: list[str]) -> list[str]:
+        if name in way:
+            return way[way.index(name) :]
+        if name in done:
+            return []
+        found = next((ring for other in sorted(graph[name]) if (ring := follow(other, [*way, name]))), [])
+        done.add(name)
+        return found
+
+    return next((ring for name in sorted(graph) if (ring := follow(name, []))), [])
+
+
+def floors(graph: Graph) -> dict[str, int]:
+    """How many floors lie below each: 0 imports nothing of the package, others stand on the highest they import."""
+    found: dict[str, int] = {}
+
+    def floor(name: str) -> int:
+        if name not in found:
+            found[name] = 1 + max((floor(other) for other in graph[name]), default=-1)
+        return found[name]
+
+    return {name: floor(name) for name in graph}
+
+
+def floors_of_picture(text: str) -> dict[str, int]:
+    """The block below "## Floors": lines of a floor's number or none, names that end in `/` or `.py`, and words."""
+    found: dict[str, int] = {}
+    number = -1
+    for line in text.partition("## Floors")[2].split("```")[1].splitlines():
+        told = re.match(r" *(\d+)? +((?:\w+(?:/|\.py) {0,2})+)", line)
+        if told:
+            number = int(told[1]) if told[1] else number
+            found |= dict.fromkeys(re.findall(r"\w+(?=/|\.py)", told[2]), number)
+    return found
+
+
+FILES = imports_of_files()
+FLOORS = floors(imports_of_places(FILES)) if not circle(imports_of_places(FILES)) else {}
+
+
+def test_no_file_imports_itself_by_others() -> None:
+    assert not circle(FILES), f"these import one another: {' -> '.join(circle(FILES))}"
+
+
+def test_no_folder_imports_itself_by_others() -> None:
+    ring = circle(imports_of_places(FILES))
+    causes = [f"{name} imports {other}" for name, imported in sorted(FILES.items()) for other in sorted(imported)
+              if place(NAMES[name]) in ring and place(NAMES[other]) in ring
+              and place(NAMES[name]) != place(NAMES[other])]  # fmt: skip
+    assert not ring, "\n".join([f"a ring of folders: {' -> '.join(ring)}", *causes])
+
+
+def test_the_picture_shows_the_floors_that_the_imports_make() -> None:
+    """ARCHITECTURE.md is drawn from the code: whoever adds an import that lifts a folder moves it there, too."""
+    shown = floors_of_picture(PICTURE.read_text(encoding="utf-8"))
+    wrong = [f"{name} stands on floor {FLOORS.get(name)}, the picture says {shown.get(name)}"
+             for name in sorted(FLOORS.keys() | shown.keys()) if FLOORS.get(name) != shown.get(name)]  # fmt: skip
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_file_that_is_named_is_there() -> None:
+    named = set(re.findall(r"`([\w/]+/[\w.]*)`", PICTURE.read_text(encoding="utf-8")))
+    roots = (PACKAGE.parent, PACKAGE)
+    assert not [name for name in sorted(named) if not any((root / name).exists() for root in roots)]
+
+
+def test_rings_and_floors_are_found() -> None:
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c"]
+    assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+    assert floors({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == {"a": 2, "b": 1, "c": 0}
+    text = "## Floors\n```\n  2  a/   words/ that\n  1  b/ c.py  f.py\n     d/       more\n  0  e.py\n```\n"
+    assert floors_of_picture(text) == {"a": 2, "b": 1, "c": 1, "f": 1, "d": 1, "e": 0}
+    tree = ast.parse("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from toolkit.errors import Problem")
+    assert own_imports(tree) == {"toolkit.errors"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -115,7 +179,7 @@ def concrete_parts(tree: ast.AST) -> list[tuple[str, int]]:
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_above_the_parts_nobody_knows_a_concrete_one(path: Path) -> None:
     """What others must know of a part is asked through its contract, and a part is found through its registry."""
-    if FLOORS[place(path)] <= FLOORS["heads"]:
+    if place(path) in {part.split(".")[0] for part in PARTS}:
         return
     found = concrete_parts(ast.parse(path.read_text()))
     assert not found, f"{path.name} imports concrete parts: {found}; ask the contract (contracts.py) or the registry"

@@ -21,7 +21,7 @@ from toolkit.backbones.vgg import Vgg
 from toolkit.config.load import load_config
 from toolkit.errors import ImageSizeError
 from toolkit.heads.pixel import PixelHead
-from toolkit.jobs.build import with_changes
+from toolkit.jobs.build import with_train_settings
 from toolkit.jobs.describe import describe_config
 from toolkit.models.vision_model import VisionModel
 from toolkit.necks.index_unpool import IndexUnpool
@@ -275,7 +275,9 @@ def test_every_layer_says_what_it_keeps():
 def test_recomputing_units_is_counted():
     """Fewer bytes are kept, and a note says why; what an image passes through is the same."""
     config = load_config(CONFIGS / "tiny/segnet_camvid.yaml")
-    whole, saved = (describe_config(with_changes(config, recompute=level), (90, 120)) for level in ("none", "units"))
+    whole, saved = (
+        describe_config(with_train_settings(config, recompute=level), (90, 120)) for level in ("none", "units")
+    )
     assert saved.memory.training[0].bytes < 0.75 * whole.memory.training[0].bytes
     assert [row.name for row in saved.layers] == [row.name for row in whole.layers]
     assert "train.recompute" in " ".join(set(saved.notes) - set(whole.notes))
