@@ -260,7 +260,7 @@ def test_refusals(tmp_path):
     scores = VisionModel(backbone, None, ImageHead(backbone.spec, 2), ["a", "b"])
     with pytest.raises(PartsError, match="every pixel can be tiled; this one has the head 'image'"):
         TiledPrediction(scores)
-    with pytest.raises(PartsError, match="answers for every pixel"):
+    with pytest.raises(PartsError, match="that answer for every pixel"):
         predict(scores, tmp_path, tile=512)
     with pytest.raises(ConfigError, match="needs 204 at least"):
         predict_tiled(paper_unet(), batch_of((200, 200)), 203)
