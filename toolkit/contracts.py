@@ -471,6 +471,10 @@ class Dataset(ABC):
     category_ids: tuple[int, ...] = ()
     skips: tuple[Skip, ...] = ()
     """Samples that are left out of it, because something is wrong with them (`data.on_bad: skip`)."""
+    notes: tuple[str, ...] = ()
+    """Sentences about what was read otherwise than it stands, or not read at all; told by `check` and `train`."""
+    absent_classes: tuple[str, ...] = ()
+    """Classes that were asked for and that its files do not know; an error where no split's files do."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -516,7 +520,8 @@ class Subset(Dataset):
         self.indices = np.asarray(indices, np.int64).reshape(-1)
         self.classes, self.palette = tuple(whole.classes), tuple(whole.palette)
         self.root, self.channels = whole.root, whole.channels
-        self.category_ids, self.skips = whole.category_ids, whole.skips
+        self.category_ids, self.absent_classes = whole.category_ids, whole.absent_classes
+        self.skips, self.notes = whole.skips, whole.notes
 
     def __len__(self) -> int:
         return len(self.indices)

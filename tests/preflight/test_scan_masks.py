@@ -90,9 +90,9 @@ def test_a_jpeg_mask(tmp_path: Path) -> None:
 def test_a_mask_of_floats(tmp_path: Path) -> None:
     make_pairs(tmp_path)
     (tmp_path / "masks/p01.png").unlink()
-    Image.fromarray(mask(1).astype(np.float32)).save(tmp_path / "masks/p01.tif")
+    Image.fromarray(mask(1) + np.float32(0.5)).save(tmp_path / "masks/p01.tif")
     assert only(scanned("pairs", tmp_path)).problem.message == (
-        "the mask (TIFF) holds floating-point numbers, not class ids"
+        "the mask (TIFF) holds floating-point numbers that are not whole, so no class ids"
     )
 
 

@@ -49,7 +49,10 @@ def skipping(
     records = read_samples(dataset, f"check {split}", identity, None if workers else 0, shown=shown)
     bad = {index: record.faults[0].problem for index, record in enumerate(records) if record.faults}
     skips = [Skip(records[index].name, _reason(problem)) for index, problem in bad.items()]
-    return without(dataset, list(bad), [*_noted(dataset, faults), *skips])
+    rest = without(dataset, list(bad), [*_noted(dataset, faults), *skips])
+    # What was left out beside images (a mask without one, a name that stands twice) is said too.
+    rest.notes = (*rest.notes, *(str(fault.problem) for fault in faults if not fault.names))
+    return rest
 
 
 def as_before(dataset: Dataset, faults: Sequence[Fault], split: str, table: SkipTable) -> Dataset:

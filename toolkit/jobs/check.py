@@ -13,11 +13,12 @@ from toolkit.errors import Problem
 from toolkit.jobs.agreement import check_class_weights
 from toolkit.jobs.build import aspect_groups_of, build_transforms, draws_of
 from toolkit.jobs.check_sheet import write_check_page
-from toolkit.jobs.gate import Gate
+from toolkit.jobs.gate import CHOOSES_BEST, Gate
 from toolkit.jobs.trial import meta_model
 from toolkit.labels import ClassTable
 from toolkit.models.vision_model import VisionModel
 from toolkit.preflight.data.copies import check_same_files
+from toolkit.preflight.data.readings import note_readings
 from toolkit.preflight.data.scan import scan
 from toolkit.preflight.findings import Finding, Report
 from toolkit.preflight.preview import refuse_data_folder, write_preview
@@ -78,6 +79,7 @@ def quick_check(config: Config, model: VisionModel, datasets: dict[str, Dataset]
     for split in datasets:
         gate.transforms[split] = build_transforms(config, split)
     check_same_files(gate.report, datasets)
+    note_readings(gate.report, datasets, CHOOSES_BEST)
     check_class_weights(gate.report, config, model.classes)
     gate.against_data(meta_model(config, gate.table), suggest=False)
     gate.plan(model)

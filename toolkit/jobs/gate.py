@@ -42,6 +42,7 @@ from toolkit.layers.downloads import NeedsDownloadError, without_downloads
 from toolkit.models.vision_model import VisionModel
 from toolkit.preflight.data.copies import check_same_files
 from toolkit.preflight.data.faults import note_constructor_faults
+from toolkit.preflight.data.readings import note_readings
 from toolkit.preflight.data.scan import ScanSplit
 from toolkit.preflight.findings import Finding, Report
 from toolkit.preflight.model.anchors import check_anchors
@@ -53,6 +54,10 @@ from toolkit.preflight.model.sizes import check_sizes, compare_with_validation
 from toolkit.samples import Sample
 
 SPLITS = ("train", "val", "test")
+
+
+CHOOSES_BEST = "no weights are kept as the best, only the last (last.safetensors)"
+"""What happens when nothing can be measured."""
 
 
 class Gate:
@@ -84,6 +89,7 @@ class Gate:
                 if split != "train":
                     self.report.attempt("transforms", refuse_for_evaluation, transforms, f"data.{split}.transforms")
         check_same_files(self.report, self.datasets)
+        note_readings(self.report, self.datasets, CHOOSES_BEST)
 
     def _dataset(self, split: str) -> Dataset | None:
         """The samples that can be used; those that are wrong are findings, or left out where the config says so.

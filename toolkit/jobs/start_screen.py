@@ -20,6 +20,7 @@ from toolkit.engine.settings import TrainSettings
 from toolkit.jobs.build import build_optimizer_rule
 from toolkit.models.transfer import Transfer
 from toolkit.models.vision_model import VisionModel
+from toolkit.preflight.data.readings import box_amount
 
 
 def introduce(
@@ -28,7 +29,7 @@ def introduce(
 ) -> None:  # fmt: skip
     """One screen that says what is about to happen."""
     settings = config.train
-    images = ", ".join(f"{len(dataset)} {split}" for split, dataset in datasets.items())
+    images = ", ".join(_amount_of(split, dataset) for split, dataset in datasets.items())
     classes = ", ".join(model.classes[:12]) + (", ..." if len(model.classes) > 12 else "")
     log.line(f"run        {folder.path}" + (f"  (continues at step {state.step})" if state else ""))
     log.line(f"data       {images}; {len(model.classes)} classes: {classes}")
@@ -57,6 +58,14 @@ def introduce(
     if settings.ema_decay is not None and settings.steps * (1 - settings.ema_decay) < 3:
         steps = round(1 / (1 - settings.ema_decay))
         log.line(f"note       ema_decay {settings.ema_decay:g} averages about {steps} steps: too many for this run")
+
+
+def _amount_of(split: str, dataset: Dataset) -> str:
+    boxes = box_amount(dataset)
+    if boxes is None:
+        return f"{len(dataset)} {split}"
+    without = f", {boxes.empty} without" if boxes.empty else ""
+    return f"{len(dataset)} {split} ({boxes.targets} boxes{without})"
 
 
 def _model(config: Config, model: VisionModel) -> str:

@@ -108,10 +108,10 @@ def test_maps_are_scaled_and_unknown_pixels_are_nan(depths: Path) -> None:
 
 def test_maps_that_do_not_fit_are_named(depths: Path) -> None:
     picture(depths / "images/c.jpg", 7)
-    with pytest.raises(DataError, match="1 images have no map: c"):
+    with pytest.raises(DataError, match=r"1 image\(s\) have no map: c"):
         ImageMaps(["depth"], str(depths))
     (depths / "val.txt").write_text("b\nq\n")
-    with pytest.raises(DataError, match="1 names have no image: q"):
+    with pytest.raises(DataError, match=r"1 image\(s\) of the split not found: q"):
         ImageMaps(["depth"], str(depths), split="val.txt")
     np.save(depths / "maps/c.npy", np.ones((5, 8)))
     np.save(depths / "maps/b.npy", np.ones((6, 8, 3)))

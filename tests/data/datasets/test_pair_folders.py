@@ -9,7 +9,7 @@ from PIL import Image
 
 from toolkit.data.datasets.camvid import CamVid
 from toolkit.data.datasets.image_masks import ImageMasks
-from toolkit.data.formats.pairs import find_pairs, read_split
+from toolkit.data.formats.pairs import SplitList, find_pairs
 from toolkit.errors import ConfigError, DataError
 from toolkit.samples import IGNORE_INDEX
 
@@ -79,10 +79,11 @@ def test_split_files(folder):
         make(folder, split="bad.txt")
     (folder / "twice.txt").write_text("c\nc.jpg\n")
     with pytest.raises(DataError, match="more than once: c"):
-        read_split(folder / "twice.txt")
-    (folder / "none.txt").write_text("\n")
-    with pytest.raises(DataError, match="names no images"):
-        read_split(folder / "none.txt")
+        make(folder, split="twice.txt")
+    for nothing in ("\n", "# c\n"):
+        (folder / "none.txt").write_text(nothing)
+        with pytest.raises(DataError, match="names no images"):
+            make(folder, split="none.txt")
     with pytest.raises(DataError, match=r"no split file .*near.*val\.txt"):
         make(folder, split="va.txt")
 
@@ -212,7 +213,8 @@ def test_truncated_image_is_named(folder):
 
 def test_find_pairs_of_the_same_folder_needs_no_order(folder):
     forwards = find_pairs(folder / "images", folder / "masks")
-    assert find_pairs(folder / "images", folder / "masks", [p.key for p in forwards[::-1]]) == forwards[::-1]
+    backwards = SplitList(folder / "list.txt", [p.key for p in forwards[::-1]])
+    assert find_pairs(folder / "images", folder / "masks", backwards) == forwards[::-1]
 
 
 def camvid_file(path: Path) -> np.ndarray:

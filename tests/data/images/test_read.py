@@ -194,14 +194,35 @@ def test_color_masks_say_so(tmp_path):
     with pytest.raises(DataError, match=r"m\.png.*colour mask with 2 colours.*\[128, 64, 128\].*colors:"):
         read_label_map(path)
     np.testing.assert_array_equal(read_color_map(path), colors)
-    with pytest.raises(DataError, match="channels are equal"):
-        read_label_map(saved(tmp_path / "g.png", Image.fromarray(np.full((5, 5, 3), 7, np.uint8))))
+
+
+@pytest.mark.parametrize("name", ["rgb.png", "rgba.png", "lossless.webp", "float.tif", "la.png"])
+def test_one_label_map_stored_in_odd_ways_is_that_label_map(name: str, tmp_path: Path):
+    labels = np.random.default_rng(0).integers(0, 5, (9, 12)).astype(np.uint8)
+    opaque = np.full_like(labels, 255)
+    stored = {
+        "rgb.png": np.stack([labels] * 3, -1), "rgba.png": np.stack([*[labels] * 3, opaque], -1),
+        "lossless.webp": np.stack([labels] * 3, -1), "float.tif": labels.astype(np.float32),
+        "la.png": np.stack([labels, opaque], -1),
+    }[name]  # fmt: skip
+    Image.fromarray(stored).save(tmp_path / name, **({"lossless": True} if name == "lossless.webp" else {}))
+    np.testing.assert_array_equal(read_label_map(tmp_path / name), labels)
+
+
+def test_labels_in_the_alpha_channel_and_lossy_masks_are_refused(tmp_path: Path):
+    labels = np.random.default_rng(0).integers(0, 5, (9, 12)).astype(np.uint8)
+    hidden = np.stack([*[np.zeros_like(labels)] * 3, labels], -1)
+    with pytest.raises(DataError, match="the labels lie in alpha; save the alpha channel alone"):
+        read_label_map(saved(tmp_path / "a.png", Image.fromarray(hidden)))
+    Image.fromarray(labels).convert("RGB").save(tmp_path / "m.webp", quality=90)
+    with pytest.raises(DataError, match="lossy WebP"):
+        read_label_map(tmp_path / "m.webp")
 
 
 def test_jpeg_and_float_masks_are_refused(tmp_path):
     path = saved(tmp_path / "m.jpg", Image.fromarray(np.zeros((8, 8), np.uint8)))
     with pytest.raises(DataError, match=r"m\.jpg.*JPEG.*PNG"):
         read_label_map(path)
-    path = saved(tmp_path / "m.tif", Image.fromarray(np.zeros((8, 8), np.float32)))
+    path = saved(tmp_path / "m.tif", Image.fromarray(np.full((8, 8), 0.5, np.float32)))
     with pytest.raises(DataError, match="floating"):
         read_label_map(path)

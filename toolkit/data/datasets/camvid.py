@@ -9,7 +9,7 @@ from toolkit.contracts import DATASETS
 from toolkit.data.classes.tables import class_table
 from toolkit.data.formats.label_values import MappedLabelReader
 from toolkit.data.formats.paired import PairedDataset
-from toolkit.data.formats.pairs import existing_folder, find_pairs, read_split
+from toolkit.data.formats.pairs import SplitList, existing_folder, find_pairs, read_split
 from toolkit.errors import DataError, Problem
 
 _UNLABELLED = 11
@@ -41,7 +41,7 @@ class CamVid(PairedDataset):
         super().__init__(table, folder, find_pairs(*_layout(folder, split)), reader, title=f"CamVid {split}")
 
 
-def _layout(root: Path, split: str) -> tuple[Path, Path, list[str] | None]:
+def _layout(root: Path, split: str) -> tuple[Path, Path, SplitList | None]:
     """Image folder, mask folder and, in the layout that has them, the names of the split."""
     if (root / f"{split}annot").is_dir():
         return root / split, root / f"{split}annot", None

@@ -14,9 +14,9 @@ from toolkit.data.formats.box_checks import FixBoxes, RawBoxes
 from toolkit.data.formats.boxed import BoxDataset
 from toolkit.data.formats.coco_file import CocoFile, read_coco_file
 from toolkit.data.formats.detection_index import ImageTable, build_index
-from toolkit.data.formats.image_listing import find_missing_images
+from toolkit.data.formats.image_listing import existing_images
 from toolkit.data.formats.pairs import existing_folder
-from toolkit.errors import DataError, Place
+from toolkit.errors import DataError, Place, Problem
 
 _ROBOFLOW = "_annotations.coco.json"
 
@@ -60,26 +60,22 @@ class CocoDataset(BoxDataset):
         problems = ProblemList()
         file = read_coco_file(path, problems)
         table = _table(file, classes)
-        try:
-            names = match_names(list(table), classes, path)
-        except DataError as error:
-            problems.include(error)
-            problems.stop_if_any(path)
-            raise
+        absent = tuple(name for name in classes or () if name not in table)
+        names = _classes(path, table, classes, problems)
         ids = tuple(table[name] for name in names)
         _refuse_outside(path, folder, file.image_names, problems)
         prefix = _prefix(folder, base)
         pictures = [prefix + name.replace("\\", "/") for name in file.image_names]
-        find_missing_images(base, pictures, path, problems)
+        pictures = existing_images(base, pictures, path, problems)
 
         def box_name(box: int) -> Place:
-            image = file.image_names[int(file.owners[box])]
-            return Place(str(path), item=f"annotation {file.annotation_ids[box]} ({image})")
+            return Place(str(path), item=f"{file.annotation(box)} ({file.image_names[int(file.owners[box])]})")
 
         listed = ImageTable(pictures, file.image_ids, file.sizes, [str(path)])
         boxes = _raw_boxes(file, ids)
-        index = build_index(listed, boxes, path, box_name, problems, keep_empty, fix_boxes)
+        index = build_index(listed, boxes, path, box_name, problems, keep_empty, fix_boxes, "xywh")
         super().__init__(names, base, index, ids)
+        self.absent_classes = absent
 
 
 def _table(file: CocoFile, classes: list[str] | None) -> dict[str, int]:
@@ -91,6 +87,23 @@ def _table(file: CocoFile, classes: list[str] | None) -> dict[str, int]:
         for number, name, parent in file.categories
         if not (number not in used and parent == "none" and name in parents and name not in (classes or ()))
     }
+
+
+def _classes(path: Path, table: dict[str, int], wanted: list[str] | None, problems: ProblemList) -> tuple[str, ...]:
+    """The classes in label order. A class of the list that the file does not have gets an id that is not used there."""
+    if wanted is not None and "background" in wanted and "background" not in table:
+        message = "gives boxes, which have no class 'background'; for a class a pixel, its outlines are not read"
+        problems.include(DataError(Problem(path, message, "leave it out with a head for boxes, or export masks")))
+    absent = [name for name in wanted or () if name not in table]
+    if absent and table and set(table) < set(wanted or ()):  # one split's file may lack a class that it has no box of
+        first = 1 + max(table.values())
+        table.update({name: first + number for number, name in enumerate(absent)})
+        problems.notes.append(f"{path}: its categories lack {', '.join(absent)}, of which it has no boxes")
+    try:
+        return match_names(list(table), wanted, path)
+    except DataError as error:
+        problems.include(error)
+        problems.stop(path)
 
 
 def _refuse_outside(path: Path, folder: Path, names: list[str], problems: ProblemList) -> None:
@@ -106,12 +119,12 @@ def _refuse_outside(path: Path, folder: Path, names: list[str], problems: Proble
 
 
 def _raw_boxes(file: CocoFile, category_ids: tuple[int, ...]) -> RawBoxes:
-    ids = np.array(category_ids, np.int64)
-    order = np.argsort(ids)
-    places = np.minimum(np.searchsorted(ids[order], file.category_ids), max(len(ids) - 1, 0))
-    labels = order[places] if len(ids) else file.category_ids
+    # An id that is no label's belongs to a name that stands twice, which is refused before anything is read.
+    labels = {number: label for label, number in enumerate(category_ids)}
+    order = np.array([labels.get(number, 0) for number in np.unique(file.category_ids).tolist()], np.int64)
+    own = order[np.unique(file.category_ids, return_inverse=True)[1].reshape(-1)]
     xyxy = np.concatenate([file.xywh[:, :2], file.xywh[:, :2] + file.xywh[:, 2:]], axis=1)
-    return RawBoxes(file.owners, xyxy, labels, file.crowd, np.zeros(len(labels), bool), file.area)
+    return RawBoxes(file.owners, xyxy, own, file.crowd, np.zeros(len(own), bool), file.area)
 
 
 def _prefix(folder: Path, root: Path) -> str:

@@ -7,7 +7,9 @@ from typing import Literal
 
 from toolkit.contracts import DATASETS, Dataset
 from toolkit.data.formats.pairs import existing_folder, name_in
+from toolkit.data.images.listing import Listing, image_files
 from toolkit.data.images.read import IMAGE_SUFFIXES, read_image
+from toolkit.data.images.traits import unread_pages
 from toolkit.errors import DataError, Problem, did_you_mean
 from toolkit.labels import default_palette
 from toolkit.samples import Sample
@@ -15,15 +17,18 @@ from toolkit.samples import Sample
 
 @DATASETS.register("image_folder")
 class ImageFolder(Dataset):
-    """Images in root/split/class/, with all folders below; an image's class is the name of that folder.
+    """Images in a folder a class, with all folders below; an image's class is the name of that folder.
 
     Sorted by class, then by path. Hidden files and files that are no images are left out.
 
+        ROOT/train/cat/001.jpg   ROOT/train/dog/001.jpg   (split: train)
+        ROOT/cat/001.jpg         ROOT/dog/001.jpg         (split: "")
+
     Args:
-        classes: names of labels 0..K-1, which are the names of the folders.
-        root: folder of the data set on disk.
+        classes: names of the labels 0..K-1, which are the names of the folders.
+        root: the data set's folder, in one of the two layouts above.
         split: a folder in it (`train`), or "" when the classes' folders lie in the root itself.
-        channels: channels of the images as they are read: 3 (RGB) or 1 (gray).
+        channels: how images are read: 3 for RGB, 1 for gray.
 
     Raises:
         DataError: a class without folder or images, a folder that is no class.
@@ -36,7 +41,8 @@ class ImageFolder(Dataset):
         self.root = existing_folder(root)
         place = existing_folder(self.root / split)
         folders = {path.name: path for path in place.iterdir() if path.is_dir() and not path.name.startswith(".")}
-        found = [_images(folders[name]) if name in folders else [] for name in classes]
+        listings = [image_files(folders[name]) if name in folders else Listing([], [], []) for name in classes]
+        found = [listing.paths for listing in listings]
         problems = [
             Problem(place, f"there is no folder '{name}' for that class", did_you_mean(name, folders))
             for name in classes
@@ -54,6 +60,8 @@ class ImageFolder(Dataset):
         if problems:
             raise DataError(problems)
         self.items = tuple((path, label) for label, paths in enumerate(found) for path in paths)
+        left_out = [note for listing in listings for note in listing.notes]
+        self.notes = (*left_out, *unread_pages(path for paths in found for path in paths))
 
     def __len__(self) -> int:
         return len(self.items)
@@ -68,10 +76,5 @@ class ImageFolder(Dataset):
         return (self.items[index][0],)
 
     def describe(self) -> str:
-        """The data set in a line."""
+        """The number of images and classes, and where they are."""
         return f"{len(self)} images of {len(self.classes)} classes in {self.root}"
-
-
-def _images(folder: Path) -> list[Path]:
-    paths = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-    return sorted(path for path in paths if not path.name.startswith("."))

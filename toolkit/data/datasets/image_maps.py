@@ -9,33 +9,33 @@ import numpy as np
 
 from toolkit.bounds import PositiveFloat
 from toolkit.contracts import DATASETS, Dataset
-from toolkit.data.formats.pairs import existing_folder, name_in, read_split
-from toolkit.data.images.read import IMAGE_SUFFIXES, read_image, read_label_map
+from toolkit.data.formats.pairs import existing_folder, find_pairs, name_in, read_split
+from toolkit.data.images.read import read_image, read_label_map
 from toolkit.errors import DataError, Problem
 from toolkit.samples import Sample
 
 MAP_SUFFIXES = (".png", ".npy", ".tif", ".tiff")
 """A map is an 8- or 16-bit gray image, or an array numpy saved."""
 
-SHOWN = 10
-
 
 @DATASETS.register("image_maps")
 class ImageMaps(Dataset):
     """Images and maps of the same name in two folders, searched with all below them.
+
+        ROOT/images/a.jpg   ROOT/maps/a.png (or .npy, .tif)
 
     value = stored number * scale. KITTI's depth in metres: `scale: 0.00390625` (1 / 256) with `unknown: 0`; millimetres
     as metres: `scale: 0.001`.
 
     Args:
         classes: the name of the value, [depth]; exactly one.
-        root: folder of the data set on disk.
-        images: folder of the images, relative to it.
+        root: the data set's folder, which all other paths are relative to.
+        images: folder of the images, relative to root.
         maps: folder of the maps: 8- or 16-bit gray PNG or TIFF, or .npy arrays (H, W) of numbers.
-        split: a text file, relative to root, with one image name a line; None takes everything.
-        scale: what a stored 1 means.
+        split: text file with one image name a line, relative to root; None takes every image.
+        scale: what a stored 1 means in the unit of the value; above 0.
         unknown: the stored number that means "not known"; None: every number counts. NaN always means it.
-        channels: channels of the images as they are read: 3 (RGB) or 1 (gray).
+        channels: how images are read: 3 for RGB, 1 for gray.
 
     Raises:
         DataError: with every image without map and name without image.
@@ -58,25 +58,15 @@ class ImageMaps(Dataset):
         self.classes = tuple(classes)
         self.scale, self.unknown, self.channels = scale, unknown, channels
         self.root = existing_folder(root)
-        pictures = _by_name(existing_folder(self.root / images), IMAGE_SUFFIXES)
-        values = _by_name(existing_folder(self.root / maps), MAP_SUFFIXES)
-        names = sorted(pictures) if split is None else read_split(self.root / split)
-        lacking = [
-            _lacking(self.root / images, "names have no image", [name for name in names if name not in pictures]),
-            _lacking(self.root / maps, "images have no map", [name for name in names if name not in values]),
-        ]
-        problems = [problem for problem in lacking if problem is not None]
-        if not names:
-            problems.append(Problem(self.root / images, "holds no images", f"known: {' '.join(IMAGE_SUFFIXES)}"))
-        if problems:
-            raise DataError(problems)
-        self.pairs = tuple((pictures[name], values[name]) for name in names)
+        listing = None if split is None else read_split(self.root / split)
+        pairs = find_pairs(self.root / images, self.root / maps, listing, mask_kinds=MAP_SUFFIXES, called="map")
+        self.pairs, self.notes = tuple(pairs), pairs.notes
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> Sample:
-        picture, stored = self.pairs[index]
+        _, picture, stored = self.pairs[index]
         image = read_image(picture, self.channels)
         values = self._values(stored)
         if values.shape != image.shape[:2]:
@@ -96,31 +86,11 @@ class ImageMaps(Dataset):
 
     def files(self, index: int) -> tuple[Path, ...]:
         """The image and its map."""
-        return self.pairs[index]
+        return self.pairs[index].image, self.pairs[index].mask
 
     def describe(self) -> str:
-        """The data set in a line."""
+        """The number of images, what their maps hold, and where they are."""
         return f"{len(self)} images with maps of {self.classes[0]} in {self.root}"
-
-
-def _by_name(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
-    """Files by path in the folder without extension. Raises DataError for two files of one name."""
-    found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in suffixes or path.name.startswith(".") or not path.is_file():
-            continue
-        name = path.relative_to(folder).with_suffix("").as_posix()
-        if name in found:
-            raise DataError(Problem(folder, f"two files are called '{name}': {found[name].name} and {path.name}"))
-        found[name] = path
-    return found
-
-
-def _lacking(folder: Path, what: str, names: list[str]) -> Problem | None:
-    if not names:
-        return None
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return Problem(folder, f"{len(names)} {what}: {', '.join(names[:SHOWN])}{more}", "they are matched by name")
 
 
 def _load_array(path: Path) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 from toolkit.contracts import DATASETS, Dataset
 from toolkit.data.formats.pairs import existing_folder, name_in
 from toolkit.data.images.read import read_image
+from toolkit.data.images.traits import unread_pages
 from toolkit.errors import DataError, Place, Problem, did_you_mean, missing_path
 from toolkit.samples import Sample
 
@@ -28,13 +29,17 @@ class ImageValuesTable(Dataset):
 
     An empty cell or `nan` is an unknown value, which counts neither in a loss nor in a metric.
 
+        ROOT/values.csv   file,age,height
+                          faces/001.jpg,34,1.78
+        ROOT/faces/001.jpg
+
     Args:
         classes: names of the values to predict, which are columns of the table.
-        root: folder of the data set on disk.
-        table: the CSV file, relative to it, in UTF-8 with commas.
-        file_column: column with the images' paths, relative to `images`.
-        images: folder the paths start from, relative to root.
-        channels: channels of the images as they are read: 3 (RGB) or 1 (gray).
+        root: the data set's folder, which all other paths are relative to.
+        table: the CSV file, relative to root, in UTF-8 with commas.
+        file_column: name of the column that holds the images' paths, relative to `images`.
+        images: folder that the paths in the table start from, relative to root.
+        channels: how images are read: 3 for RGB, 1 for gray.
 
     Raises:
         DataError: with every missing column or image, and every cell that is no number.
@@ -53,6 +58,7 @@ class ImageValuesTable(Dataset):
         self.channels = channels
         self.root = existing_folder(root)
         self.rows = tuple(_read(self.root / table, self.root / images, file_column, self.classes))
+        self.notes = tuple(unread_pages(row.path for row in self.rows))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -67,7 +73,7 @@ class ImageValuesTable(Dataset):
         return (self.rows[index].path,)
 
     def describe(self) -> str:
-        """The data set in a line."""
+        """The number of images, the names of their values, and where they are."""
         return f"{len(self)} images with {', '.join(self.classes)} in {self.root}"
 
 

@@ -23,18 +23,22 @@ from toolkit.samples import Boxes, Sample
 class Shapes(Dataset):
     """Textured circles, squares, triangles, rings, rods and stars, hiding parts of one another.
 
+    A folder that was made with other counts, sizes or seeds is refused. What is made:
+
+        ROOT/images/train/0000.jpg   ROOT/masks/train/0000.png   ROOT/annotations/instances_train.json (COCO)
+
     Args:
-        root: where the files are; made there (in seconds) when the folder is missing and `make` is true.
-        split: which of the two sets is read: "train" or "val".
+        root: where the files are, or are to be made (which takes seconds).
+        split: the part that is read, each with pictures of its own.
         target: "label_map" gives label maps of 7 classes, the first being the background; "boxes" gives boxes of the 6
             shapes; "both" gives both with the 7 classes' labels, so that no box has label 0; "largest" gives one of the
             6 shapes an image, the one that covers most pixels.
-        make: whether a missing folder is made; a folder made from other numbers is refused.
-        count_train: number of images of the training set.
-        count_val: number of images of the validation set.
-        image_size: (height, width) of the images in pixels.
-        seed: seed of the scenes; the same seed gives the same files.
-        texture: strength of the patterns, 0 (plain colours, easier) to 1.
+        make: whether the files are made when the folder is missing or empty.
+        count_train: number of pictures that are made for training.
+        count_val: number of pictures that are made for validation.
+        image_size: height and width of the pictures in pixels, at least 32 each.
+        seed: number that all scenes follow from; another one gives other pictures.
+        texture: strength of the patterns on the shapes, 0 (plain colours) to 1.
     """
 
     def __init__(
@@ -88,7 +92,7 @@ class Shapes(Dataset):
         return (pair.image, self._boxes_file()) if self.target == "boxes" else (pair.image, pair.mask)
 
     def describe(self) -> str:
-        """The data set in a line."""
+        """The split, the number of pictures, where they are, and the number of classes."""
         return f"shapes {self.split}: {len(self)} synthetic images in {self.root}, {len(self.classes)} classes"
 
     def _boxes_file(self) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,9 +14,10 @@ from toolkit.data.faults.problem_list import ProblemList
 from toolkit.data.formats.box_checks import FixBoxes
 from toolkit.data.formats.boxed import BoxDataset
 from toolkit.data.formats.detection_index import ImageBoxes, index_boxes
-from toolkit.data.formats.pairs import existing_folder
+from toolkit.data.formats.name_lists import match_lines, read_lines
+from toolkit.data.formats.pairs import existing_folder, name_in
 from toolkit.data.formats.voc_file import VocFile, read_voc_file
-from toolkit.data.images.read import IMAGE_SUFFIXES
+from toolkit.data.images.listing import image_files, same_name, without_extension
 from toolkit.errors import DataError, Place, Problem, missing_path, no_such
 
 
@@ -67,15 +68,19 @@ class VocDataset(BoxDataset):
 
 def _read(root: Path, layout: _Layout, problems: ProblemList) -> list[tuple[str, VocFile, Path]]:
     """The image's name, the contents and the path of every XML file; what is wrong has a place too, to be left out."""
-    pictures = _pictures(root, layout.images)
+    problems.notes += layout.notes
     found = []
     for position, stem in enumerate(layout.stems):
         path = layout.annotations / f"{stem}.xml"
         with problems.about(position):
             file = _annotation(path, problems)
-            name = _picture(stem, file, pictures, path, layout, problems) if file is not None else None
-        name = name or next(iter(pictures.get(stem, ())), _relative(path, root))
-        found.append((name, file or VocFile("", (0, 0), []), path))
+            picture = _picture(stem, file, path, layout, problems) if file is not None else None
+        picture = picture or next(iter(layout.pictures.get(stem, ())), path)
+        found.append((name_in(root, picture), file or VocFile("", (0, 0), []), path))
+    hollow = [path for _, file, path in found if file == VocFile("", (0, 0), [])]
+    if hollow and not problems.number:
+        more = f" and {len(hollow) - 1} more" if len(hollow) > 1 else ""
+        problems.notes.append(f"{hollow[0]}{more}: an <annotation> that holds nothing counts as background")
     return found
 
 
@@ -94,38 +99,63 @@ def _boxes_of(name: str, file: VocFile, path: Path, labels: dict[str, int], one_
 
 
 class _Layout(NamedTuple):
-    """source: what named the stems, for messages. annotations, images: folders. stems: file names without suffix."""
+    """source: what named the stems, for messages. annotations, images: folders.
+
+    pictures: images by their path in their folder without extension. stems: such paths of the XML files that are read.
+    notes: what is left out, or was read by another convention.
+    """
 
     source: Path
     annotations: Path
     images: Path
+    pictures: dict[str, list[Path]]
     stems: list[str]
+    notes: list[str]
 
 
 def _layout(root: Path, split: str) -> _Layout:
     listing = root / "ImageSets" / "Main" / f"{split}.txt"
     if split and listing.is_file():
-        # Class-wise lists have a second column (-1, 0, 1); the first is the stem in every list.
-        stems = [line.split()[0] for line in listing.read_text("utf-8-sig").splitlines() if line.strip()]
-        repeated = sorted({stem for stem in stems if stems.count(stem) > 1}) if len(set(stems)) < len(stems) else []
-        if repeated:
-            raise DataError(Problem(listing, f"names {', '.join(repeated[:10])} more than once"))
         images = root / "JPEGImages"
-        return _Layout(listing, root / "Annotations", images if images.is_dir() else root / "images", stems)
+        return _listed(listing, root / "Annotations", images if images.is_dir() else root / "images")
     folder = root / split
     if not folder.is_dir() or (not split and not any(root.glob("*.xml")) and not (root / "Annotations").is_dir()):
         wanted = f"wanted {listing.absolute()} or a folder {folder.absolute()} with images and XML files"
         raise DataError(Problem("", f"no split '{split}': {wanted}", _other_splits(listing.parent)))
-    if (folder / "Annotations").is_dir():
-        images = folder / "JPEGImages"
-        images = images if images.is_dir() else folder / "images"
-        annotations = folder / "Annotations"
-    else:
-        images = annotations = folder
-    stems = sorted(path.stem for path in annotations.glob("*.xml"))
+    if not (folder / "Annotations").is_dir():
+        return _found(folder, folder)
+    images = folder / "JPEGImages"
+    return _found(folder / "Annotations", images if images.is_dir() else folder / "images")
+
+
+def _listed(listing: Path, annotations: Path, images: Path) -> _Layout:
+    """The layout in which a list names the images; class-wise lists have a second column (-1, 0, 1)."""
+    pictures, notes = _pictures(images)
+
+    def find(name: str) -> str | None:
+        bare = without_extension(name.removesuffix(".xml"))
+        known = (stem for stem in (name, bare) if stem in pictures or (annotations / f"{stem}.xml").is_file())
+        return next(known, None)
+
+    matched = match_lines(listing, read_lines(listing), find, images.name)
+    # What names neither an image nor an XML file has a place too, to be named and left out.
+    stems = [entry.found for entry in matched.entries] + matched.unknown
+    repeated = sorted(stem for stem, count in Counter(stems).items() if count > 1)
+    if repeated:
+        raise DataError(Problem(listing, f"names {', '.join(repeated[:10])} more than once"))
+    class_wise = all(entry.rest in ("", "-1", "0", "1") for entry in matched.entries)
+    said = [note for note in matched.notes if not (class_wise and "columns" in note)]
+    return _Layout(listing, annotations, images, pictures, stems, [*notes, *said])
+
+
+def _found(annotations: Path, images: Path) -> _Layout:
+    """The layout without a list: every XML file below a folder."""
+    pictures, notes = _pictures(images)
+    files = image_files(annotations, suffixes=(".xml",))
+    stems = sorted(same_name(path.relative_to(annotations).with_suffix("").as_posix()) for path in files.paths)
     if annotations == images:  # a picture without XML would otherwise go unseen
-        stems = sorted({*stems, *(path.stem for path in images.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)})
-    return _Layout(annotations, annotations, images, stems)
+        stems = sorted({*stems, *pictures})
+    return _Layout(annotations, annotations, images, pictures, stems, [*notes, *files.notes])
 
 
 def _other_splits(folder: Path) -> str:
@@ -133,19 +163,15 @@ def _other_splits(folder: Path) -> str:
     return f"there are: {', '.join(splits[:10])}" if splits else ""
 
 
-def _relative(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
-
-
-def _pictures(root: Path, folder: Path) -> dict[str, list[str]]:
-    """Paths of the images relative to the root, by stem."""
+def _pictures(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
+    """The images below a folder, by path without extension; and what is left out of it."""
     if not folder.is_dir():
         raise DataError(missing_path("folder", folder))
-    found: dict[str, list[str]] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in IMAGE_SUFFIXES:
-            found.setdefault(path.stem, []).append(path.relative_to(root).as_posix())
-    return found
+    listing = image_files(folder)
+    found: dict[str, list[Path]] = {}
+    for path in listing.paths:
+        found.setdefault(same_name(path.relative_to(folder).with_suffix("").as_posix()), []).append(path)
+    return found, listing.notes
 
 
 def _annotation(path: Path, problems: ProblemList) -> VocFile | None:
@@ -157,18 +183,18 @@ def _annotation(path: Path, problems: ProblemList) -> VocFile | None:
     return read_voc_file(path, problems)
 
 
-def _picture(
-    stem: str, file: VocFile, pictures: dict[str, list[str]], path: Path, layout: _Layout, problems: ProblemList
-) -> str | None:
-    """The image of an XML file: of the same stem, else the one it names."""
-    named = Path(file.filename.replace("\\", "/"))
-    found = pictures.get(stem) or [name for name in pictures.get(named.stem, ()) if Path(name).name == named.name]
+def _picture(stem: str, file: VocFile, path: Path, layout: _Layout, problems: ProblemList) -> Path | None:
+    """The image of an XML file: of the same name, else the one it names."""
+    named = Path(same_name(file.filename.replace("\\", "/")))
+    keys = (Path(stem).with_name(named.stem), Path(named.stem), named.with_suffix("")) if named.name else ()
+    others = [one for key in keys for one in layout.pictures.get(key.as_posix(), ()) if one.name == named.name]
+    found = layout.pictures.get(stem) or list(dict.fromkeys(others))
     if len(found) > 1:
-        found = [name for name in found if Path(name).name == named.name] or found
+        found = [one for one in found if one.name == named.name] or found
     if len(found) == 1:
         return found[0]
     if found:
-        problems.add("ambiguous images", path, f"has several images: {', '.join(found)}")
+        problems.add("ambiguous images", path, f"has several images: {', '.join(one.name for one in found)}")
     else:
         message = f"has no image '{stem}.jpg' (or .png ...) in {layout.images.absolute()}"
         problems.add("missing image files", path, message)

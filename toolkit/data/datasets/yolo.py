@@ -10,8 +10,9 @@ from toolkit.data.faults.problem_list import ProblemList
 from toolkit.data.formats.box_checks import FixBoxes
 from toolkit.data.formats.boxed import BoxDataset
 from toolkit.data.formats.detection_index import ImageBoxes, index_boxes
+from toolkit.data.formats.name_lists import match_lines, read_lines
 from toolkit.data.formats.yolo_files import YoloData, read_data_yaml, read_yolo_labels
-from toolkit.data.images.read import IMAGE_SUFFIXES
+from toolkit.data.images.listing import image_files
 from toolkit.errors import DataError, Place, Problem, missing_path, no_such
 
 
@@ -54,16 +55,21 @@ class YoloDataset(BoxDataset):
         problems = ProblemList()
         images = _images(data, problems)
         labels = [_label_path(image) for image in images]
+        _refuse_missing(images, problems)
         _refuse_shared(images, labels, problems)
         if images and not any(path.is_file() for path in labels):
             message = f"none of the {len(images)} images has a label file; the first was looked for at"
-            raise DataError(Problem(data.source, f"{message} {labels[0].absolute()}"))
+            raise DataError([Problem(data.source, f"{message} {labels[0].absolute()}"), *problems.so_far])
         to_label = [names.index(name) for name in table]
         read = []
         for owner, (image, path) in enumerate(zip(images, labels, strict=True)):
             with problems.about(owner):
                 read.append(_boxes_of(_name(image, data.base), path, to_label, problems))
-        index = index_boxes(read, data.source, problems, keep_empty, fix_boxes, normalised=True)
+        _note_missing_labels(labels, problems)
+        if problems.tally["outlines"]:
+            message = f"{problems.tally['outlines']} lines are outlines; the boxes around them are taken"
+            problems.notes.append(f"{data.source}: {message}")
+        index = index_boxes(read, data.source, problems, keep_empty, fix_boxes, "cxcywh", normalised=True)
         super().__init__(names, data.base, index, [table.index(name) for name in names])
 
 
@@ -97,28 +103,40 @@ def _data(root: Path, split: str) -> YoloData:
 
 
 def _images(data: YoloData, problems: ProblemList) -> list[Path]:
-    """All images of the split, by path."""
+    """All images of the split, by path; those that a list names are here though they may not exist."""
     found: list[Path] = []
     for place in data.places:
         if place.is_dir():
-            found += [path for path in place.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES]
+            listing = image_files(place)
+            found += listing.paths
+            problems.notes += listing.notes
         else:
-            found += _listed(place, problems)
+            found += _listed(place, data.base, problems)
     return sorted(set(found))
 
 
-def _listed(listing: Path, problems: ProblemList) -> list[Path]:
-    """Images named in a text file, a path a line, relative to the file's folder."""
-    found = []
-    for place, line in enumerate(listing.read_text("utf-8-sig").splitlines(), 1):
-        if not line.strip():
-            continue
-        path = listing.parent / line.strip()
-        if path.is_file():
-            found.append(path)
-        else:
-            problems.add("missing image files", Place(str(listing), place), no_such("file", path))
-    return found
+def _listed(listing: Path, base: Path, problems: ProblemList) -> list[Path]:
+    """Images named in a text file, a path a line, relative to the file's folder, or to the data set's."""
+
+    def find(name: str) -> Path | None:
+        return next((folder / name for folder in (listing.parent, base) if (folder / name).is_file()), None)
+
+    matched = match_lines(listing, read_lines(listing, "list of images"), find)
+    problems.notes += matched.notes
+    return [*(entry.found for entry in matched.entries), *(listing.parent / line for line in matched.unknown)]
+
+
+def _refuse_missing(images: list[Path], problems: ProblemList) -> None:
+    for position, image in enumerate(images):
+        if not image.is_file():
+            problems.add("missing image files", "", no_such("file", image), image=position)
+
+
+def _note_missing_labels(labels: list[Path], problems: ProblemList) -> None:
+    missing = [path for path in labels if not path.is_file()]
+    if missing:
+        message = f"{len(missing)} of {len(labels)} images have no label file and count as background; the first"
+        problems.notes.append(f"{message} would be {missing[0]}")
 
 
 def _label_path(image: Path) -> Path:
@@ -132,12 +150,14 @@ def _label_path(image: Path) -> Path:
 
 
 def _refuse_shared(images: list[Path], labels: list[Path], problems: ProblemList) -> None:
-    owner: dict[Path, Path] = {}
-    for image, label in zip(images, labels, strict=True):
+    owner: dict[Path, int] = {}
+    for position, label in enumerate(labels):
         if label in owner:
-            message = f"shares its label file {label} with {owner[label].name}"
-            problems.add("images of one name", image, message, "rename one of the two")
-        owner[label] = image
+            other = owner[label]
+            message = f"shares its label file {label} with {images[other].name}"
+            problems.add("images of one name", images[position], message, "rename one of the two", position)
+            problems.blame("images of one name", [other])
+        owner[label] = position
 
 
 def _name(image: Path, root: Path) -> str:

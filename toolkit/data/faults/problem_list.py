@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
@@ -19,7 +19,10 @@ _TOLD_TOGETHER = 3
 class ProblemList:
     """Collects problems, so that all are reported at once and a million of them stay readable.
 
-    blamed: positions of the images whose annotation is wrong, to be left out where that is wanted.
+    A problem belongs to images, which can be left out where that is wanted, or to none: then it spoils the whole set.
+
+    blamed: positions of the images at which something is wrong. notes: sentences about what is no problem, but was
+    read otherwise than it stands, or not at all. tally: how often that was so, by a word, for one such sentence.
     """
 
     def __init__(self) -> None:
@@ -30,36 +33,47 @@ class ProblemList:
         self._images: dict[str, dict[int, None]] = defaultdict(dict)
         self._boxes: dict[str, list[tuple[int, Corners]]] = defaultdict(list)
         self._current: int | None = None
+        self._of_no_image = False
+        self.notes: list[str] = []
+        self.tally: Counter[str] = Counter()
 
     def add(
-        self, kind: str, where: Where, message: str, suggestion: str = "", box: tuple[int, Corners] | None = None
+        self,
+        kind: str,
+        where: Where,
+        message: str,
+        suggestion: str = "",
+        image: int | None = None,
+        box: Corners | None = None,
     ) -> None:
         """Notes one problem; of a kind that occurs often only the first are kept in full.
 
         Args:
             kind: a few words in the plural ("boxes outside their image"), for the count.
             where: file and line or object, as exact as it is known.
-            message: what was wanted and what was found.
+            message: what was wanted and what was found, in one sentence.
             suggestion: what to do about it; "" when the message says so.
-            box: position of an image and the corners of the box at fault in it, to be shown.
+            image: position of the image it belongs to; None: the one that `about` names, or none at all.
+            box: corners of the box at fault in that image, to be shown.
         """
-        self._counts[kind] += 1
-        if self._current is not None:
-            self._images[kind][self._current] = None
+        image = self._current if image is None else image
+        self.count(kind, [] if image is None else [image])
         if self._counts[kind] <= SHOWN_OF_A_KIND:
             problem = Problem(where, message, suggestion)
             self._shown[kind].append(problem)
             self._order.append(problem)
-            self._boxes[kind] += [box] if box is not None else []
+            if box is not None and image is not None:
+                self._boxes[kind].append((image, box))
 
     def wants_more(self, kind: str) -> bool:
         """Whether the next problem of a kind would be told; if not, `count` is enough."""
         return self._counts[kind] < SHOWN_OF_A_KIND
 
-    def count(self, kind: str, number: int = 1) -> None:
-        """Adds problems of a kind without words."""
-        if number:
-            self._counts[kind] += number
+    def count(self, kind: str, images: Sequence[int]) -> None:
+        """Adds problems of a kind without words: one for each of the images they belong to; [] is one of no image."""
+        self._counts[kind] += len(images) or 1
+        self._of_no_image |= not len(images)
+        self._images[kind].update(dict.fromkeys(images))
 
     @contextmanager
     def about(self, image: int) -> Iterator[None]:
@@ -70,9 +84,14 @@ class ProblemList:
         finally:
             self._current = None
 
-    def blame(self, kind: str, images: Iterable[int]) -> None:
-        """Notes which images a kind of problem belongs to."""
+    def blame(self, kind: str, images: Sequence[int]) -> None:
+        """Notes further images that a problem which is there already belongs to."""
         self._images[kind].update(dict.fromkeys(images))
+
+    @property
+    def so_far(self) -> tuple[Problem, ...]:
+        """The problems that have words."""
+        return (*self._included, *self._order)
 
     @property
     def number(self) -> int:
@@ -91,14 +110,16 @@ class ProblemList:
     def stop_if_any(self, where: Where, names: Sequence[str] = ()) -> None:
         """Raises DataError with everything collected; inside `leaving_out()` it is noted, one fault a kind.
 
-        where: the file or folder that was read. names: of the images, by position.
+        What belongs to no image is raised there too: nobody could say what it spoils. So is what is wrong with every
+        image. where: the file or folder that was read. names: of the images, by position.
         """
         if not self.number:
             return
-        if is_leaving_out():
-            raise_or_note([Fault("annotation", problem) for problem in self._included])
-            raise_or_note([self._fault(kind, where, names) for kind in self._counts])
-            return
+        if is_leaving_out() and not self._included and not self._of_no_image:
+            if len(self.blamed) < len(names):
+                raise_or_note([self._fault(kind, where, names) for kind in self._counts])
+                return
+            self.include(DataError(Problem(where, f"something is wrong with every one of its {len(names)} images")))
         self.stop(where)
 
     def stop(self, where: Where) -> NoReturn:

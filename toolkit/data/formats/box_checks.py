@@ -67,6 +67,67 @@ class BoxFixes(NamedTuple):
     dropped: int = 0
 
 
+BoxStyle = Literal["xyxy", "xywh", "cxcywh"]
+"""How a format writes a box: two corners; a corner, width and height; the center, width and height."""
+
+_SHARE = 0.1
+"""Share of a set's boxes that must be impossible as they stand before another convention is looked for."""
+
+
+class Convention(NamedTuple):
+    """A way to write boxes that would make sense of a whole set which makes none as it stands."""
+
+    message: str
+    remedy: str
+
+
+def mistaken_convention(raw: RawBoxes, sizes: np.ndarray, style: BoxStyle, normalised: bool) -> Convention | None:
+    """What all boxes of a set seem to be instead of what their format says; None when they are what it says.
+
+    Judged by the whole set, because a single box can be anything: boxes must leave their images, or have no area, and
+    all of them must fit when they are read the other way.
+
+    Args:
+        raw: the boxes as the format reads them, corners 0-based.
+        sizes: (N, 2) height and width of each image, 0 where unknown.
+        style: how the format writes a box.
+        normalised: whether the format gives fractions of the image instead of pixels.
+    """
+    owned = sizes[raw.owners][:, ::-1].astype(np.float64)
+    known = np.isfinite(raw.xyxy).all(axis=1) & (normalised | (owned > 0).all(axis=1))
+    every = raw.xyxy[np.isfinite(raw.xyxy).all(axis=1)]
+    if not normalised and len(every) and np.abs(every).max() <= 1 and (every != every.round()).any():
+        message = f"every corner of {len(every)} boxes lies within 0..1: are they fractions of the picture?"
+        return Convention(message, "multiply x and width by the image's width, y and height by its height")
+    low, high = raw.xyxy[known, :2], raw.xyxy[known, 2:]
+    edge = np.ones_like(low) if normalised else owned[known]
+    slack = ROUNDING / 500 if normalised else ROUNDING
+    wrong = (high > edge + slack).any(1) | (low < -slack).any(1) | (high <= low).any(1)
+    if not len(low) or wrong.mean() < _SHARE:
+        return None
+    first, second = {"xyxy": (low, high), "xywh": (low, high - low), "cxcywh": ((low + high) / 2, high - low)}[style]
+
+    def fit(left: np.ndarray, right: np.ndarray) -> bool:
+        return bool(((left >= -slack) & (right <= edge + slack) & (right > left)).all())
+
+    outside = f"in {int(wrong.sum())} of {len(low)} boxes"
+    if style != "xyxy" and fit(first, second):
+        message = f"width > x and height > y in all boxes, and they leave the picture {outside}: are these two corners?"
+        return Convention(message, "write width = x2 - x1 and height = y2 - y1")
+    if style != "cxcywh" and fit(first - second / 2, first + second / 2):
+        return Convention(f"boxes leave the picture or have no area {outside}: are x and y the center of the box?",
+                          "subtract half the width from x, half the height from y")  # fmt: skip
+    if style != "xywh" and fit(first, first + second):
+        message = f"boxes leave the picture or have no area {outside}: are these a corner, width and height?"
+        return Convention(message, "write what the format wants, " + _WANTED[style])
+    if fit(low[:, ::-1], high[:, ::-1]):
+        return Convention(f"boxes leave the picture {outside}: are x and y exchanged?", "write x before y")
+    return None
+
+
+_WANTED = {"xyxy": "the two corners", "xywh": "a corner, width and height", "cxcywh": "center, width and height"}
+
+
 def checked_boxes(
     raw: RawBoxes,
     sizes: np.ndarray,
@@ -87,8 +148,7 @@ def checked_boxes(
         rounding: pixels by which a box may reach outside without being wrong.
     """
     finite = np.isfinite(raw.xyxy).all(axis=1)
-    for index in _told(~finite, raw.owners, "boxes with numbers that are not finite", problems):
-        problems.add("boxes with numbers that are not finite", where(index), f"box {_text(raw, index)} is not finite")
+    _refuse(raw, ~finite, "boxes with numbers that are not finite", where, problems, lambda _: "is not finite")
 
     size = sizes[raw.owners][:, ::-1].astype(np.float64)  # width, height
     edge = np.where(size > 0, size, np.inf)
@@ -96,29 +156,24 @@ def checked_boxes(
     clipped = np.clip(raw.xyxy, 0, limits)
     beyond = np.abs(raw.xyxy - clipped).max(axis=1, initial=0)
     outside = finite & (beyond > rounding)
-    extent = raw.xyxy[:, 2:] - raw.xyxy[:, :2]
+    with np.errstate(invalid="ignore"):
+        extent = raw.xyxy[:, 2:] - raw.xyxy[:, :2]
     inside = clipped[:, 2:] - clipped[:, :2]
     flat = finite & ((extent <= 0).any(axis=1) | ((inside <= 0).any(axis=1) & ((fix == "clip") | ~outside)))
 
     if fix == "stop":
-        for index in _told(flat, raw.owners, "boxes without area", problems):
-            width, height = extent[index]
-            problems.add(
-                "boxes without area",
-                where(index),
-                f"box {_text(raw, index)} is {width:g} wide and {height:g} high; both must be positive",
-                "correct it, or set fix_boxes: drop",
-                box=_shown(raw, index) if rounding == ROUNDING else None,
-            )
-        for index in _told(outside & ~flat, raw.owners, "boxes outside their image", problems):
-            width, height = size[index]
-            problems.add(
-                "boxes outside their image",
-                where(index),
-                f"box {_text(raw, index)} leaves its image of {width:g}x{height:g} by {beyond[index]:g}",
-                "correct it, or set fix_boxes: clip",
-                box=_shown(raw, index) if rounding == ROUNDING else None,
-            )
+
+        def is_flat(index: int) -> str:
+            return f"is {extent[index, 0]:g} wide and {extent[index, 1]:g} high; both must be positive"
+
+        def leaves(index: int) -> str:
+            return f"leaves its image of {size[index, 0]:g}x{size[index, 1]:g} by {beyond[index]:g}"
+
+        outer = outside & ~flat
+        shown = rounding == ROUNDING  # corners in pixels can be drawn
+        drop, clip = "correct it, or set fix_boxes: drop", "correct it, or set fix_boxes: clip"
+        _refuse(raw, flat, "boxes without area", where, problems, is_flat, drop, shown=shown)
+        _refuse(raw, outer, "boxes outside their image", where, problems, leaves, clip, shown=shown)
     lost = flat | (outside if fix == "drop" else False)
     trimmed = int((finite & (beyond > 0) & ~outside & ~lost).sum())
     mended = fix != "stop"  # a fault that stops is told, not mended
@@ -128,19 +183,35 @@ def checked_boxes(
     return kept, fixes
 
 
-def _told(mask: np.ndarray, owners: np.ndarray, kind: str, problems: ProblemList) -> list[int]:
-    """The first cases of a problem; the others are only counted."""
-    problems.blame(kind, np.unique(owners[mask]).tolist())
-    cases = np.flatnonzero(mask).tolist()
-    told = cases[:20]
-    problems.count(kind, len(cases) - len(told))
-    return told
+_TOLD = 20
+"""Boxes of one kind of problem that get words; the others are only counted."""
 
 
-def _shown(raw: RawBoxes, index: int) -> tuple[int, Corners]:
-    """Its image and its corners in order, whatever order they were given in."""
+def _refuse(
+    raw: RawBoxes,
+    which: np.ndarray,
+    kind: str,
+    where: Callable[[int], Place],
+    problems: ProblemList,
+    message: Callable[[int], str],
+    suggestion: str = "",
+    *,
+    shown: bool = False,
+) -> None:
+    """Adds a problem for each box that `which` marks, to the image it belongs to."""
+    cases = np.flatnonzero(which).tolist()
+    for index in cases[:_TOLD]:
+        text = f"box {_text(raw, index)} {message(index)}"
+        corners = _corners(raw, index) if shown else None
+        problems.add(kind, where(index), text, suggestion, int(raw.owners[index]), corners)
+    if cases[_TOLD:]:
+        problems.count(kind, raw.owners[cases[_TOLD:]].tolist())
+
+
+def _corners(raw: RawBoxes, index: int) -> Corners:
+    """The corners in order, whatever order they were given in."""
     x1, y1, x2, y2 = raw.xyxy[index].tolist()
-    return int(raw.owners[index]), (min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2))
+    return min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
 
 
 def _text(raw: RawBoxes, index: int) -> str:

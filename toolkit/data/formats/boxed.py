@@ -10,6 +10,7 @@ import numpy as np
 
 from toolkit.contracts import Dataset
 from toolkit.data.formats.detection_index import DetectionIndex
+from toolkit.data.images.traits import unread_pages
 from toolkit.samples import Sample
 
 
@@ -32,6 +33,7 @@ class BoxDataset(Dataset):
         self, classes: Sequence[str], root: Path, index: DetectionIndex, category_ids: Sequence[int] = ()
     ) -> None:
         self.classes, self.root, self.index = tuple(classes), root, index
+        self.notes = (*index.notes, *unread_pages(root / index.names[place] for place in range(len(index))))
         self.category_ids = tuple(category_ids) or tuple(range(len(self.classes)))
 
     def __len__(self) -> int:

@@ -6,7 +6,9 @@ Format: https://cocodataset.org/#format-data. `bbox` is x, y, width, height in p
 from __future__ import annotations
 
 import json
+import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,15 +26,16 @@ be escaped, so this cannot match there."""
 
 
 class CocoFile(NamedTuple):
-    """The images, categories and M boxes of a COCO annotation file, flat.
+    """What a file holds, without the entries at which something is wrong.
 
     Args:
         image_names: names of the images, as in `file_name`.
-        image_ids: (N,) int64 id of each image.
+        image_ids: (N,) int64 id of each image, or its number from 1 on where ids are text.
         sizes: (N, 2) int64 height and width, 0 where not given.
         categories: id, name and supercategory of each, by id.
-        annotation_ids: (M,) int64 id of each annotation.
-        owners: (M,) int64 place in image_names.
+        entries: (M,) int64 place of each annotation in the file.
+        annotation_ids: ids of all annotations in the file, for messages.
+        owners: (M,) int64 place of the image in image_names.
         category_ids: (M,) int64 category of each annotation.
         xywh: (M, 4) float64 left, top, width and height in pixels.
         crowd: (M,) bool: whether the annotation is a crowd region.
@@ -43,56 +46,68 @@ class CocoFile(NamedTuple):
     image_ids: np.ndarray
     sizes: np.ndarray
     categories: list[tuple[int, str, str]]
-    annotation_ids: np.ndarray
+    entries: np.ndarray
+    annotation_ids: Sequence[Any]
     owners: np.ndarray
     category_ids: np.ndarray
     xywh: np.ndarray
     crowd: np.ndarray
     area: np.ndarray
 
+    def annotation(self, box: int) -> str:
+        """What a message calls a box: by its id, or by its place where it has none."""
+        return _called(self.annotation_ids, int(self.entries[box]))
+
 
 def read_coco_file(path: Path, problems: ProblemList) -> CocoFile:
-    """Reads a file; wrong entries become problems and are left out.
+    """Reads a file; wrong entries become problems of the image they belong to, and are left out.
 
+    Ids serve to join only: they may be text, and those of annotations, which join nothing, may be missing.
     Raises DataError at once when nothing can be made of the file: missing, empty, no JSON, truncated (with the
     place), not COCO's sections.
     """
     content = _sections(path, _parsed(path))
-    images = _with_integers(path, content["images"], ("id",), "image", problems)
-    categories = _with_integers(path, content["categories"], ("id",), "category", problems)
-    annotations = _with_integers(
-        path, content["annotations"], ("id", "image_id", "category_id"), "annotation", problems
-    )
-    images = [image for image in images if _is_named(path, image, "file_name", "image", problems)]
-    categories = [row for row in categories if _is_named(path, row, "name", "category", problems)]
-    for rows, kind in ((images, "image"), (categories, "category"), (annotations, "annotation")):
-        _refuse_repeated(path, [row["id"] for row in rows], kind, problems)
+    images = [row for row in _with_ids(path, content["images"], "image", problems)
+              if _is_named(path, row, "file_name", "image", problems)]  # fmt: skip
+    categories = [row for row in _with_ids(path, content["categories"], "category", problems)
+                  if _is_named(path, row, "name", "category", problems)]  # fmt: skip
     _refuse_repeated(path, [row["name"] for row in categories], "category name", problems)
+    image_keys, category_keys = _keys(images, "id"), _keys(categories, "id")
+    _refuse_repeated(path, image_keys, "image", problems)
+    _refuse_repeated(path, category_keys, "category", problems)
+    category_numbers = _numbered(path, category_keys, "category", problems)
 
-    image_ids = _column(images, "id")
-    owners, known = _places(_column(annotations, "image_id"), image_ids)
-    _refuse_unknown(path, annotations, known, "image_id", "images", problems)
-    before = problems.number
-    _, named = _places(_column(annotations, "category_id"), _column(categories, "id"))
-    _refuse_unknown(path, annotations, named, "category_id", "categories", problems)
-    xywh, readable = _boxes(path, annotations, problems)
-    keep = known & named & readable
-    if problems.number > before:
-        problems.blame("annotations of unknown categories", owners[known & ~named].tolist())
-        problems.blame("boxes that are not four numbers", owners[known & ~readable].tolist())
-    extra = _numbers(path, annotations, ("area", "iscrowd"), problems)
+    annotations = content["annotations"]
+    ids = [row.get("id") for row in annotations]
+    clashing = len(ids) - len({str(one) for one in ids}) - max(0, ids.count(None) - 1)
+    if clashing:
+        problems.notes.append(f"{path}: {clashing} annotation ids stand more than once; they serve nothing here")
+    owners, owned = _places(_keys(annotations, "image_id"), image_keys)
+    _refuse_unknown(path, annotations, ids, owned, "image_id", "images", problems, None)
+    places, named = _places(_keys(annotations, "category_id"), category_keys)
+    _refuse_unknown(path, annotations, ids, owned & ~named, "category_id", "categories", problems, owners)
+    boxes = _boxes(path, annotations, problems)
+    for place in np.flatnonzero(owned & named & np.isnan(boxes[:, 0])).tolist():
+        where = Place(str(path), item=f"{_called(ids, place)} (image {annotations[place]['image_id']})")
+        message = f"'bbox' is {_shown(annotations[place].get('bbox'))}, wanted four numbers"
+        problems.add("boxes that are not four numbers", where, message, image=int(owners[place]))
+    extra = _numbers(path, annotations, ("area", "iscrowd"), problems, owners)
+    keep = np.flatnonzero(owned & named & ~np.isnan(boxes[:, 0]))
+    everyone = np.arange(len(images))
     return CocoFile(
         [image["file_name"] for image in images],
-        image_ids,
-        np.nan_to_num(_numbers(path, images, ("height", "width"), problems)).astype(np.int64),
-        sorted((row["id"], row["name"], str(row.get("supercategory", ""))) for row in categories),
-        _column(annotations, "id")[keep],
+        _numbered(path, image_keys, "image", problems),
+        np.nan_to_num(_numbers(path, images, ("height", "width"), problems, everyone)).astype(np.int64),
+        sorted((number, row["name"], str(row.get("supercategory", "")))
+               for number, row in zip(category_numbers.tolist(), categories, strict=True)),
+        keep,
+        ids,
         owners[keep],
-        _column(annotations, "category_id")[keep],
-        xywh[keep],
+        category_numbers[places[keep]] if len(categories) else places[keep],
+        boxes[keep],
         np.nan_to_num(extra[keep, 1]) > 0,
         extra[keep, 0],
-    )
+    )  # fmt: skip
 
 
 def _parsed(path: Path) -> Any:
@@ -143,89 +158,158 @@ def _sections(path: Path, content: Any) -> dict[str, list[Row]]:
     return content
 
 
-def _with_integers(path: Path, rows: list[Row], keys: Sequence[str], kind: str, problems: ProblemList) -> list[Row]:
-    """The rows whose keys are integers (1.0 counts, and is made one)."""
-    if all(_is_integer_column(rows, key) for key in keys):
-        return rows
+Key = int | str | None
+"""What joins two sections: a number, also one that is written as text, or a text; None for neither."""
+
+
+def _key(value: Any) -> Key:
+    """An id as it is compared.
+
+    >>> _key(7), _key("007"), _key(7.0), _key("p 1"), _key(True), _key(None)
+    (7, 7, 7, 'p 1', None, None)
+    """
+    if isinstance(value, str):
+        text = value.strip()
+        value = int(text) if text.isdecimal() and text.isascii() and len(text) < 19 else text or None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, str):
+        return value
+    return value if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63 else None
+
+
+def _keys(rows: list[Row], key: str) -> np.ndarray | list[Key]:
+    """(N,) int64 when all are numbers, which is quick; else a list."""
+    try:
+        column = np.array([row[key] for row in rows] or np.empty(0, np.int64))
+        if column.dtype.kind == "i":
+            return column.astype(np.int64)
+    except (KeyError, ValueError, OverflowError):
+        pass
+    keys = [_key(row.get(key)) for row in rows]
+    return np.array(keys, np.int64) if all(isinstance(one, int) for one in keys) else keys
+
+
+def _with_ids(path: Path, rows: list[Row], kind: str, problems: ProblemList) -> list[Row]:
+    """The rows that have an id."""
     good = []
     for place, row in enumerate(rows):
-        wrong = [key for key in keys if _integer(row.get(key)) is None]
-        for key in wrong:
-            message = f"'{key}' is {_shown(row.get(key))}, wanted an integer"
-            problems.add(f"{kind} entries without integer ids", Place(str(path), item=f"{kind} entry {place}"), message)
-        if not wrong:
-            good.append({**row, **{key: _integer(row[key]) for key in keys}})
+        if _key(row.get("id")) is None:
+            where = Place(str(path), item=f"{kind} entry {place}")
+            problems.add(f"{kind} entries without ids", where, f"'id' is {_shown(row.get('id'))}, wanted an integer")
+        else:
+            good.append(row)
     return good
 
 
-def _is_integer_column(rows: list[Row], key: str) -> bool:
-    try:
-        return not rows or np.array([row[key] for row in rows]).dtype.kind == "i"
-    except (KeyError, ValueError):
-        return False
+def _numbered(path: Path, keys: np.ndarray | list[Key], kind: str, problems: ProblemList) -> np.ndarray:
+    """(N,) int64 ids: those of the file, or numbers from 1 on in its order where an id is text."""
+    if isinstance(keys, np.ndarray):
+        return keys
+    problems.notes.append(f"{path}: {kind} ids are text; results number them from 1 on, in the order of the file")
+    return np.arange(1, len(keys) + 1)
 
 
-def _integer(value: Any) -> int | None:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not -(2**63) <= value < 2**63:
-        return None
-    return value
+def _called(ids: Sequence[Any], place: int) -> str:
+    return f"annotation {ids[place]}" if _key(ids[place]) is not None else f"annotation entry {place}"
 
 
 def _is_named(path: Path, row: Row, key: str, kind: str, problems: ProblemList) -> bool:
     if isinstance(row.get(key), str) and row[key]:
         return True
-    problems.add(
-        f"{kind} entries without a name",
-        Place(str(path), item=f"{kind} {row['id']}"),
-        f"'{key}' is {_shown(row.get(key))}",
-    )
+    where = Place(str(path), item=f"{kind} {row['id']}")
+    problems.add(f"{kind} entries without a name", where, f"'{key}' is {_shown(row.get(key))}")
     return False
 
 
-def _refuse_repeated(path: Path, values: list[Any], kind: str, problems: ProblemList) -> None:
+def _refuse_repeated(path: Path, keys: Sequence[Any] | np.ndarray, kind: str, problems: ProblemList) -> None:
+    values = keys.tolist() if isinstance(keys, np.ndarray) else keys
     if len(set(values)) == len(values):
         return
-    seen: set[Any] = set()
-    for value in values:
-        if value in seen:
-            what = kind if kind.endswith("name") else f"{kind} id"
-            problems.add(f"repeated {what}s", path, f"{what} {_shown(value)} occurs more than once")
-        seen.add(value)
+    for value in [value for value, count in Counter(values).items() if count > 1]:
+        what = kind if kind.endswith("name") else f"{kind} id"
+        problems.add(f"repeated {what}s", path, f"{what} {_shown(value)} occurs more than once")
 
 
 def _refuse_unknown(
-    path: Path, annotations: list[Row], known: np.ndarray, key: str, section: str, problems: ProblemList
+    path: Path,
+    annotations: list[Row],
+    ids: Sequence[Any],
+    which: np.ndarray,
+    key: str,
+    section: str,
+    problems: ProblemList,
+    owners: np.ndarray | None,
 ) -> None:
-    for place in np.flatnonzero(~known).tolist():
+    """A problem for each annotation that refers to nothing; of its image, where `owners` says which that is."""
+    wrong = which if owners is not None else ~which
+    for place in np.flatnonzero(wrong).tolist():
         row = annotations[place]
-        where = Place(str(path), item=f"annotation {row['id']} (image {row['image_id']})")
-        problems.add(f"annotations of unknown {section}", where, f"{key} {row[key]} is not among the file's {section}")
+        where = Place(str(path), item=f"{_called(ids, place)} (image {row.get('image_id')})")
+        value = row.get(key)
+        message = f"{key} {value} is not among the file's {section}"
+        if _key(value) is None:
+            message = f"'{key}' is {_shown(value)}, wanted an integer"
+        image = None if owners is None else int(owners[place])
+        problems.add(f"annotations of unknown {section}", where, message, image=image)
 
 
-def _boxes(path: Path, annotations: list[Row], problems: ProblemList) -> tuple[np.ndarray, np.ndarray]:
-    """(M, 4) float64 boxes, and which of them are four numbers."""
+def _boxes(path: Path, annotations: list[Row], problems: ProblemList) -> np.ndarray:
+    """(M, 4) float64 boxes; NaN where there are no four numbers, and no outline to take the box from."""
     try:
         boxes = np.array([row["bbox"] for row in annotations])
         if boxes.dtype.kind in "iuf" and boxes.shape == (len(annotations), 4):
-            return boxes.astype(np.float64), np.ones(len(boxes), bool)
+            return np.where(np.isfinite(boxes), boxes, np.inf).astype(np.float64)
     except (KeyError, ValueError, OverflowError):
         pass
-    boxes = np.zeros((len(annotations), 4))
-    readable = np.zeros(len(annotations), bool)
+    boxes = np.full((len(annotations), 4), np.nan)
+    missing = []
     for place, row in enumerate(annotations):
         box = row.get("bbox")
         if isinstance(box, list) and len(box) == 4 and all(_is_number(value) for value in box):
-            boxes[place], readable[place] = box, True
-        else:
-            where = Place(str(path), item=f"annotation {row['id']} (image {row['image_id']})")
-            problems.add("boxes that are not four numbers", where, f"'bbox' is {_shown(box)}, wanted four numbers")
-    return boxes, readable
+            boxes[place] = [value if math.isfinite(value) else math.inf for value in box]
+        elif not box:
+            missing.append(place)
+    if missing:
+        outlines = _parsed_whole(path, path.read_bytes())["annotations"]
+        for place in missing:
+            boxes[place] = outline_box(outlines[place].get("segmentation"))
+        taken = int(np.isfinite(boxes[missing, 0]).sum())
+        if taken:
+            problems.notes.append(f"{path}: {taken} annotations have no 'bbox'; it was taken from their outlines")
+    return boxes
 
 
-def _numbers(path: Path, rows: list[Row], keys: Sequence[str], problems: ProblemList) -> np.ndarray:
-    """(len(rows), len(keys)) float64, NaN where a key is absent or null."""
+def outline_box(outline: Any) -> tuple[float, float, float, float]:
+    """The smallest box (x, y, width, height) around all parts of an outline: polygons, or COCO's run lengths.
+
+    NaN, four times, for what is no outline.
+
+    >>> outline_box([[2, 1, 5, 1, 5, 9], [0, 3, 1, 3, 1, 4]])
+    (0.0, 1.0, 5.0, 8.0)
+    """
+    try:
+        if isinstance(outline, dict):
+            return _run_length_box(outline)
+        points = np.concatenate([np.asarray(part, np.float64).reshape(-1, 2) for part in outline])
+        (left, top), (right, bottom) = points.min(0).tolist(), points.max(0).tolist()
+    except (TypeError, ValueError, KeyError, OverflowError):
+        return (math.nan,) * 4  # type: ignore[return-value]
+    return left, top, right - left, bottom - top
+
+
+def _run_length_box(outline: Row) -> tuple[float, float, float, float]:
+    from pycocotools import mask as coco_mask
+
+    height, width = outline["size"]
+    is_list = isinstance(outline["counts"], list)
+    packed = coco_mask.frPyObjects(outline, height, width) if is_list else outline
+    left, top, wide, high = coco_mask.toBbox(packed).tolist()
+    return left, top, wide, high
+
+
+def _numbers(path: Path, rows: list[Row], keys: Sequence[str], problems: ProblemList, owners: np.ndarray) -> np.ndarray:
+    """(len(rows), len(keys)) float64, NaN where a key is absent or null. owners: position of each row's image."""
     values = [row.get(key) for row in rows for key in keys]
     if _is_column_of_sizes(values):
         return np.array(values, np.float64).reshape(len(rows), len(keys))
@@ -237,8 +321,9 @@ def _numbers(path: Path, rows: list[Row], keys: Sequence[str], problems: Problem
             numbers[place] = value
         else:
             row, key = rows[place // len(keys)], keys[place % len(keys)]
+            where = Place(str(path), item=f"entry with id {row.get('id')}")
             message = f"'{key}' is {_shown(value)}, wanted a number that is not negative"
-            problems.add(f"wrong values of '{key}'", Place(str(path), item=f"entry with id {row['id']}"), message)
+            problems.add(f"wrong values of '{key}'", where, message, image=int(owners[place // len(keys)]))
     return numbers.reshape(len(rows), len(keys))
 
 
@@ -255,14 +340,14 @@ def _is_number(value: Any) -> bool:
     return (isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**62) or value != value
 
 
-def _column(rows: list[Row], key: str) -> np.ndarray:
-    return np.array([row[key] for row in rows], np.int64)
-
-
-def _places(values: np.ndarray, table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _places(values: np.ndarray | list[Key], table: np.ndarray | list[Key]) -> tuple[np.ndarray, np.ndarray]:
     """Where each value stands in an unsorted table, and whether it does."""
     if not len(table):
         return np.zeros(len(values), np.int64), np.zeros(len(values), bool)
+    if isinstance(values, list) or isinstance(table, list):
+        known = {key: place for place, key in enumerate(table) if key is not None}
+        place = np.array([known.get(value, -1) for value in values], np.int64).reshape(-1)
+        return np.maximum(place, 0), place >= 0
     order = np.argsort(table, kind="stable")
     place = order[np.minimum(np.searchsorted(table[order], values), len(table) - 1)]
     return place, table[place] == values

@@ -15,7 +15,15 @@ import numpy as np
 
 from toolkit.data.faults.leaving_out import FileError
 from toolkit.data.faults.problem_list import ProblemList
-from toolkit.data.formats.box_checks import ROUNDING, BoxFixes, FixBoxes, RawBoxes, checked_boxes
+from toolkit.data.formats.box_checks import (
+    ROUNDING,
+    BoxFixes,
+    BoxStyle,
+    FixBoxes,
+    RawBoxes,
+    checked_boxes,
+    mistaken_convention,
+)
 from toolkit.data.images.read import exif_orientation, read_image
 from toolkit.errors import DataError, Place, Problem
 from toolkit.samples import Boxes, Sample
@@ -69,7 +77,7 @@ class DetectionIndex:
     names: paths relative to the root. image_ids: (N,) int64. sizes: (N, 2) int32 height and width, 0 where the
     annotation does not say. offsets: (N + 1,) int64. xyxy: (M, 4) float32, pixels, or fractions of the image where
     `normalised`. labels: (M,) int32. crowd, difficult: (M,) bool. area: (M,) float32, NaN where not annotated.
-    fixes: boxes mended while reading. empty_left_out: images without boxes that were left out.
+    fixes: boxes mended while reading. empty_left_out: images without boxes that were left out. notes: see `Dataset`.
 
     Args:
         images: all images of the data set, in their order.
@@ -94,6 +102,7 @@ class DetectionIndex:
         self.normalised = normalised
         self.fixes = fixes
         self.empty_left_out = 0
+        self.notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -184,6 +193,7 @@ def index_boxes(
     problems: ProblemList,
     keep_empty: bool = True,
     fix_boxes: FixBoxes = "stop",
+    style: BoxStyle = "xyxy",
     normalised: bool = False,
 ) -> DetectionIndex:
     """The index of a format that is read image by image. Raises DataError as `build_index`.
@@ -194,6 +204,7 @@ def index_boxes(
         problems: what reading has found wrong so far, by the images' positions.
         keep_empty: whether images without a box stay, as background.
         fix_boxes: what to do with boxes that leave their image or have no area.
+        style: how the files write a box, by which another convention of the whole set is recognised.
         normalised: whether the boxes are fractions of their image instead of pixels.
     """
     counts = [len(image.labels) for image in images]
@@ -217,7 +228,7 @@ def index_boxes(
 
     sizes = np.array([image.size for image in images], np.int64).reshape(-1, 2)
     table = ImageTable([i.name for i in images], np.arange(len(images)), sizes, [i.annotation for i in images])
-    return build_index(table, raw, source, box_name, problems, keep_empty, fix_boxes, normalised)
+    return build_index(table, raw, source, box_name, problems, keep_empty, fix_boxes, style, normalised)
 
 
 def build_index(
@@ -228,6 +239,7 @@ def build_index(
     problems: ProblemList,
     keep_empty: bool = True,
     fix_boxes: FixBoxes = "stop",
+    style: BoxStyle = "xyxy",
     normalised: bool = False,
 ) -> DetectionIndex:
     """Checks the boxes and packs them. Raises DataError with all `problems` so far and what is wrong with the boxes.
@@ -240,9 +252,14 @@ def build_index(
         problems: what reading has found wrong so far, by the images' positions.
         keep_empty: whether images without a box stay, as background.
         fix_boxes: what to do with boxes that leave their image or have no area.
+        style: how the files write a box, by which another convention of the whole set is recognised.
         normalised: whether the boxes are fractions of their image instead of pixels.
     """
     number = len(images.names)
+    mistaken = mistaken_convention(raw, images.sizes, style, normalised)
+    if mistaken is not None:
+        problems.include(DataError(Problem(source, mistaken.message, mistaken.remedy)))
+        problems.stop(source)
     if normalised:
         ones = np.ones((number, 2), np.int64)
         boxes, fixes = checked_boxes(raw, ones, fix_boxes, problems, box_name, ROUNDING_FRACTION)
@@ -253,14 +270,13 @@ def build_index(
         raise DataError(Problem(source, "the data set holds no images"))
     filled = np.arange(number) if keep_empty else np.unique(boxes.owners)
     keep = np.setdiff1d(filled, problems.blamed)
-    if not len(keep) and len(problems.blamed) == number:
-        raise DataError(Problem(source, f"something is wrong with every one of its {number} images"))
     if not len(keep):
         raise DataError(Problem(source, f"none of its {number} images has a box", "set keep_empty: true"))
     index = DetectionIndex(images, boxes, fixes, normalised)
     if len(keep) < number:
         index = index.subset(keep)
     index.empty_left_out = number - len(filled)
+    index.notes = tuple(problems.notes)
     return index
 
 

@@ -1,47 +1,73 @@
-"""Which of many image files are missing, by listing their folders: one look a folder instead of one a file."""
+"""Which of many image files exist, by listing their folders: one look a folder instead of one a file."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 from toolkit.data.faults.problem_list import ProblemList
+from toolkit.data.images.listing import same_name
 from toolkit.errors import Where, did_you_mean
 
+_KIND = "missing image files"
 
-def find_missing_images(root: Path, names: Sequence[str], source: Where, problems: ProblemList) -> None:
-    """Adds a problem for every name that is no file below root; a single one when all are missing.
+
+def existing_images(root: Path, names: Sequence[str], source: Where, problems: ProblemList) -> list[str]:
+    """The names as they stand on disk; one that is no file gets a problem, and all of them a single one.
+
+    A name that differs from a file's in its Unicode form only, or is URL-quoted (%20), is that file's, with a note.
 
     Args:
-        root: folder that the names are relative to.
-        names: paths of the images relative to it, with `/`.
+        root: the folder that the names are relative to.
+        names: paths of the images relative to root, with `/`.
         source: the file that names them, for messages.
-        problems: takes a problem for every missing file.
+        problems: gets what is missing, by position, and the notes.
     """
-    folders: dict[str, frozenset[str]] = {}
-    missing = []
-    for position, name in enumerate(names):
-        folder, _, file = name.rpartition("/")
-        if folder not in folders:
-            folders[folder] = _listing(root / folder)
-        if file not in folders[folder]:
-            missing.append((position, name, folder, file))
+    folders = _Folders(root)
+    found = [folders.find(name) for name in names]
+    missing = [position for position, name in enumerate(found) if name is None]
     if names and len(missing) == len(names):
         first = (root / names[0]).absolute()
         message = f"none of the {len(names)} image files exists; the first was looked for at {first}"
-        problems.add("missing image files", source, message, "check root and the folder of the images")
-        problems.blame("missing image files", range(len(names)))
-        return
-    for position, name, folder, file in missing:
-        near = did_you_mean(file, folders[folder]) if problems.wants_more("missing image files") else ""
-        near = near if near.startswith("did") else ""
-        with problems.about(position):
-            problems.add("missing image files", source, f"image file {(root / name).absolute()} does not exist", near)
+        problems.add(_KIND, source, message, "check root and the folder of the images", image=0)
+        problems.count(_KIND, missing[1:])
+        return list(names)
+    for position in missing:
+        folder, _, file = names[position].rpartition("/")
+        near = did_you_mean(file, folders.listing(folder).values()) if problems.wants_more(_KIND) else ""
+        message = f"image file {(root / names[position]).absolute()} does not exist"
+        problems.add(_KIND, source, message, near if near.startswith("did") else "", image=position)
+    other = [(name, there) for name, there in zip(names, found, strict=True) if there is not None and there != name]
+    if other:
+        message = f"{len(other)} names stand in another form on disk, such as '{other[0][1]}' for '{other[0][0]}'"
+        problems.notes.append(f"{source}: {message}")
+    return [there or name for name, there in zip(names, found, strict=True)]
 
 
-def _listing(folder: Path) -> frozenset[str]:
-    try:
-        return frozenset(os.listdir(folder))  # noqa: PTH208 - names only, and a million of them
-    except OSError:
-        return frozenset()
+class _Folders:
+    """Names of the files of folders, each listed once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._listings: dict[str, dict[str, str]] = {}
+
+    def listing(self, folder: str) -> dict[str, str]:
+        """Names as they stand, by their form for comparison."""
+        if folder not in self._listings:
+            try:
+                names = os.listdir(self.root / folder)  # noqa: PTH208 - names only, and a million of them
+            except OSError:
+                names = []
+            self._listings[folder] = {same_name(name): name for name in names}
+        return self._listings[folder]
+
+    def find(self, name: str) -> str | None:
+        """The path of a name as it stands on disk."""
+        for text in dict.fromkeys((name, unquote(name))):
+            folder, slash, file = text.rpartition("/")
+            there = self.listing(folder).get(same_name(file))
+            if there is not None:
+                return f"{folder}{slash}{there}"
+        return None

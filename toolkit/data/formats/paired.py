@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from toolkit.contracts import Dataset
-from toolkit.data.formats.pairs import Pair, read_pair
+from toolkit.data.formats.pairs import Pair, PairList, read_pair
 from toolkit.labels import ClassTable
 from toolkit.samples import Sample
 
@@ -40,6 +40,7 @@ class PairedDataset(Dataset):
         self.classes, self.palette = table
         self.root, self.channels, self.title = root, channels, title
         self.pairs = tuple(pairs)
+        self.notes = pairs.notes if isinstance(pairs, PairList) else ()
         self.reader = reader
 
     def __len__(self) -> int:

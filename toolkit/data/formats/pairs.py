@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import filecmp
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from toolkit.data.faults.leaving_out import Fault, FileError, raise_or_note
+from toolkit.data.formats.name_lists import form_of, match_lines, read_lines
+from toolkit.data.images.listing import by_key, image_files, same_name, without_extension
 from toolkit.data.images.read import IMAGE_SUFFIXES, exif_orientation, read_image
+from toolkit.data.images.traits import unread_pages
 from toolkit.errors import DataError, Problem, missing_path
 from toolkit.samples import Sample
 
@@ -31,130 +35,191 @@ class Pair(NamedTuple):
     mask: Path
 
 
-def find_pairs(
-    images: Path, masks: Path, keys: Sequence[str] | None = None, image_suffix: str = "", mask_suffix: str = ""
-) -> list[Pair]:
-    """Pairs of an image and the mask of the same name, in the order of `keys`, or sorted when there are none.
+class PairList(list[Pair]):
+    """Pairs in the order of the data set. notes: sentences about what is left out, or read by another convention."""
 
-    Raises DataError with every problem: folders that are missing or without images, images without mask, masks without
-    image, two files of one name, keys without files.
+    notes: tuple[str, ...] = ()
+
+
+class SplitList(NamedTuple):
+    """The lines of a split file. They become names when it is known what lies in the folders."""
+
+    path: Path
+    lines: list[str]
+
+
+def read_split(path: Path) -> SplitList:
+    """A split file: one image name a line, with or without extension; empty lines and # comments are skipped.
+
+    Raises DataError when the file is missing, empty or no text.
+    """
+    return SplitList(path, read_lines(path))
+
+
+class _Folder:
+    """The image files of a folder or pattern by key, and what is to be said of it."""
+
+    def __init__(self, place: Path, suffix: str, kinds: Sequence[str]) -> None:
+        self.place, self.suffix = place, suffix
+        self.base, pattern = _parted(place)
+        self.problems: list[Problem] = []
+        self.files: dict[str, Path] = {}
+        self.notes: list[str] = []
+        if not self.base.is_dir():
+            self.problems.append(missing_path("folder", self.base))
+            return
+        listing = image_files(self.base, pattern, kinds)
+        self.notes = listing.notes
+        self.files = by_key(listing, self.base, suffix, self._told_twice)
+        if not self.files:
+            what = f"no image files{f' whose name ends in {suffix!r}' if suffix else ''}"
+            others = sorted({path.suffix or path.name for path in (*listing.others, *listing.paths)})
+            found = f"; it holds {_some(others)} files" if others else ""
+            left = f"; {'; '.join(listing.notes)}" if listing.notes else ""
+            message = f"{what} in {place.absolute()}{found}{left}"
+            self.problems.append(Problem("", message, f"known extensions: {' '.join(kinds)}"))
+
+    def find(self, name: str) -> str | None:
+        """The key of a name, which may have an extension or the suffix."""
+        bare = without_extension(name)
+        return next((key for key in (name, bare, bare.removesuffix(self.suffix)) if key in self.files), None)
+
+    def _told_twice(self, key: str, one: Path, other: Path) -> None:
+        same = " (one name in two Unicode forms)" if same_name(one.name) == same_name(other.name) else ""
+        self.problems.append(Problem(self.base, f"two files are called '{key}': {one.name} and {other.name}{same}"))
+
+
+def find_pairs(
+    images: Path,
+    masks: Path,
+    split: SplitList | None = None,
+    image_suffix: str = "",
+    mask_suffix: str = "",
+    mask_kinds: Sequence[str] = IMAGE_SUFFIXES,
+    called: str = "mask",
+) -> PairList:
+    """Pairs of an image and the mask of the same name, in the order of the split, or sorted when there is none.
+
+    Names are the same when they differ in their Unicode form only. Hidden files are passed over.
 
     Args:
-        images: a folder, searched with all below it, or a glob pattern. Hidden files and files of other kinds are left
-            out.
-        masks: a folder, searched with all below it, or a glob pattern. Hidden files and files of other kinds are left
-            out.
-        keys: a split; what it does not name is left out.
-        image_suffix: end of the names that belongs to the kind, not to the picture ("_mask").
-        mask_suffix: end of the names that belongs to the kind, not to the picture ("_mask").
+        images: a folder, searched with all below it, or a glob pattern. A folder that exists is no pattern.
+        masks: the same for the masks.
+        split: what it does not name is left out; None takes every image.
+        image_suffix: end of the images' names that their masks' names lack.
+        mask_suffix: end of the masks' names that their images' names lack ("_mask").
+        mask_kinds: extensions of the masks' files, in lower case with their dot.
+        called: what a mask is called in messages, such as "map" for maps of numbers.
+
+    Raises:
+        DataError: with every problem: folders that are missing or without images, images without mask, masks without
+            image, two files of one name, names without files, an image that is its own mask.
     """
-    problems: list[Problem] = []
-    found_images = _by_key(images, image_suffix, problems)
-    found_masks = _by_key(masks, mask_suffix, problems)
+    pictures = _Folder(images, image_suffix, IMAGE_SUFFIXES)
+    labels = _Folder(masks, mask_suffix, mask_kinds)
     if mask_suffix and not image_suffix:  # both in one folder: what ends like a mask is no image
-        own = set(found_masks.values())
-        found_images = {key: path for key, path in found_images.items() if path not in own}
-    if problems:
-        raise DataError(problems)
-    wanted = list(keys) if keys is not None else sorted(found_images)
-    listed = "of the split " if keys is not None else ""
-    no_image = [key for key in wanted if key not in found_images]
-    no_mask = [key for key in wanted if key in found_images and key not in found_masks]
-    faults = _report("image_missing", images, f"image(s) {listed}not found", no_image, found_images, {})
-    faults += _report("no_mask", masks, f"image(s) {listed}have no mask", no_mask, found_masks, found_images)
-    if keys is None:
-        extra = sorted(set(found_masks) - set(found_images))
-        faults += _report("no_image", images, "mask(s) have no image", extra, found_images, None)
+        own = set(labels.files.values())
+        pictures.files = {key: path for key, path in pictures.files.items() if path not in own}
+    if pictures.problems or labels.problems:
+        raise DataError([*pictures.problems, *labels.problems])
+    notes = [*pictures.notes, *labels.notes]
+    if split is None:
+        wanted = dict.fromkeys(sorted(pictures.files), "")
+        faults: list[Fault] = []
+    else:
+        wanted, faults = _named(split, pictures, notes)
+    pairs, no_mask = PairList(), []
+    for key, column in wanted.items():
+        mask = _mask_of(key, column, labels)
+        if mask is None:
+            no_mask.append(key)
+        else:
+            pairs.append(Pair(key, pictures.files[key], mask))
+    listed = "of the split " if split is not None else ""
+    faults += _report("no_mask", masks, f"image(s) {listed}have no {called}", no_mask, labels.files, pictures.files)
+    if split is None:
+        extra = sorted(set(labels.files) - set(pictures.files))
+        faults += _report("no_image", images, f"{called}(s) have no image", extra, pictures.files, None)
+    faults += _own_masks(pairs, images, masks)
     raise_or_note(faults)
-    left = [
-        Pair(key, found_images[key], found_masks[key]) for key in wanted if key in found_images and key in found_masks
-    ]
+    bad = {name for fault in faults for name in fault.names}
+    left = PairList(pair for pair in pairs if str(pair.image) not in bad)
     if not left:
         raise DataError(fault.problem for fault in faults)
+    left.notes = (*dict.fromkeys(notes), *unread_pages(path for pair in left for path in pair[1:]))
     return left
 
 
-def read_split(path: Path) -> list[str]:
-    r"""Keys of a split file, one a line: names with or without image extension; empty lines and # comments are skipped.
-
-    Raises DataError when the file is missing, empty, no text, or names a sample twice.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     _ = Path(folder, "train.txt").write_text("# night only\na.png\nb/c\n", encoding="utf-8")
-    ...     read_split(Path(folder, "train.txt"))
-    ['a', 'b/c']
-    """
-    if not path.is_file():
-        raise DataError(missing_path("split file", path))
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except UnicodeDecodeError:
-        raise DataError(Problem(path, "is no UTF-8 text", "a split file has one image name a line")) from None
-    keys = [_without_extension(line) for line in lines if line and not line.startswith("#")]
-    if not keys:
-        raise DataError(Problem(path, "the split file names no images"))
-    twice = sorted({key for key, count in _counts(keys).items() if count > 1})
+def _named(split: SplitList, pictures: _Folder, notes: list[str]) -> tuple[dict[str, str], list[Fault]]:
+    """What a split names: a further column by key; and what is wrong with it."""
+    matched = match_lines(split.path, split.lines, pictures.find, pictures.base.name)
+    notes += matched.notes
+    if not matched.entries and not matched.unknown:
+        raise DataError(Problem(split.path, "the split file names no images"))
+    faults = []
+    if matched.unknown:
+        form = form_of(matched.unknown)
+        found = f"image(s) of the split not found{f' ({form})' if form else ''}"
+        names = [without_extension(line) for line in matched.unknown]
+        faults = _report("image_missing", pictures.place, found, names, pictures.files, {})
+    counts = Counter(entry.found for entry in matched.entries)
+    twice = sorted(key for key, count in counts.items() if count > 1)
     if twice:
-        problem = Problem(path, f"{len(twice)} name(s) stand more than once: {_some(twice)}", "remove the repeats")
-        raise_or_note([Fault("listed_twice", problem, number=len(twice))])
-    return list(dict.fromkeys(keys))
+        message = f"{len(twice)} name(s) stand more than once: {_some(twice)}"
+        faults.append(Fault("listed_twice", Problem(split.path, message, "remove the repeats"), number=len(twice)))
+    return {entry.found: entry.rest for entry in matched.entries}, faults
 
 
-def _counts(keys: Iterable[str]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for key in keys:
-        counts[key] = counts.get(key, 0) + 1
-    return counts
+def _mask_of(key: str, column: str, labels: _Folder) -> Path | None:
+    """The mask of an image: the file that the list names beside it, else the one of the same name."""
+    if "/" not in column.replace("\\", "/") and Path(column).suffix.lower() not in IMAGE_SUFFIXES:
+        return labels.files.get(key)
+    matched = match_lines(Path(), [column], labels.find, labels.base.name)
+    return labels.files[matched.entries[0].found] if matched.entries else None
 
 
-def _by_key(place: Path, suffix: str, problems: list[Problem]) -> dict[str, Path]:
-    """Image files of a folder or pattern by key; what is wrong is added to `problems`."""
-    pattern = any(letter in str(place) for letter in "*?[")
-    base = _fixed_part(place) if pattern else place
-    if not base.is_dir():
-        problems.append(missing_path("folder", base))
-        return {}
-    relative = place.relative_to(base).as_posix() if pattern else ""
-    paths = list(base.glob(relative)) if pattern else list(_walk(base))
-    found: dict[str, Path] = {}
-    for path in sorted(path for path in paths if _is_image(path)):
-        key = _without_extension(path.relative_to(base).as_posix())
-        if not key.endswith(suffix):
-            continue
-        key = key[: len(key) - len(suffix)]
-        if key in found:
-            problems.append(Problem(base, f"two files are called '{key}': {found[key].name} and {path.name}"))
-        found[key] = path
-    if not found:
-        what = f"no image files{f' whose name ends in {suffix!r}' if suffix else ''}"
-        others = sorted({path.suffix or path.name for path in paths if path.is_file()})
-        message = f"{what} in {place.absolute()}" + (f"; it holds {_some(others)} files" if others else "")
-        problems.append(Problem("", message, f"known extensions: {' '.join(IMAGE_SUFFIXES)}"))
-    return found
+def _own_masks(pairs: Sequence[Pair], images: Path, masks: Path) -> list[Fault]:
+    """Images that are their own masks: one file, or links to one. Raises DataError when all are, or are copies."""
+    same = [pair for pair in pairs if pair.image == pair.mask or _is_one_file(pair)]
+    is_copied = not same and bool(pairs) and all(_is_copy(pair) for pair in pairs)
+    if not same and not is_copied:
+        return []
+    remedy = "give `masks` the folder of the masks; in one folder, say by what their names end: mask_suffix: _mask"
+    outlines = next((path for path in sorted(masks.glob("*.json"))), None) if masks.is_dir() else None
+    if outlines is not None:
+        remedy = f"outlines of a labelling tool lie there ({outlines.name}), which are not read: export masks; {remedy}"
+    if len(same) == len(pairs) or is_copied:
+        what = "are copies of one another" if is_copied else "are the same"
+        message = f"images and masks {what} {len(pairs)} files: {_some([pair.image.name for pair in pairs[:3]])} ..."
+        raise DataError(Problem(masks, message, remedy))
+    message = f"{len(same)} image(s) are their own mask: {_some([pair.key for pair in same])}"
+    return [Fault("own_mask", Problem(images, message, remedy), tuple(str(pair.image) for pair in same), len(same))]
 
 
-def _fixed_part(pattern: Path) -> Path:
-    """The folder before the first wildcard."""
-    parts = pattern.parts
-    first = next(i for i, part in enumerate(parts) if any(letter in part for letter in "*?["))
-    return Path(*parts[:first]) if first else Path()
+def _is_one_file(pair: Pair) -> bool:
+    try:
+        return pair.image.samefile(pair.mask)
+    except OSError:  # reading it says what is wrong
+        return False
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    for directory, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            yield Path(directory, name)
+def _is_copy(pair: Pair) -> bool:
+    try:
+        same_size = pair.image.stat().st_size == pair.mask.stat().st_size > 0
+        return same_size and filecmp.cmp(pair.image, pair.mask, shallow=False)
+    except OSError:
+        return False
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-
-
-def _without_extension(name: str) -> str:
-    stem, dot, extension = name.rpartition(".")
-    return stem if dot and f".{extension.lower()}" in IMAGE_SUFFIXES else name
+def _parted(place: Path) -> tuple[Path, str]:
+    """The folder before the first wildcard, and the pattern from there on; what exists as it stands is no pattern."""
+    base = Path(place.parts[0]) if place.is_absolute() else Path()
+    parts = place.parts[1:] if place.is_absolute() else place.parts
+    for number, part in enumerate(parts):
+        if any(letter in part for letter in "*?[") and not (base / part).exists():
+            return base, Path(*parts[number:]).as_posix()
+        base = base / part
+    return base, ""
 
 
 def _report(

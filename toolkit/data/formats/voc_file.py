@@ -14,6 +14,8 @@ from toolkit.data.faults.problem_list import ProblemList
 from toolkit.errors import Place
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
+_DEEPEST = 32
+"""Levels of elements; VOC's own files have four (annotation, object, part, bndbox)."""
 _FLAGS = {"": False, "0": False, "false": False, "1": True, "true": True}
 
 
@@ -45,6 +47,10 @@ class VocFile(NamedTuple):
     objects: list[VocObject]
 
 
+class _TooDeep(Exception):  # noqa: N818 - never leaves this file
+    """Elements are nested further than any annotation's."""
+
+
 class _Refused(Exception):  # noqa: N818 - never leaves this file
     """The file declares a document type."""
 
@@ -63,6 +69,8 @@ class _Reader:
     def start(self, tag: str, _attributes: dict[str, str]) -> None:
         self.root = self.root or tag
         self._path.append(tag)
+        if len(self._path) > _DEEPEST:
+            raise _TooDeep
         self._text.clear()
         if self._path[1:] == ["object"]:
             self.objects.append({})
@@ -109,6 +117,10 @@ def read_voc_file(path: Path, problems: ProblemList) -> VocFile | None:
     except _Refused:
         message = "declares a document type (<!DOCTYPE ...>), which can hide endless entities; it was not read"
         problems.add("annotation files with a document type", path, message, "remove the declaration")
+        return None
+    except _TooDeep:
+        message = f"nests elements more than {_DEEPEST} deep; it was not read"
+        problems.add("annotation files nested too deep", path, message, "fetch or export it again")
         return None
     except expat.ExpatError as error:
         place = Place(str(path), error.lineno, error.offset + 1)

@@ -105,12 +105,9 @@ def read_yolo_labels(path: Path, num_classes: int, problems: ProblemList) -> lis
 
 
 def _box(where: Place, fields: list[str], num_classes: int, problems: ProblemList) -> YoloBox | None:
-    if len(fields) != 5:
-        hint = ""
-        if len(fields) >= 7 and len(fields) % 2:
-            hint = "these look like outlines (labels for segmentation); export boxes"
-        elif len(fields) == 6:
-            hint = "a sixth column looks like a confidence: are these predictions?"
+    is_outline = len(fields) >= 7 and len(fields) % 2 == 1
+    if len(fields) != 5 and not is_outline:
+        hint = "a sixth column looks like a confidence: are these predictions?" if len(fields) == 6 else ""
         message = f"{len(fields)} columns, wanted 5: class, center x, center y, width, height"
         problems.add("lines with a wrong number of columns", where, message, hint)
         return None
@@ -130,4 +127,8 @@ def _box(where: Place, fields: list[str], num_classes: int, problems: ProblemLis
             "boxes in pixels", where, message, "divide x and width by the image's width, y and height by its height"
         )
         return None
+    if is_outline:
+        problems.tally["outlines"] += 1
+        left, top, right, bottom = (edge(numbers[1 + axis :: 2]) for edge in (min, max) for axis in (0, 1))
+        return int(numbers[0]), (left + right) / 2, (top + bottom) / 2, right - left, bottom - top
     return int(numbers[0]), numbers[1], numbers[2], numbers[3], numbers[4]

@@ -5,13 +5,19 @@ is weighted to luma (ITU-R BT.601); palettes are expanded; alpha is dropped, not
 orientation is applied. 16-bit files are refused: scaling them down is a decision about the data.
 
 Label maps. A palette file (mode P) gives its indices, never its colours; gray files give the stored values, also at 1,
-2 and 4 bits; EXIF is not applied. A file with three channels holds colours, not labels, and is refused, as is a JPEG,
-whose compression changes values.
+2 and 4 bits and as floating-point numbers that are whole; several equal channels are one; EXIF is not applied. A file
+with different channels holds colours, not labels, and is refused, as is what a lossy compression has changed.
+
+Pictures above `pixel_limit()` are not read: a header of a few bytes can claim any size.
 """
 
 from __future__ import annotations
 
 import io
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -22,7 +28,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from toolkit.data.faults.leaving_out import FileError
 from toolkit.data.images.checks import Encoded, inspect_encoded, tiff_bands
-from toolkit.errors import Problem, missing_path
+from toolkit.errors import ConfigError, Problem, missing_path
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
 """Extensions (any case) by which a folder's images are told from its other files."""
@@ -37,19 +43,62 @@ _DEEP_MODES = {
 """Pillow's modes for more than 8 bits a channel, and what they are."""
 
 
+MAX_PIXELS = 2**28
+"""Pixels of the largest picture that is read, unless the environment says otherwise: 16384x16384. Reading takes about 8
+bytes of memory a pixel while it lasts."""
+
+LIMIT_VARIABLE = "TOOLKIT_MAX_PIXELS"
+"""Environment variable with another limit; worker processes inherit it."""
+
+_OPENCV_PIXELS, _OPENCV_SIDE = 2**30, 2**20
+"""The largest pictures that OpenCV decodes (CV_IO_MAX_IMAGE_PIXELS, _WIDTH and _HEIGHT); larger ones take Pillow."""
+
+_STRIP = 2**22
+"""Pixels that are copied out of Pillow at a time."""
+
+
+def pixel_limit() -> int:
+    """Pixels of the largest picture that is read: `MAX_PIXELS`, or what TOOLKIT_MAX_PIXELS says.
+
+    Raises ConfigError when that is no whole number above 0.
+    """
+    text = os.environ.get(LIMIT_VARIABLE, "")
+    if not text:
+        return MAX_PIXELS
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigError(Problem(LIMIT_VARIABLE, f"is '{text}', wanted a number of pixels such as {MAX_PIXELS}"))
+    return int(text)
+
+
+@contextmanager
+def any_size() -> Iterator[None]:
+    """Inside, Pillow opens pictures of any size without a word: the limit here is `pixel_limit`, and says so itself."""
+    limit = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
 def read_image(path: str | Path, channels: int = 3) -> np.ndarray:
     """The image as (H, W, channels) uint8, RGB when channels is 3 and gray when it is 1, EXIF orientation applied.
 
-    Raises DataError when the file is missing, empty, no image, truncated, damaged or deeper than 8 bits a channel.
+    Raises DataError when the file is missing, empty, no image, truncated, damaged, deeper than 8 bits a channel or
+    larger than `pixel_limit()`.
     """
     path = Path(path)
     data = _bytes_of(path)
     encoded = _whole(path, data)
-    if encoded is None or (encoded.kind == "jpeg" and encoded.channels == 4):  # CMYK
+    if encoded is None or (encoded.kind == "jpeg" and encoded.channels == 4) or _beyond_opencv(encoded):  # 4: CMYK
         return _read_by_pillow(path, data, channels)
     if encoded.bits > 8:
         _refuse_depth(path, f"{encoded.bits} bits a channel")
-    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE)
+    how = cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE
+    try:
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), how)
+    except cv2.error:  # e.g. no memory
+        decoded = None
     if decoded is None:
         _fail(
             "damaged",
@@ -65,16 +114,20 @@ def read_image(path: str | Path, channels: int = 3) -> np.ndarray:
 def read_label_map(path: str | Path) -> np.ndarray:
     """The stored values as (H, W) uint8, or uint16 when a 16-bit file holds values above 255.
 
-    Raises DataError as `read_image` does, and for a colour picture, a picture with alpha and a JPEG.
+    Raises DataError as `read_image` does, and for a colour picture, one with labels in its alpha channel and a JPEG.
     """
     path = Path(path)
     data = _bytes_of(path)
     encoded = _whole(path, data)
     if encoded is not None and encoded.kind == "jpeg":
         _fail("jpeg_mask", path, "the mask is a JPEG, whose compression changes values", "make the masks PNG files")
+    if _is_lossy_webp(data):
+        _fail(
+            "jpeg_mask", path, "the mask is a lossy WebP, whose compression changes values", "make the masks PNG files"
+        )
     image = _open(path, data)
     if image.mode in ("RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "LA", "PA"):
-        _refuse_color_mask(path, image)
+        return _gray_labels(path, image)
     if image.mode in _DEEP_MODES:
         return _deep_labels(path, image)
     if image.mode not in ("P", "L", "1"):
@@ -98,19 +151,19 @@ def read_color_map(path: str | Path) -> np.ndarray:
     image = _open(path, data)
     if image.mode in _DEEP_MODES:
         _refuse_depth(path, _DEEP_MODES[image.mode], image.format)
-    return np.asarray(image.convert("RGB"))
+    return _rgb(image)
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
     """(height, width) as `read_image` will return it, EXIF orientation applied, from the header alone."""
     path = Path(path)
     try:
-        with Image.open(path) as image:
+        with any_size(), Image.open(path) as image:
             width, height = image.size
             if isinstance(image, TiffImageFile):  # the stored size: some Pillows turn `size` of a TIFF, some do not
                 width, height = image.tag_v2[256], image.tag_v2[257]
             sideways = image.getexif().get(_EXIF_ORIENTATION) in _SIDEWAYS
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow raises many kinds for a damaged header
         data = _bytes_of(path)  # says it better for a missing or empty file
         raise _unreadable(path, error, data) from None
     return (width, height) if sideways else (height, width)
@@ -118,12 +171,14 @@ def image_size(path: str | Path) -> tuple[int, int]:
 
 def exif_orientation(path: str | Path) -> int:
     """The EXIF orientation 1..8 of a readable image; 1 when it has none."""
-    with Image.open(path) as image:
+    with any_size(), Image.open(path) as image:
         return int(image.getexif().get(_EXIF_ORIENTATION, 1))
 
 
 def _bytes_of(path: Path) -> bytes:
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe or a device may never end
+            _fail("unreadable", path, "is no file (a folder, a pipe or a device)", "remove it")
         data = path.read_bytes()
     except FileNotFoundError:
         raise FileError("missing", missing_path("file", path), file=str(path)) from None
@@ -140,17 +195,53 @@ def _whole(path: Path, data: bytes) -> Encoded | None:
     if encoded is not None and encoded.damage:
         kind = "truncated" if encoded.damage.startswith("truncated") else "damaged"
         _fail(kind, path, f"the {encoded.kind.upper()} is {encoded.damage}", "fetch it again, or remove it")
+    if encoded is not None:
+        _refuse_size(path, encoded.size)
     return encoded
+
+
+def _refuse_size(path: Path, size: tuple[int, int]) -> None:
+    limit = pixel_limit()
+    if size[0] * size[1] > limit:
+        message = f"claims {size[1]}x{size[0]} = {size[0] * size[1]:,} pixels; more than {limit:,} are not read"
+        remedy = (
+            f"cut it into pieces; or, if it is what it claims and memory allows (8 bytes a pixel), set {LIMIT_VARIABLE}"
+        )
+        _fail("too_large", path, message, remedy)
+
+
+def _beyond_opencv(encoded: Encoded) -> bool:
+    height, width = encoded.size
+    return height * width > _OPENCV_PIXELS or max(height, width) > _OPENCV_SIDE
+
+
+def _is_lossy_webp(data: bytes) -> bool:
+    """Whether the picture is in a chunk "VP8 " (lossy) and not in "VP8L" (RFC 9649)."""
+    return data[:4] == b"RIFF" and data[8:12] == b"WEBP" and b"VP8 " in data[12:4096] and b"VP8L" not in data[12:64]
 
 
 def _open(path: Path, data: bytes) -> Image.Image:
     """Opens and decodes with Pillow, which raises for a truncated file of any format."""
     try:
-        image = Image.open(io.BytesIO(data))
-        image.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        with any_size():
+            image = Image.open(io.BytesIO(data))
+            _refuse_size(path, (image.height, image.width))
+            image.load()
+    except FileError:
+        raise
+    except Exception as error:  # Pillow raises many kinds for a damaged file
         raise _unreadable(path, error, data) from None
     return image
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    """The (H, W, 3) uint8 pixels; in strips, so that a large picture is not in memory three times."""
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    rows = max(1, _STRIP // max(1, image.width))
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(image.height, top + rows)))
+        pixels[top : top + rows] = np.asarray(strip if strip.mode == "RGB" else strip.convert("RGB"))
+    return pixels
 
 
 def _read_by_pillow(path: Path, data: bytes, channels: int) -> np.ndarray:
@@ -158,12 +249,12 @@ def _read_by_pillow(path: Path, data: bytes, channels: int) -> np.ndarray:
     if image.mode in _DEEP_MODES:
         _refuse_depth(path, _DEEP_MODES[image.mode], image.format)
     orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
-    pixels = np.asarray(image.convert("RGB"))
+    pixels = _rgb(image)
     if channels == 1:
         # OpenCV's weights, not Pillow's integer ones, so that one picture is the same in every format.
         gray = pixels[:, :, 0] if image.mode in ("L", "1", "LA") else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
         pixels = gray[:, :, None]
-    return np.array(_oriented(pixels, orientation))
+    return np.ascontiguousarray(_oriented(pixels, orientation))
 
 
 def _oriented(pixels: np.ndarray, orientation: int) -> np.ndarray:
@@ -179,29 +270,50 @@ def _oriented(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 def _deep_labels(path: Path, image: Image.Image) -> np.ndarray:
     values = np.asarray(image)
-    if values.dtype.kind == "f":
-        message = f"the mask ({image.format}) holds floating-point numbers, not class ids"
-        _fail("mask_kind", path, message, "save it as an 8-bit gray PNG")
+    if values.dtype.kind == "f" and not (np.isfinite(values).all() and (values == np.round(values)).all()):
+        message = f"the mask ({image.format}) holds floating-point numbers that are not whole, so no class ids"
+        _fail("mask_kind", path, message, "save the class ids as an 8-bit gray PNG")
     if values.min() < 0 or values.max() > 65535:
         message = f"the mask holds values {values.min()}..{values.max()}; class ids are 0..254"
         _fail("mask_kind", path, message, "save the class ids as an 8-bit gray PNG")
     return values.astype(np.uint8 if values.max() <= 255 else np.uint16)
 
 
-def _refuse_color_mask(path: Path, image: Image.Image) -> NoReturn:
-    pixels = np.asarray(image.convert("RGB")).reshape(-1, 3)
-    found = f"the mask has channels {'/'.join(image.getbands())}, wanted one channel of class ids"
-    if (pixels == pixels[:, :1]).all():
-        message = f"{found}; its channels are equal: a gray mask saved with several"
-        _fail("gray_mask_channels", path, message, "keep one channel of it")
-    colors = np.unique(pixels, axis=0)
+def _gray_labels(path: Path, image: Image.Image) -> np.ndarray:
+    """The one channel that all colour channels of a mask are equal to. Raises DataError for a mask of colours."""
+    if image.mode in ("RGBA", "LA"):
+        _refuse_alpha(path, image)
+    pixels = _rgb(image)
+    if image.mode not in ("RGB", "RGBA", "LA") or not (pixels == pixels[..., :1]).all():
+        _refuse_colors(path, image, pixels)
+    return np.ascontiguousarray(pixels[..., 0])
+
+
+def _refuse_alpha(path: Path, image: Image.Image) -> None:
+    """Raises DataError for a mask whose alpha channel is more than one value: the labels may lie there."""
+    alpha = np.asarray(image.getchannel("A"))
+    if alpha.min() == alpha.max():
+        return
+    one_color = all(low == high for low, high in image.convert("RGB").getextrema())  # type: ignore[misc]
+    where = "the colours are all the same: the labels lie in alpha" if one_color else "and the colours differ too"
+    message = f"{_found(image)}; alpha holds {len(np.unique(alpha))} values, {where}"
+    kept = "the alpha channel" if one_color else "the channel that holds the class ids"
+    _fail("alpha_mask", path, message, f"save {kept} alone as an 8-bit gray PNG")
+
+
+def _refuse_colors(path: Path, image: Image.Image, pixels: np.ndarray) -> NoReturn:
+    colors = np.unique(pixels.reshape(-1, 3), axis=0)
     shown = ", ".join(str([int(v) for v in color]) for color in colors[:6])
     _fail(
         "color_mask",
         path,
-        f"{found}: this is a colour mask with {len(colors)} colours ({shown}{' ...' if len(colors) > 6 else ''})",
+        f"{_found(image)}: a colour mask with {len(colors)} colours ({shown}{' ...' if len(colors) > 6 else ''})",
         "read it with data set 'image_masks' and colors: {class name: [r, g, b], ...}, or convert it to class ids",
     )
+
+
+def _found(image: Image.Image) -> str:
+    return f"the mask has channels {'/'.join(image.getbands())}, wanted one channel of class ids"
 
 
 def _refuse_depth(path: Path, found: str, kind: str | None = None) -> NoReturn:

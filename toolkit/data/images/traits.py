@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from pathlib import Path
 
 from PIL import Image
 
 from toolkit.data.images.checks import inspect_encoded
+from toolkit.data.images.read import any_size
 
 _SUFFIXES = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -35,6 +37,34 @@ def file_format(data: bytes) -> str:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WebP"
     return next((name for start, name in starts.items() if data.startswith(start)), "")
+
+
+_PAGED = frozenset((".tif", ".tiff", ".gif", ".webp"))
+"""Extensions of formats that can hold several pictures."""
+
+
+def page_count(path: Path) -> int:
+    """How many pages or frames a file holds, from its headers; 1 where that cannot be told."""
+    if path.suffix.lower() not in _PAGED:
+        return 1
+    try:
+        with any_size(), Image.open(path) as image:
+            return int(getattr(image, "n_frames", 1))
+    except Exception:  # Pillow raises many kinds for a damaged file; reading it says what is wrong
+        return 1
+
+
+def unread_pages(paths: Iterable[Path]) -> list[str]:
+    """A sentence about files of which only the first page is read; [] when there is none."""
+    counts = {path: page_count(path) for path in paths}
+    several = {path: count for path, count in counts.items() if count > 1}
+    if not several:
+        return []
+    shown = [
+        f"{count - 1} of {count} pages of {path.parent.name}/{path.name}" for path, count in list(several.items())[:5]
+    ]
+    more = f", and those of {len(several) - 5} more files" if len(several) > 5 else ""
+    return [f"{', '.join(shown)}{more} are not used: only the first is read; save each page as a file of its own"]
 
 
 def wrong_suffix(path: Path, data: bytes) -> str:
@@ -74,7 +104,7 @@ def image_traits(path: Path, data: bytes) -> list[str]:
 
 
 def _orientation(data: bytes) -> list[str]:
-    with Image.open(io.BytesIO(data)) as image:
+    with any_size(), Image.open(io.BytesIO(data)) as image:
         return _orientation_of(image)
 
 
@@ -84,7 +114,7 @@ def _orientation_of(image: Image.Image) -> list[str]:
 
 
 def _traits_by_pillow(data: bytes) -> list[str]:
-    with Image.open(io.BytesIO(data)) as image:
+    with any_size(), Image.open(io.BytesIO(data)) as image:
         mode, frames = image.mode, getattr(image, "n_frames", 1)
         traits = ["gray"] if mode in ("1", "L", "LA") else ["palette"] if mode in ("P", "PA") else []
         traits += ["alpha"] if mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info else []

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from toolkit.contracts import Dataset
-from toolkit.data.images.read import exif_orientation
+from toolkit.data.images.read import any_size, exif_orientation
 
 _TURNED = 5
 """EXIF orientations from here on exchange height and width."""
@@ -55,7 +55,7 @@ def _header_size(path: Path | None) -> tuple[int, int] | None:
     if path is None:
         return None
     try:
-        with Image.open(path) as image:
+        with any_size(), Image.open(path) as image:
             width, height = image.size
         turned = path.suffix.lower() in (".jpg", ".jpeg", ".tif", ".tiff") and exif_orientation(path) >= _TURNED
     except Exception:  # PIL raises many kinds for a damaged header; reading the sample says what is wrong
