@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -29,3 +30,10 @@ def wait_for(reached: Callable[[], Any], process: subprocess.Popen[Any]) -> None
         if process.poll() is not None and not reached():
             pytest.fail(f"the process ended with {process.returncode} before what was waited for")
         time.sleep(0.01)
+
+
+def free_port() -> str:
+    """A port of this machine that nobody listens on, for processes that are told where to meet."""
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        return str(listener.getsockname()[1])

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from fresh_process import free_port
 from lightning_fabric.plugins.environments import SLURMEnvironment
 from tiny_run import write_tiny
 
@@ -67,14 +68,15 @@ def test_torchrun_inside_a_job_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_two_tasks_train_as_one_run(tmp_path: Path) -> None:
     """What `srun --ntasks-per-node 2 toolkit train CONFIG --json` starts."""
     config = write_tiny(tmp_path, tmp_path / "data")
-    tasks = []
+    tasks, port = [], free_port()  # else it follows from the number of the job, and may be taken
     for rank in ("0", "1"):
         job = {**JOB, "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_NNODES": "1", "SLURM_NODEID": "0"}
         job |= {"SLURM_PROCID": rank, "SLURM_LOCALID": rank, "SLURM_NODELIST": "localhost", "OMP_NUM_THREADS": "1"}
+        job |= {"MASTER_PORT": port}
         command = [sys.executable, "-m", "toolkit", "train", str(config), "--run", str(tmp_path / "run"), "--json"]
         pipe = subprocess.PIPE
         tasks.append(subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env={**os.environ, **job}))
-    told = [task.communicate(timeout=240) for task in tasks]
+    told = [task.communicate() for task in tasks]
     assert [task.returncode for task in tasks] == [0, 0], told
     assert json.loads(told[0][0])["step"] == 8
     assert told[1] == ("", "") or "step" not in told[1][1]

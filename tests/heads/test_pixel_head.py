@@ -122,7 +122,7 @@ def test_chooses_its_map_by_stride():
     spec = PyramidSpec((3, 5, 7), (4, 8, 8))
     assert PixelHead(spec, 2).classifier.in_channels == 3
     assert PixelHead(spec, 2, stride=8).classifier.in_channels == 7
-    with pytest.raises(PartsError, match="head pixel: needs a map of stride 2, but its input has strides 4, 8, 8"):
+    with pytest.raises(PartsError, match="head 'pixel': needs a map of stride 2, but its input has strides 4, 8, 8"):
         PixelHead(spec, 2, stride=2)
 
 

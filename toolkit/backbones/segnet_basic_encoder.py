@@ -54,7 +54,9 @@ class SegNetBasicEncoder(Backbone):
     ) -> None:
         super().__init__()
         if kernel_size % 2 == 0:
-            raise ConfigError(Problem("backbone segnet_basic_encoder", f"kernel_size must be odd, found {kernel_size}"))
+            raise ConfigError(
+                Problem("backbone 'segnet_basic_encoder'", f"kernel_size must be odd, found {kernel_size}")
+            )
         self.index_storage: Storage = index_storage
         self.normalise = nn.LocalResponseNorm(5, 1e-4, 0.75, 1.0) if local_response_norm else nn.Identity()
         self.stages = nn.ModuleList(

@@ -172,12 +172,14 @@ def _verify(
     problems = []
     if pool_indices and (pooling != "max" or not all(kept[:-1]) or fc):
         message = "pool_indices needs max pooling after stages 1 to 4 and no convolutional_fc"
-        problems.append(Problem("backbone vgg", message, "set pooling: max, and leave drop_pools and convolutional_fc"))
+        problems.append(
+            Problem("backbone 'vgg'", message, "set pooling: max, and leave drop_pools and convolutional_fc")
+        )
     if dilations is not None and len(dilations) != len(kept):
-        problems.append(Problem("backbone vgg", f"dilations has {len(dilations)} numbers, wanted one a stage, 5"))
+        problems.append(Problem("backbone 'vgg'", f"dilations has {len(dilations)} numbers, wanted one a stage, 5"))
     if bgr_mean is not None and (in_channels != 3 or len(bgr_mean) != 3):
         message = f"bgr_mean needs 3 numbers and in_channels 3, found {len(bgr_mean)} and {in_channels}"
-        problems.append(Problem("backbone vgg", message))
+        problems.append(Problem("backbone 'vgg'", message))
     if problems:
         raise ConfigError(problems)
 

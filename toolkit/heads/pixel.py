@@ -69,7 +69,7 @@ class PixelHead(DenseHead):
     ) -> None:
         super().__init__()
         _verify_classes(num_classes)
-        self.index = 0 if stride is None else spec.index_of(stride, "head pixel")
+        self.index = 0 if stride is None else spec.index_of(stride, "head 'pixel'")
         self.stride, self.border = spec.strides[self.index], spec.borders[self.index]
         self.loss_function = CrossEntropy() if loss is None else loss
         self.grid: Grid = "corner" if upsample == "corner" else "half_pixel"
@@ -97,7 +97,7 @@ class PixelHead(DenseHead):
         The label maps are those of the whole images, `pyramid.image_size`; with a border its pixels are cropped here.
         """
         if batch.label_maps is None:
-            raise PartsError(Problem("head pixel", "needs label maps, but the data set gives none"))
+            raise PartsError(Problem("head 'pixel'", "needs label maps, but the data set gives none"))
         logits = self(pyramid)
         labels = self._matched(batch.label_maps, logits)
         weights = None if batch.weight_maps is None else self._matched(batch.weight_maps, logits)
@@ -196,14 +196,16 @@ def _verify_classes(num_classes: int) -> None:
     if not 2 <= num_classes <= IGNORE_INDEX:
         problem = f"needs 2 to {IGNORE_INDEX} classes, found {num_classes}"
         advice = "for one class against the rest, give the rest a name too: [background, road]"
-        raise PartsError(Problem("head pixel", problem, advice if num_classes < 2 else ""))
+        raise PartsError(Problem("head 'pixel'", problem, advice if num_classes < 2 else ""))
 
 
 def _verify_identity(channels: int, num_classes: int, init: str) -> None:
     """An identity maps each class's channels to that class."""
     if channels % num_classes:
         message = f"init '{init}' needs as many channels as there are classes, {num_classes} or a multiple: the map has {channels}"
-        raise PartsError(Problem("head pixel", message, f"set the neck's channels to {num_classes}, or init: default"))
+        raise PartsError(
+            Problem("head 'pixel'", message, f"set the neck's channels to {num_classes}, or init: default")
+        )
 
 
 @torch.no_grad()

@@ -77,7 +77,9 @@ class RcnnHead(Head):
     ) -> None:
         super().__init__()
         if any(spec.borders):
-            raise PartsError(Problem("", f"rcnn needs maps that cover the whole image; borders are {spec.borders}"))
+            raise PartsError(
+                Problem("head 'rcnn'", f"needs maps that cover the whole image; borders are {spec.borders}")
+            )
         self.num_classes = num_classes
         self.test = test
         self.unclear = unclear

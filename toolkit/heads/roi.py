@@ -120,7 +120,9 @@ class Roi(nn.Module):
             raise PartsError(Problem("roi.pooling.max_stride", f"rcnn needs {wanted}, but has {spec.describe()}"))
         doubling = tuple(self.strides[0] << step for step in range(len(self.strides)))
         if len(self.strides) > 1 and (self.strides != doubling or self.strides[0] & (self.strides[0] - 1)):
-            raise PartsError(Problem("", f"rcnn needs strides that double (4, 8, 16 ...), but has {spec.describe()}"))
+            raise PartsError(
+                Problem("head 'rcnn'", f"needs strides that double (4, 8, 16 ...), but has {spec.describe()}")
+            )
 
     def forward(
         self, maps: Sequence[Tensor], boxes: Tensor, images: Tensor, table: MapRows | None = None

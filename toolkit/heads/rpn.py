@@ -124,7 +124,9 @@ class Rpn(nn.Module):
         if len(set(spec.channels)) > 1:
             raise PartsError(
                 Problem(
-                    "", f"rcnn needs maps of equal channels, but has {spec.describe()}", "put the neck 'fpn' before it"
+                    "head 'rcnn'",
+                    f"needs maps of equal channels, but has {spec.describe()}",
+                    "put the neck 'fpn' before it",
                 )
             )
         self.settings = settings

@@ -80,7 +80,7 @@ class Lovasz(PixelLoss):
             weights = logits.new_ones(logits.shape[1], dtype=torch.float32)
         elif len(weights) != logits.shape[1]:
             message = f"class_weights has {len(weights)} numbers, but the model has {logits.shape[1]} classes"
-            raise ConfigError(Problem("loss lovasz", message))
+            raise ConfigError(Problem("loss 'lovasz'", message))
         return torch.cat((torch.zeros_like(weights[:1]), weights[1:])) if self.ignore_background else weights
 
 

@@ -24,10 +24,8 @@ class WeightedSum(PixelLoss):
         super().__init__()
         self.weights = [1.0] * len(losses) if weights is None else list(weights)
         if not losses or len(self.weights) != len(losses):
-            problem = (
-                f"weighted_sum needs one weight a loss, found {len(losses)} losses and {len(self.weights)} weights"
-            )
-            raise ConfigError(Problem("loss weighted_sum", problem))
+            problem = f"needs one weight a loss, found {len(losses)} losses and {len(self.weights)} weights"
+            raise ConfigError(Problem("loss 'weighted_sum'", problem))
         self.losses = nn.ModuleList(losses)
 
     def forward(self, logits: Tensor, labels: Tensor, weight_map: Tensor | None = None) -> Tensor:

@@ -61,7 +61,7 @@ def _build(source: str, command: tuple[str, ...]) -> ctypes.CDLL | None:
     with tempfile.TemporaryDirectory(prefix="toolkit-native-", ignore_cleanup_errors=True) as folder:
         target = Path(folder) / "kernel.so"
         try:
-            Path(folder, "kernel.c").write_text(source)
+            Path(folder, "kernel.c").write_text(source, encoding="utf-8")
             subprocess.run(
                 [*command, "-o", str(target), str(Path(folder, "kernel.c"))],
                 check=True,
