@@ -15,12 +15,44 @@ FILES = sorted(str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py"))
 PARAMETERS = 3
 WORDS = 5
 
-# Files, and folders of them, whose docstrings still have another form. This list only shrinks.
+# Files whose docstrings still have another form. This list only shrinks.
 NOT_YET = (
-    "engine/",
-    "inference/", "jobs/", "models/", "preflight/",
-    "report/check/", "cli/",
-)  # fmt: skip
+    "cli/main.py",
+    "engine/checkpoint.py",
+    "engine/evaluate.py",
+    "engine/log.py",
+    "engine/periodic.py",
+    "engine/prepare.py",
+    "engine/step.py",
+    "engine/train.py",
+    "inference/folder.py",
+    "inference/tiling/geometry.py",
+    "jobs/assemble.py",
+    "jobs/check.py",
+    "jobs/check_sheet.py",
+    "jobs/diagnostics.py",
+    "jobs/evaluate.py",
+    "jobs/gate.py",
+    "jobs/predict.py",
+    "jobs/restore.py",
+    "jobs/resume.py",
+    "jobs/sent_elsewhere.py",
+    "jobs/start_screen.py",
+    "jobs/train.py",
+    "jobs/trial.py",
+    "models/monte_carlo.py",
+    "models/vision_model.py",
+    "preflight/data/faults.py",
+    "preflight/data/label.py",
+    "preflight/data/readings.py",
+    "preflight/data/record.py",
+    "preflight/model/geometry_trace.py",
+    "preflight/model/meta_pass.py",
+    "preflight/model/plan.py",
+    "preflight/model/sizes.py",
+    "report/check/blocks.py",
+    "report/check/page.py",
+)
 
 # A command's parameters are the options of the command line, and each has its help there.
 NOT_CALLED = {"overload", "setter", "command"}
@@ -107,7 +139,7 @@ def problems(tree: ast.Module) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if not file.startswith(NOT_YET)])
+@pytest.mark.parametrize("file", [file for file in FILES if file not in NOT_YET])
 def test_every_parameter_is_told_of(file: str) -> None:
     found = problems(ast.parse((PACKAGE / file).read_text(encoding="utf-8")))
     assert not found, "\n".join(found)
@@ -115,7 +147,7 @@ def test_every_parameter_is_told_of(file: str) -> None:
 
 def test_what_is_not_yet_converted_is_there() -> None:
     for place in NOT_YET:
-        assert any(file.startswith(place) for file in FILES), place
+        assert place in FILES, place
 
 
 def test_what_is_wrong_is_found() -> None:

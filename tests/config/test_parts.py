@@ -65,10 +65,6 @@ def test_every_part_is_described(parts: Parts) -> None:
     assert len([name for kind, name in all_parts(parts) if kind == "transform"]) > 90
 
 
-WITHOUT_HELP = frozenset({"config"})
-"""Parts and sections whose keys still lack help; to be empty."""
-
-
 def keys(schema: Schema, prefix: str = "") -> Iterator[tuple[str, str]]:
     """(dotted key, help) of every argument, those of inner sections too."""
     for name, argument in schema["properties"].items():
@@ -86,7 +82,7 @@ def test_every_key_has_help(parts: Parts) -> None:
         f"{place}: {key}"
         for place, schema in described.items()
         for key, said in keys(schema)
-        if len(set(said.lower().split()) - set(key.replace(".", "_").split("_"))) < 5 and place not in WITHOUT_HELP
+        if len(set(said.lower().split()) - set(key.replace(".", "_").split("_"))) < 5
     }
     assert lacking == set()
 

@@ -107,6 +107,7 @@ def last_is_before_evaluation(metrics: Path) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(0)  # twenty starts take as long as they take
 def test_twenty_kills_change_nothing(tmp_path: Path) -> None:
     config, run, whole = tmp_path / "tiny.yaml", tmp_path / "run", tmp_path / "whole"
     asked = tiny_config(tmp_path / "data", *OPTIONS)

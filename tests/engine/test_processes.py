@@ -22,7 +22,7 @@ from toolkit.engine.checkpoint import load_state
 from toolkit.jobs.evaluate import run_evaluation
 from toolkit.jobs.train import run_training
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(0)]  # every process has SECONDS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # Batch statistics and dropout are each process' own; without them the two trainings are the same sums.

@@ -54,7 +54,7 @@ class Span:
 
     @staticmethod
     def of_image(dim: int, size: int) -> Span:
-        """Every pixel sees itself."""
+        """The span of the image itself, along tensor dimension `dim` of `size` pixels: every pixel sees itself."""
         pixels = np.arange(-MARGIN, size + MARGIN, dtype=np.int64)
         return Span(dim, pixels, pixels, MARGIN, size, Fraction(1), size)
 
@@ -103,7 +103,7 @@ def everything(span: Span, *, exact: bool = True) -> Span:
 
 
 def whole(image: int) -> Span:
-    """The whole image."""
+    """The span of a tensor whose every element sees all `image` pixels of the axis."""
     return Span(None, np.array([0], np.int64), np.array([image - 1], np.int64), 0, 1, None, image)
 
 
@@ -276,7 +276,7 @@ def sliced(span: Span, start: int, step: int, size: int) -> Span:
 
 
 def flipped(span: Span) -> Span:
-    """In reverse order."""
+    """The span of the same cells in reverse order, as `torch.flip` puts them."""
     return replace(span, lo=span.lo[::-1], hi=span.hi[::-1], before=span.after)
 
 

@@ -112,5 +112,5 @@ class ScaledTanh(nn.Module):
     """1.7159 tanh(2/3 x), the paper's appendix A: f(1) = 1, f(-1) = -1."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape."""
+        """1.7159 tanh(2/3 x) of every element; any shape."""
         return 1.7159 * torch.tanh(x * (2 / 3))

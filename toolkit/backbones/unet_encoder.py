@@ -73,7 +73,7 @@ class UNetEncoder(Backbone):
         he_normal_(self)
 
     def forward(self, images: Tensor) -> FeaturePyramid:
-        """One map a level."""
+        """(N, in_channels, H, W) -> one map a level, each before it is pooled, finest first."""
         x, maps = images, []
         for index, level in enumerate(self.levels):
             x = level(self.pool(x) if index else x)

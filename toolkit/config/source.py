@@ -25,7 +25,7 @@ class YamlLoader(yaml.SafeLoader):
     """SafeLoader without YAML 1.1's surprises, and without its patience for brackets that open and open."""
 
     def fetch_flow_collection_start(self, TokenClass: type) -> None:  # noqa: N803 - PyYAML's names
-        """See PyYAML's scanner."""
+        """Begins a flow collection ("[" or "{") as PyYAML's scanner does, and refuses one that is nested too deeply."""
         if self.flow_level > _MAX_DEPTH:
             raise yaml.scanner.ScannerError(None, None, _TOO_DEEP, self.get_mark())
         super().fetch_flow_collection_start(TokenClass)

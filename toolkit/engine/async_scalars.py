@@ -27,7 +27,7 @@ class AsyncScalars:
             self._arrived.record()
 
     def values(self) -> dict[str, float]:
-        """The numbers by name."""
+        """The numbers by name, as Python floats; waits for the device the first time."""
         if self._arrived is not None:
             self._arrived.synchronize()
         return dict(zip(self._names, self._tensor.tolist(), strict=True))

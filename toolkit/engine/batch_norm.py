@@ -44,12 +44,17 @@ def _stay(layer: nn.Module, mode: bool = True) -> nn.Module:
 def recompute_bn(model: nn.Module, batches: Iterable[Batch], bessel: bool = False) -> int:
     """Replaces the running mean and variance of every trainable batch normalisation by averages over `batches`.
 
-    Each batch counts the same; within it a layer is normalised by the batch's own statistics, as in training, and
-    dropout is off. bessel: variances times n / (n - 1), as PyTorch's running averages have them; false as the official
-    script (which means to, but divides integers). Sums are float64. Layers that the model keeps in evaluation mode
-    while training (frozen stages) stay as they are; so does every mode.
+    Each batch counts the same; within it a layer is normalised by the batch's own statistics, as in training, and dropout
+    is off.
 
     Returns the number of batches. Raises DataError when there are none; after any error the old statistics stand.
+
+    Args:
+        model: the model whose statistics are replaced.
+        batches: batches as training sees them, on any device.
+        bessel: variances times n / (n - 1), as PyTorch's running averages have them; false as the official script
+            (which means to, but divides integers). Sums are float64. Layers that the model keeps in evaluation mode
+            while training (frozen stages) stay as they are; so does every mode.
     """
     modes = [(module, module.training) for module in model.modules()]
     model.train()

@@ -32,7 +32,14 @@ _PATIENCE = 20.0
 
 
 class Fit(NamedTuple):
-    """images: of the largest batch, of all processes. tried: images a process, in order. peak, limit: bytes."""
+    """The largest batch that fits, and how it was found.
+
+    Args:
+        images: number of images of the largest batch, of all processes together.
+        tried: numbers of images a process that were tried, in order.
+        peak: most bytes held during a step of that batch.
+        limit: bytes that a step was allowed to hold.
+    """
 
     images: int
     tried: tuple[int, ...]
@@ -40,7 +47,7 @@ class Fit(NamedTuple):
     limit: int
 
     def describe(self) -> str:
-        """For the start screen."""
+        """What was tried and what the largest batch holds, in one line for the start screen."""
         tried = ", ".join(map(str, self.tried))
         held, allowed = gigabytes(self.peak), gigabytes(self.limit)
         return f"auto: {self.images} images; tried {tried} a process; a step holds {held} of the {allowed} it may"

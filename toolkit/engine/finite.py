@@ -131,7 +131,13 @@ class FiniteCheck:
         self._pending: tuple[AsyncScalars, Sequence[StepRecord]] | None = None
 
     def watch(self, norm: Tensor, optimizer: Any, records: Sequence[StepRecord]) -> AsyncScalars:
-        """Takes the gradient norm of a step; call it before the optimizer's step. Raises as `settle`."""
+        """Takes the gradient norm of a step; call it before the optimizer's step. Raises as `settle`.
+
+        Args:
+            norm: norm of all gradients of the step, on the device.
+            optimizer: the optimizer, which leaves the step out when the norm is not finite.
+            records: the step's batches, to be saved and blamed.
+        """
         self.settle()
         scalars = AsyncScalars({"gradient_norm": norm})
         self._pending = (scalars, records)

@@ -19,11 +19,24 @@ from toolkit.samples import Batch
 class Job:
     """Everything the loop needs.
 
-    batches: endless batches from a step on. evaluate: one evaluation, or None without validation data.
-    judge: the evaluator whose `metric` decides which weights are kept as best. step_images: images a step, of all processes.
-    metadata: written into every weights file. statistics: the batches over which batch normalisation is recomputed at
-    the end, the same in every process, or None. val_images: how many an evaluation looks at.
-    kept: whether the run folder stays when the work is over.
+    Args:
+        model: the model that is trained.
+        optimizer_rule: what makes the optimizer of parameter groups.
+        schedule: factors of the learning rate by step, or None for a constant one.
+        batches: endless batches from a step on, called with the number of the first.
+        evaluate: one evaluation, or None without validation data.
+        judge: the evaluator whose `metric` decides which weights are kept as best.
+        images_per_epoch: number of samples of the training data.
+        step_images: number of images of a step, of all processes.
+        seed: the run's seed, which every step's is made from.
+        run: run folder that the training writes into.
+        log: log that the training writes to.
+        config_text: the resolved config as YAML.
+        metadata: what is written into every weights file, by name.
+        statistics: the batches over which batch normalisation is recomputed at the end, the same in every process, or
+            None.
+        val_images: how many images an evaluation looks at.
+        kept: whether the run folder stays when the work is over.
     """
 
     model: VisionModel

@@ -43,9 +43,13 @@ def missing_packages(names: Sequence[str]) -> list[Problem]:
 def open_loggers(names: Sequence[str], folder: Path, config: dict[str, Any], step: int) -> list[Logger]:
     """The loggers of a run, fresh (step 0) or continued from `step`, whose own events have to be sent again.
 
-    config: what the run was made with, plain values by name.
-
     Raises UserError, naming the logger, when its service or folder refuses.
+
+    Args:
+        names: "tensorboard", "wandb" or "mlflow", each an extra to install.
+        folder: run folder, where their files and ids are kept.
+        config: what the run was made with, plain values by name.
+        step: optimizer updates the run has made, 0 for a fresh one.
     """
     return [_opened(name, folder, config, step) for name in dict.fromkeys(names)]
 
@@ -63,7 +67,13 @@ def _opened(name: str, folder: Path, config: dict[str, Any], step: int) -> Logge
 
 
 class TensorBoardLogger:
-    """Event files in `RUN/tensorboard`; look with `tensorboard --logdir RUN`."""
+    """Event files in `RUN/tensorboard`; look with `tensorboard --logdir RUN`.
+
+    Args:
+        folder: run folder, in which the event files lie.
+        config: what the run was made with, plain values by name.
+        step: optimizer updates the run has made; later events are written anew.
+    """
 
     def __init__(self, folder: Path, config: dict[str, Any], step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter  # slow third party
@@ -72,18 +82,24 @@ class TensorBoardLogger:
         self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step or None)
 
     def log(self, step: int, numbers: dict[str, float]) -> None:
-        """One scalar a name."""
+        """Writes numbers of a step, by name, as one scalar each."""
         for name, value in numbers.items():
             self._writer.add_scalar(name, value, step)
         self._writer.flush()
 
     def close(self, *, finished: bool) -> None:
-        """Ends the event file."""
+        """Ends the event file, whether or not the run has finished."""
         self._writer.close()
 
 
 class WandbLogger:
-    """A run at Weights & Biases; its id is kept in `RUN/loggers.json`. WANDB_MODE=offline works without a network."""
+    """A run at Weights & Biases; its id is kept in `RUN/loggers.json`. WANDB_MODE=offline works without a network.
+
+    Args:
+        folder: run folder, where the id of the run is kept.
+        config: what the run was made with, plain values by name.
+        step: optimizer updates the run has made; later events are sent anew.
+    """
 
     def __init__(self, folder: Path, config: dict[str, Any], step: int) -> None:
         import wandb  # slow third party
@@ -104,7 +120,7 @@ class WandbLogger:
         self._run.log(numbers, step=step)
 
     def close(self, *, finished: bool) -> None:
-        """Uploads the rest."""
+        """Sends what is left and says whether the run has finished."""
         self._run.finish(exit_code=0 if finished else 1)
 
 
@@ -112,6 +128,11 @@ class MlflowLogger:
     """A run at the server of MLFLOW_TRACKING_URI, else in files under `RUN/mlflow`; its id is kept in `RUN/loggers.json`.
 
     Names have dots for slashes: val.mIoU.
+
+    Args:
+        folder: run folder, where the id of the run is kept.
+        config: what the run was made with, plain values by name.
+        step: optimizer updates the run has made; later events are sent anew.
     """
 
     def __init__(self, folder: Path, config: dict[str, Any], step: int) -> None:

@@ -29,7 +29,14 @@ BROKEN = 4.0
 
 
 class RangeTest(NamedTuple):
-    """rates, losses, smoothed: one a step, as far as losses were finite. suggestion: None where the loss never fell."""
+    """The curve of a learning-rate range test and what it suggests.
+
+    Args:
+        rates: one a step, as far as losses were finite.
+        losses: one a step, as far as losses were finite.
+        smoothed: one a step, as far as losses were finite.
+        suggestion: None where the loss never fell.
+    """
 
     rates: list[float]
     losses: list[float]
@@ -82,7 +89,13 @@ def find_learning_rate(
 
 
 def geometric(lowest: float, highest: float, number: int) -> list[float]:
-    """Numbers with equal ratios, both ends included."""
+    """Numbers with equal ratios, both ends included.
+
+    Args:
+        lowest: first of the numbers, above 0.
+        highest: last of the numbers, above `lowest`.
+        number: how many numbers there are, 2 or more.
+    """
     return [lowest * (highest / lowest) ** (place / max(number - 1, 1)) for place in range(number)]
 
 

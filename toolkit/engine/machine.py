@@ -42,8 +42,13 @@ def _quota(root: Path) -> float | None:
 def crowding(threads: int, processes: int, workers: int, cores: int, load: float, machine: int) -> list[str]:
     """Sentences about cores that are asked for too often; none when all is well.
 
-    threads: of each of `processes` training processes on this machine. workers: loader processes of each. cores: that
-    may be used. load: processes that ran or waited during the last minute, on the whole machine of `machine` cores.
+    Args:
+        threads: threads of each of the training processes.
+        processes: number of training processes on this machine.
+        workers: number of loader processes of each training process.
+        cores: number of cores that may be used.
+        load: processes that ran or waited during the last minute, on the whole machine.
+        machine: number of cores of the whole machine.
     """
     found = []
     if threads * processes > cores:

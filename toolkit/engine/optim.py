@@ -94,7 +94,7 @@ class Constant(Schedule):
         pass
 
     def factor(self, step: int, steps: int) -> float:
-        """1 at every step."""
+        """1 at every step: the base rate."""
         return 1.0
 
 

@@ -20,12 +20,12 @@ class Overfit(NamedTuple):
 
     @property
     def first(self) -> float:
-        """Where the loss began."""
+        """Mean loss of the first tenth of the steps."""
         return _mean(self.losses[: _tenth(self.losses)])
 
     @property
     def last(self) -> float:
-        """Where it ended."""
+        """Mean loss of the last tenth of the steps."""
         return _mean(self.losses[-_tenth(self.losses) :])
 
     @property

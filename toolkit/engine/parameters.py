@@ -30,12 +30,21 @@ def parameter_groups(
     """Groups for an optimizer, each with "name" for the log and "parameters", the names of its "params".
 
     Rule: a parameter's rate is lr, times the factor of the longest prefix in `lr_factors` that its name has (0: it is
-    frozen and in no group; backbone_lr_factor is the factor of `backbone`), times layer_decay ** its depth (`layer_depths`),
-    times bias_lr_factor for biases of convolutions and linear layers; unless `decay_norm_and_bias`, parameters with
-    fewer than two dimensions (biases, norm scales) are not decayed. frozen: dotted prefixes of the
-    names of parameters that are not trained. Parameters that need no gradient are in no group; a shared parameter is in the
-    first group it is met in. Raises ConfigError for a prefix that no parameter's name has, and for two factors of
-    the backbone.
+    frozen and in no group; backbone_lr_factor is the factor of `backbone`), times layer_decay ** its depth
+    (`layer_depths`), times bias_lr_factor for biases of convolutions and linear layers; unless `decay_norm_and_bias`,
+    parameters with fewer than two dimensions (biases, norm scales) are not decayed. Raises ConfigError for a prefix that
+    no parameter's name has, and for two factors of the backbone.
+
+    Args:
+        model: the model whose parameters are grouped.
+        lr: base learning rate, above 0.
+        backbone_lr_factor: factor of the backbone's rate; 0 freezes it.
+        lr_factors: factors of the rate by name prefix, of which the longest counts; 0 freezes.
+        layer_decay: factor of the rate for each layer that is one deeper, 0..1; None is 1.
+        decay_norm_and_bias: whether weight decay reaches parameters of fewer than two dimensions (biases, norm scales).
+        bias_lr_factor: factor of the rate of biases of convolutions and linear layers.
+        frozen: dotted prefixes of the names of parameters that are not trained. Parameters that need no gradient are in
+            no group; a shared parameter is in the first group it is met in.
     """
     names = [name for name, _ in model.named_parameters()]
     factors = _factors(names, backbone_lr_factor, lr_factors or {})
@@ -92,10 +101,14 @@ class LateParts:
     """Parts that are trained from a certain step on; until then their gradients are dropped, and with them weight decay
     and momentum: an optimizer passes over a parameter without a gradient.
 
-    freeze_until: prefix of a name -> number of the first update (from 0) that trains it; the longest that fits
-    counts. A function of the step alone, so that a resumed run is the uninterrupted one. Running statistics of batch
-    normalisation move all the same (see `frozen_bn`). Raises ConfigError for a prefix that no trained parameter's
-    name has, and when a step would train nothing. only: the parameters it may touch; None for all.
+    Raises ConfigError for a prefix that no trained parameter's name has, and when a step would train nothing.
+
+    Args:
+        model: the model whose gradients are dropped.
+        freeze_until: prefix of a name -> number of the first update (from 0) that trains it; the longest that fits
+            counts. A function of the step alone, so that a resumed run is the uninterrupted one. Running statistics of
+            batch normalisation move all the same (see `frozen_bn`).
+        only: the parameters it may touch; None for all.
     """
 
     def __init__(
@@ -140,7 +153,14 @@ def longest_prefix(name: str, prefixes: Iterable[str]) -> str | None:
 
 
 def check_prefixes(where: str, prefixes: Iterable[str], names: Sequence[str], what: str = "parameter") -> None:
-    """Raises ConfigError, with near names, for each prefix that no name has. where: the key in the config."""
+    """Raises ConfigError, with near names, for each prefix that no name has.
+
+    Args:
+        where: the key in the config.
+        prefixes: the prefixes that a user wrote.
+        names: dotted names that they should be prefixes of.
+        what: word for the names in the message ("parameter").
+    """
     unknown = [start for start in prefixes if not any(has_prefix(name, start) for name in names)]
     if unknown:
         parts = {name.rpartition(".")[0] for name in names} | {".".join(name.split(".")[:2]) for name in names}

@@ -66,7 +66,7 @@ class LogWindow:
         return {"images_per_second": self.images / seconds, "data_wait": self.waited / seconds}
 
     def reset(self) -> None:
-        """Starts the next window."""
+        """Forgets all sums and starts the clock of the next window."""
         self._sums = {}
         self._clock()
 

@@ -16,9 +16,13 @@ from toolkit.engine.step import TrainingStep
 
 
 class Replay(NamedTuple):
-    """terms: the losses, and "gradient_norm" when they are finite. module: name and kind of the first module whose
-    output is not finite, or "" when none is. parameters: names of weights that are not finite. gradients: names of
-    parameters whose gradient is not finite.
+    """What a saved step did when it was done again.
+
+    Args:
+        terms: the losses, and "gradient_norm" when they are finite.
+        module: name and kind of the first module whose output is not finite, or "" when none is.
+        parameters: names of weights that are not finite.
+        gradients: names of parameters whose gradient is not finite.
     """
 
     terms: dict[str, float]

@@ -90,7 +90,7 @@ class RunFolder:
         written is removed.
 
         Args:
-            path: of the folder.
+            path: folder of the run, as the user gave it.
             exact: whether no numbered sibling will do.
             locked: whether this process locks it: one of those that train together does.
 
@@ -126,17 +126,23 @@ class RunFolder:
             self.lock.release()
 
     def write_text(self, path: Path, text: str) -> None:
-        """Text by rename."""
+        """Writes a text file as UTF-8 that appears whole or not at all."""
         with replacing(path) as part:
             part.write_text(text, encoding="utf-8")
 
     def write_json(self, path: Path, value: Any) -> None:
-        """JSON by rename."""
+        """Writes a value as indented JSON into a file that appears whole or not at all."""
         self.write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def fresh_for_all(fabric: Any, wanted: RunFolder, *, exact: bool) -> RunFolder:
-    """A fresh folder, made and locked by the first of several processes, known to all; see `RunFolder.fresh`."""
+    """A fresh folder, made and locked by the first of several processes, known to all; see `RunFolder.fresh`.
+
+    Args:
+        fabric: the processes, of which the first makes the folder.
+        wanted: the folder that was asked for.
+        exact: whether another number is no answer when it is used.
+    """
     made = RunFolder.fresh(wanted.path, exact=exact, lock=wanted.lock) if fabric.is_global_zero else None
     path = Path(fabric.broadcast(str(made.path) if made is not None else None))
     return made or RunFolder(path)

@@ -25,7 +25,13 @@ _ours: set[Path] = set()
 
 
 class Holder(NamedTuple):
-    """Who has a run folder: process number, machine, and the start of its work there."""
+    """Who has a run folder: process number, machine, and the start of its work there.
+
+    Args:
+        pid: number of the process that works there.
+        host: name of the machine it runs on.
+        since: when its work there began, as text.
+    """
 
     pid: int
     host: str

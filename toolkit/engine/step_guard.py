@@ -14,7 +14,14 @@ from toolkit.errors import Problem, UserError
 
 
 class StepGuard:
-    """Translates out-of-memory, non-determinism and compiler errors into UserError: a context around training steps."""
+    """Translates out-of-memory, non-determinism and compiler errors into UserError: a context around training steps.
+
+    Args:
+        fabric: device of the training, for the messages.
+        job: the training, for its batch and run folder.
+        settings: the numbers that steer the training, for the remedies.
+        step: the step that is guarded, for its module.
+    """
 
     def __init__(self, fabric: Any, job: Job, settings: TrainSettings, step: TrainingStep) -> None:
         self.fabric, self.job, self.settings, self.step = fabric, job, settings, step
@@ -53,7 +60,13 @@ class StepGuard:
 
 
 def training_remedies(settings: TrainSettings, step_images: int, processes: int) -> list[str]:
-    """What makes a training step smaller, best first: nothing lost, then time, then precision, then pixels."""
+    """What makes a training step smaller, best first: nothing lost, then time, then precision, then pixels.
+
+    Args:
+        settings: the numbers that steer the training.
+        step_images: number of images of a step, of all processes.
+        processes: number of processes that share the step.
+    """
     found, batch = [], step_images // settings.accumulate
     if batch >= 2 * processes:
         smaller = max(processes, batch // 2)

@@ -18,8 +18,10 @@ class WeightAverage:
     batch normalisation are averaged by the same rule (they belong to the averaged weights of about the same steps);
     integers, such as its count of batches, are those of the model.
 
-    model: on its device, with its weights in. decay: None averages nothing, and every method then does nothing.
-    saved: `state()` of an earlier run to continue from.
+    Args:
+        model: on its device, with its weights in.
+        decay: None averages nothing, and every method then does nothing.
+        saved: `state()` of an earlier run to continue from.
     """
 
     def __init__(self, model: nn.Module, decay: float | None, saved: Mapping[str, Tensor] | None = None) -> None:

@@ -75,7 +75,7 @@ class DenseRegressionEvaluator(Evaluator):
         self.sums[NAMES.index("log10")] += abs(logs).sum() / np.log(10)
 
     def state(self) -> dict[str, np.ndarray]:
-        """Sums and counts."""
+        """Sums of the errors and the number of pixels, to be added to another process's."""
         return {"sums": self.sums.copy(), "pixels": self.pixels.copy()}
 
     def merge(self, state: Mapping[str, np.ndarray]) -> None:

@@ -56,7 +56,7 @@ class RegressionEvaluator(Evaluator):
         self.sums = np.stack([count, *(self.sums[1:3] + other[1:3]), mean + gap * share, spread])
 
     def state(self) -> dict[str, np.ndarray]:
-        """The sums."""
+        """Sums of the errors of each value and their number, to be added to another process's."""
         return {"sums": self.sums.copy()}
 
     def merge(self, state: Mapping[str, np.ndarray]) -> None:

@@ -34,7 +34,7 @@ class AuxiliaryClassifiers(nn.Module):
         self.classifiers = nn.ModuleList(AuxiliaryClassifier(spec.channels[i], num_classes, norm) for i in self.indices)
 
     def forward(self, pyramid: FeaturePyramid) -> list[Tensor]:
-        """Logits (N, K) of each."""
+        """The logits (N, K) of each auxiliary classifier, in the order of their maps."""
         return [head(pyramid.maps[i]) for head, i in zip(self.classifiers, self.indices, strict=True)]
 
     def load(self, state: Mapping[str, Tensor], source: str) -> None:
@@ -69,6 +69,6 @@ class AuxiliaryClassifier(nn.Module):
         self.dropout = nn.Dropout(0.7)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, K)."""
+        """(N, C, H, W) features to the logits (N, K) of the classes."""
         x = torch.relu(self.conv(F.adaptive_avg_pool2d(features, 4)))
         return self.fc2(self.dropout(torch.relu(self.fc1(x.flatten(1)))))

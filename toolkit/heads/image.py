@@ -82,7 +82,7 @@ class ImageHead(Head):
             self._load(weights)
 
     def forward(self, pyramid: FeaturePyramid) -> Tensor:
-        """Logits (N, K)."""
+        """The logits (N, K) of each image's classes; padding in the batch is pooled too."""
         return self.layers(pyramid.maps[-1])
 
     def loss(self, pyramid: FeaturePyramid, batch: Batch) -> dict[str, Tensor]:
@@ -107,7 +107,7 @@ class ImageHead(Head):
         return {self.layers.linears[-1]: ClassRows()}
 
     def shown_maps(self, pyramid: FeaturePyramid) -> dict[str, Tensor]:
-        """The map that is pooled."""
+        """The map (N, C, h, w) that is pooled: the last of the pyramid."""
         return last_map(super().shown_maps(pyramid))
 
     @torch.no_grad()

@@ -60,7 +60,7 @@ class ImageValuesHead(Head):
         self.loss_name = loss
 
     def forward(self, pyramid: FeaturePyramid) -> Tensor:
-        """Values (N, K)."""
+        """The values (N, K) of each image; padding in the batch is pooled too."""
         return self.layers(pyramid.maps[-1])
 
     def loss(self, pyramid: FeaturePyramid, batch: Batch) -> dict[str, Tensor]:
@@ -76,7 +76,7 @@ class ImageValuesHead(Head):
         return {"regression": terms / known.sum().clamp(min=1)}
 
     def loss_denominators(self, batch: Batch) -> dict[str, Tensor]:
-        """Values that are not NaN."""
+        """How many values of the batch are not NaN, which is what the loss's mean divides by."""
         if batch.image_values is None:
             return {}
         return {"regression": (~batch.image_values.isnan()).sum().float()}
@@ -89,7 +89,7 @@ class ImageValuesHead(Head):
         return found
 
     def shown_maps(self, pyramid: FeaturePyramid) -> dict[str, Tensor]:
-        """The map that is pooled."""
+        """The map (N, C, h, w) that is pooled: the last of the pyramid."""
         return last_map(super().shown_maps(pyramid))
 
     @torch.no_grad()

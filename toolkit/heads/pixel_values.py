@@ -116,7 +116,7 @@ class PixelValuesHead(DenseHead):
         return ValueMap((maps.exp() if self.positive else maps).cpu())
 
     def sampled(self, raw: Tensor) -> Tensor:
-        """The values."""
+        """The values (N, 1, h, w) of raw outputs, whose mean and variance over samples are taken."""
         return raw.float().exp() if self.positive else raw.float()
 
     @torch.no_grad()

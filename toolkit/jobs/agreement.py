@@ -19,7 +19,13 @@ FEW = 0.5
 
 
 def check_class_weights(report: Report, config: Config, classes: Sequence[str]) -> None:
-    """Notes every list or preset of class weights that has not one number a class."""
+    """Notes every list or preset of class weights that has not one number a class.
+
+    Args:
+        report: takes what is found, as errors.
+        config: the config whose losses are looked at.
+        classes: names of the labels 0..K-1.
+    """
     for part in nested_parts(config.model.head):
         weights = part.arguments.get("class_weights")
         if weights is None or is_computed(weights):
@@ -39,7 +45,15 @@ def check_neck(report: Report, model: VisionModel) -> None:
 
 
 def check_channels(report: Report, config: Config, model: VisionModel, sample: Sample, split: str = "train") -> None:
-    """Notes images of another number of channels than the model takes."""
+    """Notes images of another number of channels than the model takes.
+
+    Args:
+        report: takes what is found, as errors.
+        config: the config, for the keys that a message names.
+        model: the model, which says how many channels it takes.
+        sample: a sample of the split, as read.
+        split: which split the sample is of: "train", "val" or "test".
+    """
     found = sample.image.shape[2]
     if found == model.in_channels:
         return
@@ -63,7 +77,13 @@ def _takes(part: PartSpec, argument: str) -> bool:
 
 
 def check_pretrained_channels(report: Report, backbone: PartSpec, in_channels: int) -> None:
-    """Notes named weights (of RGB images) for a backbone of more than three or of two channels."""
+    """Notes named weights (of RGB images) for a backbone of more than three or of two channels.
+
+    Args:
+        report: takes what is found, as errors.
+        backbone: the backbone as the config describes it.
+        in_channels: number of channels of the images.
+    """
     named = [name for name in ("weights", "pretrained") if backbone.arguments.get(name)]
     if named and in_channels not in (1, 3):
         message = f"published weights are for 3 channels, but in_channels is {in_channels}"
@@ -72,7 +92,14 @@ def check_pretrained_channels(report: Report, backbone: PartSpec, in_channels: i
 
 
 def check_start(report: Report, config: Config, taken: Transfer, classes: Sequence[str]) -> None:
-    """Says what `model.init_from` gave, and warns of classes that it does not know."""
+    """Says what `model.init_from` gave, and warns of classes that it does not know.
+
+    Args:
+        report: takes what is found, as facts and warnings.
+        config: the config, for the name of the file.
+        taken: which tensors and classes came from the file.
+        classes: names of the labels 0..K-1 of the new model.
+    """
     for line in taken.lines():
         report.note("start", line)
     report.statistics["init_from"] = {

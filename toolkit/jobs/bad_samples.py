@@ -45,6 +45,14 @@ def skipping(
     """The data set without its bad samples, after reading every one (or remembering that it was read).
 
     Raises DataError when nothing is left.
+
+    Args:
+        dataset: the data set as it was made.
+        faults: what was noted while the data set was made.
+        identity: class and arguments of the data set, for the cache; "" uses none.
+        split: name of the split for progress and messages.
+        workers: number of processes that read; 0 reads in this one.
+        shown: whether progress is shown on stderr.
     """
     records = read_samples(dataset, f"check {split}", identity, None if workers else 0, shown=shown)
     bad = {index: record.faults[0].problem for index, record in enumerate(records) if record.faults}
@@ -59,6 +67,12 @@ def as_before(dataset: Dataset, faults: Sequence[Fault], split: str, table: Skip
     """The data set without the samples that a run's beginning left out, whatever is true of them now.
 
     Raises DataError when what is left is not as many as then: the order of the data would not be the run's.
+
+    Args:
+        dataset: the data set as it was made now.
+        faults: what was noted while the data set was made.
+        split: name of the split for messages.
+        table: what the beginning of the run left out, by split.
     """
     then = table.get(split, {"used": len(dataset), "skipped": []})
     skips = [Skip(str(one["name"]), str(one["reason"])) for one in then["skipped"]]

@@ -30,7 +30,13 @@ _PRETRAINED = ("weights", "pretrained")
 
 
 def build_part(part: PartSpec, *, pretrained: bool = True, **context: Any) -> Any:
-    """The object a PartSpec describes; nested parts first. `context` fills the parameters that follow from the rest."""
+    """The object a PartSpec describes; nested parts first. `context` fills the parameters that follow from the rest.
+
+    Args:
+        part: the part as the config describes it, checked.
+        pretrained: False makes it with random weights, whatever the config says.
+        context: values of the parameters that follow from other parts (`spec`, `num_classes`).
+    """
     cls = part_class(part.kind, part.name)
     known = constructor_arguments(cls)
     arguments = {name: _build(value, pretrained, context) for name, value in part.arguments.items()}
@@ -105,8 +111,12 @@ def classes_of(config: Config, dataset: Dataset | None = None) -> ClassTable:
 def build_dataset(config: Config, split: str, skips: SkipTable | None = None) -> Dataset:
     """The data set of a split. Raises ConfigError when the config has none, DataError for what is wrong on disk.
 
-    With `data.on_bad: skip` it lacks the samples that are wrong. skips: those that were left out before (see
-    `usable_samples`); None reads every sample to find out, or remembers it.
+    With `data.on_bad: skip` it lacks the samples that are wrong.
+
+    Args:
+        config: the whole config, checked but not built.
+        split: name of the split: "train", "val" or "test".
+        skips: samples that were left out before; None reads every sample to find out, or remembers it.
     """
     if config.data.on_bad == "stop":
         return build_whole(config, split)
@@ -117,7 +127,13 @@ def build_dataset(config: Config, split: str, skips: SkipTable | None = None) ->
 
 
 def identity_of_split(config: Config, split: str, dataset: Dataset) -> str:
-    """See `usable_samples.identity_of`."""
+    """See `usable_samples.identity_of`.
+
+    Args:
+        config: the whole config, checked but not built.
+        split: name of the split: "train", "val" or "test".
+        dataset: the data set that was made of it.
+    """
     return identity_of(split_section(config, split).dataset, dataset.classes)
 
 
@@ -151,7 +167,13 @@ def aspect_groups_of(config: Config, dataset: Dataset) -> np.ndarray | None:
 
 
 def class_lists_differ(where: str, found: Sequence[str], wanted: Sequence[str]) -> Problem:
-    """What is said when a data set has other classes than the model, both lists named."""
+    """What is said when a data set has other classes than the model, both lists named.
+
+    Args:
+        where: place in the config or file that the message begins with.
+        found: classes of the data set, in label order.
+        wanted: classes of the model, in label order.
+    """
     return Problem(
         where,
         f"its {len(found)} classes are not the {len(wanted)} of the model: {_names(found)} against {_names(wanted)}",
@@ -164,7 +186,13 @@ def _names(names: Sequence[str]) -> str:
 
 
 def check_classes(dataset: Dataset, model: VisionModel, split: str) -> None:
-    """Raises ConfigError, naming both lists, when data and model disagree about names or order of classes."""
+    """Raises ConfigError, naming both lists, when data and model disagree about names or order of classes.
+
+    Args:
+        dataset: the data set whose classes are compared.
+        model: the model whose classes are compared.
+        split: name of the split for the message.
+    """
     if tuple(dataset.classes) != tuple(model.classes):
         raise ConfigError(class_lists_differ(f"data.{split}.dataset", dataset.classes, model.classes))
 
@@ -215,6 +243,11 @@ def build_model(config: Config, *, pretrained: bool = True, classes: ClassTable 
     """A VisionModel with fresh (or, as the config says, pretrained) weights. No data needed when `data.classes` stands.
 
     Raises PartsError naming both sides when two parts do not fit.
+
+    Args:
+        config: the whole config, checked but not built.
+        pretrained: False makes all weights random, whatever the config says.
+        classes: names and colours of the labels; None takes those of `data.classes` or of the training data.
     """
     table = classes or classes_of(config)
     section = (with_class_weights(config) if pretrained else config).model

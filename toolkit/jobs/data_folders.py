@@ -23,7 +23,13 @@ def data_folders(config: Config, datasets: Mapping[str, Dataset]) -> list[Path]:
 
 
 def refuse_run_in_data(path: Path, config: Config, datasets: Mapping[str, Dataset]) -> None:
-    """Raises ConfigError for a run folder that is, or would lie in, a folder that the data sets of a config read."""
+    """Raises ConfigError for a run folder that is, or would lie in, a folder that the data sets of a config read.
+
+    Args:
+        path: the run folder, existing or not.
+        config: the config, for the folders it names.
+        datasets: data sets by split, for the folders they read.
+    """
     for folder in data_folders(config, datasets):
         if path.resolve().is_relative_to(folder.resolve()):
             message = f"{path.absolute()} lies in the data folder {folder.absolute()}, where nothing is written"

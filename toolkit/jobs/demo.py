@@ -35,7 +35,12 @@ def demo_text(task: str) -> str:
 def run_demo(task: str, out: str | Path, say: Say) -> dict[str, Any]:
     """Runs a task's demo under `out` (a used folder gets a number); returns its metrics and paths.
 
-    say: told what happens. Raises UserError as the jobs do.
+    Raises UserError as the jobs do.
+
+    Args:
+        task: name of the demo: "segmentation" or "detection".
+        out: folder for data, config and run; a used one gets a number.
+        say: called with a sentence for each thing that happens.
     """
     began = time.monotonic()
     folder = next_free(Path(out))

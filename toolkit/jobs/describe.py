@@ -158,10 +158,17 @@ def write_description(
 ) -> list[ShownField]:
     """Writes an HTML page and a picture, as asked; returns the fields that were measured.
 
-    page: of the anatomy; it shows the effective fields when `erf`, `image` or `weights` asks for them, and of small
-    models always. erf: a PNG or JPEG of the fields, drawn over `image` or a gray card. weights: a run folder or weights
-    file; without, the fields are those of random weights, or of `model.init_from`.
     Raises UserError when a file cannot be written or read.
+
+    Args:
+        config: the config of the model.
+        anatomy: what was measured of the model.
+        page: HTML file of the anatomy, or None; it shows the effective fields when `erf`, `image` or `weights` asks for
+            them, and of small models always.
+        erf: PNG or JPEG file of the fields, or None, drawn over `image` or a gray card.
+        image: picture file that the fields are drawn over, or None.
+        weights: run folder or weights file; without one, the fields are those of random weights, or of
+            `model.init_from`.
     """
     kept = data_folders(config, {})
     for path in (page, erf):

@@ -36,9 +36,14 @@ def shown_fields(
     """The centre cell of what the model answers with: of a dense head's logits, of the map that an image's head pools,
     or of every map a detector reads.
 
-    weights: a run folder or a file to fill the model from; without, `model.init_from`, else random numbers from the
-    config's seed (nothing is downloaded). samples: random inputs; None takes as many as are soon done, 2 to 16.
     Raises CheckpointError when nothing in the file fits.
+
+    Args:
+        config: the config of the model.
+        anatomy: what was measured of the model.
+        weights: a run folder or a file to fill the model from; without, `model.init_from`, else random numbers from the
+            config's seed (nothing is downloaded).
+        samples: number of random inputs; None takes as many as are soon done, 2 to 16.
     """
     if weights is not None:
         config = dataclasses.replace(config, model=dataclasses.replace(config.model, init_from=str(weights)))

@@ -17,7 +17,7 @@ class Kept:
 
     @property
     def bytes(self) -> int:
-        """The sum."""
+        """How many bytes are kept in all."""
         return sum(self.blocks.values())
 
 

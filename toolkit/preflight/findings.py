@@ -14,7 +14,13 @@ Severity = Literal["error", "warning"]
 
 
 class FoundBox(NamedTuple):
-    """A box at fault. file: absolute path of its image. xyxy: its corners in pixels. name: of its class, or ""."""
+    """A box at fault.
+
+    Args:
+        file: absolute path of its image.
+        xyxy: corners x1, y1, x2, y2 in pixels.
+        name: name of its class, "" when unknown.
+    """
 
     file: str
     xyxy: tuple[float, float, float, float]
@@ -24,9 +30,14 @@ class FoundBox(NamedTuple):
 class Finding(NamedTuple):
     """One fault, however many files have it.
 
-    kind: a short stable word for programs ("truncated", "unknown_label"). severity: an error stops a training.
-    number: how many files, boxes or pixels, as the problem's message says. files: absolute paths of the offenders, the
-    first of them worth a picture. boxes: those at fault. paired: the files are pairs, each with the one after it.
+    Args:
+        kind: a short stable word for programs ("truncated", "unknown_label").
+        problem: what is wrong, where, and what to do.
+        severity: an error stops a training.
+        number: how many files, boxes or pixels, as the problem's message says.
+        files: absolute paths of the offenders, the first of them worth a picture.
+        boxes: the boxes that are at fault, where it is about boxes.
+        paired: the files are pairs, each with the one after it.
     """
 
     kind: str
@@ -54,7 +65,14 @@ class Fact(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Rows of text under headers, all as many. words: the first so many columns are words, the others numbers."""
+    """Rows of text under headers, all as many.
+
+    Args:
+        title: words that stand above the table.
+        header: names of the columns, from left to right.
+        rows: texts of each row, as many as there are columns.
+        words: the first so many columns are words, the others numbers.
+    """
 
     title: str
     header: Sequence[str]
@@ -64,7 +82,13 @@ class Table(NamedTuple):
 
 @dataclass(frozen=True)
 class ClassNumbers:
-    """images: that hold the class. pixels, boxes: of it; None where the data has no label maps or no boxes."""
+    """How often one class occurs in a split.
+
+    Args:
+        images: number of images that hold the class.
+        pixels: pixels of the class; None where the data has no label maps.
+        boxes: boxes of the class; None where the data has no boxes.
+    """
 
     images: int
     pixels: int | None = None
@@ -73,7 +97,14 @@ class ClassNumbers:
 
 @dataclass(frozen=True)
 class SizeNumbers:
-    """(height, width) of the image with the fewest, the middle and the most pixels; how many sizes there are."""
+    """Sizes of the images of a split, (height, width) in pixels.
+
+    Args:
+        smallest: size of the image with the fewest pixels.
+        median: size of the image in the middle.
+        largest: size of the image with the most pixels.
+        different: how many different sizes there are.
+    """
 
     smallest: tuple[int, int]
     median: tuple[int, int]
@@ -85,7 +116,16 @@ class SizeNumbers:
 class BoxNumbers:
     """Boxes of a split, counted and by size (COCO's borders 32^2 and 96^2 square pixels).
 
-    per_image, width, height (pixels), aspect (width / height): the 5th, 50th and 95th percentile; None without boxes.
+    Args:
+        number: how many boxes there are in all.
+        empty_images: how many images have no box.
+        small: boxes below 32^2 square pixels of area.
+        medium: boxes from 32^2 to 96^2 square pixels of area.
+        large: boxes above 96^2 square pixels of area.
+        per_image: 5th, 50th and 95th percentile of the boxes of an image.
+        width: 5th, 50th and 95th percentile in pixels; None without boxes.
+        height: 5th, 50th and 95th percentile in pixels; None without boxes.
+        aspect: 5th, 50th and 95th percentile of width divided by height; None without boxes.
     """
 
     number: int
@@ -101,11 +141,18 @@ class BoxNumbers:
 
 @dataclass(frozen=True)
 class SplitNumbers:
-    """A split in numbers. images, faulty: samples, and those that cannot be used. classes: by name.
+    """A split in numbers.
 
-    sizes: None when no image could be read. pixel_mean, pixel_std: of each channel's values 0..1; None where channels
-    differ. ignored_pixels: None without label maps. median_frequency_weights: a number a class, of
-    the training split only. boxes: None without boxes.
+    Args:
+        images: number of samples of the split.
+        faulty: number of samples that cannot be used.
+        classes: numbers of each class by its name.
+        sizes: None when no image could be read.
+        pixel_mean: mean of each channel's values 0..1; None where channels differ.
+        pixel_std: deviation of each channel's values 0..1; None where channels differ.
+        ignored_pixels: pixels that do not count; None without label maps.
+        median_frequency_weights: a number a class, of the training split only.
+        boxes: numbers of the boxes, None without boxes.
     """
 
     images: int
@@ -131,10 +178,15 @@ def _without_none(value: Any) -> Any:
 
 @dataclass
 class Report:
-    """findings: in the order they were met. facts: what was seen, a line each, for people. tables: for people too.
+    """Everything a check found and measured.
 
-    statistics: plain values by name, for programs. data: the splits in numbers, when all samples were read.
-    exit_code: 2 when only the config is at fault, 1 when files are, 0 when nothing is.
+    Args:
+        findings: in the order they were met.
+        facts: what was seen, a line each, for people.
+        tables: tables for people, in the order they were made.
+        statistics: plain values by name, for programs.
+        data: the splits in numbers, when all samples were read.
+        exit_code: 2 when only the config is at fault, 1 when files are, 0 when nothing is.
     """
 
     findings: list[Finding] = field(default_factory=list)
@@ -146,12 +198,12 @@ class Report:
 
     @property
     def errors(self) -> list[Problem]:
-        """What stops a training."""
+        """The problems that stop a training, in the order they were met."""
         return [finding.problem for finding in self.findings if finding.severity == "error"]
 
     @property
     def warnings(self) -> list[Problem]:
-        """What may surprise."""
+        """The problems that may surprise but stop nothing, in the order they were met."""
         return [finding.problem for finding in self.findings if finding.severity == "warning"]
 
     def add(self, finding: Finding, exit_code: int = 1) -> None:
@@ -171,7 +223,14 @@ class Report:
         self.add(Finding(kind, problem, "warning"))
 
     def attempt(self, kind: str, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T | None:
-        """What `work` returns, or None with its problems noted as errors of that kind."""
+        """What `work` returns, or None with its problems noted as errors of that kind.
+
+        Args:
+            kind: short stable word under which problems are noted.
+            work: called with the other arguments.
+            args: what `work` is called with, by position.
+            named: what `work` is called with, by name.
+        """
         try:
             return work(*args, **named)
         except UserError as error:

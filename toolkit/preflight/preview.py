@@ -30,7 +30,13 @@ _TAGGED = 8
 
 
 class Shown(NamedTuple):
-    """One sample, drawn. pictures: RGB arrays beside one another. labels: of the classes that occur."""
+    """One sample, drawn.
+
+    Args:
+        pictures: RGB arrays that stand beside one another.
+        caption: words that stand below the pictures.
+        labels: labels of the classes that occur in them.
+    """
 
     pictures: tuple[np.ndarray, ...]
     caption: str
@@ -58,9 +64,16 @@ def write_preview(
 ) -> list[Path]:
     """Writes NAME_1.png, NAME_2.png ... of the first `samples` samples; returns their paths.
 
-    rule: sizes the model takes; smaller images are mirrored up to them, as the model does. Images are uint8 until the
-    model normalises them, so what is drawn is what enters. Existing files are replaced whole. Raises UserError when
-    the disk refuses.
+    Raises UserError when the disk refuses.
+
+    Args:
+        batches: batches as training makes them.
+        table: names and colours of the labels.
+        folder: folder for the pictures, made when it is missing.
+        name: beginning of the files' names.
+        headline: words that stand above each sheet.
+        samples: number of samples that are drawn.
+        rule: sizes the model takes; smaller images are mirrored up to them, as the model does.
     """
     colors = full_palette(table.palette, len(table.names))
     shown: list[Shown] = []

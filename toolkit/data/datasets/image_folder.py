@@ -72,7 +72,7 @@ class ImageFolder(Dataset):
         return Sample(image, name_in(self.root, path), index, image.shape[:2], image_label=label)
 
     def files(self, index: int) -> tuple[Path, ...]:
-        """The image."""
+        """The path of the image; its class is its folder, so there is no annotation file."""
         return (self.items[index][0],)
 
     def describe(self) -> str:

@@ -85,7 +85,7 @@ class ImageMaps(Dataset):
         return values
 
     def files(self, index: int) -> tuple[Path, ...]:
-        """The image and its map."""
+        """The paths of the image and of its map of values."""
         return self.pairs[index].image, self.pairs[index].mask
 
     def describe(self) -> str:

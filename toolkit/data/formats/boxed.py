@@ -49,7 +49,7 @@ class BoxDataset(Dataset):
         return (image, Path(annotation)) if annotation else (image,)
 
     def image_sizes(self) -> np.ndarray:
-        """As annotated."""
+        """(N, 2) height and width of each image as the annotation says, 0 where it does not."""
         return self.index.sizes
 
     def subset(self, indices: Sequence[int]) -> BoxDataset:

@@ -48,7 +48,7 @@ class Epochs(Draws):
         self._epoch, self._order = -1, np.empty(0, np.int64)
 
     def key(self, place: int) -> Key:
-        """See `Draws`."""
+        """The sample at a place of the endless row of epochs, counted from 0."""
         epoch, offset = divmod(place, self.count)
         if epoch != self._epoch:
             self._epoch, self._order = epoch, self._ordered(epoch)

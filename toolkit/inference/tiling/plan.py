@@ -11,13 +11,17 @@ from toolkit.errors import ConfigError, Problem
 class TileGeometry(NamedTuple):
     """What a model asks of tiles, along each axis.
 
-    align: tiles start at multiples of this many pixels, the least at which the net's cells fall as in the whole
-    picture (16 for U-Net: its poolings). remainder: side of a tile modulo `align`. minimum: smallest legal side.
-    stride, border: of the logits; cell i of a tile starts at its pixel border + stride * i.
-    halo: cells at a tile's inner edges that differ from the whole picture's, because padding stands where the
-    neighbour's pixels should; 0 for unpadded convolutions.
-    exact: whether a picture in tiles equals the whole one. A net that looks at everything at once (global pooling)
-    cannot be tiled exactly; its halo is a compromise.
+    Args:
+        align: tiles start at multiples of this many pixels, the least at which the net's cells fall as in the whole
+            picture (16 for U-Net: its poolings).
+        remainder: pixels that are left when a tile's side is divided by `align`.
+        minimum: smallest legal side of a tile in pixels.
+        stride: pixels from one logit to the next.
+        border: pixels of a tile before its first logit; cell i starts at border + stride * i.
+        halo: cells at a tile's inner edges that differ from the whole picture's, because padding stands where the
+            neighbour's pixels should; 0 for unpadded convolutions.
+        exact: whether a picture in tiles equals the whole one. A net that looks at everything at once (global pooling)
+            cannot be tiled exactly; its halo is a compromise.
     """
 
     align: int
@@ -62,9 +66,14 @@ class TileGeometry(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """One tile along one axis. start, stop: pixels of the line. first, last: the cells of the line it answers for.
+    """One tile along one axis.
 
-    skip: cells of its own result before those.
+    Args:
+        start: first pixel of the line that it holds.
+        stop: pixel of the line behind the last that it holds.
+        first: first cell of the line it answers for.
+        last: cell behind the last it answers for.
+        skip: cells of its own result before those.
     """
 
     start: int
@@ -79,6 +88,12 @@ def plan_tiles(length: int, cells: int, side: int, geometry: TileGeometry) -> li
 
     Each cell comes from one tile: neighbours are cut in the middle of what both know. All starts are multiples of
     `geometry.align`, which a step of the output's own size (388 for a 572 pixel tile of the U-Net) would not be.
+
+    Args:
+        length: number of pixels of the line.
+        cells: number of results of the whole line.
+        side: pixels of a tile along this axis, a legal number.
+        geometry: what the model asks of tiles.
     """
     if length <= side:
         return [Tile(0, length, 0, cells, 0)]

@@ -33,13 +33,18 @@ class TiledPrediction:
     of local layers, padded or not (`TileGeometry.exact`). One row of tiles is kept at a time; logits are upsampled and
     compared from there by the head. Memory beyond the picture and its labels grows with tile side times width.
 
-    tile: side of a tile in pixels as they enter the net, borders and surroundings included, rounded down to a side
-    that fits. `auto`: the whole picture when it is estimated to need at most `memory` bytes, else the largest tile
-    that does. mirrorings: 4 averages the logits over the picture, its mirror images left-right and up-down, and both,
-    as the U-Net's authors do (2015 release); the picture is then padded at the bottom and right, by mirroring, to a
-    multiple of the net's total stride.
-    The model should be in eval mode. Raises PartsError for a model whose head is not dense; calls raise ConfigError
-    for a tile that is too small, and what `VisionModel.predict` raises.
+    Raises PartsError for a model whose head is not dense; calls raise ConfigError for a tile that is too small, and what
+    `VisionModel.predict` raises.
+
+    Args:
+        model: the model, with a dense head.
+        tile: side of a tile in pixels as they enter the net, borders and surroundings included, rounded down to a side
+            that fits. `auto`: the whole picture when it is estimated to need at most `memory` bytes, else the largest
+            tile that does.
+        mirrorings: 4 averages the logits over the picture, its mirror images left-right and up-down, and both, as the
+            U-Net's authors do (2015 release); the picture is then padded at the bottom and right, by mirroring, to a
+            multiple of the net's total stride. The model should be in eval mode.
+        memory: bytes that a picture may need to be shown whole, for `auto`.
     """
 
     def __init__(
@@ -153,5 +158,13 @@ def predict_tiled(
     mirrorings: Mirrorings = 1,
     memory: PositiveInt = MEMORY,
 ) -> list[Prediction]:
-    """`TiledPrediction` for one batch. For many, keep the object: what it measures of the model is measured once."""
+    """`TiledPrediction` for one batch. For many, keep the object: what it measures of the model is measured once.
+
+    Args:
+        model: the model, with a dense head.
+        batch: pictures as `VisionModel.predict` takes them.
+        tile: side of a tile in pixels, or "auto"; see `TiledPrediction`.
+        mirrorings: 1 shows each tile once, 4 also its mirror images; see `TiledPrediction`.
+        memory: bytes that a picture may need to be shown whole, for `auto`.
+    """
     return TiledPrediction(model, tile, mirrorings, memory)(batch)

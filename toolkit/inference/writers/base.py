@@ -21,8 +21,12 @@ class Writer(ABC):
     """One output format of a run: `add` for every image, then `finish`.
 
     suffix: what follows the input's stem in the name of a file. takes: kinds of predictions. by_default: whether it is
-    written when no format is asked for. folder: where files go; sub-folders as in the inputs. classes: names of labels
-    0..K-1. palette: a colour each, or () for default colours.
+    written when no format is asked for.
+
+    Args:
+        folder: folder that files go to; sub-folders as in the inputs.
+        classes: names of the labels 0..K-1.
+        palette: (r, g, b) of each class, or () for default colours.
     """
 
     suffix: ClassVar[str]
@@ -38,8 +42,10 @@ class Writer(ABC):
     def add(self, stem: str, image: np.ndarray, prediction: Prediction) -> list[Path]:
         """Writes, or keeps, one image's prediction; returns the files written.
 
-        stem: output path below the folder without suffix (`output_stems`). image: (H, W, C) uint8 as it was read, in
-        the prediction's pixels.
+        Args:
+            stem: output path below the folder without suffix (`output_stems`).
+            image: (H, W, C) uint8 as it was read, in the prediction's pixels.
+            prediction: what the model answered, of a kind in `takes`.
         """
 
     def finish(self) -> list[Path]:
@@ -47,7 +53,7 @@ class Writer(ABC):
         return []
 
     def color_of(self, label: int) -> Color:
-        """(r, g, b) of a class."""
+        """The colour (r, g, b) of a class, 0..255, from the palette or the default one."""
         red, green, blue = self.colors[label].tolist()
         return red, green, blue
 

@@ -21,6 +21,11 @@ class CocoWriter(Writer):
 
     A folder of images has no ids, so image_id counts from 1 in the order of the images, and each entry also names its
     `file` (output stem) and `category`. category_ids: of the labels, as the training data has them; else from 1 on.
+
+    Args:
+        folder: folder that the file goes to.
+        classes: names of the labels 0..K-1.
+        palette: colours of the classes, which this format does not use.
     """
 
     suffix: ClassVar[str] = ".json"
@@ -33,7 +38,13 @@ class CocoWriter(Writer):
         self._images = 0
 
     def add(self, stem: str, image: np.ndarray, prediction: Prediction) -> list[Path]:
-        """Keeps the entries of one image."""
+        """Keeps the entries of one image.
+
+        Args:
+            stem: output path below the folder without suffix (`output_stems`).
+            image: (H, W, C) uint8 picture as it was read.
+            prediction: detections in the picture's pixels.
+        """
         self._images += 1
         found = _detections(prediction)
         for entry, label in zip(
@@ -56,13 +67,25 @@ class YoloWriter(Writer):
     takes: ClassVar[tuple[type, ...]] = (Detections,)
 
     def add(self, stem: str, image: np.ndarray, prediction: Prediction) -> list[Path]:
-        """Writes the label file of one image."""
+        """Writes the label file of one image.
+
+        Args:
+            stem: output path below the folder without suffix (`output_stems`).
+            image: (H, W, C) uint8 picture as it was read.
+            prediction: detections in the picture's pixels.
+        """
         text = yolo_text(_detections(prediction), (image.shape[0], image.shape[1]))
         return [write_whole(self.path_of(stem), text.encode())]
 
 
 class CsvWriter(Writer):
-    """`detections.csv` for all images: image (output stem), class, score, x1, y1, x2, y2 in pixels."""
+    """`detections.csv` for all images: image (output stem), class, score, x1, y1, x2, y2 in pixels.
+
+    Args:
+        folder: folder that the file goes to.
+        classes: names of the labels 0..K-1.
+        palette: colours of the classes, which this format does not use.
+    """
 
     suffix: ClassVar[str] = ".csv"
     takes: ClassVar[tuple[type, ...]] = (Detections,)
@@ -73,7 +96,13 @@ class CsvWriter(Writer):
         self._images = 0
 
     def add(self, stem: str, image: np.ndarray, prediction: Prediction) -> list[Path]:
-        """Keeps the rows of one image."""
+        """Keeps the rows of one image.
+
+        Args:
+            stem: output path below the folder without suffix (`output_stems`).
+            image: (H, W, C) uint8 picture as it was read.
+            prediction: detections in the picture's pixels.
+        """
         self._images += 1
         self._rows += csv_rows(_detections(prediction), stem, self.classes)
         return []
@@ -99,6 +128,11 @@ def coco_results(detections: Detections, image_id: int, category_ids: Sequence[i
 
     Format: https://cocodataset.org/#format-results. Numbers have all digits of float32, so that scoring the file
     gives what scoring the detections gives.
+
+    Args:
+        detections: detections of one image, in its pixels.
+        image_id: id of the image in the annotation file.
+        category_ids: id of each label's category, label 0 first.
     """
     boxes, scores, labels = (np.asarray(field) for field in detections)
     corners = boxes.astype(np.float64)
@@ -117,7 +151,10 @@ def coco_results_json(entries: Iterable[dict[str, Any]]) -> str:
 def yolo_text(detections: Detections, size: tuple[int, int], scores: bool = True) -> str:
     """The label file of one image: `class cx cy width height score`, fractions of the image; "" without detections.
 
-    size: (height, width) of the image. scores: False leaves the last column out, which makes it a training label.
+    Args:
+        detections: detections of one image, in its pixels.
+        size: (height, width) of the image in pixels.
+        scores: whether the last column is written; without it the file is a training label.
     """
     height, width = size
     boxes, confidences, labels = (np.asarray(field) for field in detections)
@@ -130,7 +167,13 @@ def yolo_text(detections: Detections, size: tuple[int, int], scores: bool = True
 
 
 def csv_rows(detections: Detections, name: str, classes: Sequence[str]) -> list[list[str]]:
-    """The rows of one image under `CSV_HEADER`; corners with two decimals, scores with six."""
+    """The rows of one image under `CSV_HEADER`; corners with two decimals, scores with six.
+
+    Args:
+        detections: detections of one image, in its pixels.
+        name: name of the image, in the first column.
+        classes: names of the labels 0..K-1.
+    """
     boxes, scores, labels = (np.asarray(field).tolist() for field in detections)
     return [
         [name, classes[label], f"{score:.6f}", *(f"{corner:.2f}" for corner in box)]

@@ -22,7 +22,13 @@ class MaskWriter(Writer):
     by_default: ClassVar[bool] = True
 
     def add(self, stem: str, image: np.ndarray, prediction: Prediction) -> list[Path]:
-        """Writes the label map."""
+        """Writes the label map.
+
+        Args:
+            stem: output path below the folder without suffix (`output_stems`).
+            image: (H, W, C) uint8 picture as it was read.
+            prediction: label map in the picture's pixels.
+        """
         if not isinstance(prediction, LabelMap):
             raise TypeError(f"a mask is written of a LabelMap, not of {type(prediction).__name__}")
         return [write_whole(self.path_of(stem), encode_mask(prediction.labels.numpy(), self.colors))]
@@ -53,7 +59,13 @@ class UncertaintyWriter(Writer):
     takes: ClassVar[tuple[type, ...]] = (LabelMap,)
 
     def add(self, stem: str, image: np.ndarray, prediction: Prediction) -> list[Path]:
-        """Writes the map. Raises ConfigError for a prediction of a single pass, which has none."""
+        """Writes the map. Raises ConfigError for a prediction of a single pass, which has none.
+
+        Args:
+            stem: output path below the folder without suffix (`output_stems`).
+            image: (H, W, C) uint8 picture as it was read.
+            prediction: label map with its uncertainty, in the picture's pixels.
+        """
         if not isinstance(prediction, LabelMap):
             raise TypeError(f"uncertainty is written of a LabelMap, not of {type(prediction).__name__}")
         if prediction.uncertainty is None:

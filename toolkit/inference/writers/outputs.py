@@ -29,11 +29,15 @@ WRITERS: dict[str, type[Writer]] = {
 class Outputs:
     """The writers of one run.
 
-    folder: where files go. formats: names in `WRITERS`; None writes those that are `by_default` and take what the model
-    predicts. classes, palette: as of the model. inputs: files that must not be overwritten.
-    category_ids: of the labels, for COCO results; None counts from 1.
-
     Raises ConfigError, naming all of them, for unknown formats.
+
+    Args:
+        folder: folder that the files go to.
+        formats: names in `WRITERS`; None writes those that are `by_default` and take what the model predicts.
+        classes: names of the labels 0..K-1, those of the model.
+        palette: (r, g, b) of each class, those of the model.
+        inputs: files that must not be overwritten.
+        category_ids: ids of the labels' categories, for COCO results; None counts from 1.
     """
 
     def __init__(
@@ -62,6 +66,11 @@ class Outputs:
 
         Raises ConfigError when a format does not take this kind of prediction, UserError when a file cannot be written
         or would replace an input.
+
+        Args:
+            stem: output path below the folder without suffix (`output_stems`).
+            image: (H, W, C) uint8 picture as it was read.
+            prediction: what the model answered, in the picture's pixels.
         """
         written = []
         for writer in self._writers_for(prediction):

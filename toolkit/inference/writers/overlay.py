@@ -18,7 +18,12 @@ from toolkit.samples import IGNORE_INDEX, Detections, LabelMap, Prediction
 class OverlayWriter(Writer):
     """`<stem>_overlay.jpg`: the picture with the classes in colour and a legend below, or with boxes, names and scores.
 
-    min_score: boxes below it are not drawn. opacity: of the colours of a label map.
+    Args:
+        folder: folder that files go to; sub-folders as in the inputs.
+        classes: names of the labels 0..K-1.
+        palette: (r, g, b) of each class, or () for default colours.
+        min_score: probability, 0..1, below which a box is not drawn.
+        opacity: share of a label map's colours, 0 (none) to 1.
     """
 
     suffix: ClassVar[str] = "_overlay.jpg"
@@ -38,7 +43,13 @@ class OverlayWriter(Writer):
         self.opacity = opacity
 
     def add(self, stem: str, image: np.ndarray, prediction: Prediction) -> list[Path]:
-        """Writes the drawing."""
+        """Writes the drawing.
+
+        Args:
+            stem: output path below the folder without suffix (`output_stems`).
+            image: (H, W, C) uint8 picture as it was read.
+            prediction: label map or detections in the picture's pixels.
+        """
         if isinstance(prediction, LabelMap):
             drawn = self.draw_labels(image, prediction.labels.numpy())
         elif isinstance(prediction, Detections):

@@ -48,7 +48,7 @@ class RecordCache:
         return hashlib.sha256("\n".join(states).encode("utf-8", "surrogateescape")).hexdigest()[:32] if states else None
 
     def get(self, key: str | None) -> SampleRecord | None:
-        """What is known, or None."""
+        """The record under a key from an earlier read, or None when there is none."""
         return None if key is None else self._known.get(key)
 
     def keep(self, records: dict[str, SampleRecord]) -> None:

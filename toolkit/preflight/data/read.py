@@ -155,9 +155,12 @@ def read_samples(
 ) -> list[SampleRecord]:
     """The record of every sample, in order.
 
-    label: of the progress ("read train"). identity: of the data set for the cache, what class and arguments it has; ""
-    neither uses nor makes a cache. workers: processes; 0 reads in this one; None takes one a processor core. shown:
-    whether progress is.
+    Args:
+        dataset: the data set that is read.
+        label: word for the progress ("read train").
+        identity: class and arguments of the data set, for the cache; "" neither uses nor makes one.
+        workers: number of processes; 0 reads in this one; None takes one a processor core.
+        shown: whether progress is shown on stderr.
     """
     cache = RecordCache(identity) if identity else None
     keys = [cache.key(dataset.files(index)) if cache else None for index in range(len(dataset))]

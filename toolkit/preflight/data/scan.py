@@ -19,10 +19,14 @@ from toolkit.preflight.findings import Report
 
 
 class ScanSplit(NamedTuple):
-    """What to scan. name: "train", "val" or "test". faults: noted while the data set was made (`leaving_out`).
+    """What to scan.
 
-    identity: of the data set, for the cache; "" for none. skipping: bad samples are left out of training and
-    evaluation, so they are warnings.
+    Args:
+        name: name of the split: "train", "val" or "test".
+        dataset: the data set that is read.
+        faults: what was noted while the data set was made (`leaving_out`).
+        identity: class and arguments of the data set, for the cache; "" for none.
+        skipping: whether bad samples are left out of training and evaluation, so that they are warnings.
     """
 
     name: str
@@ -35,8 +39,13 @@ class ScanSplit(NamedTuple):
 def scan(report: Report, splits: Sequence[ScanSplit], workers: int | None = None, *, shown: bool = True) -> None:
     """Reads all samples of the splits (train first) and adds findings, facts, tables and statistics to the report.
 
-    workers: processes; 0 reads in this one; None takes one a processor core. shown: whether progress is. Nothing is
-    written but the cache, in the user's cache folder.
+    Nothing is written but the cache, in the user's cache folder.
+
+    Args:
+        report: takes findings, facts, tables and statistics.
+        splits: the splits to read, the training data first.
+        workers: number of processes; 0 reads in this one; None takes one a processor core.
+        shown: whether progress is shown on stderr.
     """
     read = []
     for split in splits:

@@ -61,7 +61,14 @@ def recall(overlaps: np.ndarray, threshold: float) -> float:
 
 
 def recall_by_class(overlaps: np.ndarray, labels: np.ndarray, threshold: float, count: int) -> Sequence[float]:
-    """`recall` of each class 0..count-1."""
+    """`recall` of each class 0..count-1.
+
+    Args:
+        overlaps: (M,) best IoU of each box with an anchor, 0..1.
+        labels: (M,) class of each box, 0..count-1.
+        threshold: IoU from which a box counts as found, 0..1.
+        count: how many classes there are, K.
+    """
     return [recall(overlaps[labels == label], threshold) for label in range(count)]
 
 
@@ -177,7 +184,12 @@ def check_anchors(
 ) -> None:
     """Notes the best possible recall, overall and by class, and, when there are clearly better anchors, which.
 
-    suggest: whether to search for them (a second or two).
+    Args:
+        report: takes what is found, and the numbers as statistics.
+        boxes: targets as the model will see them.
+        layout: anchors of the model and the IoU they match from.
+        classes: names of the labels 0..K-1.
+        suggest: whether better anchors are searched for (a second or two).
     """
     key, threshold = f"model.head.{layout.key}", layout.positive_iou
     overlaps = best_overlaps(boxes, layout)

@@ -40,7 +40,13 @@ class Extent(NamedTuple):
 
 
 class Shrink(Transform):
-    """Scales a sample by a factor to the nearest legal size of at least `least` pixels a side."""
+    """Scales a sample by a factor to the nearest legal size of at least `least` pixels a side.
+
+    Args:
+        scale: factor of height and width, above 0 and at most 1.
+        rule: sizes that the model takes.
+        least: shortest side that is left, in pixels.
+    """
 
     def __init__(self, scale: float, rule: SizeRule, least: int) -> None:
         self.scale, self.rule, self.least = scale, rule, least
@@ -57,6 +63,11 @@ class Shrink(Transform):
 
 def affordable(batch_size: int, macs: float, work: float = WORK) -> Extent:
     """How much of a batch is tried when an image costs `macs`: fewer images first, but two where there are; then smaller.
+
+    Args:
+        batch_size: number of images of the config's batch.
+        macs: multiply-adds that one whole image costs.
+        work: multiply-adds that the trial may cost in all.
 
     >>> affordable(16, 10e9, 60e9)
     Extent(images=6, scale=1.0)
@@ -83,10 +94,19 @@ def try_batch(
 ) -> None:
     """The first training batch forward and backward, or part of it where all of it would take too long, and says so.
 
-    groups, draws: as `train_loader` takes them. macs: multiply-accumulates of an image.
-
     Raises DataError when a term of the loss or a gradient is not finite, and
     whatever UserError reading, augmenting and the parts raise.
+
+    Args:
+        report: takes what is found, and the loss as a statistic.
+        model: the model, which is left as it was.
+        dataset: the data set that is trained on.
+        transforms: transforms of the training, in their order.
+        batch_size: number of images of the config's batch.
+        seed: the config's seed, which chooses the batch.
+        groups: (N,) group of each sample, as `train_loader` takes them.
+        draws: which sample comes when, as `train_loader` takes it.
+        macs: multiply-adds of one image; 0 where unknown.
     """
     extent = affordable(batch_size, macs)
     if extent.scale < 1:
@@ -137,8 +157,15 @@ def try_evaluation(
     """Predicts a small copy of a sample and hands it to every evaluator; False when that would take too long
     or does not fit into memory.
 
-    evaluators: with their names. sample: as read. The model's mode is left as it was. Raises ConfigError for every
-    evaluator that cannot use what the head predicts or the data set annotates, and what `predict` raises.
+    Raises ConfigError for every evaluator that cannot use what the head predicts or the data set annotates, and what
+    `predict` raises.
+
+    Args:
+        model: the model, whose mode is left as it was.
+        evaluators: the config's evaluators with their names.
+        sample: a sample of the split, as read.
+        transforms: transforms of the evaluation, in their order.
+        macs_a_pixel: multiply-adds for a pixel of the image; 0 where unknown.
     """
     sample = Pipeline(transforms)(sample, 0)
     side = 2 * max(model.backbone.spec.strides)

@@ -47,7 +47,7 @@ class Stage:
 
     @property
     def macs(self) -> int:
-        """Sum over its layers."""
+        """Multiply-adds of the stage for one image: the sum over its layers."""
         return sum(row.macs for row in self.layers)
 
 
