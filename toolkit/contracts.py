@@ -418,6 +418,10 @@ class PixelLoss(nn.Module, ABC):
         """
         return sums if self.sum_over_processes is None else self.sum_over_processes(sums)
 
+    divides: Literal["anywhere", "processes", "nowhere"] = "nowhere"
+    """How a batch may be divided without another loss: anywhere, for a mean of terms a pixel with a `denominator`; among
+    processes only, whose sums `total` adds up, and not among the batches of `train.accumulate`; or nowhere."""
+
     sum_over_processes: Callable[[Tensor], Tensor] | None = None
     """Adds a tensor over processes, with its gradient."""
 

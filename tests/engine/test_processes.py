@@ -19,6 +19,7 @@ from tiny_detection import TINY_DETECTION, tiny_detection_config
 from tiny_run import TINY, tiny_config
 
 from toolkit.engine.checkpoint import load_state
+from toolkit.engine.finite import load_bad_batch
 from toolkit.jobs.evaluate import run_evaluation
 from toolkit.jobs.train import run_training
 
@@ -87,8 +88,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [],
         ["train.accumulate=2", "train.clip_norm=0.1", "train.ema_decay=0.9"],
         ["train.freeze_until={backbone: 3}", "train.optimizer={name: sgd, lr: 0.1, weight_decay: 0.01}"],
+        ["model.head.loss={name: weighted_sum, losses: [cross_entropy, dice, {name: tversky, gamma: 2.0}]}"],
     ],
-    ids=["plain", "accumulated, clipped, averaged", "late backbone"],
+    ids=["plain", "accumulated, clipped, averaged", "late backbone", "ratios of sums"],
 )
 def test_two_processes_are_one(data: Path, tmp_path: Path, options: list[str]) -> None:
     run_training(tiny_config(data, *PLAIN, *options), tmp_path / "one", quiet=True)
@@ -98,6 +100,31 @@ def test_two_processes_are_one(data: Path, tmp_path: Path, options: list[str]) -
     first, second = (load_file(run / "last.safetensors") for run in (tmp_path / "one", both))
     for name in first:
         torch.testing.assert_close(first[name], second[name], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("at", [4, 5], ids=["first batch of a step", "its last"])
+def test_a_gradient_that_is_not_finite_is_the_guilty_process_and_batch(data: Path, tmp_path: Path, at: int) -> None:
+    """All learn of it by the norm; the first process, whose batches are innocent, names the other's."""
+    overrides = [
+        f"data.root={data}",
+        *PLAIN,
+        "train.accumulate=2",
+        "train.evaluate_every=null",
+        "train.save_every=null",
+    ]
+    overrides += [f"model.head.loss={{name: 'faulty_loss:FaultyLoss', fault: gradient, rank: 1, at: {at}}}"]
+    run = tmp_path / "two"
+    code, _, err = finished(torchrun(tmp_path, TINY, *overrides, "--run-folder", str(run)))
+    assert code != 0
+    (path,) = run.glob("*nonfinite_batch.state")
+    assert path.name == "rank1_nonfinite_batch.state"
+    bad = load_bad_batch(path)
+    assert (
+        f"its gradient is not at step 3: gradient_norm nan; images of the batch ({at - 3} of 2 of the step, process 2 of 2)"
+        in err
+    )
+    assert ", ".join(bad.batch.names) in err
+    assert bad.step == 2
 
 
 def test_synchronised_batch_norm_sees_the_whole_batch(data: Path, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_fabric_and_we_read_the_same_job(monkeypatch: pytest.MonkeyPatch) -> Non
     found = SLURMEnvironment()
     assert (found.world_size(), found.global_rank(), found.local_rank(), found.node_rank()) == (16, 11, 3, 1)
     assert found.main_address == "gpu04"
-    each, nodes = process._processes(TrainSettings(steps=1))
+    each, nodes = process.process_counts(TrainSettings(steps=1))
     assert (each, nodes) == (8, 2)
     found.validate_settings(each, nodes)  # Fabric's own check of the two
 
@@ -47,21 +47,21 @@ def test_one_task_and_interactive_jobs_follow_the_config(
     monkeypatch: pytest.MonkeyPatch, changes: dict[str, str | None]
 ) -> None:
     in_job(monkeypatch, **changes)
-    assert process._processes(TrainSettings(steps=1, devices=2)) == (2, 1)
+    assert process.process_counts(TrainSettings(steps=1, devices=2)) == (2, 1)
 
 
 @pytest.mark.parametrize("each", [None, "4", "x"])
 def test_tasks_that_nodes_do_not_share_equally_are_refused(monkeypatch: pytest.MonkeyPatch, each: str | None) -> None:
     in_job(monkeypatch, SLURM_NTASKS_PER_NODE=each)
     with pytest.raises(ConfigError, match=r"srun: SLURM started 16 tasks on 2 node.*--ntasks-per-node"):
-        process._processes(TrainSettings(steps=1))
+        process.process_counts(TrainSettings(steps=1))
 
 
 def test_torchrun_inside_a_job_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     in_job(monkeypatch)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     monkeypatch.setenv("WORLD_SIZE", "4")
-    assert process._processes(TrainSettings(steps=1)) == (2, 2)
+    assert process.process_counts(TrainSettings(steps=1)) == (2, 2)
 
 
 @pytest.mark.slow

@@ -11,6 +11,8 @@ from run_laws import assert_same_tensors
 from tiny_run import tiny_config
 from torch import Tensor, nn
 
+from toolkit.contracts import PixelLoss
+from toolkit.engine import step as step_module
 from toolkit.engine.finite import load_bad_batch, save_bad_batch
 from toolkit.engine.prepare import LossModule
 from toolkit.engine.process import OneProcess
@@ -183,3 +185,39 @@ def test_shares_are_saved_with_a_batch(tmp_path: Path, monkeypatch: pytest.Monke
     replayed = replay_batch(file, quiet=True)["terms"]["cross_entropy"]
     save_bad_batch(file, bad._replace(shares={}))
     assert replay_batch(file, quiet=True)["terms"]["cross_entropy"] * share == pytest.approx(replayed, rel=1e-6)
+
+
+class Ratio(PixelLoss):
+    """A sum over a sum."""
+
+    def forward(self, logits: Tensor, labels: Tensor, weight_map: Tensor | None = None) -> Tensor:
+        above, below = self.total(torch.stack((logits.sum(), logits.new_tensor(float(logits.numel())))))
+        return above / below
+
+
+class WithLoss(Half):
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.ratio = Ratio()
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        return {"ratio": self.ratio(self.layers(batch.images), batch.sizes)}
+
+
+class TwoProcesses(OneProcess):
+    world_size = 2
+
+
+def test_losses_add_up_their_sums_in_a_step_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An evaluation measures images alone, another number of them in each process: nobody would answer."""
+    asked: list[Tensor] = []
+    monkeypatch.setattr(step_module, "sum_over_processes", lambda sums: asked.append(sums) or sums)
+    net = WithLoss()
+    step = TrainingStep(TwoProcesses(), net, None, SETTINGS)
+    (batch,) = batches(0)[:1]
+    step.losses(batch, 0)
+    assert len(asked) == 1
+    net(batch)
+    assert len(asked) == 1
+    TrainingStep(OneProcess(), net, None, SETTINGS).losses(batch, 0)
+    assert len(asked) == 1

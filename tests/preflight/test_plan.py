@@ -12,6 +12,11 @@ from torch import nn
 
 from toolkit.engine.settings import TrainSettings
 from toolkit.jobs.check import check_config
+from toolkit.losses.cross_entropy import CrossEntropy
+from toolkit.losses.lovasz import Lovasz
+from toolkit.losses.ohem import OnlineHardExamples
+from toolkit.losses.overlap import Dice
+from toolkit.losses.weighted_sum import WeightedSum
 from toolkit.preflight.findings import Report
 from toolkit.preflight.model.plan import Plan, check_plan
 
@@ -103,3 +108,23 @@ def test_surprises_reach_the_report_of_a_config(tmp_path: Path) -> None:
     )
     assert {finding.kind for finding in report.findings} == {"warmup", "learning_rate", "large_batch", "evaluate_every"}
     assert report.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("loss", "settings", "said"),
+    [
+        (CrossEntropy(), {"devices": 2, "accumulate": 3}, ""),
+        (Dice(), {"devices": 2}, ""),
+        (Dice(), {"accumulate": 3}, "dice is no mean over pixels: taken in each of 3 accumulated batches alone"),
+        (Lovasz(), {"devices": 2}, "lovasz is no mean over pixels: taken in each of 2 processes alone"),
+        (OnlineHardExamples(), {"devices": 2, "nodes": 2}, "ohem is no mean over pixels: taken in each of 4 processes"),
+        (OnlineHardExamples(), {}, ""),
+        (WeightedSum([CrossEntropy(), Lovasz()]), {"accumulate": 2}, "lovasz is no mean over pixels"),
+    ],
+)
+def test_losses_that_differ_when_a_batch_is_divided(loss: nn.Module, settings: dict[str, Any], said: str) -> None:
+    messages = [problem.message for problem in noted(nn.Sequential(loss), settings=settings).warnings]
+    assert [message for message in messages if "mean over pixels" in message] == [
+        m for m in messages if said and said in m
+    ]
+    assert bool(said) == any("mean over pixels" in message for message in messages)

@@ -67,7 +67,7 @@ def _check_precision(settings: TrainSettings, device: str) -> None:
         raise ConfigError(Problem("train.precision", message, "take bf16-mixed, which needs no scaler, or 32-true"))
 
 
-def _processes(settings: TrainSettings) -> tuple[int, int]:
+def process_counts(settings: TrainSettings) -> tuple[int, int]:
     """(processes a machine, machines): torchrun's or SLURM's when it started us, else the config's."""
     if "LOCAL_WORLD_SIZE" in os.environ and "WORLD_SIZE" in os.environ:
         local = int(os.environ["LOCAL_WORLD_SIZE"])
@@ -107,7 +107,7 @@ def make_fabric(settings: TrainSettings) -> Any:
     set_determinism(settings.deterministic, device)
     if device == "cuda":
         allow_tf32(settings.tf32)
-    devices, nodes = _processes(settings)
+    devices, nodes = process_counts(settings)
     fabric = Fabric(
         accelerator=device,
         devices=devices,
@@ -155,6 +155,26 @@ def gathered(fabric: Any, value: Any) -> list[Any]:
     values: list[Any] = [None] * fabric.world_size
     torch.distributed.all_gather_object(values, value)
     return values
+
+
+class _Sum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        total = values.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        # Every process has this same gradient of the one loss, of which its own values are a part; the parts' gradients
+        # have to be added up, and DistributedDataParallel takes the mean over processes instead.
+        return gradient * torch.distributed.get_world_size()
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def sum_over_processes(values: Tensor) -> Tensor:
+    """The values added up over all processes, in each of them, for a loss whose gradients are averaged over processes."""
+    return _Sum.apply(values)  # type: ignore[no-any-return,no-untyped-call]
 
 
 def leave(fabric: Any) -> None:

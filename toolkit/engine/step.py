@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from toolkit.contracts import Schedule
+from toolkit.contracts import PixelLoss, Schedule
 from toolkit.engine.async_scalars import AsyncScalars
 from toolkit.engine.finite import FiniteCheck, StepRecord
 from toolkit.engine.optim import warmed_up
 from toolkit.engine.parameters import LateParts
+from toolkit.engine.process import sum_over_processes
 from toolkit.engine.settings import TrainSettings
 from toolkit.models.vision_model import VisionModel
 from toolkit.ops.padding import legal_size, pad_targets
@@ -66,6 +67,9 @@ class TrainingStep:
         self.current: tuple[int, Batch | None] = (0, None)
         """Updates made before the present one, and its micro-batch: for messages."""
         self._check = FiniteCheck(fabric, self.model, self._finite_again, folder, config) if stop_at_nonfinite else None
+        self._losses = (
+            [one for one in self.model.modules() if isinstance(one, PixelLoss)] if fabric.world_size > 1 else []
+        )
         groups = optimizer.param_groups if optimizer is not None else []
         self._own = [parameter for group in groups for parameter in group["params"]]
         self._late = LateParts(self.model, settings.freeze_until, self._own)
@@ -111,7 +115,8 @@ class TrainingStep:
     def losses(self, batch: Batch, seed: int, shares: Mapping[str, float] | None = None) -> dict[str, Tensor]:
         """The loss terms of a batch (moved to the device) under its own random stream, times its shares."""
         torch.manual_seed(seed)
-        return apply_shares(self.module(self.fabric.to_device(batch)), shares or {})
+        with self._sums_of_all():
+            return apply_shares(self.module(self.fabric.to_device(batch)), shares or {})
 
     def backward(self, losses: Mapping[str, Tensor], parts: int = 1) -> None:
         """Adds the gradients of the sum of the terms, divided by `parts`; all are NaN where the sum is not finite."""
@@ -138,6 +143,17 @@ class TrainingStep:
         """Raises UserError if the last step was not finite; to be called before anything is saved or measured."""
         if self._check is not None:
             self._check.settle()
+
+    @contextmanager
+    def _sums_of_all(self) -> Iterator[None]:
+        """Within it, losses that divide sums over pixels take the sums of all processes (and alone, as in an evaluation, not)."""
+        for loss in self._losses:
+            loss.sum_over_processes = sum_over_processes
+        try:
+            yield
+        finally:
+            for loss in self._losses:
+                loss.sum_over_processes = None
 
     @contextmanager
     def _others_at_rest(self) -> Iterator[None]:

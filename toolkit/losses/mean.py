@@ -33,6 +33,8 @@ class MeanPixelLoss(PixelLoss):
             caffe-segnet `softmax_loss_layer.cpp`). Without class weights the two are the same.
     """
 
+    divides = "anywhere"
+
     def __init__(self, class_weights: ClassWeights | None = None, normalise: Normalise = "weights") -> None:
         super().__init__()
         self.normalise = normalise

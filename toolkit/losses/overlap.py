@@ -34,6 +34,8 @@ class OverlapLoss(PixelLoss):
         mode: `multiclass`, or `binary`, for two classes: the second alone, whose logit is the difference of the two.
     """
 
+    divides = "processes"
+
     def __init__(
         self,
         classes: CountedClasses = "present",

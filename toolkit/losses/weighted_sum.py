@@ -20,6 +20,8 @@ class WeightedSum(PixelLoss):
         weights: factor of each loss, in the same order; null is 1 for each.
     """
 
+    divides = "anywhere"  # its parts say for themselves
+
     def __init__(self, losses: list[PixelLoss], weights: list[float] | None = None) -> None:
         super().__init__()
         self.weights = [1.0] * len(losses) if weights is None else list(weights)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from torch import nn
 
+from toolkit.contracts import PixelLoss
 from toolkit.engine.machine import usable_cores
+from toolkit.engine.process import process_counts
 from toolkit.engine.settings import TrainSettings
 from toolkit.errors import Problem
 from toolkit.preflight.findings import Report
@@ -34,8 +37,8 @@ class Plan(NamedTuple):
 
     @property
     def processes(self) -> int:
-        """Of the config; a launcher may start others."""
-        return self.settings.devices * self.settings.nodes
+        """That train together: of the config, or as many as a launcher has started."""
+        return math.prod(process_counts(self.settings))
 
 
 def check_plan(report: Report, plan: Plan, model: nn.Module | None = None, cores: int | None = None) -> None:
@@ -45,6 +48,7 @@ def check_plan(report: Report, plan: Plan, model: nn.Module | None = None, cores
     _rate(report, plan)
     if model is not None:
         _batch_norm(report, plan, model)
+        _divided_losses(report, plan, model)
     cores = cores if cores is not None else usable_cores()
     if plan.workers > cores:
         message = f"{plan.workers} loader processes on {cores} core(s) get in one another's way"
@@ -103,6 +107,22 @@ def _batch_norm(report: Report, plan: Plan, model: nn.Module) -> None:
         )
         remedy = "set data.batch_size to 2 or more a process, or norm: frozen_batch (resnet), or train.frozen_bn"
         report.warn("batch_norm", Problem("data.batch_size", message, remedy))
+
+
+def _divided_losses(report: Report, plan: Plan, model: nn.Module) -> None:
+    """Losses that see a part of a step's pixels at a time, and are another loss then."""
+    losses = [module for module in model.modules() if isinstance(module, PixelLoss)]
+    by_processes = [one.term_name for one in losses if one.divides == "nowhere"] if plan.processes > 1 else []
+    by_batches = [one.term_name for one in losses if one.divides != "anywhere"] if plan.settings.accumulate > 1 else []
+    for names, parts, remedy in (
+        (by_processes, f"{plan.processes} processes", "train in one process, or take it as a loss of smaller batches"),
+        (by_batches, f"{plan.settings.accumulate} accumulated batches", "set train.accumulate=1, or take it as that"),
+    ):
+        if names:
+            message = (
+                f"{', '.join(names)} is no mean over pixels: taken in each of {parts} alone, it is not that of all"
+            )
+            report.warn("divided_loss", Problem("model.head.loss", message, remedy))
 
 
 def _trains_statistics(module: nn.Module) -> bool:
