@@ -134,6 +134,17 @@ class ImageSizeError(UserError):
     """An image has a size the model cannot take."""
 
 
+def listed(names: Iterable[object], most: int = 5) -> str:
+    """The first of many with commas, and how many more there are: what is left out is said.
+
+    >>> listed("abcd", most=2), listed([1, 2])
+    ('a, b and 2 more', '1, 2')
+    """
+    texts = [str(name) for name in names]
+    left = len(texts) - most
+    return ", ".join(texts[:most]) + (f" and {left} more" if left > 0 else "")
+
+
 def did_you_mean(word: str, known: Iterable[str], *, limit: int = 3) -> str:
     """Suggestion for a mistyped word: "did you mean 'x'?", or the known words, or "" if there are none.
 

@@ -22,7 +22,7 @@ from toolkit.analysis.anatomy import (
 from toolkit.analysis.memory import MemoryUse, kept_for_backward, most_alive, without_numbers
 from toolkit.analysis.trace import Trace, is_fixed_kernel
 from toolkit.contracts import FeaturePyramid
-from toolkit.errors import ImageSizeError, Problem
+from toolkit.errors import ImageSizeError, Problem, listed
 from toolkit.layers.recomputed import Recomputed
 from toolkit.models.vision_model import VisionModel
 from toolkit.ops.padding import check_size
@@ -118,7 +118,7 @@ def _anatomy(model: VisionModel, size: Pair, seen: _Pass, batch_size: int, name:
         receptive_field_min=last.receptive_field_min,
         position_dependent=last.position_dependent,
         classes=model.classes,
-        notes=tuple(_notes(model, size, rows, last, seen.trace.guessed)),
+        notes=tuple(_notes(model, size, rows, last, memory, seen.trace.guessed)),
     )
 
 
@@ -195,7 +195,7 @@ def _images(model: VisionModel, number: int, size: Pair) -> Tensor:
 
 
 def _notes(
-    model: VisionModel, size: Pair, rows: Sequence[LayerRow], last: LayerRow, guessed: Collection[str]
+    model: VisionModel, size: Pair, rows: Sequence[LayerRow], last: LayerRow, memory: Memory, guessed: Collection[str]
 ) -> Iterator[str]:
     proposals = [row.count for row in rows if row.kind.startswith("RoI")]
     if proposals:
@@ -205,11 +205,13 @@ def _notes(
     idle = [row for row in rows if not row.runs]
     if idle:
         count = sum(row.parameters for row in idle)
-        names = ", ".join(row.name for row in idle[:3]) + (" ..." if len(idle) > 3 else "")
-        yield f"{count:,} parameters take no part in a prediction: {names}"
+        yield f"{count:,} parameters take no part in a prediction: {listed((row.name for row in idle), 3)}"
     legal = describable_size(model, size)
     if legal != size:
         yield f"`forward` would mirror these images up to {legal[0]}x{legal[1]}; described is the net on them as they are"
+    missing = sorted({row.images for row in memory.inference} - {row.images for row in memory.training})
+    if missing:
+        yield f"no memory of training for {listed(missing)} image(s): batch statistics of a single number are none"
     recomputed = sum(isinstance(module, Recomputed) for module in model.modules())
     if recomputed:
         yield f"of {recomputed} units or blocks only the inputs are kept for backward: `train.recompute` computes them again"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from toolkit.contracts import Evaluator
-from toolkit.errors import DataError, Problem
+from toolkit.errors import DataError, Problem, listed
 from toolkit.evaluators.checks import of_kind
 from toolkit.ops.average_precision import DetectionTable, TruthTable
 from toolkit.samples import Boxes, Detections, Prediction, Truth
@@ -73,9 +73,12 @@ class DetectionRecord:
         ids, rank, counts = np.unique(state["image_ids"], return_inverse=True, return_counts=True)
         if (counts > 1).any():
             twice = ids[counts > 1]
-            shown = ", ".join(str(value) for value in twice[:10])
             raise DataError(
-                Problem("", f"{len(twice)} images were evaluated twice (ids {shown})", "give each image its own id")
+                Problem(
+                    "",
+                    f"{len(twice)} images were evaluated twice (ids {listed(twice, 10)})",
+                    "give each image its own id",
+                )
             )
         spared = state["truth_crowd"] | state["truth_difficult"]
         truths = TruthTable(

@@ -26,6 +26,7 @@ from toolkit.engine.process import leave, make_fabric
 from toolkit.engine.replay import replay
 from toolkit.engine.run_folder import RunFolder, fresh_for_all
 from toolkit.engine.train import train
+from toolkit.errors import listed
 from toolkit.jobs.assemble import Assembled, assemble, build_job, evaluation, with_batch_size
 from toolkit.jobs.before_training import check_before_training
 from toolkit.jobs.build import build_model, build_transforms, with_train_settings
@@ -160,11 +161,11 @@ def replay_batch(file: str | Path, overrides: Sequence[str] = (), *, quiet: bool
     log.line(f"saved      {_shown(bad.terms)}")
     log.line(f"replayed   {_shown(result.terms)}")
     if result.parameters:
-        log.line(f"weights    not finite already: {', '.join(result.parameters[:8])}")
+        log.line(f"weights    not finite already: {listed(result.parameters, 8)}")
     if result.module:
         log.line(f"first      output that is not finite: {result.module}")
     elif result.gradients:
-        log.line(f"gradient   not finite: {', '.join(result.gradients[:8])}")
+        log.line(f"gradient   not finite: {listed(result.gradients, 8)}")
     elif not result.finite:
         log.line("first      no module's output: it is the loss itself")
     else:

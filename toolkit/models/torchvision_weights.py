@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from toolkit.errors import CheckpointError, Problem
+from toolkit.errors import CheckpointError, Problem, listed
 
 _RENAMES = tuple(
     (re.compile(pattern), name)
@@ -45,7 +45,7 @@ def faster_rcnn_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         elif not found.endswith("num_batches_tracked"):
             renamed[found] = tensor
     if unknown:
-        message = f"no Faster R-CNN with ResNet and FPN has these tensors: {', '.join(unknown[:5])}"
+        message = f"no Faster R-CNN with ResNet and FPN has these tensors: {listed(unknown, 5)}"
         raise CheckpointError(Problem("torchvision weights", message, "use those of fasterrcnn_resnet50_fpn"))
     return renamed
 

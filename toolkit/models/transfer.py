@@ -8,7 +8,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from toolkit.contracts import ClassRows
-from toolkit.errors import CheckpointError, Problem, Where, did_you_mean
+from toolkit.errors import CheckpointError, Problem, Where, did_you_mean, listed
 from toolkit.models.vision_model import VisionModel
 
 _SHOWN = 3
@@ -43,8 +43,8 @@ class Transfer(NamedTuple):
         taken = len(self.loaded) + len(self.matched) + len(self.reshaped)
         lines = [f"{taken} of {taken + len(self.mismatched) + len(self.missing)} tensors loaded"]
         if self.matched:
-            words = f"{len(self.known)} classes matched by name in {_some(self.matched)}"
-            lines.append(words + (f"; new: {', '.join(self.new[:12])}{_more(self.new, 12)}" if self.new else ""))
+            words = f"{len(self.known)} classes matched by name in {listed(self.matched, _SHOWN)}"
+            lines.append(words + (f"; new: {listed(self.new, 12)}" if self.new else ""))
         lines += [f"{name}: {how}" for name, how in self.reshaped.items()]
         for what, names in (
             ("of another shape, left as they were", self.mismatched),
@@ -52,7 +52,7 @@ class Transfer(NamedTuple):
             ("of the file unused", self.unused),
         ):
             if names:
-                lines.append(f"{len(names)} {what}: {_some(names)}")
+                lines.append(f"{len(names)} {what}: {listed(names, _SHOWN)}")
         return lines
 
 
@@ -183,13 +183,7 @@ def _nothing_fits(
         name = mismatched[0]
         shapes = f"{tuple(state[name].shape)} in the file, {tuple(own[name].shape)} in the model"
         return Problem(where, f"no tensor fits this model: {name} is {shapes}", "it is of another architecture")
-    message = f"shares no tensor with this model: it has {_some(list(state))}, the model {_some(list(own))}"
+    message = (
+        f"shares no tensor with this model: it has {listed(list(state), _SHOWN)}, the model {listed(list(own), _SHOWN)}"
+    )
     return Problem(where, message, "model.init_rename changes the beginnings of names")
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + _more(names, _SHOWN)
-
-
-def _more(names: Sequence[str], shown: int) -> str:
-    return " ..." if len(names) > shown else ""

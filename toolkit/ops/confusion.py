@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from toolkit.errors import listed
 from toolkit.samples import IGNORE_INDEX
 
 _EXACT = 1 << 24
@@ -68,8 +69,8 @@ def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, num_classes: int
 def _only_classes(counts: np.ndarray, num_classes: int, whose: str) -> None:
     extra = np.flatnonzero(counts[num_classes:]) + num_classes
     if len(extra):
-        listed = ", ".join(f"{label} ({counts[label]} pixels)" for label in extra[:5])
-        raise ValueError(f"{whose} holds labels outside 0..{num_classes - 1}: {listed}")
+        found = listed((f"{label} ({counts[label]} pixels)" for label in extra), 5)
+        raise ValueError(f"{whose} holds labels outside 0..{num_classes - 1}: {found}")
 
 
 def _bands(label_map: np.ndarray) -> list[np.ndarray]:

@@ -10,7 +10,7 @@ from toolkit.data.classes.tables import class_table
 from toolkit.data.formats.label_values import MappedLabelReader
 from toolkit.data.formats.paired import PairedDataset
 from toolkit.data.formats.pairs import SplitList, existing_folder, find_pairs, read_split
-from toolkit.errors import DataError, Problem
+from toolkit.errors import DataError, Problem, listed
 
 _UNLABELLED = 11
 """Stored id of SegNet's void class."""
@@ -55,7 +55,7 @@ def _layout(root: Path, split: str) -> tuple[Path, Path, SplitList | None]:
     raise DataError(
         Problem(
             root,
-            f"no CamVid split '{split}': neither {split}annot/ nor images/{split}/ is there; found {', '.join(has[:20])}",
+            f"no CamVid split '{split}': neither {split}annot/ nor images/{split}/ is there; found {listed(has, 20)}",
             "test images are not part of every copy" if split == "test" else "root is the folder that holds the splits",
         )
     )

@@ -18,7 +18,7 @@ from toolkit.data.formats.name_lists import match_lines, read_lines
 from toolkit.data.formats.pairs import existing_folder, name_in
 from toolkit.data.formats.voc_file import VocFile, read_voc_file
 from toolkit.data.images.listing import image_files, same_name, without_extension
-from toolkit.errors import DataError, Place, Problem, missing_path, no_such
+from toolkit.errors import DataError, Place, Problem, listed, missing_path, no_such
 
 
 @DATASETS.register("voc")
@@ -160,7 +160,7 @@ def _found(annotations: Path, images: Path) -> _Layout:
 
 def _other_splits(folder: Path) -> str:
     splits = sorted(path.stem for path in folder.glob("*.txt"))
-    return f"there are: {', '.join(splits[:10])}" if splits else ""
+    return f"there are: {listed(splits, 10)}" if splits else ""
 
 
 def _pictures(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from toolkit.data.faults.leaving_out import FileError
 from toolkit.data.images.read import read_color_map, read_label_map
-from toolkit.errors import ConfigError, Problem, did_you_mean
+from toolkit.errors import ConfigError, Problem, did_you_mean, listed
 from toolkit.samples import IGNORE_INDEX
 
 _UNKNOWN = 254
@@ -100,7 +100,7 @@ class MappedLabelReader(LabelReader):
 
     def describe(self) -> str:
         """The table in words."""
-        return f"label_values names {', '.join(str(value) for value in sorted(self.label_values)[:20])}"
+        return f"label_values names {listed(sorted(self.label_values), 20)}"
 
 
 class ColorLabelReader(LabelReader):

@@ -10,9 +10,9 @@ import numpy as np
 
 from toolkit.contracts import Dataset
 from toolkit.data.images.fingerprint import hash_bits, mirrored_bits, near_pairs
-from toolkit.errors import Problem
+from toolkit.errors import Problem, listed
 from toolkit.preflight.data.files import image_paths
-from toolkit.preflight.data.record import SplitRecords, count, listed
+from toolkit.preflight.data.record import SplitRecords, count
 from toolkit.preflight.findings import Finding, Report
 
 _SHOWN_PAIRS = 3

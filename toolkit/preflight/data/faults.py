@@ -8,8 +8,8 @@ from pathlib import Path
 
 from toolkit.contracts import Dataset
 from toolkit.data.faults.leaving_out import Fault
-from toolkit.errors import Problem
-from toolkit.preflight.data.record import RecordedFault, SplitRecords, count, listed
+from toolkit.errors import Problem, listed
+from toolkit.preflight.data.record import RecordedFault, SplitRecords, count
 from toolkit.preflight.findings import Finding, FoundBox, Report
 
 SEVERAL = {

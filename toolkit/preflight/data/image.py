@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from toolkit.errors import Problem
-from toolkit.preflight.data.record import SplitRecords, count, listed
+from toolkit.errors import Problem, listed
+from toolkit.preflight.data.record import SplitRecords, count
 from toolkit.preflight.findings import Finding, Report
 
 _FACTOR = 16.0

@@ -9,9 +9,9 @@ import torch
 
 from toolkit.data.formats.box_checks import BoxFixes
 from toolkit.data.formats.boxed import BoxDataset
-from toolkit.errors import Problem
+from toolkit.errors import Problem, listed
 from toolkit.ops.boxes import box_iou
-from toolkit.preflight.data.record import SplitRecords, count, listed
+from toolkit.preflight.data.record import SplitRecords, count
 from toolkit.preflight.findings import Finding, FoundBox, Report
 from toolkit.samples import IGNORE_INDEX
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -64,10 +64,6 @@ def record_version() -> str:
     return hashlib.sha256(repr([*names, Place._fields]).encode()).hexdigest()[:16]
 
 
-SHOWN = 5
-"""Files of one finding that are named in its message."""
-
-
 class SplitRecords(NamedTuple):
     """name: "train", "val", "test". faults: of samples that the data set was made without. records: in the data set's
     order. skipping: bad samples are left out, and said, but stop nothing.
@@ -92,12 +88,6 @@ class SplitRecords(NamedTuple):
     def short(self, path: str) -> str:
         """A path as it is told: relative to the data set's root."""
         return name_in(self.dataset.root.absolute(), Path(path).absolute())
-
-
-def listed(names: Iterable[str], shown: int = SHOWN) -> str:
-    """The first names, and how many more there are: `a, b and 3 more`."""
-    names = list(names)
-    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
 
 
 def count(number: int, what: str) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from toolkit.data.images.read import IMAGE_SUFFIXES
-from toolkit.errors import Problem
-from toolkit.preflight.data.record import SplitRecords, listed
+from toolkit.errors import Problem, listed
+from toolkit.preflight.data.record import SplitRecords
 from toolkit.preflight.findings import Finding, Report
 
 _FEW = 0.2

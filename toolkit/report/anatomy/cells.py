@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from toolkit.analysis.anatomy import Anatomy, LayerRow, Shape
+from toolkit.errors import listed
 from toolkit.report.quantities import bytes_of
 
 
@@ -135,8 +136,7 @@ def _title(row: LayerRow) -> str:
     if not row.runs:
         lines.append("only while training")
     if row.sources:
-        shown = ", ".join(row.sources[:6]) + (" ..." if len(row.sources) > 6 else "")
-        lines.append(f"from {shown}")
+        lines.append(f"from {listed(row.sources, 6)}")
     if row.trainable != row.parameters:
         lines.append(f"{row.parameters - row.trainable:,} of its parameters are frozen")
     if row.data_dependent:

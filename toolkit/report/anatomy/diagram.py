@@ -180,7 +180,8 @@ def _gives(anatomy: Anatomy) -> list[str]:
     """What the head answers with, a line an output."""
     outputs = next((part.output for part in anatomy.parts if part.name == "head"), ())
     lines = [f"gives {name} {'×'.join(str(n) for n in shape)}" for name, shape in outputs]
-    return [words if len(words) <= _HEAD_LETTERS else f"{words[: _HEAD_LETTERS - 1]}…" for words in lines[:6]]
+    shown = [words if len(words) <= _HEAD_LETTERS else f"{words[: _HEAD_LETTERS - 1]}…" for words in lines[:6]]
+    return shown + ([f"and {len(lines) - 6} more"] if len(lines) > 6 else [])
 
 
 def _head_lines(stage: Stage) -> list[str]:

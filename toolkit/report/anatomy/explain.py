@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from toolkit.analysis.anatomy import Anatomy, LayerRow, Pair
-from toolkit.errors import ConfigError, Problem, did_you_mean
+from toolkit.errors import ConfigError, Problem, did_you_mean, listed
 from toolkit.report.anatomy.cells import both, field_text, shape
 
 _AXES = (("height", 0), ("width", 1))
@@ -138,7 +138,7 @@ def _fields(row: LayerRow, before: list[LayerRow]) -> Iterator[str]:
         for axis, index in _AXES:
             yield f"{axis:<12} {_grown(window, row.receptive_field[index], known[0] if known else None, index)}"
     elif known:
-        seen = ", ".join(f"{source.name} {field_text(source)}" for source in known[:6])
+        seen = listed((f"{source.name} {field_text(source)}" for source in known), 6)
         yield f"fields before {seen}"
         yield _joined(row)
     if row.position_dependent:

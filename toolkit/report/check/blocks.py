@@ -21,6 +21,7 @@ from toolkit.report.quantities import percent
 
 _MOST_BARS = 40
 _MOST_ROWS = 200
+_MOST_LETTERS = 2000
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,9 @@ def _blocks(name: str, value: Any) -> list[Block]:
         header = tuple(dict.fromkeys(str(key) for item in value for key in item))
         numeric = [_are_numbers([item.get(key) for item in value]) for key in header]
         return [_tabled(title, header, [[shown(item.get(key)) for key in header] for item in value], numeric)]
-    return [Block(title, rows=((json.dumps(value, ensure_ascii=False, default=str)[:2000],),))] if value else []
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    note = f"and {len(text) - _MOST_LETTERS:,} more letters" if len(text) > _MOST_LETTERS else ""
+    return [Block(title, rows=((text[:_MOST_LETTERS],),), note=note)] if value else []
 
 
 def _bars(title: str, values: Mapping[str, Any]) -> Block:
