@@ -14,14 +14,14 @@ from toolkit.config.sections import Config
 from toolkit.data.classes.tables import class_table
 from toolkit.errors import ConfigError, ImageSizeError, PartsError, Problem
 from toolkit.jobs.build import build_model
-from toolkit.jobs.trial import meta_model, part_names
-from toolkit.preflight.model.meta_pass import MetaPass, try_parts
+from toolkit.jobs.check import meta_model, part_names
+from toolkit.preflight.model.meta_pass import MetaPass, run_meta_pass
 
 
 def tried(config: Config, size: tuple[int, int] = (64, 64), batch: int = 2, classes: str = "shapes") -> MetaPass:
     model = meta_model(config, class_table(classes))
     assert model is not None
-    return try_parts(model, part_names(config), size, batch)
+    return run_meta_pass(model, part_names(config), size, batch)
 
 
 def problem_of(kind: type[Any], config: Config, **options: Any) -> Problem:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import yaml
@@ -74,6 +74,20 @@ def _datasets_that_follow(plain: dict[str, Any]) -> list[dict[str, Any]]:
     data = plain["data"]
     found = [(data[split] or {}).get("dataset", {}) for split in ("train", "val", "test")]
     return [dataset for dataset in found if data["root"] is not None and dataset.get("root") == data["root"]]
+
+
+def flattened(config: Config) -> dict[str, Any]:
+    """Every single value of a config by its dotted key, defaults included."""
+    return dict(_leaves(to_plain(config), ""))
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    if items is None:
+        yield path, value
+        return
+    for key, item in items:
+        yield from _leaves(item, f"{path}.{key}" if path else str(key))
 
 
 class Difference(NamedTuple):

@@ -6,7 +6,8 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +56,17 @@ class RunLog:
             self._append(self.metrics, json.dumps(values, ensure_ascii=False))
         self._send(values)
 
-    def close(self, *, finished: bool) -> None:
-        """Ends the loggers. finished: whether the run came to its end."""
-        for logger in self.loggers:
-            self._guarded(logger, lambda logger=logger: logger.close(finished=finished))  # type: ignore[misc]
+    @contextmanager
+    def sending(self, loggers: Sequence[Logger]) -> Iterator[None]:
+        """Within, events also go to these; they learn at the end whether it came without an error."""
+        self.loggers = [*loggers]
+        finished = False
+        try:
+            yield
+            finished = True
+        finally:
+            for logger in [*self.loggers]:
+                self._guarded(logger, lambda logger=logger: logger.close(finished=finished))  # type: ignore[misc]
 
     def _send(self, event: dict[str, Any]) -> None:
         step, numbers = event.get("step"), {k: v for k, v in event.items() if k != "step" and type(v) in (int, float)}

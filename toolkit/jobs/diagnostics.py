@@ -28,8 +28,8 @@ from toolkit.engine.run_folder import RunFolder, fresh_for_all
 from toolkit.engine.train import train
 from toolkit.errors import listed
 from toolkit.jobs.assemble import Assembled, assemble, build_job, evaluation, with_batch_size
-from toolkit.jobs.before_training import check_before_training
 from toolkit.jobs.build import build_model, build_transforms, with_train_settings
+from toolkit.jobs.check import check_settings
 from toolkit.jobs.data_folders import refuse_run_in_data
 from toolkit.jobs.restore import restore
 from toolkit.labels import ClassTable, default_palette
@@ -45,7 +45,7 @@ def dry_run(config: Config, *, quiet: bool = False) -> dict[str, Any]:
     In a temporary folder, of which nothing is left. Returns {"ok", "seconds", "loss", "metrics", "predicted"}; raises
     UserError as the training would.
     """
-    check_before_training(config)
+    check_settings(config)
     began = time.monotonic()
     short = with_train_settings(
         config, steps=1, log_every=1, evaluate_every=None, save_every=None, loggers=[], patience=None,

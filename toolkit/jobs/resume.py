@@ -27,36 +27,62 @@ _FREE = {
 """Where and how the work is done, and how often it is told: the training stays the same."""
 
 
-class Saved(NamedTuple):
-    """folder: of the run. state: None when it ended before its first save. config: None when not even that was written."""
+class NewRun(NamedTuple):
+    """A training from its first step.
+
+    folder: where it is wanted; unless `exact`, the next free number after it is taken. again: the folder is that of a
+    run which ended before it saved anything.
+    """
 
     folder: RunFolder
-    state: TrainState | None
-    config: Config | None
+    exact: bool
+    again: bool = False
+
+    state: None = None
+    config: None = None
+    skipped: None = None
+
+
+class SavedRun(NamedTuple):
+    """A training that goes on. folder: of the run. state: where it stands. config: it was made with."""
+
+    folder: RunFolder
+    state: TrainState
+    config: Config
 
     @property
-    def step(self) -> int:
-        """Optimizer updates made."""
-        return self.state.step if self.state else 0
+    def skipped(self) -> Path:
+        """The record of samples that are left out."""
+        return self.folder.skipped
 
 
-def saved_run(folder: RunFolder) -> Saved:
-    """What a run folder holds to continue from. Raises CheckpointError for a damaged state, ConfigError for its config."""
+def resolve(base: Path, *, exact: bool, resume: bool, locked: bool = True) -> NewRun | SavedRun:
+    """What a training begins with: nothing, or what its folder holds.
+
+    Args:
+        base: run folder; its numbered siblings (`base-2` ...) belong to it unless `exact`.
+        exact: whether the user named this very folder.
+        resume: whether a run that is there is continued; False leaves it alone.
+        locked: whether this process locks the folder it continues in; one of those that train together does.
+
+    Raises ConfigError when there is no such run, CheckpointError for a damaged state.
+    """
+    if not resume:
+        return NewRun(RunFolder(base), exact)
+    folder = RunFolder.to_continue(base, exact=exact, locked=locked)
     if not folder.state.is_file():
-        return Saved(folder, None, None)
+        return NewRun(folder, exact=True, again=True)
     state = load_state(folder.state)
-    return Saved(folder, state, parse_config(state.config, f"{folder.state} (config)"))
+    return SavedRun(folder, state, parse_config(state.config, f"{folder.state} (config)"))
 
 
-def changes_of(saved: Saved, config: Config, model: VisionModel, *, allowed: bool = False) -> list[Difference]:
+def changes_of(saved: SavedRun, config: Config, model: VisionModel, *, allowed: bool = False) -> list[Difference]:
     """How a config differs from the one its run was started with, harmless differences included.
 
     model: as the new config builds it. Where and how the work is done may change, and `train.steps` may be raised;
     everything else needs `allowed`, and another architecture, class list or optimizer is refused even so. Raises
     ConfigError with all differences, old and new value, that stand in the way.
     """
-    if saved.state is None or saved.config is None:
-        return []
     found = differences(saved.config, config)
     refused = _refused(saved.state, config, model, found)
     asked = [str(one) for one in found if not allowed and _needs_flag(one, saved) and str(one) not in refused]
@@ -72,11 +98,11 @@ def changes_of(saved: Saved, config: Config, model: VisionModel, *, allowed: boo
 
 
 def _another_run(
-    saved: Saved, was: Config, config: Config, model: VisionModel, problems: list[Problem]
+    saved: SavedRun, was: Config, config: Config, model: VisionModel, problems: list[Problem]
 ) -> list[Problem]:
     """One sentence, and the first few differences, for a folder that belongs to another experiment."""
     path = saved.folder.path
-    classes = len(saved.state.classes) if saved.state else 0
+    classes = len(saved.state.classes)
     asked = f"{_net(config)}, {len(model.classes)} classes"
     message = f"holds another run ({_net(was)}, {classes} classes) than this config asks for ({asked})"
     remedy = f"continue it with its own config, {saved.folder.config}, or start a new run with another --run"
@@ -90,9 +116,9 @@ def _net(config: Config) -> str:
     return " -> ".join(part.name for part in (model.backbone, model.neck, model.head) if part is not None)
 
 
-def _needs_flag(one: Difference, saved: Saved) -> bool:
+def _needs_flag(one: Difference, saved: SavedRun) -> bool:
     if one.key == "train.steps":  # more are free, too few are refused
-        return bool(saved.step <= one.new < one.old)
+        return bool(saved.state.step <= one.new < one.old)
     return one.key not in _FREE
 
 
@@ -137,12 +163,10 @@ def _names(names: Sequence[str]) -> str:
 _CHANGED = "# changed at step"
 
 
-def config_file_text(saved: Saved | None, changes: list[Difference], text: str) -> str:
+def config_file_text(saved: SavedRun, changes: list[Difference], text: str) -> str:
     """The text of a run's config.yaml: the config, under a line for each change since the run began."""
-    if saved is None or saved.state is None:
-        return text
     lines = _change_lines(saved.folder.config)
-    lines += [f"{_CHANGED} {saved.step}: {one}" for one in changes]
+    lines += [f"{_CHANGED} {saved.state.step}: {one}" for one in changes]
     return "".join(f"{line}\n" for line in lines) + text
 
 
@@ -154,13 +178,11 @@ def _change_lines(path: Path) -> list[str]:
     return [line for line in lines if line.startswith(_CHANGED)]
 
 
-def say_changes(log: RunLog, saved: Saved, changes: Sequence[Difference]) -> None:
+def say_changes(log: RunLog, saved: SavedRun, changes: Sequence[Difference]) -> None:
     """What is different from here on, to the log; what `--allow-changes` let through is an event too."""
-    if saved.state is None:
-        log.line("note       the run ended before it saved anything: it starts from the beginning")
     for one in changes:
         if one.key != "train.steps":  # the start screen tells
             log.line(f"note       {one}")
     events = {one.key: [one.old, one.new] for one in changes if _needs_flag(one, saved)}
     if events:
-        log.event(step=saved.step, changed=events)
+        log.event(step=saved.state.step, changed=events)

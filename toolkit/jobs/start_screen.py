@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,17 +18,36 @@ from toolkit.engine.machine import crowding, load_average, usable_cores
 from toolkit.engine.prepare import trained_groups
 from toolkit.engine.run_folder import RunFolder
 from toolkit.engine.settings import TrainSettings
+from toolkit.jobs.assemble import Assembled
 from toolkit.jobs.build import build_optimizer_rule
 from toolkit.models.transfer import Transfer
 from toolkit.models.vision_model import VisionModel
 from toolkit.preflight.data.readings import box_amount
 
 
-def introduce(
+def announce(
+    log: RunLog, built: Assembled, fabric: Any, state: TrainState | None, folder: RunFolder, notes: Sequence[str] = ()
+) -> None:
+    """One screen that says what is about to happen.
+
+    Args:
+        log: where the lines go.
+        built: everything the training consists of.
+        fabric: says device and number of processes.
+        state: what is continued; None for a new training.
+        folder: of the run.
+        notes: lines that other stages have to say, in order.
+    """
+    _introduce(log, built.config, built.model, built.datasets, fabric, state, folder)
+    for line in notes:
+        log.line(line)
+    _say_start(log, built.config, built.taken, built.weights)
+
+
+def _introduce(
     log: RunLog, config: Config, model: VisionModel, datasets: dict[str, Dataset], fabric: Any, state: TrainState | None,
     folder: RunFolder,
 ) -> None:  # fmt: skip
-    """One screen that says what is about to happen."""
     settings = config.train
     images = ", ".join(_amount_of(split, dataset) for split, dataset in datasets.items())
     classes = ", ".join(model.classes[:12]) + (", ..." if len(model.classes) > 12 else "")
@@ -126,7 +146,7 @@ def _device(fabric: Any) -> str:
     return f"{name} x {fabric.world_size}"
 
 
-def say_start(log: RunLog, config: Config, taken: Transfer | None, weights: list[list[float]]) -> None:
+def _say_start(log: RunLog, config: Config, taken: Transfer | None, weights: list[list[float]]) -> None:
     """Where the weights come from, and class weights that the data gave."""
     if taken is not None:
         log.line(f"start      {config.model.init_from}")

@@ -9,13 +9,20 @@ import numpy as np
 
 from toolkit.contracts import Dataset, Transform
 from toolkit.data.formats.boxed import BoxDataset
+from toolkit.data.loading.batches import StepBatches
 from toolkit.data.seeds import mix, sample_seed
 from toolkit.data.transforms.pipeline import transform_name
 from toolkit.errors import DataError, Problem, UserError
-from toolkit.preflight.data.files import spread
+from toolkit.preflight.data.files import spread, stored_sizes
+from toolkit.preflight.findings import Report
 from toolkit.samples import Boxes, Sample
 
 Size = tuple[int, int]
+
+LOOKED_AT = 24
+"""Images of the first batches whose way through the transforms is tried."""
+_USUAL: Size = (480, 640)
+"""Size of a picture when there are none to ask."""
 
 
 class GeometryTrace(NamedTuple):
@@ -125,3 +132,53 @@ def _targets(found: Sequence[tuple[Boxes, Size]]) -> SeenBoxes:
 
 def _size(sample: Sample) -> Size:
     return sample.image.shape[0], sample.image.shape[1]
+
+
+def first_traces(
+    report: Report,
+    dataset: Dataset,
+    transforms: Sequence[Transform],
+    seed: int,
+    like: Sample,
+    batch_size: int,
+    groups: np.ndarray | None = None,
+) -> list[list[GeometryTrace]]:
+    """The ways of the first batches' images through the transforms; then those of the smallest and largest images.
+
+    Args:
+        report: takes an error for each transform that cannot take one of them.
+        dataset: whose images' sizes are looked up, none of which is decoded.
+        transforms: of the split, in order.
+        seed: of the training, from which the order and the transforms' draws follow.
+        like: a real sample, whose kinds of annotation the blank ones get.
+        batch_size: images of a batch, all processes together.
+        groups: of images that share batches, as `train_loader` takes them; None for none.
+    """
+    sizes = stored_sizes(dataset) or {like.position: like.original_size}
+    count = max(1, LOOKED_AT // batch_size)
+    order = StepBatches(len(dataset), min(batch_size, LOOKED_AT), seed, 0, count, groups=groups)
+    batches = [
+        report.attempt("transforms", trace_images, dataset, transforms, seed, keys, sizes, like) for keys in order
+    ]
+    found = [batch for batch in batches if batch]
+    if not found and all(batch is not None for batch in batches):  # none of those was looked at
+        keys = [(0, position) for position in list(sizes)[:LOOKED_AT]]
+        rest = report.attempt("transforms", trace_images, dataset, transforms, seed, keys, sizes, like)
+        found = [rest] if rest else []
+    extremes = {pick(sizes, key=lambda p: (sizes[p][side], p)) for pick in (min, max) for side in (0, 1)}
+    for position in sorted(extremes):
+        sample = blank_sample(dataset, position, sizes[position], like)
+        way = report.attempt("transforms", trace_geometry, sample, transforms, sample_seed(seed, 0, position))
+        if way is not None and len(set(sizes.values())) > 1:
+            found.append([way[0]])
+    return found
+
+
+def usual_size(transforms: Sequence[Transform], channels: int) -> Size:
+    """What the transforms make of an ordinary picture, for a config whose data cannot be read."""
+    height, width = _USUAL
+    sample = Sample(np.zeros((height, width, channels), np.uint8), "", 0, _USUAL, np.zeros(_USUAL, np.uint8))
+    try:
+        return trace_geometry(sample, transforms, 0)[0].after
+    except UserError:
+        return _USUAL

@@ -35,7 +35,7 @@ class MetaPass(NamedTuple):
     macs: float
 
 
-def try_parts(model: VisionModel, names: PartNames, size: Size, batch: int = 1) -> MetaPass:
+def run_meta_pass(model: VisionModel, names: PartNames, size: Size, batch: int = 1) -> MetaPass:
     """Sends `batch` images of (height, width) through a model on the meta device, as training does.
 
     Raises PartsError naming the first pair of parts that does not fit, with both sides' specs; ImageSizeError for a

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from toolkit.analysis.trace import Trace
-from toolkit.contracts import SizeRule
+from toolkit.contracts import DenseHead, SizeRule
 from toolkit.errors import Problem
 from toolkit.models.vision_model import VisionModel
 from toolkit.ops.padding import legal_size
@@ -200,3 +200,11 @@ def dense_field(model: VisionModel, size: tuple[int, int]) -> int | None:
     finally:
         model.train(training)
     return max(fields[-1]) if fields else None
+
+
+def model_sizes(model: VisionModel, size: Size) -> ModelSizes:
+    """What a model on the meta device says of image sizes. size: that most of them have."""
+    strides = (*model.backbone.spec.strides, *model.spec.strides)
+    dense = isinstance(model.head, DenseHead)
+    field = dense_field(model, size) if dense else None
+    return ModelSizes(model.spec.sizes, max(strides), model.illegal_sizes == "pad", dense, field)

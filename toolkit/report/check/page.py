@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolkit.contracts import Dataset
+from toolkit.data.formats.boxed import BoxDataset
+from toolkit.data.formats.detection_index import DetectionIndex
+from toolkit.data.images.read import image_size
+from toolkit.errors import UserError
 from toolkit.labels import Color
+from toolkit.preflight.data.files import image_paths
 from toolkit.preflight.findings import Finding, Report
 from toolkit.report.check.blocks import data_blocks, statistic_blocks, table_block
 from toolkit.report.page import render
@@ -85,3 +91,24 @@ def _marked(finding: Finding, file: str, marks: Marks | None) -> list[Mark]:
 
 def _rounded(mark: Mark) -> tuple[int, ...]:
     return tuple(round(edge) for edge in mark.xyxy)
+
+
+def marks_of(datasets: Mapping[str, Dataset], names: Sequence[str]) -> Marks:
+    """The boxes of an image of a detection data set. names: of the classes."""
+    places: dict[str, tuple[DetectionIndex, int]] = {}
+    for dataset in datasets.values():
+        if isinstance(dataset, BoxDataset):
+            places.update({str(path.absolute()): (dataset.index, i) for i, path in enumerate(image_paths(dataset))})
+
+    def marks(path: str) -> list[Mark]:
+        if path not in places:
+            return []
+        index, position = places[path]
+        try:
+            boxes = index.boxes(position, image_size(path))
+        except UserError:
+            return []
+        words = [names[label] if label < len(names) else str(label) for label in boxes.labels.tolist()]
+        return [Mark((x1, y1, x2, y2), word) for (x1, y1, x2, y2), word in zip(boxes.xyxy.tolist(), words, strict=True)]
+
+    return marks
