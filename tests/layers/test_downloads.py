@@ -50,7 +50,7 @@ def test_a_check_says_what_the_training_will_fetch(tmp_path: Path) -> None:
     report = check_config(tiny_config(tmp_path / "d", RESNET, "model.neck={name: skip}"))
     assert report.errors == []
     (line,) = [fact for fact in report.facts if fact.topic == "start"]
-    assert "model.backbone.weights: the weights ResNet18_Weights.IMAGENET1K_V1" in line
+    assert "model.backbone.weights: the weights ResNet18_Weights.IMAGENET1K_V1" in line.text
     assert any(fact.topic == "batch" for fact in report.facts)
 
 
