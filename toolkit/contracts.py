@@ -185,8 +185,8 @@ class ClassRows(NamedTuple):
     each: int = 1
 
 
-AnchorStyle = Literal["torchvision", "detectron2", "caffe"]
-"""Whose rounding anchors follow; see `ops/anchors.py`."""
+AnchorStyle = Literal["stride", "torchvision", "torchvision_unpadded", "detectron2", "caffe"]
+"""How anchors are rounded and how far apart they stand; see `ops/anchors.py`."""
 
 
 class AnchorLayout(NamedTuple):
@@ -276,6 +276,15 @@ class Head(nn.Module, ABC):
     A dense head sets it to its map's `spec.borders[i]`; one that answers for the whole image leaves it.
     """
 
+    former_settings: ClassVar[Mapping[str, Mapping[str | None, str]]] = {}
+    """Settings that once meant something else: {key below the head: {value (None: left out): what it is called now}}.
+
+    Weights note the value they were trained with; for those of a file without the note the second value holds.
+    """
+
+    pad_multiple: int = 1
+    """Images get zeros (after normalisation) at the bottom and right up to a multiple of it; 1 asks for none."""
+
     @abstractmethod
     def forward(self, pyramid: FeaturePyramid) -> Any:
         """Raw outputs (logits ...): tensors only, so that a model can be exported. Never depends on `training`.
@@ -320,6 +329,14 @@ class Head(nn.Module, ABC):
         """Maps (N, C, h, w), by name, whose centre stands for what the head sees of an image. Default: all it is given."""
         pairs = zip(pyramid.spec.strides, pyramid.maps, strict=True)
         return {f"map {place}, stride {stride}": found for place, (stride, found) in enumerate(pairs, start=1)}
+
+    def setting(self, key: str) -> str:
+        """The value of one of `former_settings`."""
+        raise KeyError(key)
+
+    def change_setting(self, key: str, value: str) -> None:
+        """Changes one of `former_settings` of a head that is built, because weights ask for it."""
+        raise PartsError(Problem("head", f"has no setting {key}, which these weights ask for"))
 
     def anchor_layout(self) -> AnchorLayout | None:
         """The anchors of a detector that has any."""

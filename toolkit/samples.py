@@ -237,6 +237,42 @@ def _box_tensors(boxes: Boxes) -> Boxes:
     return Boxes(*(torch.from_numpy(np.ascontiguousarray(field)) for field in tuple(boxes)))  # type: ignore[arg-type]
 
 
+def by_size(batch: Batch) -> list[tuple[list[int], Batch]]:
+    """The images of a batch in batches of equal sizes, without padding, each with the places they had.
+
+    So no image's answer depends on which others it was read with. The batch itself where its images are of one size.
+
+    >>> images, sizes = torch.zeros(3, 1, 4, 6), torch.tensor([[4, 6], [2, 3], [4, 6]])
+    >>> groups = by_size(Batch(images, sizes, sizes, ("a", "b", "c")))
+    >>> [(places, tuple(one.images.shape)) for places, one in groups]
+    [([0, 2], (2, 1, 4, 6)), ([1], (1, 1, 2, 3))]
+    """
+    places: dict[tuple[int, int], list[int]] = {}
+    for place, (height, width) in enumerate(batch.sizes.tolist()):
+        places.setdefault((height, width), []).append(place)
+    return [(group, _group(batch, group, size)) for size, group in places.items()]
+
+
+def _group(batch: Batch, places: list[int], size: tuple[int, int]) -> Batch:
+    """Some images of a batch, all of one size, cut to it."""
+    if len(places) == batch.count and size == tuple(batch.images.shape[-2:]):
+        return batch
+    height, width = size
+
+    def chosen(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value[places]
+        return tuple(value[place] for place in places) if value else value
+
+    fields = {name: chosen(value) for name, value in batch._asdict().items()}
+    cut = {name: fields[name][:, :height, :width] for name in _MAPS if fields[name] is not None}
+    return Batch(**{**fields, **cut, "images": fields["images"][..., :height, :width]})
+
+
+_MAPS = ("label_maps", "value_maps", "weight_maps")
+"""The fields of a batch with a number a pixel, (N, H, W)."""
+
+
 def collate(samples: Sequence[Sample], truths: Sequence[Truth] = ()) -> Batch:
     """Samples of possibly different sizes into a `Batch`. Every sample must carry the same kinds of annotation.
 

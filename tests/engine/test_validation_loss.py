@@ -105,7 +105,7 @@ def test_merged_processes_are_one(data: Path) -> None:
     first, second = ValidationLoss(), ValidationLoss()
     for place, batch in enumerate(ones):
         predict_and_measure(model, batch, (first, second)[place % 2])
-    first.merge(second.terms)
+    first.merge(second.terms, second.unlabelled)
     assert first.compute() == measured(model, ones)
 
 
@@ -127,3 +127,38 @@ def test_logged_beside_the_metric_and_not_when_not_asked_for(data: Path, tmp_pat
     assert not any(name.startswith("val/loss") for event in without for name in event)
     with_loss = [{k: v for k, v in e.items() if not k.startswith("val/loss")} for e in events(tmp_path / "run")]
     assert without == with_loss
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "dice", "ohem", "{name: lovasz, per_image: true}"])
+def test_an_image_without_a_label_is_in_no_mean(data: Path, loss: str) -> None:
+    """Its loss is undefined and not 0; in a batch or alone, for every loss."""
+    config = tiny_config(data, f"model.head.loss={loss}")
+    model = model_of(config)
+    ones = batches(config, 1)
+    blank = ones[1]._replace(label_maps=torch.full_like(ones[1].label_maps, 255))
+    expected = measured(model, [ones[0], ones[2]])
+    counted = ValidationLoss()
+    for batch in (ones[0], blank, ones[2]):
+        predict_and_measure(model, batch, counted)
+    assert counted.compute() == expected
+    assert counted.unlabelled == 1
+    (whole,) = batches(config, 3)
+    labels = whole.label_maps.clone()
+    labels[1] = 255
+    assert measured(model, [whole._replace(label_maps=labels)])["loss"] == pytest.approx(expected["loss"], rel=1e-5)
+
+
+def test_an_image_whose_labels_weigh_nothing_is_in_no_mean(data: Path) -> None:
+    config = tiny_config(data)
+    classes = len(model_of(config).classes)
+    weights = [0.0] + [1.0] * (classes - 1)
+    config = tiny_config(data, f"model.head.loss={{name: cross_entropy, class_weights: {weights}}}")
+    model, ones = model_of(config), batches(config, 1)
+    background = ones[1]._replace(label_maps=torch.zeros_like(ones[1].label_maps))
+    assert measured(model, [ones[0], background]) == measured(model, [ones[0]])
+
+
+def test_no_image_with_a_label_gives_no_loss(data: Path) -> None:
+    config = tiny_config(data)
+    one = batches(config, 1)[0]
+    assert measured(model_of(config), [one._replace(label_maps=torch.full_like(one.label_maps, 255))]) == {}

@@ -13,7 +13,7 @@ from toolkit.backbones.resnet import ResNet
 from toolkit.errors import CheckpointError
 from toolkit.heads.rcnn import RcnnHead
 from toolkit.heads.roi import DetectionSettings, RoiSettings
-from toolkit.heads.rpn import ProposalSettings, RpnSettings
+from toolkit.heads.rpn import AnchorSettings, ProposalSettings, RpnSettings
 from toolkit.models.torchvision_weights import faster_rcnn_names
 from toolkit.models.vision_model import VisionModel
 from toolkit.necks.fpn import FPN
@@ -24,7 +24,8 @@ EVERYTHING = 10**6
 """More samples than there are anchors or proposals: nothing is left to chance."""
 
 
-def make_theirs(size: tuple[int, int], **settings: object) -> FasterRCNN:
+def make_theirs(size: tuple[int, int] | None = None, **settings: object) -> FasterRCNN:
+    """size: to which every picture is resized; None leaves pictures as they are."""
     torch.manual_seed(3)
     # FrozenBatchNorm2d of a random network is the identity: without trained statistics the activations grow from
     # block to block, so each block's last one is turned down.
@@ -35,11 +36,13 @@ def make_theirs(size: tuple[int, int], **settings: object) -> FasterRCNN:
     model = FasterRCNN(
         backbone,
         num_classes=CLASSES + 1,
-        min_size=min(size),
-        max_size=max(size),
+        min_size=min(size) if size else 100,
+        max_size=max(size) if size else 1000,
         rpn_anchor_generator=AnchorGenerator(((32,), (64,), (128,), (256,), (512,)), ((0.5, 1.0, 2.0),) * 5),
         **settings,
     )
+    if size is None:
+        model.transform.resize = lambda image, target: (image, target)  # type: ignore[method-assign]
     with torch.no_grad():  # a random head says nothing: louder, so that boxes move and classes differ
         model.rpn.head.cls_logits.weight.mul_(20)
         model.rpn.head.bbox_pred.weight.mul_(3)
@@ -71,27 +74,39 @@ def as_theirs(image: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(image).permute(2, 0, 1).float() / 255
 
 
-@pytest.mark.parametrize("size", [(128, 192), (160, 224)])  # P6 of 160 rows is not 160 / 64 high
-def test_detections_are_torchvisions(size: tuple[int, int]) -> None:
-    theirs = make_theirs(size, rpn_pre_nms_top_n_test=300, rpn_post_nms_top_n_test=200).eval()
-    proposals = ProposalSettings(before_test=300, after_test=200)
-    ours = make_ours(theirs, rpn=RpnSettings(proposals=proposals)).eval()
-    image = picture(*size)
+TORCHVISION = AnchorSettings(style="torchvision")
+FRIENDLY = [(128, 192)]
+ODD = [(107, 150)]
+"""Multiples of nothing: what is padded, and where anchors stand, shows."""
+MIXED = [(107, 150), (96, 131), (90, 160), (101, 97)]
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [FRIENDLY, [(160, 224)], ODD, MIXED],
+    ids=["friendly", "P6 of 160 rows is not 160 / 64 high", "odd", "mixed"],
+)
+def test_detections_are_torchvisions(sizes: list[tuple[int, int]]) -> None:
+    theirs = make_theirs(rpn_pre_nms_top_n_test=300, rpn_post_nms_top_n_test=200).eval()
+    settings = RpnSettings(TORCHVISION, ProposalSettings(before_test=300, after_test=200))
+    ours = make_ours(theirs, rpn=settings).eval()
+    images = [picture(*size, seed) for seed, size in enumerate(sizes)]
     with torch.no_grad():
-        expected = theirs([as_theirs(image)])[0]
-    found = ours.predict(collate([Sample(image, "a.png", 0, size)]))[0]
-    assert isinstance(found, Detections)
-    assert len(expected["boxes"]) >= 20
-    assert len(set(expected["labels"].tolist())) >= 2
-    torch.testing.assert_close(found.scores, expected["scores"], atol=1e-4, rtol=0)
-    torch.testing.assert_close(found.boxes, expected["boxes"], atol=1e-3, rtol=1e-5)
-    assert found.labels.tolist() == (expected["labels"] - 1).tolist()
+        expected = theirs([as_theirs(image) for image in images])
+    samples = [Sample(image, f"{i}.png", i, size) for i, (image, size) in enumerate(zip(images, sizes, strict=True))]
+    for found, wanted in zip(ours.predict(collate(samples)), expected, strict=True):
+        assert isinstance(found, Detections)
+        assert len(wanted["boxes"]) >= 20
+        assert len(set(wanted["labels"].tolist())) >= 2
+        torch.testing.assert_close(found.scores, wanted["scores"], atol=1e-4, rtol=0)
+        torch.testing.assert_close(found.boxes, wanted["boxes"], atol=1e-3, rtol=1e-5)
+        assert found.labels.tolist() == (wanted["labels"] - 1).tolist()
 
 
 def test_detections_come_back_in_original_pixels() -> None:
     size = (128, 192)
     theirs = make_theirs(size, rpn_pre_nms_top_n_test=300, rpn_post_nms_top_n_test=200).eval()
-    ours = make_ours(theirs, rpn=RpnSettings(proposals=ProposalSettings(before_test=300, after_test=200))).eval()
+    ours = make_ours(theirs, rpn=RpnSettings(TORCHVISION, ProposalSettings(before_test=300, after_test=200))).eval()
     image = picture(256, 384)
     with torch.no_grad():  # torchvision resizes inside; the resized picture goes to ours, with the size it had
         expected = theirs([as_theirs(image)])[0]
@@ -107,20 +122,22 @@ def test_detections_come_back_in_original_pixels() -> None:
 
 
 OBJECTS = [
-    Boxes.of([[10, 12, 60, 90], [70, 20, 150, 95], [100, 80, 108, 89]], [0, 4, 2]),
+    Boxes.of([[10, 12, 60, 90], [70, 20, 128, 95], [100, 80, 108, 89]], [0, 4, 2]),
     Boxes.of([[5.5, 30.25, 40, 64]], [3]),
+    Boxes.of([[60, 10, 95, 85], [2, 3, 30, 88]], [1, 1]),
+    Boxes.of([[20, 20, 90, 90]], [2]),
 ]
 
 
 def their_losses(theirs: FasterRCNN, images: list[np.ndarray]) -> dict[str, torch.Tensor]:
-    targets = [{"boxes": torch.from_numpy(b.xyxy), "labels": torch.from_numpy(b.labels) + 1} for b in OBJECTS]
+    chosen = OBJECTS[: len(images)]
+    targets = [{"boxes": torch.from_numpy(b.xyxy), "labels": torch.from_numpy(b.labels) + 1} for b in chosen]
     return theirs([as_theirs(image) for image in images], targets)
 
 
-def test_losses_and_gradients_are_torchvisions_when_everything_is_sampled() -> None:
-    size = (96, 160)
+@pytest.mark.parametrize("sizes", [[(96, 160)] * 2, [(99, 135)], MIXED], ids=["friendly", "odd", "mixed"])
+def test_losses_and_gradients_are_torchvisions_when_everything_is_sampled(sizes: list[tuple[int, int]]) -> None:
     theirs = make_theirs(
-        size,
         rpn_pre_nms_top_n_train=120,
         rpn_post_nms_top_n_train=80,
         rpn_batch_size_per_image=EVERYTHING,
@@ -131,13 +148,13 @@ def test_losses_and_gradients_are_torchvisions_when_everything_is_sampled() -> N
     ours = make_ours(
         theirs,
         rpn=RpnSettings(
-            proposals=ProposalSettings(before_train=120, after_train=80), samples=EVERYTHING, positive_fraction=1.0
+            TORCHVISION, ProposalSettings(before_train=120, after_train=80), samples=EVERYTHING, positive_fraction=1.0
         ),
         roi=RoiSettings(samples=EVERYTHING, positive_fraction=1.0),
     ).train()
-    images = [picture(*size, seed) for seed in range(2)]
+    images = [picture(*size, seed) for seed, size in enumerate(sizes)]
     expected = their_losses(theirs, images)
-    sample = [Sample(image, f"{n}.png", n, size, boxes=OBJECTS[n]) for n, image in enumerate(images)]
+    sample = [Sample(image, f"{n}.png", n, sizes[n], boxes=OBJECTS[n]) for n, image in enumerate(images)]
     found = ours.loss(collate(sample))
 
     pairs = {

@@ -128,9 +128,9 @@ def test_loss_pads_at_the_bottom_and_right_and_nothing_counts_there() -> None:
     model.loss(batch)
     pyramid, seen = model.head.seen[-1]
     assert pyramid.image_size == (16, 24)
-    assert torch.equal(seen.images, model.normalise(seen.images).mul(255).round().to(torch.uint8))
-    assert torch.equal(seen.images[..., :21], batch.images)
-    assert torch.equal(seen.images[..., 21:], batch.images[..., [19, 18, 17]])
+    shown = pyramid.maps[0].mul(255).round().to(torch.uint8)
+    assert torch.equal(shown[..., :21], batch.images)
+    assert torch.equal(shown[..., 21:], batch.images[..., [19, 18, 17]])
     assert seen.label_maps.shape == (1, 16, 24)
     assert (seen.label_maps[..., 21:] == 255).all()
     assert (seen.weight_maps[..., 21:] == 0).all()
@@ -151,6 +151,35 @@ def test_a_prediction_covers_the_image_from_its_first_pixel(border: int, rule: S
         pyramid, seen = model.head.seen[-1]
         assert all(rule.allows(n) for n in pyramid.image_size)
         assert seen is batch
+
+
+@pytest.mark.parametrize(("rule", "border"), [(ANY_SIZE, 0), (SizeRule(8, 8), 0), (SizeRule(12, 4, 2), 3)])
+@pytest.mark.parametrize("work", ["loss", "predict"])
+def test_padding_is_zero_after_normalisation_whatever_filled_it(rule: SizeRule, border: int, work: str) -> None:
+    model = VisionModel(Echo(STATS, rule, border), None, OneByOne(PyramidSpec((3,), (1,)), 3), ("a", "b", "c"))
+    model.head.border = border
+    batch = batch_of(picture(16, 24), picture(9, 13))
+    getattr(model, work)(batch)
+    maps = model.head.seen[-1][0].maps[0]
+    height, width = (9, 13) if work == "loss" else model.prepared_sizes(batch)[1].tolist()
+    assert not maps[1, :, height - border : 16 - border].any()
+    assert not maps[1, :, :, width - border : 24 - border].any()
+    noise = batch.images.clone()
+    noise[1, :, 9:], noise[1, :, :, 13:] = 201, 33
+    getattr(model, work)(batch._replace(images=noise))
+    assert torch.equal(model.head.seen[-1][0].maps[0], maps)
+
+
+def test_a_head_may_ask_for_zeros_up_to_a_multiple() -> None:
+    """The image's size stays what it was: the rest is no image."""
+    model = VisionModel(Echo(STATS), None, OneByOne(PyramidSpec((3,), (1,)), 3), ("a", "b", "c"))
+    model.head.pad_multiple = 32
+    pyramid = model.pyramid(picture(20, 33))
+    assert tuple(pyramid.maps[0].shape[2:]) == (32, 64)
+    assert pyramid.image_size == (20, 33)
+    assert not pyramid.maps[0][..., 20:, :].any()
+    assert not pyramid.maps[0][..., 33:].any()
+    torch.testing.assert_close(pyramid.maps[0][..., :20, :33], model.normalise(picture(20, 33)))
 
 
 def test_the_border_is_a_mirror_without_its_edge() -> None:

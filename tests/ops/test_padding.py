@@ -24,10 +24,10 @@ def test_every_image_is_mirrored_from_its_own_content() -> None:
     images = torch.zeros(2, 1, 6, 8)
     images[0, :, :4, :5] = torch.rand(4, 5)
     images[1] = torch.rand(6, 8)
-    result = mirror_each(images, [(4, 5), (6, 8)], before=3, size=(14, 16))
+    result = mirror_each(images, [(4, 5), (6, 8)], before=3, own=[(14, 16), (14, 16)], size=(14, 16))
     assert torch.equal(result[:1], mirror(images[:1, :, :4, :5], Pad(3, 7, 3, 8)))
     assert torch.equal(result[1:], mirror(images[1:], Pad(3, 5, 3, 5)))
-    same = mirror_each(images, [(4, 5), (4, 5)], before=3, size=(14, 16))
+    same = mirror_each(images, [(4, 5), (4, 5)], before=3, own=[(14, 16)] * 2, size=(14, 16))
     assert torch.equal(same[0], result[0])
 
 

@@ -33,5 +33,7 @@ def command(checkpoint: str, overrides: tuple[str, ...], split: str, as_json: bo
     skipped = f", {len(result['skipped'])} skipped as bad (data.on_bad: skip)" if result["skipped"] else ""
     loss = result["losses"].get("loss")
     shown = f", loss {loss:.4f}" if loss is not None else ""
+    if result["unlabelled"]:
+        shown += f" (without {result['unlabelled']} that have no label)"
     took = f"{skipped} in {result['seconds']:.1f} s"
     click.echo(f"{result['checkpoint']}: {result['images']} images of '{split}'{shown}{took}")

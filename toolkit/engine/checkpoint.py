@@ -32,7 +32,8 @@ class TrainState(NamedTuple):
     step: optimizer updates made. model, optimizer, scaler: state dicts. best: metric value and step of
     `best.safetensors`, or empty. evaluated: step of the last evaluation, -1 for none. window: sums since the last log
     line. config: resolved YAML. classes: names, in the order of the labels. stale: evaluations since the best one.
-    average: moving average of the weights, or empty. Every field needs a line in `_FIELDS`; a new one a default too, so
+    average: moving average of the weights, or empty. conventions: settings that
+    once meant something else. Every field needs a line in `_FIELDS`; a new one a default too, so
     that the files of yesterday's runs can be continued.
     """
 
@@ -47,6 +48,7 @@ class TrainState(NamedTuple):
     classes: Sequence[str] = ()
     stale: int = 0
     average: dict[str, Any] = {}  # noqa: RUF012 - never changed
+    conventions: dict[str, str] = {}  # noqa: RUF012
 
 
 def _is_count(value: Any) -> bool:
@@ -115,6 +117,9 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
     "classes": lambda value: isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value),
     "stale": _is_count,
     "average": _is_tensors,
+    "conventions": lambda value: (
+        isinstance(value, dict) and all(isinstance(x, str) for pair in value.items() for x in pair)
+    ),
 }
 """What each field may hold. A file is somebody's: nothing in it is believed before it was looked at."""
 

@@ -22,7 +22,7 @@ from toolkit.engine.process import gathered
 from toolkit.errors import ConfigError, Problem
 from toolkit.models.vision_model import VisionModel
 from toolkit.progress import Progress
-from toolkit.samples import Batch, Prediction
+from toolkit.samples import Batch, Prediction, by_size
 
 _REMEDIES = ("set evaluate.batch_size=1", "smaller images in data.val.transforms (labels are compared at full size)")
 
@@ -32,6 +32,7 @@ class Evaluation:
     """metrics: fractions by name, None where undefined. tables: (title, header, rows). images, seconds: of this run.
 
     losses: "loss" and "loss/TERM", means over images, None where not finite; empty when they were not asked for.
+    unlabelled: images without anything to compare with, which are in no loss's mean.
     """
 
     metrics: dict[str, float | None]
@@ -39,6 +40,7 @@ class Evaluation:
     images: int
     seconds: float
     losses: dict[str, float | None] = field(default_factory=dict)
+    unlabelled: int = 0
 
 
 def evaluate(
@@ -52,6 +54,9 @@ def evaluate(
     with_loss: bool = False,
 ) -> Evaluation:
     """Runs a model over a loader whose batches carry truths, and returns the merged numbers (the same in every process).
+
+    Images of unequal sizes are never padded to one: of a batch, those of equal sizes go through the model together, as
+    in a prediction, so that the numbers do not depend on the batch size.
 
     fabric: a launched Fabric. evaluators: fresh ones. images: how many there are, for the progress. stop: looked at
     between batches; raises Interrupted, in every process when one was asked. with_loss: also the loss of each image,
@@ -67,11 +72,14 @@ def evaluate(
             for batch in loader:
                 if stop is not None and stop.requested:
                     break
-                on_device = fabric.to_device(batch._replace(truths=()))
-                with fabric.autocast(), memory_explained("evaluation", model, _REMEDIES):
-                    predictions = predict_and_measure(model, on_device, loss) if loss else model.predict(on_device)
+                predictions: dict[int, Prediction] = {}
+                for places, equal in by_size(batch):
+                    on_device = fabric.to_device(equal._replace(truths=()))
+                    with fabric.autocast(), memory_explained("evaluation", model, _REMEDIES):
+                        found = predict_and_measure(model, on_device, loss) if loss else model.predict(on_device)
+                    predictions |= zip(places, found, strict=True)
                 for evaluator in evaluators:
-                    evaluator.update(predictions, batch.truths)
+                    evaluator.update([predictions[place] for place in range(batch.count)], batch.truths)
                 seen += len(batch.names)
                 progress.update(min(seen * fabric.world_size, images))
     finally:
@@ -87,7 +95,9 @@ def evaluate(
             raise ConfigError(Problem("evaluate.evaluators", f"two evaluators both give {', '.join(doubled)}"))
         metrics.update(numbers)
     tables = [table for evaluator in evaluators for table in evaluator.tables()]
-    return Evaluation(metrics, tables, images, time.monotonic() - began, loss.compute() if loss else {})
+    return Evaluation(
+        metrics, tables, images, time.monotonic() - began, *((loss.compute(), loss.unlabelled) if loss else ())
+    )
 
 
 def _restore(flags: dict[nn.Module, bool]) -> None:
@@ -100,13 +110,13 @@ def _merge(fabric: Any, evaluators: Sequence[Evaluator], loss: ValidationLoss | 
     if fabric.world_size == 1:
         return
     own = [evaluator.state() for evaluator in evaluators]
-    states = gathered(fabric, (own, loss.terms if loss else {}))
-    for rank, (others, terms) in enumerate(states):
+    states = gathered(fabric, (own, (loss.terms, loss.unlabelled) if loss else ({}, 0)))
+    for rank, (others, (terms, unlabelled)) in enumerate(states):
         if rank != fabric.global_rank:
             for evaluator, state in zip(evaluators, others, strict=True):
                 evaluator.merge(state)
             if loss is not None:
-                loss.merge(terms)
+                loss.merge(terms, unlabelled)
 
 
 class ValidationLoss:
@@ -119,22 +129,33 @@ class ValidationLoss:
 
     def __init__(self) -> None:
         self.terms: dict[str, list[float]] = {}
+        self.unlabelled = 0
+        """Images without anything to compare with: their loss is undefined, and in no mean."""
 
     @torch.inference_mode()
     def add(self, model: VisionModel, pyramid: FeaturePyramid, batch: Batch) -> None:
         """Adds the images of a batch (on the model's device). pyramid, batch: as `model.for_loss` gives them."""
         devices = [batch.images.device] if batch.images.device.type == "cuda" else []
         found: dict[str, list[Tensor]] = {}
+        has_targets = model.head.has_targets(batch)
+        self.unlabelled += has_targets.count(False)
         with torch.random.fork_rng(devices):
             for number, name in enumerate(batch.names):
+                if not has_targets[number]:
+                    continue
                 torch.manual_seed(zlib.crc32(name.encode()))
-                for term, value in model.head.loss(_one_map(pyramid, number), _one(batch, number)).items():
+                one = _one(batch, number)
+                divisors = model.head.loss_denominators(one)
+                for term, value in model.head.loss(_one_map(pyramid, number), one).items():
+                    if term in divisors and not divisors[term] > 0:  # labels of classes that weigh nothing
+                        continue
                     found.setdefault(term, []).append(value.detach().float())
         for term, values in found.items():
             self.terms.setdefault(term, []).extend(torch.stack(values).tolist())
 
-    def merge(self, terms: dict[str, list[float]]) -> None:
+    def merge(self, terms: dict[str, list[float]], unlabelled: int) -> None:
         """Adds another process' images."""
+        self.unlabelled += unlabelled
         for term, values in terms.items():
             self.terms.setdefault(term, []).extend(values)
 

@@ -142,7 +142,7 @@ class LossModule(nn.Module):
         loss, pyramid = self._compiled
         if batch.label_maps is None or batch.boxes is not None:
             legal = self.model.legal(batch)
-            return self.model.head.loss(pyramid(legal.images), legal)
+            return self.model.head.loss(pyramid(batch.images, batch.sizes), legal)
         if self._has_foreign_labels(batch.label_maps):
             return self.model.loss(batch)  # which says in which image
         # Every other name would be a new program.

@@ -112,6 +112,7 @@ def save(fabric: Any, job: Job, optimizer: Any, average: WeightAverage, position
         classes=tuple(job.model.classes),
         stale=position.stale,
         average=averages,
+        conventions=job.metadata.get("conventions", {}),
     )
     save_state(job.run.state, state)
     save_weights(job.run.last, averages or model, {**job.metadata, "step": position.step})

@@ -7,18 +7,20 @@ torchvision/models/detection, facebookresearch/detectron2.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, NamedTuple
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from toolkit.contracts import HEADS, AnchorLayout, ClassRows, FeaturePyramid, Head, PyramidSpec
+from toolkit.contracts import HEADS, AnchorLayout, AnchorStyle, ClassRows, FeaturePyramid, Head, PyramidSpec
 from toolkit.errors import DataError, PartsError, Problem
 from toolkit.heads.roi import DetectionSettings, Roi, RoiSettings, image_numbers
 from toolkit.heads.rpn import Objects, Rpn, RpnSettings
 from toolkit.ops import boxes as box_ops
+from toolkit.ops.anchors import TORCHVISION_MULTIPLE
 from toolkit.ops.roi_pooling import MapRows
 from toolkit.samples import Batch, Detections, Prediction
 
@@ -64,6 +66,9 @@ class RcnnHead(Head):
     """
 
     gives: ClassVar[type[Prediction] | None] = Detections
+    former_settings: ClassVar[Mapping[str, Mapping[str | None, str]]] = {
+        "rpn.anchors.style": {None: "torchvision_unpadded", "torchvision": "torchvision_unpadded"}
+    }
 
     def __init__(
         self,
@@ -84,6 +89,7 @@ class RcnnHead(Head):
         self.test = test
         self.unclear = unclear
         self.plus_one = convention == "plus_one"
+        self.pad_multiple = _multiple(rpn.anchors.style)
         self.rpn = Rpn(spec, rpn, self.plus_one)
         self.roi = Roi(spec, num_classes, roi, self.plus_one)
 
@@ -160,6 +166,19 @@ class RcnnHead(Head):
         boxes = {"class_and_background": ClassRows(4, 4), "class": ClassRows(0, 4)}.get(self.roi.settings.boxes)
         return {self.roi.classes: ClassRows(1), **({self.roi.deltas: boxes} if boxes else {})}
 
+    def setting(self, key: str) -> str:
+        """Where anchors lie."""
+        return {"rpn.anchors.style": self.rpn.settings.anchors.style}[key]
+
+    def change_setting(self, key: str, value: str) -> None:
+        """Lays the anchors otherwise, as the weights were trained that are loaded."""
+        if key not in self.former_settings:
+            super().change_setting(key, value)
+        style = cast(AnchorStyle, value)
+        anchors = dataclasses.replace(self.rpn.settings.anchors, style=style)
+        self.rpn.settings = dataclasses.replace(self.rpn.settings, anchors=anchors)
+        self.pad_multiple = _multiple(style)
+
     def anchor_layout(self) -> AnchorLayout:
         """The anchors of the first stage."""
         settings = self.rpn.settings
@@ -199,3 +218,8 @@ class RcnnHead(Head):
                 Objects(xyxy[target], labels[target], xyxy[crowd & kept], xyxy[difficult & ~crowd & kept], tuple(size))
             )
         return found
+
+
+def _multiple(style: AnchorStyle) -> int:
+    """To which multiple images are padded: torchvision's anchors lie on what its own padding makes of an image."""
+    return TORCHVISION_MULTIPLE if style == "torchvision" else 1

@@ -41,7 +41,7 @@ class Objects(NamedTuple):
 class AnchorSettings:
     """Shapes of the anchors.
 
-    The defaults are those of FPN (section 4.1: 32 pixels on stride 4 ... 512 on stride 64), rounded by torchvision.
+    The defaults are those of FPN (section 4.1: 32 pixels on stride 4 ... 512 on stride 64), on the true strides.
 
     Args:
         scales: square roots of the anchors' areas, in strides of their map.
@@ -52,7 +52,7 @@ class AnchorSettings:
 
     scales: tuple[PositiveFloat, ...] = (8.0,)
     ratios: tuple[PositiveFloat, ...] = (0.5, 1.0, 2.0)
-    style: AnchorStyle = "torchvision"
+    style: AnchorStyle = "stride"
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ class Rpn(nn.Module):
         """All anchors (A, 4) of a pyramid, map after map."""
         device = pyramid.maps[0].device
         sizes = tuple((m.shape[2], m.shape[3]) for m in pyramid.maps)
-        key = (pyramid.image_size, sizes, device)
+        key = (pyramid.image_size, sizes, device, self.settings.anchors.style)
         if self._grid[0] == key and not torch.compiler.is_compiling():
             return self._grid[1]
         wanted = self.settings.anchors

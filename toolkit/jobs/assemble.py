@@ -36,6 +36,7 @@ from toolkit.jobs.build import (
     draws_of,
     with_class_weights,
 )
+from toolkit.jobs.conventions import conventions_of
 from toolkit.jobs.restore import initialise
 from toolkit.models.transfer import Transfer
 from toolkit.models.vision_model import VisionModel
@@ -131,7 +132,8 @@ def build_job(
 def model_metadata(model: VisionModel, config_text: str, dataset: Dataset) -> dict[str, Any]:
     """What a weights file says of itself, beside its step and metrics.
 
-    category_ids: of the labels, for COCO files, where the training data has such ids.
+    conventions: settings that once meant something else. category_ids: of the labels, for COCO files, where the
+    training data has such ids.
     """
     ids = {"category_ids": list(dataset.category_ids)} if dataset.category_ids else {}
     return ids | {
@@ -139,6 +141,7 @@ def model_metadata(model: VisionModel, config_text: str, dataset: Dataset) -> di
         "palette": [list(color) for color in model.palette],
         "pixel_stats": model.backbone.pixel_stats._asdict(),
         "config": config_text,
+        "conventions": conventions_of(model.head),
     }
 
 

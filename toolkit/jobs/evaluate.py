@@ -48,6 +48,7 @@ def run_evaluation(
         "seconds": round(result.seconds, 3),
         "metrics": result.metrics,
         "losses": result.losses,
+        "unlabelled": result.unlabelled,
         "tables": result.tables,
     }
 

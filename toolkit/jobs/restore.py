@@ -16,8 +16,10 @@ from toolkit.config.sections import Config
 from toolkit.data.classes.tables import class_table
 from toolkit.errors import CheckpointError, ConfigError, Place, Problem, UserError
 from toolkit.jobs.build import build_model, build_transforms
+from toolkit.jobs.conventions import as_trained, say_other_conventions
 from toolkit.labels import ClassTable
 from toolkit.layers.pretrained import read_weights as read_any_weights
+from toolkit.models.torchvision_weights import faster_rcnn_names, is_faster_rcnn, keep_torchvision_anchors
 from toolkit.models.transfer import Transfer, transfer
 from toolkit.models.vision_model import VisionModel
 from toolkit.models.weights import load_into, read_weights, refuse_misfit
@@ -44,7 +46,7 @@ def restore(path: str | Path, overrides: Sequence[str] = ()) -> Restored:
     if not isinstance(text, str) or not metadata.get("classes"):
         message = "holds weights but no config: it was not written by this toolkit's training"
         raise CheckpointError(Problem(file, message, "use it as model.init_from of a config"))
-    config = parse_config(text, f"{file} (config)", overrides)
+    config = as_trained(parse_config(text, f"{file} (config)", overrides), _noted(metadata), file, overrides)
     table = _stored_table(metadata, file)
     _refuse_other_classes(config, table.names, file)
     try:
@@ -56,6 +58,12 @@ def restore(path: str | Path, overrides: Sequence[str] = ()) -> Restored:
     except UserError as error:  # not the command line's fault: name the file
         raise error if overrides else CheckpointError(_in_file(problem, file) for problem in error.problems) from error
     return Restored(model.eval(), config, file, metadata)
+
+
+def _noted(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """The conventions a weights file notes; none where it is older than they are."""
+    noted = metadata.get("conventions")
+    return {str(key): str(value) for key, value in noted.items()} if isinstance(noted, dict) else {}
 
 
 def _stored_table(metadata: Mapping[str, Any], file: Path) -> ClassTable:
@@ -134,4 +142,9 @@ def initialise(model: VisionModel, config: Config) -> Transfer | None:
     state, metadata = (read_any_weights(str(file)), {}) if file.suffix in (".pth", ".pt") else read_weights(file)
     names = metadata.get("classes")
     classes = [str(name) for name in names] if isinstance(names, list) else []
+    if is_faster_rcnn(state):
+        state = faster_rcnn_names(state)
+        keep_torchvision_anchors(model.head)
+    elif classes:
+        say_other_conventions(model.head, _noted(metadata), file)
     return transfer(model, state, classes, section.init_rename, f"model.init_from {file}")

@@ -15,6 +15,7 @@ from toolkit.engine.checkpoint import TrainState, load_state
 from toolkit.engine.log import RunLog
 from toolkit.engine.run_folder import RunFolder
 from toolkit.errors import ConfigError, Problem
+from toolkit.jobs.conventions import as_trained
 from toolkit.models.vision_model import VisionModel
 
 _FEW = 5
@@ -73,7 +74,8 @@ def resolve(base: Path, *, exact: bool, resume: bool, locked: bool = True) -> Ne
     if not folder.state.is_file():
         return NewRun(folder, exact=True, again=True)
     state = load_state(folder.state)
-    return SavedRun(folder, state, parse_config(state.config, f"{folder.state} (config)"))
+    config = parse_config(state.config, f"{folder.state} (config)")
+    return SavedRun(folder, state, as_trained(config, state.conventions))
 
 
 def changes_of(saved: SavedRun, config: Config, model: VisionModel, *, allowed: bool = False) -> list[Difference]:

@@ -20,6 +20,7 @@ from toolkit.engine.train import train
 from toolkit.jobs.assemble import Assembled, agreed_table, assemble, build_job, with_batch_size
 from toolkit.jobs.bad_samples import skip_table
 from toolkit.jobs.check import check_settings, quick_check
+from toolkit.jobs.conventions import as_trained
 from toolkit.jobs.data_folders import refuse_run_in_data
 from toolkit.jobs.resume import NewRun, SavedRun, changes_of, config_file_text, resolve, say_changes
 from toolkit.jobs.start_screen import announce
@@ -62,6 +63,8 @@ def _training(
 
     folders: unlocks, at its end, those that are entered.
     """
+    if isinstance(run, SavedRun):
+        config = as_trained(config, run.state.conventions, run.folder.state)
     built = assemble(config, fresh=run.state is None, skips=agreed_table(fabric, config, run.skipped))
     notes = _refuse_or_note(run, built)
     built, sized = with_batch_size(fabric, built, run.config)

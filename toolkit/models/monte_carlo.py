@@ -41,7 +41,11 @@ class Sampled(Protocol):
         """The images of a batch as the net gets to see them."""
         ...
 
-    def pyramid(self, images: Tensor) -> FeaturePyramid:
+    def prepared_sizes(self, batch: Batch) -> Tensor:
+        """(N, 2) height and width of each of them."""
+        ...
+
+    def pyramid(self, images: Tensor, sizes: Tensor | None = None) -> FeaturePyramid:
         """What the head reads."""
         ...
 
@@ -92,16 +96,19 @@ def seeded_monte_carlo(model: Sampled, batch: Batch, samples: PositiveInt) -> li
 
 
 @torch.no_grad()
-def sample_moments(model: Sampled, images: Tensor, samples: PositiveInt) -> tuple[Tensor, Tensor]:
+def sample_moments(
+    model: Sampled, images: Tensor, samples: PositiveInt, sizes: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Mean and variance over `samples` forward passes of what the head says is `sampled`, (N, K, h, w) float32 each.
 
     The variance is that of the samples themselves (divided by their number). images: of a legal size, as
-    `VisionModel.prepared` gives them. Needs `sampled_dropout` around it, and a dense head.
+    `VisionModel.prepared` gives them. sizes: (N, 2), see `VisionModel.pyramid`. Needs `sampled_dropout` around it, and
+    a dense head.
     """
     head = refuse_without_dropout(model)
     mean = spread = torch.zeros(())
     for count in range(1, samples + 1):  # Welford: no difference of large sums
-        sample = head.sampled(head(model.pyramid(images)))
+        sample = head.sampled(head(model.pyramid(images, sizes)))
         change = sample - mean.to(sample)
         mean = mean.to(change) + change / count
         spread = spread.to(change) + change * (sample - mean)
@@ -118,7 +125,7 @@ def monte_carlo_predict(model: Sampled, batch: Batch, samples: PositiveInt = 50)
     """
     head = refuse_without_dropout(model)
     with sampled_dropout(model):
-        mean, variance = sample_moments(model, model.prepared(batch), samples)
+        mean, variance = sample_moments(model, model.prepared(batch), samples, model.prepared_sizes(batch))
     sizes = zip(batch.sizes.tolist(), batch.original_sizes.tolist(), strict=True)
     return [
         head.predict_samples(mean[i], variance[i], (h, w), (big_h, big_w))

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from toolkit.contracts import Head
 from toolkit.errors import CheckpointError, Problem, listed
 
 _RENAMES = tuple(
@@ -28,6 +29,16 @@ _RENAMES = tuple(
         (r"roi_heads\.box_predictor\.bbox_pred\.(weight|bias)", r"head.roi.deltas.\1"),
     )
 )
+
+
+def is_faster_rcnn(state: Mapping[str, Tensor]) -> bool:
+    """Whether a state dict is that of one of torchvision's Faster R-CNNs, by its names."""
+    return {"rpn.head.bbox_pred.weight", "roi_heads.box_predictor.cls_score.weight"} <= set(state)
+
+
+def keep_torchvision_anchors(head: Head) -> None:
+    """Anchors as torchvision lays them, for a head that gets its weights: they remember where anchors lay."""
+    head.change_setting("rpn.anchors.style", "torchvision")
 
 
 def faster_rcnn_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from toolkit.bounds import PositiveInt
 from toolkit.contracts import Backbone, FeaturePyramid, Head, Neck, PixelStats, PyramidSpec, Transform
 from toolkit.errors import DataError, PartsError, Problem
 from toolkit.models.monte_carlo import refuse_without_dropout, seeded_monte_carlo
-from toolkit.ops.padding import Pad, check_size, legal_size, mirror, mirror_each, pad_targets
+from toolkit.ops.padding import Pad, check_size, inside, legal_size, mirror, mirror_each, next_multiple, pad_targets
 from toolkit.samples import Batch, Prediction
 
 IllegalSizes = Literal["refuse", "pad"]
@@ -32,10 +34,15 @@ class VisionModel(nn.Module):
     legal size, where labels do not count. Nets of unpadded convolutions miss `border` pixels at each edge:
 
     * `forward` and `loss` take the images as they are; the head compares its output with the labels it covers.
+      In a batch of several sizes the padding is 0 after normalisation, whatever filled it before: `batch.sizes` says
+      what is image.
     * `predict` first mirrors `border` pixels around each image (without repeating the edge, as the 2015 U-Net's
       authors do), and then up to a legal size, whatever `illegal_sizes` says: only so does the output cover
       the whole image. Cell (0, 0) of the map the head reads then begins at pixel (0, 0) of the image. Every image is
-      mirrored from its own content (`batch.sizes`), not from the padding it got in the batch.
+      mirrored from its own content (`batch.sizes`) to its own legal size, and what the batch adds beyond is 0. A net
+      sees the padding of others all the same: give it images of one size where the answer must not depend on the batch.
+
+    A head may ask for more zeros at the bottom and right (`Head.pad_multiple`).
     """
 
     pixel_scale: Tensor
@@ -102,21 +109,20 @@ class VisionModel(nn.Module):
         Tensors in, tensors out, so that the model can be exported and compiled. Raises DataError for another number of
         channels, ImageSizeError for an illegal size when `illegal_sizes` is "refuse".
         """
-        return self.head(self.pyramid(self._legal(images)))
+        return self.head(self.pyramid(images))
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Named scalars, of which the training loss is the sum. Raises as `forward`."""
         return self.head.loss(*self.for_loss(batch))
 
     def for_loss(self, batch: Batch) -> tuple[FeaturePyramid, Batch]:
-        """What the head's loss looks at: the pyramid, and the batch at a legal size. Raises as `forward`."""
-        batch = self.legal(batch)
-        return self.pyramid(batch.images), batch
+        """What the head's loss looks at: the pyramid, and the batch's annotations at its size. Raises as `forward`."""
+        return self.pyramid(batch.images, batch.sizes), self.legal(batch)
 
     def legal(self, batch: Batch) -> Batch:
-        """The batch at a size the parts can take: padded, with labels that do not count, or refused."""
-        images = self._legal(batch.images)
-        return pad_targets(batch, (images.shape[-2], images.shape[-1]))._replace(images=images)
+        """The batch with annotations of a size the parts can take, padded with labels that do not count."""
+        size = (batch.images.shape[-2], batch.images.shape[-1])
+        return pad_targets(batch, legal_size(size, self.spec.sizes))
 
     @torch.inference_mode()
     def predict(self, batch: Batch) -> list[Prediction]:
@@ -128,25 +134,50 @@ class VisionModel(nn.Module):
         """
         if self.samples > 1:
             return seeded_monte_carlo(self, batch, self.samples)
-        return self.head.predict(self.pyramid(self.prepared(batch)), batch)
+        return self.head.predict(self.pyramid(self.prepared(batch), self.prepared_sizes(batch)), batch)
 
     def prepared(self, batch: Batch) -> Tensor:
-        """The images of a batch as `predict` shows them to the net: the border mirrored around them, a legal size."""
-        self._check_channels(batch.images)
-        size = (batch.images.shape[-2], batch.images.shape[-1])
-        target = legal_size((size[0] + 2 * self.border, size[1] + 2 * self.border), self.spec.sizes)
-        images = batch.images
-        if target != size:
-            if self.border == 0 and self.illegal_sizes == "refuse":
-                check_size(size, self.spec.sizes)
-            sizes = [(int(height), int(width)) for height, width in batch.sizes.tolist()]
-            images = mirror_each(images, sizes, self.border, target)
-        return images
+        """The images of a batch as `predict` shows them to the net: the border mirrored around them, a legal size.
 
-    def pyramid(self, images: Tensor) -> FeaturePyramid:
-        """What the head reads, for (N, C, H, W) images of a legal size."""
-        pyramid: FeaturePyramid = self.backbone(self.normalise(images))
-        return pyramid if self.neck is None else self.neck(pyramid)
+        Raises ImageSizeError for a picture of an illegal size when `illegal_sizes` is "refuse" and there is no border.
+        """
+        self._check_channels(batch.images)
+        rule = self.spec.sizes
+        if self.border == 0 and rule.minimum <= 1 and rule.multiple == 1:
+            return batch.images
+        sizes = [(int(height), int(width)) for height, width in batch.sizes.tolist()]
+        if self.border == 0 and self.illegal_sizes == "refuse":
+            for size in dict.fromkeys(sizes):
+                check_size(size, rule)
+        own = [legal_size((height + 2 * self.border, width + 2 * self.border), rule) for height, width in sizes]
+        whole = (max(height for height, _ in own), max(width for _, width in own))
+        if whole == tuple(batch.images.shape[-2:]) and all(size == whole for size in sizes):
+            return batch.images
+        return mirror_each(batch.images, sizes, self.border, own, whole)
+
+    def prepared_sizes(self, batch: Batch) -> Tensor:
+        """(N, 2) int64 height and width of each image in `prepared`: with its mirrored pixels, without padding."""
+        rule, around = self.spec.sizes, batch.sizes + 2 * self.border
+        at_least = around.clamp_min(rule.minimum)
+        return at_least + (rule.remainder - at_least) % rule.multiple
+
+    def pyramid(self, images: Tensor, sizes: Tensor | None = None) -> FeaturePyramid:
+        """What the head reads, for (N, C, H, W) images.
+
+        sizes: (N, 2) int64 height and width of the part that is image, the rest being set to 0 once normalised; None
+        where all of it is. Images of an illegal size are mirrored at the bottom and right, or refused (ImageSizeError).
+        """
+        pixels = self.normalise(images)
+        if sizes is not None:
+            pixels = inside(pixels, sizes)
+        pixels = self._legal(pixels)
+        height, width = pixels.shape[-2], pixels.shape[-1]
+        more = self.head.pad_multiple
+        if more > 1:
+            pixels = F.pad(pixels, (0, next_multiple(width, more) - width, 0, next_multiple(height, more) - height))
+        pyramid: FeaturePyramid = self.backbone(pixels)
+        pyramid = pyramid if self.neck is None else self.neck(pyramid)
+        return pyramid if more == 1 else replace(pyramid, image_size=(height, width))
 
     def normalise(self, images: Tensor) -> Tensor:
         """(x - mean) / std of uint8 0..255 or float 0..1 images; float, channels in the backbone's order."""
@@ -164,7 +195,6 @@ class VisionModel(nn.Module):
 
     def _legal(self, images: Tensor) -> Tensor:
         """Images of a legal size, padded at the bottom and right if need be, or refused."""
-        self._check_channels(images)
         rule = self.spec.sizes
         if rule.minimum <= 1 and rule.multiple == 1:
             return images

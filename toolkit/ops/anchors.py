@@ -1,12 +1,16 @@
 """Anchors: the fixed boxes a region proposal network starts from. Plain functions of strides, scales and ratios.
 
-Three sources round differently, and trained weights remember it; `AnchorStyle` names them:
+Sources round differently, and trained weights remember it; `AnchorStyle` names them:
 
+* "stride": corners are rounded to whole pixels and centred on the cell's corner, as torchvision's are, and the step from
+  one anchor to the next is the true stride of the map, at every image size. The default.
 * "caffe": py-faster-rcnn's `lib/rpn/generate_anchors.py`. Corners are inclusive pixels (a 16-pixel box is 0..15),
   widths are rounded once at the stride and then multiplied, and the centre is that of the first cell, (stride-1)/2.
-* "torchvision": `torchvision.models.detection.anchor_utils`. Corners are rounded to whole pixels and centred on the
-  cell's corner; the step between anchors is image size // map size, which differs from the stride where the image is
-  not a multiple of it.
+* "torchvision": `torchvision.models.detection.anchor_utils`. The same corners; the step is image size // map size, of
+  the image padded to a multiple of 32 (`GeneralizedRCNNTransform`), so it is the stride but for stride 64: 61 at 800
+  rows. For torchvision's weights.
+* "torchvision_unpadded": that quotient without the padding: anchors end before an image does whose sides are no
+  multiples of the strides. Only for weights that were trained so.
 * "detectron2": `detectron2.modeling.anchor_generator`. The same without rounding and with the true stride; several
   scales at one place are ordered scale by scale instead of ratio by ratio.
 """
@@ -19,6 +23,10 @@ import torch
 from torch import Tensor
 
 from toolkit.contracts import AnchorStyle
+from toolkit.ops.padding import next_multiple
+
+TORCHVISION_MULTIPLE = 32
+"""`size_divisible` of torchvision's `GeneralizedRCNNTransform`."""
 
 
 def base_anchors(stride: int, scales: Sequence[float], ratios: Sequence[float], style: AnchorStyle) -> Tensor:
@@ -51,28 +59,31 @@ def base_anchors(stride: int, scales: Sequence[float], ratios: Sequence[float], 
     if style == "detectron2":
         widths, heights = widths.T, heights.T
     anchors = torch.stack((-widths, -heights, widths, heights), -1).reshape(-1, 4) / 2
-    return (anchors.round() if style == "torchvision" else anchors).float()
+    return (anchors if style == "detectron2" else anchors.round()).float()
 
 
 def grid_step(
     image_size: tuple[int, int], map_size: tuple[int, int], stride: int, style: AnchorStyle
 ) -> tuple[int, int]:
-    """Pixels from one anchor to the next, (down, right): the stride, or torchvision's image size // map size.
+    """Pixels from one anchor to the next, (down, right): the stride, or a quotient of the sizes of image and map.
 
     Args:
         image_size: (height, width) of the image in pixels.
         map_size: (height, width) of the map in cells.
-        stride: nominal stride of the map in pixels, which the other two styles use.
-        style: "torchvision" divides the sizes; the others answer with the stride.
+        stride: true stride of the map in pixels.
+        style: the two of torchvision divide the sizes; the others answer with the stride.
 
     >>> grid_step((800, 1088), (13, 17), 64, "torchvision")
     (61, 64)
+    >>> grid_step((800, 1066), (200, 267), 4, "stride")
+    (4, 4)
     >>> grid_step((800, 1088), (13, 17), 64, "detectron2")
     (64, 64)
     """
-    if style != "torchvision":
+    if style not in ("torchvision", "torchvision_unpadded"):
         return stride, stride
-    return image_size[0] // map_size[0], image_size[1] // map_size[1]
+    multiple = TORCHVISION_MULTIPLE if style == "torchvision" else 1
+    return next_multiple(image_size[0], multiple) // map_size[0], next_multiple(image_size[1], multiple) // map_size[1]
 
 
 def grid_anchors(base: Tensor, map_size: tuple[int, int], step: tuple[int, int]) -> Tensor:

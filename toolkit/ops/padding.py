@@ -95,28 +95,61 @@ def mirror(images: Tensor, pad: Pad) -> Tensor:
     return images
 
 
-def mirror_each(images: Tensor, sizes: list[tuple[int, int]], before: int, size: tuple[int, int]) -> Tensor:
+def mirror_each(
+    images: Tensor, sizes: list[tuple[int, int]], before: int, own: list[tuple[int, int]], size: tuple[int, int]
+) -> Tensor:
     """Mirrors every image of a batch from its own content, so that none depends on how large the others are.
 
     Args:
         images: (N, C, H, W) of any dtype; what lies beyond an image's own size is not looked at.
         sizes: (height, width) of each image, which fills the upper left corner.
         before: number of mirrored pixels at the top and left.
-        size: (height, width) of the result, (N, C, height, width).
+        own: (height, width) up to which each image is mirrored, `before` included.
+        size: (height, width) of the result, (N, C, height, width); 0 beyond an image's own.
 
     >>> images = torch.tensor([[[[1, 2, 3]]], [[[4, 5, 0]]]])  # the second is two pixels wide
-    >>> mirror_each(images, [(1, 3), (1, 2)], before=0, size=(1, 4)).flatten(1).tolist()
-    [[1, 2, 3, 2], [4, 5, 4, 5]]
+    >>> mirror_each(images, [(1, 3), (1, 2)], before=0, own=[(1, 4), (1, 3)], size=(1, 4)).flatten(1).tolist()
+    [[1, 2, 3, 2], [4, 5, 4, 0]]
     """
 
-    def one(block: Tensor) -> Tensor:
+    def one(block: Tensor, target: tuple[int, int]) -> Tensor:
         height, width = block.shape[-2:]
-        return mirror(block, Pad(before, size[0] - height - before, before, size[1] - width - before))
+        whole = mirror(block, Pad(before, target[0] - height - before, before, target[1] - width - before))
+        return F.pad(whole, (0, size[1] - target[1], 0, size[0] - target[0]))
 
-    if len(set(sizes)) == 1:
+    if len(set(sizes)) == 1 and len(set(own)) == 1:
         height, width = sizes[0]
-        return one(images[..., :height, :width])
-    return torch.stack([one(image[:, :h, :w]) for image, (h, w) in zip(images, sizes, strict=True)])
+        return one(images[..., :height, :width], own[0])
+    return torch.stack([one(image[:, :h, :w], to) for image, (h, w), to in zip(images, sizes, own, strict=True)])
+
+
+def inside(images: Tensor, sizes: Tensor) -> Tensor:
+    """The images with 0 wherever a batch has padding, whatever stood there.
+
+    Args:
+        images: (N, C, H, W) float.
+        sizes: (N, 2) int64, height and width of the part of each that is image, from the upper left corner.
+
+    >>> inside(torch.ones(2, 1, 1, 3), torch.tensor([[1, 3], [1, 2]])).flatten(1).tolist()
+    [[1.0, 1.0, 1.0], [1.0, 1.0, 0.0]]
+    """
+    height, width = images.shape[-2], images.shape[-1]
+    down = torch.arange(height, device=images.device) < sizes[:, :1].to(images.device)
+    right = torch.arange(width, device=images.device) < sizes[:, 1:].to(images.device)
+    image = down[:, None, :, None] & right[:, None, None, :]
+    # Elsewhere looking would make every step wait for the device.
+    if image.device.type == "cpu" and not torch.compiler.is_compiling() and bool(image.all()):
+        return images
+    return torch.where(image, images, 0)
+
+
+def next_multiple(n: int, multiple: int) -> int:
+    """The smallest multiple that is not smaller than n.
+
+    >>> next_multiple(800, 32), next_multiple(1066, 32)
+    (800, 1088)
+    """
+    return -(-n // multiple) * multiple
 
 
 def pad_targets(batch: Batch, size: tuple[int, int]) -> Batch:
