@@ -174,12 +174,13 @@ def test_a_head_may_ask_for_zeros_up_to_a_multiple() -> None:
     """The image's size stays what it was: the rest is no image."""
     model = VisionModel(Echo(STATS), None, OneByOne(PyramidSpec((3,), (1,)), 3), ("a", "b", "c"))
     model.head.pad_multiple = 32
-    pyramid = model.pyramid(picture(20, 33))
+    images = picture(20, 33)[None]
+    pyramid = model.pyramid(images)
     assert tuple(pyramid.maps[0].shape[2:]) == (32, 64)
     assert pyramid.image_size == (20, 33)
     assert not pyramid.maps[0][..., 20:, :].any()
     assert not pyramid.maps[0][..., 33:].any()
-    torch.testing.assert_close(pyramid.maps[0][..., :20, :33], model.normalise(picture(20, 33)))
+    torch.testing.assert_close(pyramid.maps[0][..., :20, :33], model.normalise(images))
 
 
 def test_the_border_is_a_mirror_without_its_edge() -> None:
