@@ -135,7 +135,9 @@ def their_losses(theirs: FasterRCNN, images: list[np.ndarray]) -> dict[str, torc
     return theirs([as_theirs(image) for image in images], targets)
 
 
-@pytest.mark.parametrize("sizes", [[(96, 160)] * 2, [(99, 135)], MIXED[:2], MIXED], ids=["friendly", "odd", "mixed", "four"])
+@pytest.mark.parametrize(
+    "sizes", [[(96, 160)] * 2, [(99, 135)], MIXED[:2], MIXED], ids=["friendly", "odd", "mixed", "four"]
+)
 def test_losses_and_gradients_are_torchvisions_when_everything_is_sampled(sizes: list[tuple[int, int]]) -> None:
     theirs = make_theirs(
         rpn_pre_nms_top_n_train=120,
