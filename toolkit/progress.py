@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TypeVar
 
+from toolkit.printing import printable
+
 T = TypeVar("T")
 
 
@@ -71,13 +73,13 @@ class Progress:
             return
         self._last = now
         if self._terminal:
-            line = self._bar() + (f"  {text}" if text else "")
+            line = printable(self._bar() + (f"  {text}" if text else ""))
             width = os.get_terminal_size(sys.stderr.fileno()).columns - 1
             line = line[:width]
             sys.stderr.write("\r" + line.ljust(self._width))
             self._width = len(line)
         else:
-            sys.stderr.write(f"{self._line()}{'  ' + text if text else ''}\n")
+            sys.stderr.write(printable(f"{self._line()}{'  ' + text if text else ''}\n"))
         sys.stderr.flush()
 
     def clear(self) -> None:
@@ -126,7 +128,7 @@ class Progress:
 @contextmanager
 def waiting(text: str) -> Iterator[None]:
     """A line on a terminal while the block takes its seconds, gone afterwards; nothing elsewhere."""
-    shown = on_terminal()
+    shown, text = on_terminal(), printable(text)
     if shown:
         sys.stderr.write(text)
         sys.stderr.flush()

@@ -37,7 +37,7 @@ SLIPS: list[tuple[list[str], str]] = [
     (["train", "runs/begun"], "toolkit train runs/begun/config.yaml --run runs/begun --resume"),
     (["train", "runs/done/best.safetensors"], "its config is runs/done/config.yaml"),
     (["train", GOOD, "--runs", "x"], "--run"),
-    (["train", GOOD, "--train.steps", "3"], "Write train.steps=VALUE, without dashes."),
+    (["train", GOOD, "--train.steps", "3"], "write train.steps=3, without dashes"),
     (["train", GOOD, "train.steps", "300"], "write train.steps=300"),
     (["train", GOOD, "train.steps", "=", "300"], "write train.steps=300"),
     (["train", GOOD, "train.steps", "=300"], "write train.steps=300"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from toolkit.cli.options import json_option, print_json
+from toolkit.cli.options import json_option, print_json, say
 from toolkit.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def command(
     if mistakes and not full:
         if as_json:
             raise ConfigError(mistakes)
-        click.echo("\nnot ok: data and parts are looked at when the config is right, or now with --full")
+        say("\nnot ok: data and parts are looked at when the config is right, or now with --full")
         raise click.exceptions.Exit(ConfigError.exit_code)
     from toolkit.jobs.check import check_config
 
@@ -77,21 +77,21 @@ def _print(report: Report, told: Sequence[Problem]) -> None:
     from toolkit.engine.log import table
 
     for fact in report.facts:
-        click.echo(str(fact))
+        say(str(fact))
     for one in report.tables:
-        click.echo("\n" + table(one.title, list(one.header), [list(row) for row in one.rows]))
+        say("\n" + table(one.title, list(one.header), [list(row) for row in one.rows]))
     _say("warning", report.warnings)
     _say("error", [problem for problem in report.errors if problem not in told])
     kinds = (("error", report.errors), ("warning", report.warnings))
     numbers = [_counted(len(problems), word) for word, problems in kinds if problems]
-    click.echo("\n" + ", ".join(["not ok" if report.errors else "ok", *numbers]))
+    say("\n" + ", ".join(["not ok" if report.errors else "ok", *numbers]))
 
 
 def _say(word: str, problems: Sequence[Problem]) -> None:
     if problems:
-        click.echo(f"\n{_counted(len(problems), word)}", err=True)
+        say(f"\n{_counted(len(problems), word)}", err=True)
     for problem in problems:
-        click.echo(f"  {word:<7} {problem}", err=True)
+        say(f"  {word:<7} {problem}", err=True)
 
 
 def _counted(number: int, word: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from toolkit.cli.options import json_option, print_json
+from toolkit.cli.options import json_option, print_json, say
 
 
 @click.command("demo", epilog="Example: toolkit demo --out demo")
@@ -20,14 +20,14 @@ def command(task: str, out: str, as_json: bool) -> None:
     from toolkit.engine.log import table
     from toolkit.jobs.demo import run_demo
 
-    result = run_demo(task, out, lambda text: click.echo(text, err=True))
+    result = run_demo(task, out, lambda text: say(text, err=True))
     tables = result.pop("tables")
     if as_json:
         print_json(result)
         return
     for title, header, rows in tables:
-        click.echo("\n" + table(title, header, rows))
-    click.echo("")
+        say("\n" + table(title, header, rows))
+    say("")
     for name, path in result["paths"].items():
-        click.echo(f"{name:<12}{path}")
-    click.echo(f"\nDone in {result['seconds']:.0f} s. Next, your own pictures: see configs/tiny/own_pictures.yaml")
+        say(f"{name:<12}{path}")
+    say(f"\nDone in {result['seconds']:.0f} s. Next, your own pictures: see configs/tiny/own_pictures.yaml")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from toolkit.cli.options import config_argument, json_option, print_json
+from toolkit.cli.options import config_argument, json_option, print_json, say
 
 if TYPE_CHECKING:
     from toolkit.config.sections import Config
@@ -52,4 +52,4 @@ def command(
     if as_json:
         print_json(result)
     else:
-        click.echo("\n".join(lines))
+        say("\n".join(lines))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from toolkit.cli.options import json_option, print_json
+from toolkit.cli.options import json_option, print_json, say
 
 
 @click.command("evaluate", epilog="Example: toolkit evaluate runs/unet_shapes --split val")
@@ -29,11 +29,11 @@ def command(checkpoint: str, overrides: tuple[str, ...], split: str, as_json: bo
         print_json(result)
         return
     for title, header, rows in tables:
-        click.echo(table(title, header, rows) + "\n")
+        say(table(title, header, rows) + "\n")
     skipped = f", {len(result['skipped'])} skipped as bad (data.on_bad: skip)" if result["skipped"] else ""
     loss = result["losses"].get("loss")
     shown = f", loss {loss:.4f}" if loss is not None else ""
     if result["unlabelled"]:
         shown += f" (without {result['unlabelled']} that have no label)"
     took = f"{skipped} in {result['seconds']:.1f} s"
-    click.echo(f"{result['checkpoint']}: {result['images']} images of '{split}'{shown}{took}")
+    say(f"{result['checkpoint']}: {result['images']} images of '{split}'{shown}{took}")

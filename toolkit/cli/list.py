@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from toolkit.cli.options import json_option, print_json
+from toolkit.cli.options import json_option, print_json, say
 
 
 @click.command("list", epilog="Example: toolkit list datasets voc")
@@ -36,20 +36,20 @@ def command(what: str | None, name: str | None, as_json: bool) -> None:
         print_json(entries)
         return
     for group, found in entries.items():
-        click.echo(f"{group}")
+        say(f"{group}")
         for entry in found:
             _show(entry, help_too=what is not None)
-        click.echo("")
+        say("")
 
 
 def _show(entry: dict[str, Any], *, help_too: bool) -> None:
-    click.echo(f"  {entry['name']}" + (f"  - {entry['summary']}" if entry["summary"] and "doc" not in entry else ""))
+    say(f"  {entry['name']}" + (f"  - {entry['summary']}" if entry["summary"] and "doc" not in entry else ""))
     for line in entry.get("doc", "").splitlines():
-        click.echo(f"      {line}".rstrip())
+        say(f"      {line}".rstrip())
     if "doc" in entry and entry["parameters"]:
-        click.echo("")
+        say("")
     for parameter in entry["parameters"]:
         default = "" if parameter["required"] else f" = {json.dumps(parameter['default'], ensure_ascii=False)}"
-        click.echo(f"      {parameter['name']}: {parameter['type']}{default}")
+        say(f"      {parameter['name']}: {parameter['type']}{default}")
         if help_too and parameter["help"]:
-            click.echo(click.wrap_text(parameter["help"], 110, "          ", "          "))
+            say(click.wrap_text(parameter["help"], 110, "          ", "          "))

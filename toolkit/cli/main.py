@@ -17,8 +17,9 @@ import click
 
 import toolkit.cli
 from toolkit.cli.defect import defect
-from toolkit.cli.options import print_json
-from toolkit.errors import ConfigError, Place, Problem, UserError, did_you_mean
+from toolkit.cli.habits import option_meant, verb_meant
+from toolkit.cli.options import print_json, say
+from toolkit.errors import ConfigError, Place, Problem, UserError
 from toolkit.version import __version__
 
 _ORDER = ("demo", "new", "check", "describe", "train", "evaluate", "predict", "list", "schema")
@@ -42,7 +43,7 @@ def _verb_meant(args: list[str]) -> str:
     first = args[0]
     if first.endswith((".yaml", ".yml")):
         return f"the verb comes first: toolkit train {' '.join(args)}"
-    return did_you_mean(first, verbs())
+    return verb_meant(first, verbs(), args[1:])
 
 
 class _Verbs(click.Group):
@@ -87,17 +88,16 @@ def run(arguments: Sequence[str]) -> int:
     except click.exceptions.Abort:
         return 130
     except click.ClickException as error:
-        usage = _usage_error(error)
-        error.show()
-        for problem in usage.problems:
-            print(end=f"{problem.suggestion}\n" if problem.suggestion else "", file=sys.stderr)  # noqa: T201
-        return report(usage, wants_json=wants_json, said=True)
+        usage = _usage_error(error, arguments)
+        if isinstance(error, click.UsageError) and error.ctx is not None:
+            say(f"{error.ctx.get_usage()}\nTry 'toolkit {error.ctx.info_name} --help' for help.\n", err=True)
+        return report(usage, wants_json=wants_json)
     except UserError as error:
         if os.environ.get("TOOLKIT_DEBUG"):
             raise
         return report(error, wants_json=wants_json)
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)  # noqa: T201
+        say("stopped", err=True)
         return 130
     except BrokenPipeError:
         # The reader of our output went away (`toolkit list | head`); leave the descriptor quiet for the interpreter's exit.
@@ -105,7 +105,7 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     except Exception as error:
         if getattr(error, "exit_code", None) == 130:
-            print("stopped; saved, continue with --resume", file=sys.stderr)  # noqa: T201
+            say("stopped; saved, continue with --resume", err=True)
             return 130
         known = _known(error)
         if known is None or os.environ.get("TOOLKIT_DEBUG"):
@@ -113,32 +113,23 @@ def run(arguments: Sequence[str]) -> int:
         return report(known, wants_json=wants_json)
 
 
-def report(error: UserError, *, wants_json: bool, said: bool = False) -> int:
-    """Prints every problem (as one JSON object on standard output when asked for) and returns the exit code.
-
-    said: standard error has it already. Names come from files that anybody may have written: what a terminal would
-    obey instead of showing is written out.
-    """
-    for problem in () if said else error.problems:
-        print(_printable(str(problem)), file=sys.stderr)  # noqa: T201
+def report(error: UserError, *, wants_json: bool) -> int:
+    """Prints every problem (as one JSON object on standard output when asked for) and returns the exit code."""
+    for problem in error.problems:
+        say(str(problem), err=True)
     if wants_json:
         errors = [problem.as_json() for problem in error.problems]
         print_json({"ok": False, "errors": errors, "warnings": []})
     return error.exit_code
 
 
-def _printable(text: str) -> str:
-    return "".join(
-        letter if letter.isprintable() or letter == "\n" else letter.encode("unicode_escape").decode()
-        for letter in text
-    )
-
-
-def _usage_error(error: click.ClickException) -> ConfigError:
-    meant = ""
-    if isinstance(error, click.NoSuchOption) and "." in error.option_name:
-        meant = f"Write {error.option_name.lstrip('-')}=VALUE, without dashes."
-    return ConfigError(Problem(Place("command line"), error.format_message(), meant))
+def _usage_error(error: click.ClickException, arguments: Sequence[str]) -> ConfigError:
+    """A mistake on the command line, with what to write instead."""
+    message, meant = error.format_message(), ""
+    if isinstance(error, click.NoSuchOption) and error.ctx is not None:
+        message = f"{error.ctx.info_name} has no option {error.option_name}"
+        meant = option_meant(error.option_name, error.ctx.command, arguments)
+    return ConfigError(Problem(Place("command line"), message, meant))
 
 
 def _known(error: Exception) -> UserError | None:

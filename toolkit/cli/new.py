@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from toolkit.cli.options import json_option, print_json
+from toolkit.cli.options import json_option, print_json, say
 from toolkit.errors import ConfigError, Problem
 
 
@@ -33,4 +33,4 @@ def command(name: str, out: str | None, as_json: bool) -> None:
     if as_json:
         print_json({"config": str(file)})
     else:
-        click.echo(f"{file}: change it, then toolkit check {file}")
+        say(f"{file}: change it, then toolkit check {file}")

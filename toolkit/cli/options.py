@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 import click
 
+from toolkit.printing import printable
+
 F = TypeVar("F", bound=Any)
 
 
@@ -46,7 +48,12 @@ def print_json(value: Any) -> None:
         text.encode(sys.stdout.encoding or "utf-8")
     except (UnicodeEncodeError, LookupError):
         text = json.dumps(_defined(value), default=str)
-    click.echo(text)
+    click.echo(text if text.isprintable() else json.dumps(_defined(value), default=str))
+
+
+def say(text: str = "", *, err: bool = False) -> None:
+    """A line of text for people; what a terminal would obey instead of showing is written out."""
+    click.echo(printable(text), err=err)
 
 
 def _defined(value: Any) -> Any:

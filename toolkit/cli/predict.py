@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import click
 
-from toolkit.cli.options import json_option, print_json
+from toolkit.cli.options import json_option, print_json, say
 
 
 @click.command(
@@ -73,8 +73,8 @@ def _side(tile: str) -> int | Literal["auto"] | None:
 
 def _say(result: dict[str, Any], out: str) -> None:
     done = result["images"] - len(result["failed"])
-    click.echo(
+    say(
         f"{result['images']} pictures, {done} done ({result['images_per_second']:.1f}/s), {result['written']} files in {out}"
     )
     for failure in result["failed"]:
-        click.echo(f"not done: {failure['file']}: {failure['reason']}", err=True)
+        say(f"not done: {failure['file']}: {failure['reason']}", err=True)

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from toolkit.config.habits import usual_name
 from toolkit.config.sections import KINDS
 from toolkit.config.signatures import Schema, signature_schema
 from toolkit.errors import ConfigError, Problem, did_you_mean
@@ -79,7 +80,21 @@ class Parts:
         if refused is not None:
             raise ConfigError(Problem("", refused))
         message = f"no {kind} is called '{name}'" + (", here or in albumentations" if kind == "transform" else "")
-        raise ConfigError(Problem("", message, did_you_mean(name, self.names(kind, foreign=True))))
+        raise ConfigError(Problem("", message, self._meant(kind, name)))
+
+    def _meant(self, kind: str, name: str) -> str:
+        """What an unknown name may have meant: another tool's word, a depth in the name, or a near one."""
+        usual = usual_name(kind, name)
+        if usual and usual != name:
+            return f"did you mean '{usual}'?"
+        parted = re.match(r"([a-z]+)[_-]?([0-9]{2,3})(?![0-9])", name.lower())
+        if parted:
+            word, depth = parted.groups()
+            known = self._defs.get(f"{KINDS[kind]}.{word}", {}).get("properties", {})
+            if int(depth) in known.get("depth", {}).get("enum", ()):
+                norm = ", batch_norm: true" if name.lower().endswith("_bn") and "batch_norm" in known else ""
+                return f"write {{name: {word}, depth: {depth}{norm}}}"
+        return did_you_mean(name, self.names(kind, foreign=True))
 
     def unknown_name(self, word: str, name: str) -> Problem | None:
         """What is said of text that is none of the names of a word ("timm net"); None for a known one.

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from toolkit.config.sections import Config, PartSpec
+from toolkit.config.sections import Config, PartSpec, TrainSection
 from toolkit.config.signatures import Schema
 from toolkit.config.values import without_null
 from toolkit.config.words import part_kind
@@ -22,7 +22,10 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, PartSpec):
         return {"name": value.name, **_completed(value.signature, value.arguments)}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        fields = {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        if isinstance(value, TrainSection) and value.epochs is not None:
+            del fields["steps"]  # they follow from the epochs
+        return fields
     if isinstance(value, dict):
         return {to_plain(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Interval
 
-from toolkit.bounds import NamesOf, NonNegativeInt, PositiveInt
+from toolkit.bounds import NamesOf, NonNegativeInt, PositiveFloat, PositiveInt
 from toolkit.engine.settings import TrainSettings
 
 KINDS = {
@@ -153,13 +153,18 @@ class DataSection:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSection(TrainSettings):
-    """How the model is trained. Everything counts in optimizer steps.
+    """How the model is trained. Everything counts in optimizer steps, or is told in epochs by `epochs`.
 
     Args:
+        steps: how many optimizer steps are made; left out where `epochs` says it.
+        epochs: passes over the training images in place of `steps`; the steps they mean follow from the number of
+            images and data.batch_size, are said when the training begins and stand in the run's config.
         optimizer: what turns gradients into updates, with its learning rate `lr` (`toolkit list optimizers`).
         schedule: how the learning rate changes over the steps (`toolkit list schedules`); null keeps it constant.
     """
 
+    steps: PositiveInt = 0
+    epochs: PositiveFloat | None = None
     optimizer: OptimizerPart
     schedule: SchedulePart | None = None
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -86,8 +87,8 @@ def signature_schema(cls: type, kinds: Mapping[type, str], injected: Sequence[st
             entry["description"] = help_of[argument.name]
         if argument.default is MISSING:
             required.append(argument.name)
-        else:
-            entry["default"] = plain_value(argument.default)
+        elif not (isinstance(argument.default, int) and argument.default <= entry.get("exclusiveMinimum", -math.inf)):
+            entry["default"] = plain_value(argument.default)  # one outside of the bounds only says "not given"
         properties[argument.name] = entry
     found = {"type": "object", "description": summary(cls), "properties": properties, "required": required}
     return {**found, "additionalProperties": False, **({"x-injected": left_out} if left_out else {})}

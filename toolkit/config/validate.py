@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
+from toolkit.config.habits import habit
 from toolkit.config.parts import Parts
 from toolkit.config.remedies import belongs_to, how_to_write
 from toolkit.config.sections import (
@@ -92,7 +93,23 @@ class ConfigValidator:
         if not isinstance(value, Mapping):
             return self._wrong(path, "a mapping", value)
         what = f"section '{dotted(path)}'" if path else "a config"
+        if path == ("train",):
+            value = self._with_one_length(value, path)
         return self._arguments(schema, value, path, what, word="key")
+
+    def _with_one_length(self, train: Mapping[Any, Any], path: KeyPath) -> Mapping[Any, Any]:
+        """The train section with `steps` or `epochs`: what the command line says of the one replaces the file's other."""
+        given = [key for key in ("steps", "epochs") if train.get(key) is not None]
+        late = [key for key in given if self.source.given((*path, key))]
+        if not given:
+            near = [key for key in train if get_close_matches(str(key), ("steps", "epochs"), cutoff=0.6)]
+            if not near and not any(habit(str(key), ("steps", "epochs")).startswith("did") for key in train):
+                self._add(path, "section 'train' needs 'steps' or 'epochs'", "wanted a whole number greater than 0")
+        elif len(given) > 1 and len(late) != 1:
+            self._add((*path, "epochs"), "'steps' and 'epochs' both say how long to train", "remove one of them")
+        elif len(given) > 1:
+            return {key: value for key, value in train.items() if key not in given or key in late}
+        return train
 
     def part(self, kind: str, value: Any, path: KeyPath) -> Any:
         """A name, or a mapping with `name` and arguments, into a PartSpec.
@@ -109,6 +126,8 @@ class ConfigValidator:
         name = value.get("name")
         if not isinstance(name, str) or name != shortened(name):
             known = did_you_mean("", self.parts.names(kind))
+            if "name" not in value and isinstance(value.get("type"), str):
+                known = f"write name: {shortened(value['type'])} in the place of type"
             if "name" in value:
                 return self._add(
                     (*path, "name"), f"wanted the name of {with_article(kind)}, found {_shown(name)}", known
@@ -185,9 +204,12 @@ class ConfigValidator:
     def _meant(self, schema: Schema, key: str, given: Mapping[Any, Any], path: KeyPath, word: str) -> str:
         """What an unknown key may have meant: a near name, an argument of a part beside it, a key of another section."""
         known: Schema = schema["properties"]
-        near = did_you_mean(key, known)
-        if near.startswith("did you mean") or word == "parameter":
-            return near
+        meant, near = habit(key, known, dotted(path)), did_you_mean(key, known)
+        if word == "parameter":
+            return near if near.startswith("did you mean") else meant or near
+        is_near = near.startswith("did you mean")
+        if meant.startswith("did you mean") or (is_near and not meant):
+            return meant or near
         for name, argument in known.items():
             kind, inner = part_kind(without_null(argument)[0]), given.get(name)
             called = inner.get("name") if isinstance(inner, Mapping) else inner
@@ -195,7 +217,7 @@ class ConfigValidator:
                 with suppress(ConfigError):
                     if key in self.parts.part(kind, called)["properties"]:
                         return f"did you mean '{dotted((*path, name, key))}'?"
-        return belongs_to(key) or near
+        return belongs_to(key) or meant or near
 
     def _plain(self, schema: Schema, value: Any, path: KeyPath) -> Any:
         large = next((number for number in numbers_in(value) if abs(number) > _LARGEST), None)
@@ -216,6 +238,8 @@ class ConfigValidator:
 
     def _wrong(self, path: KeyPath, wanted: str, found: Any, schema: Schema | None = None) -> Any:
         remedy = how_to_write(schema, found) if schema is not None else ""
+        if found is True and path[-1:] == ("weights",):
+            remedy = "name them: DEFAULT or imagenet for published ones, or a file"
         return self._add(path, f"wanted {wanted}, found {_shown(found)}", remedy)
 
     def _add(self, path: KeyPath, message: str, suggestion: str = "", *, key: bool = False) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 
 from toolkit.engine.loggers import Logger
 from toolkit.files import cannot_write, replacing
+from toolkit.printing import printable
 
 
 class RunLog:
@@ -85,6 +86,7 @@ class RunLog:
         """A line for people, to the terminal (stderr) and the log file."""
         if not self.shown:
             return
+        text = printable(text)
         if not self.quiet:
             sys.stderr.write(text + "\n")
             sys.stderr.flush()
@@ -110,8 +112,13 @@ def _is_evaluation(event: dict[str, Any]) -> bool:
     return any(name.startswith("val/") for name in event)
 
 
+def _shown(cells: list[str]) -> list[str]:
+    return [printable(cell) for cell in cells]
+
+
 def table(title: str, header: list[str], rows: list[list[str]]) -> str:
     """A plain text table: first column to the left, the others to the right."""
+    title, header, rows = printable(title), _shown(header), [_shown(row) for row in rows]
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
 
     def line(cells: list[str]) -> str:

@@ -37,6 +37,7 @@ from toolkit.jobs.build import (
     with_class_weights,
 )
 from toolkit.jobs.conventions import conventions_of
+from toolkit.jobs.epochs import with_steps
 from toolkit.jobs.restore import initialise
 from toolkit.models.transfer import Transfer
 from toolkit.models.vision_model import VisionModel
@@ -64,7 +65,7 @@ def assemble(config: Config, *, fresh: bool = True, skips: SkipTable | None = No
     Raises UserError for what is wrong with data, parts or weights.
     """
     datasets = {split: build_dataset(config, split, skips) for split in ("train", "val") if getattr(config.data, split)}
-    known = with_class_weights(config, datasets["train"])
+    known = with_steps(with_class_weights(config, datasets["train"]), len(datasets["train"]))
     torch.manual_seed(config.seed)  # whatever happened before in this process
     pretrained = fresh and known.model.init_from is None
     model = build_model(known, pretrained=pretrained, classes=classes_of(known, datasets["train"]))
@@ -72,7 +73,7 @@ def assemble(config: Config, *, fresh: bool = True, skips: SkipTable | None = No
     for split, dataset in datasets.items():
         check_classes(dataset, model, split)
         build_transforms(known, split)
-    weights = computed_weights(config, known) if known is not config else []
+    weights = computed_weights(config, known)
     return Assembled(known, model, datasets, taken, weights)
 
 
@@ -193,13 +194,14 @@ def with_batch_size(fabric: Any, built: Assembled, saved: Config | None = None) 
     if config.data.batch_size != "auto":
         return built, []
     if saved is not None:
-        return built._replace(config=_with(config, saved.data.batch_images)), []
+        return built._replace(config=_with(config, saved.data.batch_images, len(built.datasets["train"]))), []
     dataset = built.datasets["train"]
     rule = build_optimizer_rule(config)
     samples = largest_samples(config, dataset)
     fit = largest_batch(fabric, built.model, rule, config.train, samples, len(dataset))
     note = f"the learning rate stays {rule.lr:g} whatever the batch; --find-lr tries others"
-    return built._replace(config=_with(config, fit.images)), [f"batch      {fit.describe()}", f"note       {note}"]
+    known = _with(config, fit.images, len(dataset))
+    return built._replace(config=known), [f"batch      {fit.describe()}", f"note       {note}"]
 
 
 def largest_samples(config: Config, dataset: Dataset) -> list[Sample]:
@@ -216,5 +218,6 @@ def largest_samples(config: Config, dataset: Dataset) -> list[Sample]:
     return [samples[number] for number in dict.fromkeys(max(range(len(samples)), key=key) for key in keys)]
 
 
-def _with(config: Config, number: int) -> Config:
-    return dataclasses.replace(config, data=dataclasses.replace(config.data, batch_size=number))
+def _with(config: Config, number: int, images: int) -> Config:
+    """The config with that batch size, and the steps that its epochs then are."""
+    return with_steps(dataclasses.replace(config, data=dataclasses.replace(config.data, batch_size=number)), images)

@@ -39,6 +39,7 @@ from toolkit.jobs.build import (
     with_class_weights,
 )
 from toolkit.jobs.data_folders import data_folders
+from toolkit.jobs.epochs import epochs_said, with_steps
 from toolkit.jobs.look_at_data import CHOOSES_BEST, Seen, look_at_data
 from toolkit.jobs.restore import initialise
 from toolkit.labels import ClassTable
@@ -86,6 +87,10 @@ def check_config(
     for problem in mistakes:
         report.add(Finding("config", problem), 2)
     seen = look_at_data(config, report, valid)
+    if config.train.epochs is not None:
+        asked, config = config, with_steps(config, len(seen.datasets.get("train", ())))
+        for line in epochs_said(asked, config):
+            report.note(*line.split(maxsplit=1))
     model = try_model(config, seen, report) if "model" in valid else None
     tried = try_parts(config, seen, report, model) if model is not None else None
     if "train" in valid:

@@ -48,7 +48,7 @@ def dry_run(config: Config, *, quiet: bool = False) -> dict[str, Any]:
     check_settings(config)
     began = time.monotonic()
     short = with_train_settings(
-        config, steps=1, log_every=1, evaluate_every=None, save_every=None, loggers=[], patience=None,
+        config, steps=1, epochs=None, log_every=1, evaluate_every=None, save_every=None, loggers=[], patience=None,
         warmup_steps=0, freeze_until={}, recompute_bn=min(config.train.recompute_bn, 1),
     )  # fmt: skip
     fabric, folder, log = _temporary(short, quiet)
@@ -79,7 +79,7 @@ def overfit_batch(config: Config, *, quiet: bool = False, steps: int | None = No
 
     ok: whether the loss lost at least a tenth. steps: default 100, or `train.steps` when that is smaller. Writes nothing.
     """
-    steps = steps or min(OVERFIT_STEPS, config.train.steps)
+    steps = steps or min(OVERFIT_STEPS, config.train.steps or OVERFIT_STEPS)
     fabric, folder, log = _temporary(config, quiet)
     try:
         job = _job(with_batch_size(fabric, assemble(config))[0], fabric, folder, log)
@@ -112,7 +112,7 @@ def find_lr(
 
     run: a fresh folder for `learning_rates.json` and `learning_rates.svg`; None makes `runs/NAME-find-lr`.
     """
-    config = with_train_settings(config, steps=max(steps, config.train.steps))
+    config = with_train_settings(config, steps=max(steps, config.train.steps), epochs=None)
     fabric = make_fabric(config.train)
     built, _ = with_batch_size(fabric, assemble(config))
     base = Path(run) if run is not None else Path(root) / f"{config.name or 'run'}-find-lr"

@@ -22,6 +22,7 @@ from toolkit.jobs.bad_samples import skip_table
 from toolkit.jobs.check import check_settings, quick_check
 from toolkit.jobs.conventions import as_trained
 from toolkit.jobs.data_folders import refuse_run_in_data
+from toolkit.jobs.epochs import epochs_said
 from toolkit.jobs.resume import NewRun, SavedRun, changes_of, config_file_text, resolve, say_changes
 from toolkit.jobs.start_screen import announce
 
@@ -78,7 +79,7 @@ def _training(
     if folder.lock is not None and folder.lock.taken_from is not None:
         log.line(f"note       {folder.path} was locked by {folder.lock.taken_from}, which is gone")
     job = build_job(built.config, fabric, built.model, built.datasets, folder, log, to_yaml(built.config))
-    announce(log, built, fabric, run.state, folder, [*notes, *sized])
+    announce(log, built, fabric, run.state, folder, [*epochs_said(config, built.config), *notes, *sized])
     if isinstance(run, SavedRun):
         say_changes(log, run, changes)
     names = built.config.train.loggers if log.shown else []
