@@ -10,30 +10,6 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "toolkit"
 
-<<<<<<< HEAD
-=======
-FLOORS = {
-    "version": 0, "errors": 0, "bounds": 0, "registry": 0, "files": 0, "printing": 0, "progress": 0, "labels": 0, "drawing": 0,
-    "samples": 1, "contracts": 1,
-    "ops": 2, "layers": 2,
-    "backbones": 3, "necks": 3, "heads": 3, "losses": 3, "data": 3, "evaluators": 3,
-    "models": 4, "analysis": 4, "engine": 4, "inference": 4, "preflight": 4, "report": 4,
-    "config": 5,
-    "jobs": 6,
-    "cli": 7, "__main__": 8, "__init__": 8,
-}  # fmt: skip
-
-# Folders of one floor that may use one another, in this direction only.
-SIDEWAYS = {
-    ("registry", "errors"),
-    ("progress", "printing"), ("files", "errors"), ("drawing", "labels"), ("contracts", "samples"), ("layers", "ops"),
-    ("heads", "losses"),
-    ("analysis", "models"), ("engine", "models"), ("engine", "analysis"), ("inference", "analysis"),
-    ("preflight", "analysis"), ("report", "analysis"), ("inference", "models"), ("report", "inference"), ("report", "preflight"),
-    ("preflight", "models"), ("preflight", "inference"), ("preflight", "engine"),
-}  # fmt: skip
-
->>>>>>> 8e060af (Words of other tools are answered with ours; train.epochs; names are shown and never obeyed)
 MODULES = sorted(PACKAGE.rglob("*.py"))
 NAMES = {".".join(("toolkit", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): path
          for path in MODULES}  # fmt: skip
