@@ -30,7 +30,7 @@ def config_argument(function: F) -> F:
 
 
 def json_option(function: F) -> F:
-    """--json."""
+    """Adds the option `--json` to a command."""
     return click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, nothing else.")(
         function
     )

@@ -45,9 +45,14 @@ from toolkit.samples import Sample
 
 
 class Assembled(NamedTuple):
-    """config: with class weights that are computed as numbers, which `weights` repeats. datasets: by split.
+    """What a config describes, built: the model and its data.
 
-    taken: what came from `model.init_from`, or None.
+    Args:
+        config: the config, with class weights that are computed as numbers, which `weights` repeats.
+        model: the model, on the CPU, with its first weights.
+        datasets: data sets by the name of their split.
+        taken: what came from `model.init_from`, or None.
+        weights: class weights that were computed from the data, one list a loss.
     """
 
     config: Config
@@ -58,11 +63,14 @@ class Assembled(NamedTuple):
 
 
 def assemble(config: Config, *, fresh: bool = True, skips: SkipTable | None = None) -> Assembled:
-    """Builds it. fresh: the weights do not come from a state, so they are pretrained or taken as the config says.
-
-    skips: samples that were left out before, see `build_dataset`.
+    """Builds it.
 
     Raises UserError for what is wrong with data, parts or weights.
+
+    Args:
+        config: the whole config, checked but not built.
+        fresh: whether the weights do not come from a state, so that they are pretrained or taken as the config says.
+        skips: samples that were left out before, see `build_dataset`; None finds them out.
     """
     datasets = {split: build_dataset(config, split, skips) for split in ("train", "val") if getattr(config.data, split)}
     known = with_steps(with_class_weights(config, datasets["train"]), len(datasets["train"]))
@@ -86,7 +94,17 @@ def build_job(
     log: RunLog,
     text: str,
 ) -> Job:
-    """What `engine.train` needs. text: the resolved config, as the files of the run will carry it."""
+    """What `engine.train` needs.
+
+    Args:
+        config: the whole config, checked but not built.
+        fabric: device, precision and processes (`make_fabric`).
+        model: the model that is trained.
+        datasets: data sets by the name of their split.
+        folder: run folder that the training writes into.
+        log: log that the training writes to.
+        text: the resolved config as YAML, as the files of the run will carry it.
+    """
     settings, data = config.train, config.data
     pin = fabric.device.type == "cuda"
     groups, draws = aspect_groups_of(config, datasets["train"]), draws_of(config, datasets["train"])
@@ -135,6 +153,11 @@ def model_metadata(model: VisionModel, config_text: str, dataset: Dataset) -> di
 
     conventions: settings that once meant something else. category_ids: of the labels, for COCO files, where the
     training data has such ids.
+
+    Args:
+        model: the model whose weights are written.
+        config_text: the resolved config as YAML.
+        dataset: the training data, for ids of categories where it has such (COCO files).
     """
     ids = {"category_ids": list(dataset.category_ids)} if dataset.category_ids else {}
     return ids | {
@@ -149,7 +172,16 @@ def model_metadata(model: VisionModel, config_text: str, dataset: Dataset) -> di
 def evaluation(
     config: Config, fabric: Any, model: VisionModel, dataset: Dataset, split: str, stop: StopRequest | None
 ) -> Evaluation:
-    """Measures a model on a split, with the config's evaluators."""
+    """Measures a model on a split, with the config's evaluators.
+
+    Args:
+        config: the whole config, checked but not built.
+        fabric: device, precision and processes (`make_fabric`).
+        model: the model that is measured.
+        dataset: the data set of the split.
+        split: name of the split: "val" or "test".
+        stop: asked between batches whether to end early; None never ends early.
+    """
     loader = eval_loader(
         dataset,
         build_transforms(config, split),
@@ -168,8 +200,11 @@ def agreed_table(
 ) -> SkipTable | None:
     """What all processes leave out: found, or read from `path`, by the first and told to the others.
 
-    path: `skipped.json` of a run that is continued. None, when nothing may be left out (`data.on_bad: stop`), and when
-    a single process begins: it finds out while it makes its data sets.
+    Args:
+        fabric: the processes that have to agree.
+        config: the whole config, checked but not built.
+        path: `skipped.json` of a run that is continued, or None.
+        splits: names of the splits that are looked at.
     """
     if config.data.on_bad == "stop" or (path is None and fabric.world_size == 1):
         return None
@@ -188,7 +223,12 @@ LOOKED_AT = 32
 def with_batch_size(fabric: Any, built: Assembled, saved: Config | None = None) -> tuple[Assembled, list[str]]:
     """The same with a number for "auto", and lines that say how it came about.
 
-    saved: the config of the run that is continued: its number stays. Raises UserError when not even one image fits.
+    Raises UserError when not even one image fits.
+
+    Args:
+        fabric: device and processes, on which batches are tried.
+        built: model and data of the config.
+        saved: config of the run that is continued, whose number stays; None finds a number.
     """
     config = built.config
     if config.data.batch_size != "auto":

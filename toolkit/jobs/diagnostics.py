@@ -77,7 +77,12 @@ def dry_run(config: Config, *, quiet: bool = False) -> dict[str, Any]:
 def overfit_batch(config: Config, *, quiet: bool = False, steps: int | None = None) -> dict[str, Any]:
     """Trains on the first batch only; returns {"ok", "steps", "first", "last", "losses", "images"}.
 
-    ok: whether the loss lost at least a tenth. steps: default 100, or `train.steps` when that is smaller. Writes nothing.
+    ok: whether the loss lost at least a tenth.
+
+    Args:
+        config: the config of the training.
+        quiet: whether nothing is said on stderr.
+        steps: number of steps; None means 100, or `train.steps` when that is smaller.
     """
     steps = steps or min(OVERFIT_STEPS, config.train.steps or OVERFIT_STEPS)
     fabric, folder, log = _temporary(config, quiet)
@@ -110,7 +115,12 @@ def find_lr(
 ) -> dict[str, Any]:
     """A learning-rate range test on a throw-away copy; returns {"run", "suggestion", "rates", "losses", "smoothed"}.
 
-    run: a fresh folder for `learning_rates.json` and `learning_rates.svg`; None makes `runs/NAME-find-lr`.
+    Args:
+        config: the config of the training.
+        run: fresh folder for `learning_rates.json` and `learning_rates.svg`; None makes `runs/NAME-find-lr`.
+        quiet: whether nothing is said on stderr.
+        root: folder for run folders, where `run` is None.
+        steps: number of steps, each with a larger rate.
     """
     config = with_train_settings(config, steps=max(steps, config.train.steps), epochs=None)
     fabric = make_fabric(config.train)
@@ -144,7 +154,10 @@ def _tell_rates(fabric: Any, folder: RunFolder, log: RunLog, config: Config, res
 def replay_batch(file: str | Path, overrides: Sequence[str] = (), *, quiet: bool = False) -> dict[str, Any]:
     """The step of a saved batch once more; returns {"step", "saved", "terms", "module", "parameters", "gradients"}.
 
-    file: `nonfinite_batch.state` of a run folder, which carries the config; `overrides` change it. Needs no data.
+    Args:
+        file: `nonfinite_batch.state` of a run folder, which carries the config.
+        overrides: changes of that config, each `key=value`.
+        quiet: whether nothing is said on stderr.
     """
     bad = load_bad_batch(Path(file))
     config = with_train_settings(

@@ -25,7 +25,14 @@ from toolkit.preflight.findings import Report
 def run_evaluation(
     checkpoint: str | Path, split: str = "val", overrides: Sequence[str] = (), *, quiet: bool = False
 ) -> dict[str, Any]:
-    """Evaluates a checkpoint or run folder on a split of its own config's data; returns {"metrics", "tables", ...}."""
+    """Evaluates a checkpoint or run folder on a split of its own config's data; returns {"metrics", "tables", ...}.
+
+    Args:
+        checkpoint: a weights file or a run folder, whose best weights are taken.
+        split: name of the split: "val", "test" or "train".
+        overrides: changes of the config it was trained with, each `key=value`.
+        quiet: whether nothing is said on stderr.
+    """
     restored = restore(checkpoint, overrides)
     config = restored.config
     settings: TrainSettings = dataclasses.replace(config.train, deterministic=False)

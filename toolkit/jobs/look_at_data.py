@@ -37,9 +37,13 @@ CHOOSES_BEST = "no weights are kept as the best, only the last (last.safetensors
 
 
 class Seen(NamedTuple):
-    """What is known of the data. datasets, transforms: by split, those that could be built. table: None without classes.
+    """What is known of the data.
 
-    scans: what a full check reads.
+    Args:
+        datasets: data sets by split, those that could be built.
+        transforms: transforms by split, those that could be built.
+        table: names and colours of the labels, None without classes.
+        scans: what a full check reads, one a split.
     """
 
     datasets: Mapping[str, Dataset]
@@ -49,7 +53,13 @@ class Seen(NamedTuple):
 
 
 def look_at_data(config: Config, report: Report, valid: frozenset[str] = SECTIONS) -> Seen:
-    """Data sets, transforms and classes of every split that is valid."""
+    """Data sets, transforms and classes of every split that is valid.
+
+    Args:
+        config: the whole config, checked but not built.
+        report: takes what is found, as findings.
+        valid: names of the sections that have no mistake.
+    """
     datasets: dict[str, Dataset] = {}
     transforms: dict[str, list[Transform]] = {}
     scans: list[ScanSplit] = []

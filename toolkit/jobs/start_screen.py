@@ -31,11 +31,11 @@ def announce(
     """One screen that says what is about to happen.
 
     Args:
-        log: where the lines go.
+        log: the log where the lines go.
         built: everything the training consists of.
         fabric: says device and number of processes.
-        state: what is continued; None for a new training.
-        folder: of the run.
+        state: what is continued, or None for a new training.
+        folder: folder of the run that begins or goes on.
         notes: lines that other stages have to say, in order.
     """
     _introduce(log, built.config, built.model, built.datasets, fabric, state, folder)

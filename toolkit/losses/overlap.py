@@ -211,7 +211,7 @@ class Tversky(OverlapLoss):
         return _quotient(overlap + self.smooth, overlap + wrong + self.smooth)
 
     def class_losses(self, scores: Tensor) -> Tensor:
-        """(1 - score)^gamma."""
+        """(1 - score)^gamma of each class, (K,)."""
         if self.gamma == 1:
             return 1 - scores
         # The slope of x^gamma at 0 is infinite below 1: where a class is met, nothing is to be learned, and no NaN.

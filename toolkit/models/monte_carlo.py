@@ -34,7 +34,7 @@ class Sampled(Protocol):
         ...
 
     def eval(self) -> nn.Module:
-        """Evaluation mode."""
+        """Puts every layer into evaluation mode, as `nn.Module.eval` does."""
         ...
 
     def prepared(self, batch: Batch) -> Tensor:
@@ -46,7 +46,7 @@ class Sampled(Protocol):
         ...
 
     def pyramid(self, images: Tensor, sizes: Tensor | None = None) -> FeaturePyramid:
-        """What the head reads."""
+        """The maps that the head reads, of prepared images (N, C, H, W)."""
         ...
 
 
@@ -88,7 +88,13 @@ def refuse_without_dropout(model: Sampled) -> DenseHead:
 
 
 def seeded_monte_carlo(model: Sampled, batch: Batch, samples: PositiveInt) -> list[Prediction]:
-    """`monte_carlo_predict` with draws from a fixed seed; torch's global generators are left as they were."""
+    """`monte_carlo_predict` with draws from a fixed seed; torch's global generators are left as they were.
+
+    Args:
+        model: the model, with dropout and a dense head.
+        batch: images as a loader collates them.
+        samples: number of forward passes, 1 or more.
+    """
     device = batch.images.device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(_SEED)
@@ -101,9 +107,13 @@ def sample_moments(
 ) -> tuple[Tensor, Tensor]:
     """Mean and variance over `samples` forward passes of what the head says is `sampled`, (N, K, h, w) float32 each.
 
-    The variance is that of the samples themselves (divided by their number). images: of a legal size, as
-    `VisionModel.prepared` gives them. sizes: (N, 2), see `VisionModel.pyramid`. Needs `sampled_dropout` around it, and
-    a dense head.
+    The variance is that of the samples themselves (divided by their number).
+
+    Args:
+        model: the model, inside `sampled_dropout`, with a dense head.
+        images: (N, C, H, W) of a legal size, as `VisionModel.prepared` gives them.
+        samples: number of forward passes, 1 or more.
+        sizes: (N, 2), see `VisionModel.pyramid`. Needs `sampled_dropout` around it, and a dense head.
     """
     head = refuse_without_dropout(model)
     mean = spread = torch.zeros(())
@@ -122,6 +132,11 @@ def monte_carlo_predict(model: Sampled, batch: Batch, samples: PositiveInt = 50)
     Of a `pixel` head, `LabelMap`s: scores are mean probabilities, uncertainty the variance of each class over the
     samples averaged over the classes, 0 to 0.25. The paper samples 50 times; the official script draws 4 (SegNet) or
     8 (SegNet-Basic). Draws come from torch's global generator. Raises PartsError without dropout or a dense head.
+
+    Args:
+        model: the model, with dropout and a dense head.
+        batch: images as a loader collates them.
+        samples: number of forward passes, 1 or more.
     """
     head = refuse_without_dropout(model)
     with sampled_dropout(model):

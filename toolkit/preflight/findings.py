@@ -215,7 +215,7 @@ class Report:
             self.exit_code = 1 if 1 in (self.exit_code, exit_code) else 2
 
     def note(self, topic: str, text: str) -> None:
-        """Adds a fact."""
+        """Adds a fact: its topic and what was seen, for people."""
         self.facts.append(Fact(topic, text))
 
     def warn(self, kind: str, problem: Problem) -> None:

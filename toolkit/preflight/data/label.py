@@ -141,7 +141,13 @@ def _mended(report: Report, split: SplitRecords) -> None:
 
 
 def note_classes(report: Report, splits: Sequence[SplitRecords], counts: dict[str, np.ndarray]) -> None:
-    """Classes that are nowhere, or in some splits only. counts: images that hold each class, (K,) by split."""
+    """Classes that are nowhere, or in some splits only.
+
+    Args:
+        report: takes what is found, as findings.
+        splits: what was read of each split.
+        counts: images that hold each class, (K,) by the name of the split.
+    """
     train = next((split for split in splits if split.name == "train"), None)
     if train is None or not splits:
         return

@@ -34,8 +34,8 @@ def note_readings(report: Report, datasets: Mapping[str, Dataset], chooses_best:
     """Adds what the data sets say of how they were read, and findings for splits without a single target.
 
     Args:
-        report: takes the findings.
-        datasets: by split; training data without a target is an error, other data a warning.
+        report: takes the facts and the findings.
+        datasets: data sets by split; training data without a target is an error, other data a warning.
         chooses_best: which weights are kept as the best when validation measures nothing, in words.
     """
     absent = [set(dataset.absent_classes) for dataset in datasets.values()]

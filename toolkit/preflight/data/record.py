@@ -18,7 +18,13 @@ from toolkit.errors import Place, Problem
 class RecordedFault:
     """One thing wrong with a sample, as `toolkit.data.faults.leaving_out.FileError` says it.
 
-    file: the one at fault, "" when unknown. boxes: those at fault, x1, y1, x2, y2 in pixels.
+    Args:
+        kind: short stable word for the fault ("truncated").
+        problem: what is wrong and what to do.
+        file: the file at fault, "" when unknown.
+        counts: values outside a table and how many pixels have each.
+        table: what would have been right, in words.
+        boxes: those at fault, x1, y1, x2, y2 in pixels.
     """
 
     kind: str
@@ -33,13 +39,22 @@ class RecordedFault:
 class SampleRecord:
     """What was seen of one sample.
 
-    name: of the image, relative to the data set's root. faults: () for a sample that can be used.
-    traits, annotation_traits: words for what is uncommon about the files, see `image_traits`; "colorless" when all
-    channels are equal; "damage: ..." when the decoder complained of what may be harmless.
-    size: (height, width) as read, (0, 0) when it could not be. channels: of the image as read.
-    mean, square: of each channel's values 0..1, their mean and the mean of their squares.
-    digest, perceptual_hash: see `fingerprint`. labels: pixels of each label, None without a label map.
-    boxes: rows x1, y1, x2, y2, label, crowd, difficult; None without boxes. image_label: of the whole image.
+    Args:
+        name: of the image, relative to the data set's root.
+        faults: () for a sample that can be used.
+        traits: words for what is uncommon about the files, see `image_traits`; "colorless" when all channels are equal;
+            "damage: ..." when the decoder complained of what may be harmless.
+        annotation_traits: words for what is uncommon about the files, see `image_traits`; "colorless" when all channels
+            are equal; "damage: ..." when the decoder complained of what may be harmless.
+        size: (height, width) as read, (0, 0) when it could not be.
+        channels: of the image as read.
+        mean: of each channel's values 0..1, their mean and the mean of their squares.
+        square: of each channel's values 0..1, their mean and the mean of their squares.
+        digest: number that only equal pixels share (`pixel_digest`).
+        perceptual_hash: hash that near copies share nearly (`perceptual_hash`).
+        labels: pixels of each label, None without a label map.
+        boxes: rows x1, y1, x2, y2, label, crowd, difficult; None without boxes.
+        image_label: class of the whole image, or None.
     """
 
     name: str
@@ -65,8 +80,14 @@ def record_version() -> str:
 
 
 class SplitRecords(NamedTuple):
-    """name: "train", "val", "test". faults: of samples that the data set was made without. records: in the data set's
-    order. skipping: bad samples are left out, and said, but stop nothing.
+    """What was read of one split.
+
+    Args:
+        name: name of the split: "train", "val" or "test".
+        dataset: the data set that was read.
+        faults: faults of samples that the data set was made without.
+        records: what was seen of each sample, in the data set's order.
+        skipping: whether bad samples are left out, and said, but stop nothing.
     """
 
     name: str

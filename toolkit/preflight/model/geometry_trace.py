@@ -26,9 +26,13 @@ _USUAL: Size = (480, 640)
 
 
 class GeometryTrace(NamedTuple):
-    """One image on its way. name: of the sample. steps: (transform's name, size before it, size after it).
+    """One image on its way.
 
-    before, after: (height, width) as stored and as the model gets it.
+    Args:
+        name: name of the sample on its way.
+        before: (height, width) as stored, in pixels.
+        after: (height, width) as the model gets it, in pixels.
+        steps: transform's name, size before it and size after it, one a transform.
     """
 
     name: str
@@ -38,7 +42,13 @@ class GeometryTrace(NamedTuple):
 
 
 class SeenBoxes(NamedTuple):
-    """Objects as the model will see them. xyxy: (M, 4) float64 pixels. labels: (M,). sizes: (M, 2) of their images."""
+    """Objects as the model will see them.
+
+    Args:
+        xyxy: (M, 4) float64 pixels of the image the model gets.
+        labels: (M,) class of each box, 0..K-1.
+        sizes: (M, 2) height and width of the image of each box.
+    """
 
     xyxy: np.ndarray
     labels: np.ndarray
@@ -49,6 +59,11 @@ def trace_geometry(sample: Sample, transforms: Sequence[Transform], seed: int) -
     """A sample through the transforms that change its geometry, each with the seed that training gives it.
 
     Raises DataError naming the transform that cannot take the image.
+
+    Args:
+        sample: the sample as read, or a blank one of its size.
+        transforms: transforms of the training, in their order.
+        seed: the sample's seed in its epoch (`sample_seed`).
     """
     first, steps = _size(sample), []
     for place, transform in enumerate(transforms):
@@ -64,7 +79,14 @@ def trace_geometry(sample: Sample, transforms: Sequence[Transform], seed: int) -
 
 
 def blank_sample(dataset: Dataset, position: int, size: Size, like: Sample) -> Sample:
-    """A black picture of a size, with the kinds of annotation that `like`, a real sample of the data set, has."""
+    """A black picture of a size, with the kinds of annotation that `like`, a real sample of the data set, has.
+
+    Args:
+        dataset: the data set the sample belongs to.
+        position: place of the sample in its data set, from 0.
+        size: (height, width) of the picture in pixels.
+        like: a real sample of the data set, for the kinds of its annotation.
+    """
     index = dataset.index if isinstance(dataset, BoxDataset) else None
     empty = Boxes.of(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
     return Sample(
@@ -86,7 +108,16 @@ def trace_images(
     sizes: dict[int, Size],
     like: Sample,
 ) -> list[GeometryTrace]:
-    """The way of the images (epoch, position) whose size is known. Raises DataError as `trace_geometry`."""
+    """The way of the images (epoch, position) whose size is known. Raises DataError as `trace_geometry`.
+
+    Args:
+        dataset: the data set the images belong to.
+        transforms: transforms of the training, in their order.
+        seed: the config's seed, which every sample's is made from.
+        keys: (epoch, position) of each image that is followed.
+        sizes: (height, width) by position, where it is known.
+        like: a real sample of the data set, for the kinds of its annotation.
+    """
     chosen = [(epoch, position) for epoch, position in keys if position in sizes]
     return [
         trace_geometry(blank_sample(dataset, p, sizes[p], like), transforms, sample_seed(seed, epoch, p))[0]
@@ -100,6 +131,12 @@ def boxes_seen(dataset: Dataset, transforms: Sequence[Transform], seed: int, lim
 
     The pictures are blank where the annotation gives their sizes, and read where it does not. Images that cannot be
     read or transformed are left out: other checks name them.
+
+    Args:
+        dataset: the data set that is trained on.
+        transforms: transforms of the training, in their order.
+        seed: the config's seed, which every sample's is made from.
+        limit: largest number of images that are looked at.
     """
     sizes = dataset.image_sizes()
     found: list[tuple[Boxes, Size]] = []

@@ -21,7 +21,13 @@ Size = tuple[int, int]
 
 
 class PartNames(NamedTuple):
-    """How a config calls the parts: `backbone 'resnet'`. neck is "" when there is none."""
+    """How a config calls the parts: `backbone 'resnet'`. neck is "" when there is none.
+
+    Args:
+        backbone: the backbone in words, such as "backbone 'resnet'".
+        neck: the neck in words, "" when there is none.
+        head: the head in words, such as "head 'pixel'".
+    """
 
     backbone: str
     neck: str
@@ -40,6 +46,12 @@ def run_meta_pass(model: VisionModel, names: PartNames, size: Size, batch: int =
 
     Raises PartsError naming the first pair of parts that does not fit, with both sides' specs; ImageSizeError for a
     size that the model refuses; ConfigError for a batch too small for batch normalisation.
+
+    Args:
+        model: the model, on the meta device.
+        names: how messages call the parts.
+        size: (height, width) of the images in pixels.
+        batch: number of images that are sent through.
     """
     if model.illegal_sizes == "refuse":
         check_size(size, model.spec.sizes)

@@ -21,10 +21,16 @@ USUAL_RATES = {"sgd": (1e-7, 1.0), "adamw": (1e-7, 0.05), "adam": (1e-7, 0.05)}
 
 
 class Plan(NamedTuple):
-    """A training in numbers. images, val_images: samples of the splits (val_images 0: no evaluation).
+    """A training in numbers.
 
-    batch_size: of all processes together, 0 when it is still to be found. processes: how many share it.
-    optimizer: its name in the config.
+    Args:
+        settings: the section `train` of the config.
+        optimizer: name of the optimizer in the config.
+        lr: base learning rate of the optimizer.
+        images: number of images of the training data.
+        val_images: number of images that are evaluated; 0 means no evaluation.
+        batch_size: images of a batch of all processes together, 0 when it is still to be found.
+        workers: number of loader processes of each process.
     """
 
     settings: TrainSettings
@@ -42,7 +48,14 @@ class Plan(NamedTuple):
 
 
 def check_plan(report: Report, plan: Plan, model: nn.Module | None = None, cores: int | None = None) -> None:
-    """Notes each surprise as a warning. cores: of this machine, None to count them."""
+    """Notes each surprise as a warning.
+
+    Args:
+        report: takes each surprise, as a warning.
+        plan: the training that is asked for, in numbers.
+        model: the model, for its batch normalisation; None leaves that out.
+        cores: cores of this machine, None to count them.
+    """
     _times(report, plan)
     _amounts(report, plan)
     _rate(report, plan)

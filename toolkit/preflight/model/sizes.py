@@ -28,10 +28,14 @@ FIELD_SMALL, FIELD_LARGE = 4.0, 4.0
 
 
 class ModelSizes(NamedTuple):
-    """What a model says of sizes. stride: its coarsest map's. pads: whether illegal sizes are padded (else refused).
+    """What a model says of sizes.
 
-    field: pixels that a cell of the map the head reads depends on, in each direction; None when not known.
-    dense: whether the head answers for every pixel.
+    Args:
+        rule: heights and widths that the model takes.
+        stride: stride of its coarsest map, in pixels.
+        pads: whether illegal sizes are padded (else refused).
+        dense: whether the head answers for every pixel.
+        field: pixels that a cell of the map the head reads depends on, in each direction; None when not known.
     """
 
     rule: SizeRule
@@ -42,12 +46,19 @@ class ModelSizes(NamedTuple):
 
 
 def shown(size: Size) -> str:
-    """`360x480`, height first."""
+    """A size in words, height first: `360x480`."""
     return f"{size[0]}x{size[1]}"
 
 
 def check_sizes(report: Report, batches: Sequence[Sequence[GeometryTrace]], model: ModelSizes, batch_size: int) -> None:
-    """Notes what stands out in the first training batches' sizes; batches: the images of each, in order."""
+    """Notes what stands out in the first training batches' sizes;
+
+    Args:
+        report: takes what stands out, as findings.
+        batches: ways of the images of each batch, in order.
+        model: what the model says of sizes.
+        batch_size: number of images of the config's batch.
+    """
     traces = [trace for batch in batches for trace in batch]
     if not traces:
         return
@@ -179,7 +190,13 @@ def _mixed(report: Report, batches: Sequence[Sequence[GeometryTrace]]) -> None:
 
 
 def compare_with_validation(report: Report, train: Size, val: Size) -> None:
-    """Says, without blame, that validation images have another size than the training crops."""
+    """Says, without blame, that validation images have another size than the training crops.
+
+    Args:
+        report: takes the difference, as a fact.
+        train: (height, width) of training images, as the model gets them.
+        val: (height, width) of validation images, as the model gets them.
+    """
     if train != val:
         report.note("sizes", f"validation images of {shown(val)}: another size than training's, which is fine")
 

@@ -69,7 +69,7 @@ class PartCells:
 
 
 def part_cells(anatomy: Anatomy) -> list[PartCells]:
-    """Every layer, by part."""
+    """The texts of every layer's row, under the part it belongs to."""
     return [
         PartCells(
             part.name, part.kind, part.parameters, part.macs,

@@ -48,12 +48,12 @@ class Box:
 
     @property
     def middle(self) -> float:
-        """y of its centre."""
+        """y of the rectangle's centre, in pixels of the drawing."""
         return self.y + self.height / 2
 
     @property
     def right(self) -> float:
-        """x of its right side."""
+        """x of the rectangle's right side, in pixels of the drawing."""
         return self.x + self.width
 
 

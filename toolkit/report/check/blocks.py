@@ -26,7 +26,16 @@ _MOST_LETTERS = 2000
 
 @dataclass(frozen=True)
 class Block:
-    """A piece of the page. drawing: or None. header, rows: of a table, or (). numeric: columns to align right."""
+    """A piece of the page.
+
+    Args:
+        title: heading of the piece of the page.
+        drawing: an SVG above the table, or None.
+        header: names of the table's columns, or none.
+        rows: texts of the table's rows, or none.
+        numeric: which columns of the table are aligned right.
+        note: sentence below the drawing and the table.
+    """
 
     title: str
     drawing: Markup | None = None
@@ -37,7 +46,7 @@ class Block:
 
 
 def table_block(table: Table) -> Block:
-    """A table of the report."""
+    """A table of the check's report as a piece of the page."""
     return _tabled(
         table.title, table.header, table.rows, [column >= table.words for column in range(len(table.header))]
     )
@@ -152,7 +161,13 @@ _MOST_CLASSES = 100
 
 
 def data_blocks(splits: Mapping[str, SplitNumbers], classes: Sequence[str], palette: Sequence[Color]) -> list[Block]:
-    """The splits' numbers: class frequencies, object sizes, pixels."""
+    """The splits' numbers: class frequencies, object sizes, pixels.
+
+    Args:
+        splits: numbers of each split, by its name.
+        classes: names of the labels 0..K-1.
+        palette: (r, g, b) of each class, 0..255.
+    """
     colors = dict(zip(classes, palette, strict=False))
     blocks = [_classes(split, numbers, colors) for split, numbers in splits.items() if numbers.classes]
     blocks += [_objects(split, numbers.boxes) for split, numbers in splits.items() if numbers.boxes is not None]

@@ -28,7 +28,13 @@ Marks = Callable[[str], Sequence[Mark]]
 
 @dataclass(frozen=True)
 class ShownFinding:
-    """A finding with pictures of the first of its files. others: files that are not shown."""
+    """A finding with pictures of the first of its files.
+
+    Args:
+        finding: what was found, with its problem and files.
+        pictures: thumbnails of the first of its files.
+        others: names of files that are not shown.
+    """
 
     finding: Finding
     pictures: tuple[Thumbnail, ...]
@@ -42,8 +48,14 @@ def check_page(
     palette: Sequence[Color] = (),
     marks: Marks | None = None,
 ) -> str:
-    """The whole page. name: of the config. classes, palette: to name and colour labels. marks: boxes of an
-    image, drawn beside those of a finding.
+    """The whole page.
+
+    Args:
+        report: everything the check found and measured.
+        name: name of the config, for the heading.
+        classes: names of the labels 0..K-1, where known.
+        palette: (r, g, b) of each class, 0..255, to colour labels.
+        marks: boxes of an image, drawn beside those of a finding.
     """
     left = _PICTURES
     errors: list[ShownFinding] = []
