@@ -78,7 +78,9 @@ def test_five_lines_on_own_pictures(
     assert len(list((tmp_path / "labelled").iterdir())) == 4
     resume = next(words for words in commands() if "--resume" in words)
     assert run([*resume[1:], *small, "train.steps=3"]) == 0
-    uses_run = next(block for block in blocks("python") if "load_model" in block)
+    job = next(block for block in blocks("python") if "toolkit.train" in block)
+    exec(compile(job.replace('["train.steps=100"]', repr(small)), "README", "exec"), {})
+    uses_run = next(block for block in blocks("python") if "toolkit.load_model(" in block)
     exec(compile(uses_run, "README", "exec"), {})
     assert "(60, 80)" in capfd.readouterr().out.replace("torch.Size([60, 80])", "(60, 80)")
 

@@ -11,11 +11,13 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from toolkit.labels import IGNORE_INDEX, Color, default_palette
+from toolkit.labels import IGNORE_INDEX, ClassTable, Color, default_palette
 
 IGNORED_COLOR: Color = (224, 224, 192)
 """Colour of pixels without a class, as in VOC's label maps."""
 _DARK, _LIGHT, _WHITE = (30, 30, 34), (236, 236, 236), (255, 255, 255)
+_VIRIDIS_ENDS: tuple[Color, Color] = ((68, 1, 84), (253, 231, 37))
+"""Its darkest and its brightest colour (matplotlib, `_cm_listed.py`)."""
 _READABLE = 320
 """Pictures narrower than this are enlarged by a whole factor, so that text beside them can be read."""
 
@@ -31,7 +33,7 @@ def full_palette(palette: Sequence[Color], num_classes: int) -> np.ndarray:
     """Colours of labels 0..255 as (256, 3) uint8: the palette (or default colours), and one for ignored pixels."""
     colors = np.array(default_palette(256), np.uint8)
     if len(palette):
-        colors[: len(palette)] = np.asarray(palette, np.uint8)
+        colors[: len(palette)] = np.asarray(palette, np.uint8)[:256]
     if num_classes <= IGNORE_INDEX:
         colors[IGNORE_INDEX] = IGNORED_COLOR
     return colors
@@ -171,6 +173,74 @@ def title(text: str, width: int, *, dark: bool = False) -> np.ndarray:
     strip = Image.new("RGB", (width, round(size * 1.8)), background)
     ImageDraw.Draw(strip).text((width // 2, strip.height // 2), text, fill=ink, font=_font(size), anchor="mm")
     return np.asarray(strip)
+
+
+def draw_label_map(image: np.ndarray, labels: np.ndarray, classes: ClassTable, opacity: float = 0.5) -> np.ndarray:
+    """An image with its classes in colour above a legend of those present, the largest first: RGB uint8.
+
+    Args:
+        image: (H, W, C) uint8, RGB or gray; a small one is enlarged by a whole factor.
+        labels: (H, W) uint8 class numbers of its pixels, `IGNORE_INDEX` where nothing is drawn.
+        classes: names and colours of the labels; unnamed ones are shown by their number.
+        opacity: share of the class's colour in a pixel, 0 (only the image) to 1 (only colours).
+    """
+    factor = enlargement((labels.shape[0], labels.shape[1]))
+    colors = full_palette(classes.palette, len(classes.names))
+    blended = blend_labels(enlarge(as_rgb(image), factor), enlarge(labels, factor), colors, opacity)
+    counts = np.bincount(labels.ravel(), minlength=256)
+    counts[IGNORE_INDEX] = 0
+    present = [int(label) for label in np.argsort(-counts, kind="stable") if counts[label]]
+    entries = [LegendEntry(_color(colors, label), classes.name_of(label)) for label in present]
+    return np.concatenate([blended, legend(entries, blended.shape[1])])
+
+
+def draw_detections(
+    image: np.ndarray, boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, classes: ClassTable
+) -> np.ndarray:
+    """An image with boxes, each in its class's colour under its name and score: RGB uint8.
+
+    Args:
+        image: (H, W, C) uint8, RGB or gray; a small one is enlarged by a whole factor.
+        boxes: (N, 4) xyxy pixels of the image, best first (the first is drawn on top).
+        scores: (N,) numbers 0..1 that stand beside the names.
+        labels: (N,) class numbers, one for each box.
+        classes: names and colours of the labels; unnamed ones are shown by their number.
+    """
+    factor = enlargement((image.shape[0], image.shape[1]))
+    colors = full_palette(classes.palette, len(classes.names))
+    texts = [
+        f"{classes.name_of(label)} {score:.2f}" for label, score in zip(labels.tolist(), scores.tolist(), strict=True)
+    ]
+    own = [_color(colors, label) for label in labels.tolist()]
+    return draw_boxes(enlarge(as_rgb(image), factor), boxes * factor, own, texts)
+
+
+def draw_values(image: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """An image beside its map of values, dark (smallest) to bright (largest), above the two numbers: RGB uint8.
+
+    image: (H, W, C) uint8. values: (H, W) float; where they are no number the map is black.
+    """
+    known = np.isfinite(values)
+    low, high = (float(values[known].min()), float(values[known].max())) if known.any() else (0.0, 0.0)
+    share = np.where(known, values - low, 0) / max(high - low, 1e-12)
+    levels = np.rint(255 * np.clip(share, 0, 1)).astype(np.uint8)
+    colored = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)
+    colored[~known] = 0
+    factor = enlargement((values.shape[0], values.shape[1]))
+    pair = np.concatenate([enlarge(as_rgb(image), factor), enlarge(colored, factor)], axis=1)
+    ends = (_VIRIDIS_ENDS[0], f"{low:.4g}"), (_VIRIDIS_ENDS[1], f"{high:.4g}")
+    return np.concatenate([pair, legend([LegendEntry(color, text) for color, text in ends], pair.shape[1])])
+
+
+def draw_caption(image: np.ndarray, lines: Sequence[str]) -> np.ndarray:
+    """An image above lines of text: RGB uint8. image: (H, W, C) uint8; a small one is enlarged by a whole factor."""
+    pixels = enlarge(as_rgb(image), enlargement((image.shape[0], image.shape[1])))
+    return np.concatenate([pixels, *(title(line, pixels.shape[1], dark=True) for line in lines)])
+
+
+def _color(colors: np.ndarray, label: int) -> Color:
+    red, green, blue = colors[label % len(colors)].tolist()
+    return red, green, blue
 
 
 def enlarge(array: np.ndarray, factor: int) -> np.ndarray:

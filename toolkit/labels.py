@@ -11,10 +11,29 @@ IGNORE_INDEX = 255
 
 
 class ClassTable(NamedTuple):
-    """names: of labels 0..K-1, distinct. palette: an (r, g, b) for each, 0..255."""
+    """What the labels 0..K-1 are called, and how they are shown.
+
+    Args:
+        names: one for each label, in their order, no two the same.
+        palette: a colour (r, g, b), each 0..255, for each label; () for default colours.
+        ids: the number of each label in the data's own files (COCO's category ids); () where they have none.
+    """
 
     names: tuple[str, ...]
     palette: tuple[Color, ...]
+    ids: tuple[int, ...] = ()
+
+    def name_of(self, label: int) -> str:
+        """Name of a class; the number of a label that is none."""
+        return self.names[label] if 0 <= label < len(self.names) else str(label)
+
+    def id_of(self, label: int) -> int:
+        """Id of a class in the data's own files; where they have none, classes count from 1 (COCO's smallest id)."""
+        return self.ids[label] if self.ids else label + 1
+
+
+NO_CLASSES = ClassTable((), ())
+"""Of labels that nobody named."""
 
 
 def default_palette(count: int) -> tuple[Color, ...]:

@@ -2,7 +2,7 @@
 
 Conventions, everywhere: images RGB; sizes are (height, width); boxes are xyxy in pixels, float32, x2/y2 exclusive
 (a box over a whole 640x480 image is 0, 0, 640, 480); labels run 0..K-1 without a background class; pixels that do
-not count have the label `IGNORE_INDEX`.
+not count have the label `IGNORE_INDEX`. What a model answers (`LabelMap`, `Detections` ...) is in `predictions.py`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,13 @@ import torch
 from torch import Tensor
 
 from toolkit.labels import IGNORE_INDEX as IGNORE_INDEX
+from toolkit.predictions import PREDICTION_NAMES as PREDICTION_NAMES
+from toolkit.predictions import Detections as Detections
+from toolkit.predictions import ImageScores as ImageScores
+from toolkit.predictions import ImageValues as ImageValues
+from toolkit.predictions import LabelMap as LabelMap
+from toolkit.predictions import Prediction as Prediction
+from toolkit.predictions import ValueMap as ValueMap
 
 
 class Boxes(NamedTuple):
@@ -161,68 +168,6 @@ class Batch(NamedTuple):
     def count(self) -> int:  # type: ignore[override]
         """How many images: N. (`len` of a NamedTuple is its number of fields.)"""
         return len(self.names)
-
-
-class LabelMap(NamedTuple):
-    """Prediction of a `pixel` head for one image, original size, on the CPU.
-
-    Args:
-        labels: (H, W) uint8 class of each pixel, 0..K-1.
-        scores: (H, W) float32 probability of that class, or None.
-        uncertainty: (H, W) float32, class-averaged variance over Monte-Carlo samples, or None.
-    """
-
-    labels: Tensor
-    scores: Tensor | None = None
-    uncertainty: Tensor | None = None
-
-
-class Detections(NamedTuple):
-    """Prediction of a detector for one image, best first, original pixels, on the CPU.
-
-    Args:
-        boxes: (N, 4) float32 xyxy pixels, x2 and y2 exclusive.
-        scores: (N,) float32 probability of the class, 0..1, falling.
-        labels: (N,) int64 class of each box, 0..K-1.
-    """
-
-    boxes: Tensor
-    scores: Tensor
-    labels: Tensor
-
-
-class ImageScores(NamedTuple):
-    """Prediction of an `image` head that classifies: (K,) float32 probabilities, on the CPU."""
-
-    scores: Tensor
-
-
-class ImageValues(NamedTuple):
-    """Prediction of an `image` head that regresses: (K,) float32 numbers, on the CPU."""
-
-    values: Tensor
-
-
-class ValueMap(NamedTuple):
-    """Prediction of dense regression for one image, original size, on the CPU.
-
-    values: (H, W) float32. uncertainty: (H, W) float32, variance over Monte-Carlo samples, or None.
-    """
-
-    values: Tensor
-    uncertainty: Tensor | None = None
-
-
-Prediction = LabelMap | Detections | ImageScores | ImageValues | ValueMap
-
-PREDICTION_NAMES: dict[type[Any], str] = {
-    LabelMap: "label maps",
-    Detections: "detections",
-    ImageScores: "scores of images",
-    ImageValues: "values of images",
-    ValueMap: "value maps",
-}
-"""What people call each kind of prediction, in the plural."""
 
 
 def _pad_stack(arrays: Sequence[np.ndarray], size: tuple[int, int], fill: float) -> Tensor:

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from toolkit.contracts import HEADS, AnchorLayout, AnchorStyle, ClassRows, FeaturePyramid, Head, PyramidSpec
 from toolkit.errors import DataError, PartsError, Problem
+from toolkit.heads.rcnn_presets import FASTER_RCNN_2015
 from toolkit.heads.roi import DetectionSettings, Roi, RoiSettings, image_numbers
 from toolkit.heads.rpn import Objects, Rpn, RpnSettings
 from toolkit.ops import boxes as box_ops
@@ -92,6 +93,11 @@ class RcnnHead(Head):
         self.pad_multiple = _multiple(rpn.anchors.style)
         self.rpn = Rpn(spec, rpn, self.plus_one)
         self.roi = Roi(spec, num_classes, roi, self.plus_one)
+
+    @classmethod
+    def of_2015(cls, spec: PyramidSpec, num_classes: int) -> RcnnHead:
+        """The head with py-faster-rcnn's values, for one map of stride 16."""
+        return cls(spec, num_classes, **FASTER_RCNN_2015)
 
     def forward(self, pyramid: FeaturePyramid) -> RcnnOutputs:
         """Raw outputs for images without padding, with as many proposals as at test time."""

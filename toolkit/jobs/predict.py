@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from toolkit.data.images.pictures import find_pictures
 from toolkit.engine.process import keep_freed_memory, pick_device
 from toolkit.errors import ConfigError, Problem
 from toolkit.files import cannot_write
-from toolkit.inference.folder import find_pictures, predict
+from toolkit.inference.folder import predict
 from toolkit.inference.tiling.tiled import TileSide
 from toolkit.inference.writers.base import output_stems
 from toolkit.inference.writers.outputs import Outputs
@@ -40,21 +41,22 @@ def run_prediction(
     model = restored.model.to(pick_device(device))
     keep_freed_memory()
     folder = Path(out)
-    ids = restored.metadata.get("category_ids")
-    outputs = Outputs(folder, formats, model.classes, model.palette, [picture.path for picture in pictures], ids)
+    inputs = [picture.path for picture in pictures if picture.path is not None]
+    outputs = Outputs(folder, formats, model.classes, model.palette, inputs, restored.model.category_ids or None)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(folder, error) from error
-    stems = dict(zip((p.path for p in pictures), output_stems([p.name for p in pictures]), strict=True))
+    stems = output_stems([picture.name for picture in pictures])
     failed, written = [], 0
     began = time.monotonic()
     with Progress("predict", len(pictures), "img") as progress:
-        for number, result in enumerate(predict(model, pictures, batch_size=batch_size, tile=tile), 1):
+        results = predict(model, pictures, batch_size=batch_size, tile=tile)
+        for number, (stem, result) in enumerate(zip(stems, results, strict=True), 1):
             if result.prediction is None or result.image is None:
                 failed.append({"file": str(result.path), "reason": result.reason})
             else:
-                written += len(outputs.add(stems[result.path], result.image, result.prediction))
+                written += len(outputs.add(stem, result.image, result.prediction))
             progress.update(number)
     written += len(outputs.finish())
     seconds = max(time.monotonic() - began, 1e-9)

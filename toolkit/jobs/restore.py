@@ -53,6 +53,7 @@ def restore(path: str | Path, overrides: Sequence[str] = ()) -> Restored:
         model = _filled_model(config, table, state, file)
         if config.data.val is not None:
             model.transforms = tuple(build_transforms(config, "val"))
+        model.category_ids = _stored_ids(metadata, table)
     except CheckpointError as error:
         raise _other_model(error, overrides) from error
     except UserError as error:  # not the command line's fault: name the file
@@ -78,6 +79,13 @@ def _stored_table(metadata: Mapping[str, Any], file: Path) -> ClassTable:
         message = "is damaged: its metadata should hold the classes' names and a colour for each"
         raise CheckpointError(Problem(file, message))
     return ClassTable(tuple(names), tuple((r, g, b) for r, g, b in palette))
+
+
+def _stored_ids(metadata: Mapping[str, Any], table: ClassTable) -> tuple[int, ...]:
+    """Ids of the classes in the training data's files; () where the file has none, or none for each class."""
+    ids = metadata.get("category_ids")
+    sound = isinstance(ids, list) and len(ids) == len(table.names) and all(type(number) is int for number in ids)
+    return tuple(ids) if sound and ids else ()
 
 
 def _filled_model(config: Config, table: ClassTable, state: Mapping[str, Tensor], file: Path) -> VisionModel:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -12,12 +13,17 @@ from torch.nn import functional as F
 
 from toolkit.bounds import PositiveInt
 from toolkit.contracts import Backbone, FeaturePyramid, Head, Neck, PixelStats, PyramidSpec, Transform
+from toolkit.data.images.pictures import Picture, Sources, find_pictures, refuse_range, sample_of
+from toolkit.data.transforms.pipeline import Pipeline
 from toolkit.errors import DataError, PartsError, Problem
+from toolkit.labels import ClassTable
+from toolkit.models.modes import evaluating
 from toolkit.models.monte_carlo import refuse_without_dropout, seeded_monte_carlo
 from toolkit.ops.padding import Pad, check_size, inside, legal_size, mirror, mirror_each, next_multiple, pad_targets
-from toolkit.samples import Batch, Prediction
+from toolkit.samples import Batch, Prediction, collate
 
 IllegalSizes = Literal["refuse", "pad"]
+_TRAINING_MATTERS = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
 
 
 class VisionModel(nn.Module):
@@ -72,6 +78,8 @@ class VisionModel(nn.Module):
             refuse_without_dropout(self)
         self.transforms: tuple[Transform, ...] = ()
         """What evaluation does to a picture before the model sees it (a resize, say); set when a model is restored."""
+        self.category_ids: tuple[int, ...] = ()
+        """Ids of the classes in the training data's files, for COCO results; set when a model is restored."""
         stats = backbone.pixel_stats
         mean, std = (torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1) for values in (stats.mean, stats.std))
         # Part of the code's configuration, not of the weights: a state dict cannot bring other statistics.
@@ -107,8 +115,9 @@ class VisionModel(nn.Module):
         """The head's raw outputs for (N, C, H, W) images, after padding at the bottom and right if their size asks it.
 
         Tensors in, tensors out, so that the model can be exported and compiled. Raises DataError for another number of
-        channels, ImageSizeError for an illegal size when `illegal_sizes` is "refuse".
+        channels and for floats that are not 0..1, ImageSizeError for an illegal size when `illegal_sizes` is "refuse".
         """
+        _refuse_other_range(images)
         return self.head(self.pyramid(images))
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
@@ -117,6 +126,10 @@ class VisionModel(nn.Module):
 
     def for_loss(self, batch: Batch) -> tuple[FeaturePyramid, Batch]:
         """What the head's loss looks at: the pyramid, and the batch's annotations at its size. Raises as `forward`."""
+        if not isinstance(batch, Batch):
+            message = f"wanted a Batch, found {type(batch).__name__}"
+            raise DataError(Problem("batch", message, "toolkit.collate([Sample(...), ...]) makes one"))
+        _refuse_other_range(batch.images)
         return self.pyramid(batch.images, batch.sizes), self.legal(batch)
 
     def legal(self, batch: Batch) -> Batch:
@@ -125,16 +138,42 @@ class VisionModel(nn.Module):
         return pad_targets(batch, legal_size(size, self.spec.sizes))
 
     @torch.inference_mode()
-    def predict(self, batch: Batch) -> list[Prediction]:
-        """One prediction an image, in original pixels, on the CPU. Raises as `forward`.
+    def predict(self, pictures: Batch | Sources) -> list[Prediction]:
+        """One prediction a picture, in original pixels, on the CPU, in order.
 
-        Leaves `training` as it is: call `eval()` first, unless dropout or batch statistics are meant to be active.
+        Pictures (a path, an array, a PIL image, a tensor, a list of them: `find_pictures`) are read, pass the
+        transforms the model was evaluated with, and are predicted one by one in eval mode; `toolkit.predict` does the
+        same for many, in batches, with the pictures beside the answers. A `Batch` goes through the net as it is and in
+        the mode the model is in: call `eval()` first, unless dropout or batch statistics are meant to be active.
         With `samples` above 1 the answer is the mean of so many passes with dropout (`models/monte_carlo.py`); the same
-        images always give the same, because the draws have a seed of their own.
+        images always give the same, because the draws have a seed of their own. Raises DataError for what is no
+        picture or cannot be read, and as `forward`.
         """
+        if not isinstance(pictures, Batch):
+            with evaluating(self):
+                return [found for batch in self._batches(find_pictures(pictures)) for found in self.predict(batch)]
+        _refuse_other_range(pictures.images)
+        table = ClassTable(self.classes, self.palette, self.category_ids)
         if self.samples > 1:
-            return seeded_monte_carlo(self, batch, self.samples)
-        return self.head.predict(self.pyramid(self.prepared(batch), self.prepared_sizes(batch)), batch)
+            found = seeded_monte_carlo(self, pictures, self.samples)
+        else:
+            self._warn_of_training()
+            found = self.head.predict(self.pyramid(self.prepared(pictures), self.prepared_sizes(pictures)), pictures)
+        return [prediction.of_classes(table) for prediction in found]
+
+    def _batches(self, pictures: Sequence[Picture]) -> Iterator[Batch]:
+        """Each picture as a batch of one, on the model's device."""
+        pipeline = Pipeline(self.transforms)
+        for position, picture in enumerate(pictures):
+            batch = collate([pipeline(sample_of(picture, position, self.in_channels), 0)])
+            yield batch._replace(images=batch.images.to(self.pixel_scale.device))
+
+    def _warn_of_training(self) -> None:
+        if self.training and any(isinstance(module, _TRAINING_MATTERS) for module in self.modules()):
+            message = (
+                "predicting in training mode: dropout draws, and batch normalisation counts this batch; model.eval()"
+            )
+            warnings.warn(f"{message} first gives the model's own answer", stacklevel=4)
 
     def prepared(self, batch: Batch) -> Tensor:
         """The images of a batch as `predict` shows them to the net: the border mirrored around them, a legal size.
@@ -185,7 +224,7 @@ class VisionModel(nn.Module):
         if self.pixel_stats.bgr:
             images = images.flip(1)
         if images.is_floating_point():
-            return images * self.pixel_scale + self.pixel_shift
+            return images.to(self.pixel_scale.dtype) * self.pixel_scale + self.pixel_shift
         return images.to(self.pixel_scale.dtype) * (self.pixel_scale / 255) + self.pixel_shift
 
     def example_input(self, size: tuple[int, int] = (64, 64)) -> Tensor:
@@ -213,3 +252,13 @@ class VisionModel(nn.Module):
                     "read the data as gray (1) or RGB (3), or change the backbone's `in_channels`",
                 )
             )
+
+
+def _refuse_other_range(images: Tensor) -> None:
+    """Raises DataError for float images that are not 0..1. A look that tracing and tensors without numbers do without."""
+    if not images.is_floating_point() or images.is_meta or not images.numel() or torch.compiler.is_compiling():
+        return
+    if torch._C._get_tracing_state() is not None or type(images) is not Tensor:
+        return
+    low, high = (float(value) for value in images.detach().aminmax())
+    refuse_range(low, high, "images")

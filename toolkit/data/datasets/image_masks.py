@@ -50,7 +50,7 @@ class ImageMasks(PairedDataset):
         image_suffix: str = "",
         mask_suffix: str = "",
     ) -> None:
-        names, palette = class_table(classes)
+        names, palette, _ = class_table(classes)
         if colors is not None:
             own = {name: tuple(color) for name, color in colors.items()}
             palette = tuple(own.get(name, (0, 0, 0)) for name in names)  # type: ignore[misc]

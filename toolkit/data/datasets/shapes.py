@@ -53,7 +53,7 @@ class Shapes(Dataset):
         seed: NonNegativeInt = 0,
         texture: Probability = 1.0,
     ) -> None:
-        self.classes, self.palette = class_table("shapes_boxes" if target in ("boxes", "largest") else "shapes")
+        self.classes, self.palette, _ = class_table("shapes_boxes" if target in ("boxes", "largest") else "shapes")
         self.split = split
         self.target = target
         self.root = Path(root)

@@ -37,7 +37,7 @@ class PairedDataset(Dataset):
         channels: int = 3,
         title: str = "",
     ) -> None:
-        self.classes, self.palette = table
+        self.classes, self.palette, _ = table
         self.root, self.channels, self.title = root, channels, title
         self.pairs = tuple(pairs)
         self.notes = pairs.notes if isinstance(pairs, PairList) else ()

@@ -28,7 +28,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from toolkit.data.faults.leaving_out import FileError
 from toolkit.data.images.checks import Encoded, inspect_encoded, tiff_bands
-from toolkit.errors import ConfigError, Problem, missing_path
+from toolkit.errors import ConfigError, DataError, Problem, missing_path
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
 """Extensions (any case) by which a folder's images are told from its other files."""
@@ -91,7 +91,7 @@ def read_image(path: str | Path, channels: int = 3) -> np.ndarray:
     data = _bytes_of(path)
     encoded = _whole(path, data)
     if encoded is None or (encoded.kind == "jpeg" and encoded.channels == 4) or _beyond_opencv(encoded):  # 4: CMYK
-        return _read_by_pillow(path, data, channels)
+        return with_channels(image_pixels(_open(path, data), path), channels)
     if encoded.bits > 8:
         _refuse_depth(path, f"{encoded.bits} bits a channel")
     how = cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE
@@ -244,17 +244,34 @@ def _rgb(image: Image.Image) -> np.ndarray:
     return pixels
 
 
-def _read_by_pillow(path: Path, data: bytes, channels: int) -> np.ndarray:
-    image = _open(path, data)
+def image_pixels(image: Image.Image, where: str | Path) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of an open PIL image, (H, W, 1) of a gray one, turned as its EXIF tag says.
+
+    where: the file or what stands for it in messages. Raises DataError for more than 8 bits a channel, and for a file
+    that turns out to be damaged when it is decoded.
+    """
     if image.mode in _DEEP_MODES:
-        _refuse_depth(path, _DEEP_MODES[image.mode], image.format)
+        _refuse_depth(where, _DEEP_MODES[image.mode], image.format)
     orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
-    pixels = _rgb(image)
-    if channels == 1:
-        # OpenCV's weights, not Pillow's integer ones, so that one picture is the same in every format.
-        gray = pixels[:, :, 0] if image.mode in ("L", "1", "LA") else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-        pixels = gray[:, :, None]
+    try:
+        pixels = _rgb(image)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(Problem(where, f"cannot be decoded ({error})", "fetch it again, or remove it")) from None
+    if image.mode in ("L", "1", "LA"):
+        pixels = pixels[:, :, :1]
     return np.ascontiguousarray(_oriented(pixels, orientation))
+
+
+def with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
+    """(H, W, channels) of (H, W, 1 or 3) uint8: gray repeated, or colour weighted to luma (ITU-R BT.601).
+
+    The weights are OpenCV's, not Pillow's integer ones, so that one picture is the same in every format.
+    """
+    if pixels.shape[2] == channels:
+        return pixels
+    if channels == 1:
+        return cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY)[:, :, None]
+    return np.repeat(pixels[:, :, :1], channels, axis=2)
 
 
 def _oriented(pixels: np.ndarray, orientation: int) -> np.ndarray:
@@ -316,7 +333,7 @@ def _found(image: Image.Image) -> str:
     return f"the mask has channels {'/'.join(image.getbands())}, wanted one channel of class ids"
 
 
-def _refuse_depth(path: Path, found: str, kind: str | None = None) -> NoReturn:
+def _refuse_depth(path: str | Path, found: str, kind: str | None = None) -> NoReturn:
     message = f"wanted 8 bits a channel, found {f'a {kind} with ' if kind else ''}{found}"
     _fail("deep", path, message, "convert it to 8 bits with a range that suits the data")
 
@@ -333,5 +350,5 @@ def _unreadable(path: Path, error: Exception, data: bytes) -> FileError:
     return FileError(kind, Problem(path, f"cannot be decoded ({error})", "fetch it again, or remove it"))
 
 
-def _fail(kind: str, path: Path, message: str, suggestion: str = "") -> NoReturn:
+def _fail(kind: str, path: str | Path, message: str, suggestion: str = "") -> NoReturn:
     raise FileError(kind, Problem(path, message, suggestion))

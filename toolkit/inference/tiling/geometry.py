@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from toolkit.contracts import FeaturePyramid
 from toolkit.inference.tiling.plan import TileGeometry
+from toolkit.models.modes import evaluating
 from toolkit.models.vision_model import VisionModel
 
 _LOG = logging.getLogger(__name__)
@@ -40,7 +39,7 @@ def measure_geometry(model: VisionModel, stride: int) -> TileGeometry:
     start = unprobed_geometry(model, stride)
     halo = 0
     for axis in (-1, -2):
-        with _evaluating(model):
+        with evaluating(model):
             found = _halo(model, start, axis)
         if found is None:
             _LOG.warning(
@@ -55,18 +54,6 @@ def measure_geometry(model: VisionModel, stride: int) -> TileGeometry:
         # Unpooling puts a NaN at one place of a window although another value may stand anywhere in it.
         halo += start.align // stride
     return start._replace(halo=halo)
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode, with every flag put back: a NaN must not enter the statistics of a batch normalisation."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def _halo(model: VisionModel, geometry: TileGeometry, axis: int) -> int | None:
@@ -129,7 +116,7 @@ def cells_of(model: VisionModel, size: tuple[int, int], geometry: TileGeometry) 
     """How many logits (h, w) an image of a legal (height, width) gives, from a small image of the same remainders."""
     small = [n - max(0, (n - geometry.legal(geometry.align)) // geometry.align * geometry.align) for n in size]
     images = torch.zeros((1, model.in_channels, *small), device=model.pixel_scale.device)
-    with _evaluating(model):
+    with evaluating(model):
         shape = _logits(model, images).shape[2:]
     height, width = (c + (n - s) // geometry.stride for c, n, s in zip(shape, size, small, strict=True))
     return height, width
@@ -154,7 +141,7 @@ def bytes_per_pixel(model: VisionModel, geometry: TileGeometry) -> float:
 
     hooks = [layer.register_forward_hook(note) for layer in model.modules()]
     try:
-        with _evaluating(model):
+        with evaluating(model):
             _logits(model, torch.zeros((1, model.in_channels, side, side), device=model.pixel_scale.device))
     finally:
         for hook in hooks:

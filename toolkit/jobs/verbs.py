@@ -1,0 +1,154 @@
+"""The verbs of the command line as Python functions: the same jobs, with configs and runs by path or as objects."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toolkit.analysis.anatomy import Anatomy, Pair
+from toolkit.analysis.describe import describable_size
+from toolkit.analysis.describe import describe as describe_model
+from toolkit.config.load import load_config
+from toolkit.config.sections import Config
+from toolkit.errors import ConfigError, Problem
+from toolkit.jobs.check import check_config
+from toolkit.jobs.describe import USUAL_SIZES, describe_config
+from toolkit.jobs.evaluate import run_evaluation
+from toolkit.jobs.train import run_training
+from toolkit.models.vision_model import VisionModel
+from toolkit.preflight.findings import Report
+
+ConfigOrPath = Config | str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training that has ended. It stands for its folder wherever a path is wanted.
+
+    Args:
+        path: of the run folder, with its weights, log and metrics.
+        step: how many updates have been made, those before a resume too.
+        metrics: numbers of the last evaluation by name, fractions 0..1.
+    """
+
+    path: Path
+    step: int
+    metrics: dict[str, Any]
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation measured.
+
+    Args:
+        metrics: numbers by name, fractions 0..1, None where undefined.
+        losses: mean losses by name, of the images that have a target.
+        tables: title, header and rows of each, as the command line shows them.
+        images: how many were predicted and counted.
+        skipped: samples that were left out as bad, {"name", "reason"} each.
+    """
+
+    metrics: dict[str, float | None]
+    losses: dict[str, float]
+    tables: list[Any]
+    images: int
+    skipped: list[dict[str, Any]]
+
+
+def train(
+    config: ConfigOrPath,
+    run: str | os.PathLike[str] | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    resume: bool = False,
+    allow_changes: bool = False,
+    quiet: bool = False,
+) -> Run:
+    """Trains, as `toolkit train` does, in this process.
+
+    Args:
+        config: a checked config, or the path of a YAML file.
+        run: the run folder; None makes `runs/NAME` of the config's name, with a number when that is used.
+        overrides: changes of the config's values, "train.steps=100", for a config that is given by path.
+        resume: whether to continue the run in that folder, to the bit, instead of beginning one.
+        allow_changes: with `resume`, although the config differs from the one the run began with.
+        quiet: whether nothing is printed; the run's log and metrics are written all the same.
+
+    Raises:
+        UserError: for everything that a user can mend, all problems at once.
+    """
+    folder = None if run is None else Path(run)
+    result = run_training(_config(config, overrides), folder, resume=resume, allow_changes=allow_changes, quiet=quiet)
+    return Run(Path(result["run"]), result["step"], result["metrics"])
+
+
+def evaluate(
+    checkpoint: str | os.PathLike[str], split: str = "val", *, overrides: Sequence[str] = (), quiet: bool = False
+) -> Evaluation:
+    """Measures a checkpoint on a split of its own config's data, as `toolkit evaluate` does.
+
+    Args:
+        checkpoint: a run folder (its best weights, else the last), a weights file, or what `train` returned.
+        split: which part of the data is measured: train, val or test.
+        overrides: changes of the checkpoint's config, "data.root=elsewhere".
+        quiet: whether no progress is shown on standard error.
+
+    Raises:
+        UserError: for a bad checkpoint, missing data, a split that the config has not.
+    """
+    result = run_evaluation(Path(checkpoint), split, overrides, quiet=quiet)
+    return Evaluation(*(result[name] for name in ("metrics", "losses", "tables", "images", "skipped")))
+
+
+def check(config: ConfigOrPath, *, overrides: Sequence[str] = (), full: bool = False) -> Report:
+    """Everything that can be known before a training, as `toolkit check` does; `errors` and `warnings` of the result.
+
+    Args:
+        config: a checked config, or the path of a YAML file.
+        overrides: changes of the config's values, "data.batch_size=2", for a config that is given by path.
+        full: whether every file of every split is read as well, instead of a few.
+
+    Raises:
+        ConfigError: the file is no config, or its keys and values are wrong; what it describes is in the result.
+    """
+    return check_config(_config(config, overrides), full=full)
+
+
+def describe(
+    model: VisionModel | ConfigOrPath, size: Pair | None = None, *, batch_size: int = 1, name: str = ""
+) -> Anatomy:
+    """A model's anatomy: its layers with sizes, receptive fields, parameters and multiply-adds; memory. Nothing is trained.
+
+    Args:
+        model: a model, or the config of one (checked, or the path of a YAML file), which is then built without weights.
+        size: (height, width) of the images in pixels; None takes what a config says of its images, else 224x224 or the
+            first usual size that the model can take.
+        batch_size: how many images the memory is counted for, beside one; of a config it is that of its data.
+        name: what the model is called in tables and pages; of a config it is the config's.
+
+    Raises:
+        ImageSizeError: a size that the model cannot take, with the nearest that it can.
+        ConfigError: parts of a config that do not fit together.
+    """
+    if not isinstance(model, VisionModel):
+        return describe_config(_config(model, ()), size)
+    sizes = [size] if size is not None else [describable_size(model, usual) for usual in USUAL_SIZES]
+    return describe_model(model, sizes[0], batch_size=batch_size, name=name)
+
+
+def _config(config: ConfigOrPath, overrides: Sequence[str]) -> Config:
+    if isinstance(config, (str, os.PathLike)):
+        return load_config(Path(config), overrides)
+    if overrides:
+        message = "change a config that is loaded from a file, and this one is loaded already"
+        raise ConfigError(Problem("overrides", message, "give them to load_config"))
+    if not isinstance(config, Config):
+        message = f"wanted a config (load_config) or the path of one, found {type(config).__name__}"
+        raise ConfigError(Problem("config", message))
+    return config
