@@ -622,6 +622,17 @@ class Evaluator(ABC):
         rows = [[number, self.shown(value)] for number, value in self.compute().items()]
         return [(type(self).__name__ if ":" in name else name, ["metric", "value"], rows)] if rows else []
 
+    def constant_answer(self) -> tuple[str, float] | None:
+        """The best that one answer for everything would have had in `metric` on the truths seen, as ("sky everywhere", 0.2).
+
+        A training whose best is no better has learnt nothing. Default: None, nobody knows.
+        """
+        return None
+
+    def never_right(self) -> list[str]:
+        """Classes that the truths hold and that no prediction got right. Default: none."""
+        return []
+
     @classmethod
     def shown(cls, value: float | None) -> str:
         """A number for people: in per cent with two decimals, or as it is; `-` for None."""

@@ -50,6 +50,8 @@ KINDS = {
     "an undefined metric is the best": "engine/test_early_stop.py::test_undefined_numbers_are_not_better",
     "the larger number is best where the smaller is": "engine/test_early_stop.py::test_of_errors_the_smallest_is_best",
     "a metric of one's own is not printed": "conformance/test_evaluators.py::test_its_numbers_are_seen",
+    "a training that learnt nothing ends with a number": "quiet/test_a_training_that_learnt_nothing.py::test_a_label_map_of_one_class",
+    "a class that is never found": "quiet/test_a_training_that_learnt_nothing.py::test_a_class_that_is_never_found",
     "the same images train and measure": "preflight/test_plan.py::test_the_same_images_to_train_and_to_measure",
     "an image stands in two splits under two names": "preflight/test_scan_splits.py::test_the_same_pixels_in_another_format",
     # labels

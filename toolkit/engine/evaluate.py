@@ -31,6 +31,7 @@ _REMEDIES = ("set evaluate.batch_size=1", "smaller images in data.val.transforms
 class Evaluation:
     """metrics: fractions by name, None where undefined. tables: (title, header, rows). images, seconds: of this run.
 
+    constant, never_right: what the first evaluator says of its numbers, see `Evaluator`.
     losses: "loss" and "loss/TERM", means over images, None where not finite; empty when they were not asked for.
     unlabelled: images without anything to compare with, which are in no loss's mean.
     """
@@ -41,6 +42,8 @@ class Evaluation:
     seconds: float
     losses: dict[str, float | None] = field(default_factory=dict)
     unlabelled: int = 0
+    constant: tuple[str, float] | None = None
+    never_right: tuple[str, ...] = ()
 
 
 def evaluate(
@@ -95,8 +98,16 @@ def evaluate(
             raise ConfigError(Problem("evaluate.evaluators", f"two evaluators both give {', '.join(doubled)}"))
         metrics.update(numbers)
     tables = [table for evaluator in evaluators for table in evaluator.tables()]
+    first = evaluators[0] if evaluators else None
     return Evaluation(
-        metrics, tables, images, time.monotonic() - began, *((loss.compute(), loss.unlabelled) if loss else ())
+        metrics,
+        tables,
+        images,
+        time.monotonic() - began,
+        loss.compute() if loss else {},
+        loss.unlabelled if loss else 0,
+        constant=first.constant_answer() if first else None,
+        never_right=tuple(first.never_right()) if first else (),
     )
 
 

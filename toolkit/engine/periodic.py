@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from toolkit.contracts import Evaluator
 from toolkit.engine.evaluate import Evaluation
 from toolkit.engine.interrupt import StopRequest
 from toolkit.engine.job import Job
@@ -18,6 +19,7 @@ from toolkit.engine.log import table
 from toolkit.engine.position import RunPosition
 from toolkit.engine.process import share_buffers
 from toolkit.engine.settings import TrainSettings
+from toolkit.errors import listed
 from toolkit.models.weights import save_weights
 from toolkit.progress import Progress, duration
 
@@ -114,7 +116,30 @@ def measure(
             save_weights(job.run.best, job.model.state_dict(), metadata)
     if not ended:
         _count(job, settings, position, better)
+    if job.judge is not None and position.finished(settings):
+        for line in learnt_nothing(job.judge, result, position.best):
+            job.log.line(line)
     return result.metrics
+
+
+def learnt_nothing(judge: Evaluator, result: Evaluation, best: Mapping[str, float]) -> list[str]:
+    """Lines for the end of a training whose numbers hide that it found nothing, or nothing of some classes.
+
+    Args:
+        judge: the evaluator whose metric decides what is best.
+        result: the last evaluation, which knows what a constant answer would have had.
+        best: the best value of the whole training, {} when no value was ever defined.
+    """
+    lines = []
+    if result.constant is not None and best and not judge.better(best["value"], result.constant[1]):
+        answer, value = result.constant
+        shown = (
+            f"the best {judge.metric}, {judge.shown(best['value'])}, is no better than {answer} ({judge.shown(value)})"
+        )
+        lines.append(f"note       {shown}: nothing was learnt that a constant does not know")
+    if result.never_right:
+        lines.append(f"note       never right in the last evaluation: {listed(result.never_right, 12)}")
+    return lines
 
 
 def _is_best(job: Job, value: float, best: Mapping[str, float]) -> bool:

@@ -69,6 +69,19 @@ class ClassificationEvaluator(Evaluator):
         }
         return {**numbers, **{f"Acc/{name}": value for name, value in zip(self.classes, by_class, strict=True)}}
 
+    def constant_answer(self) -> tuple[str, float] | None:
+        """The class with the most images for every image."""
+        images = self.counts[2]
+        if np.count_nonzero(images) < 2:
+            return None
+        most = int(images.argmax())
+        return f"'{self.classes[most]}' for every image", float(images[most] / images.sum())
+
+    def never_right(self) -> list[str]:
+        """Classes with images of which not one was recognised."""
+        first, _, images = self.counts
+        return [name for name, right, count in zip(self.classes, first, images, strict=True) if count and not right]
+
     def tables(self) -> list[tuple[str, list[str], list[list[str]]]]:
         """Class | Images | Acc, and top1 | top5 | mAcc, in per cent."""
         numbers = self.compute()

@@ -13,7 +13,7 @@ import numpy as np
 
 from toolkit.contracts import EVALUATORS, Evaluator
 from toolkit.evaluators.checks import percent
-from toolkit.evaluators.detection_record import DetectionRecord
+from toolkit.evaluators.detection_record import NO_BOX, DetectionRecord
 from toolkit.ops.average_precision import COCO_IOUS, COCO_LIMITS, PrecisionRecall, coco_precision_recall
 from toolkit.samples import Detections, Prediction, Truth
 
@@ -82,6 +82,15 @@ class CocoEvaluator(Evaluator):
         for place, name in enumerate(self.classes):
             numbers[f"AP/{name}"] = _mean(curves.precision[:, :, place, 0, -1])
         return numbers
+
+    def constant_answer(self) -> tuple[str, float] | None:
+        """No box anywhere: AP 0."""
+        return NO_BOX if self.compute()[self.metric] is not None else None
+
+    def never_right(self) -> list[str]:
+        """Classes with true boxes whose AP is 0."""
+        numbers = self.compute()
+        return [name for name in self.classes if numbers[f"AP/{name}"] == 0]
 
     def tables(self) -> list[tuple[str, list[str], list[list[str]]]]:
         """COCO's twelve lines, and AP, AP50, AP75 and AR of every class with the number of its true boxes."""

@@ -29,6 +29,10 @@ _FIELDS = {
 """Name, dtype and trailing shape of every array of the state. Boxes are xyxy."""
 
 
+NO_BOX = ("no box at all", 0.0)
+"""The constant answer of every metric of boxes."""
+
+
 class DetectionRecord:
     """Grows by images; joined with others by `merge`. Nothing here depends on the order of the images.
 

@@ -83,6 +83,19 @@ class SemanticEvaluator(Evaluator):
             ("Summary", summary, [[percent(numbers[name]) for name in summary]]),
         ]
 
+    def constant_answer(self) -> tuple[str, float] | None:
+        """The class with the most pixels everywhere: its IoU is its share, the others' is 0."""
+        true = self.confusion.sum(1)
+        if np.count_nonzero(true) < 2:
+            return None
+        most = int(true.argmax())
+        return f"'{self.classes[most]}' everywhere", float(true[most] / true.sum() / np.count_nonzero(true))
+
+    def never_right(self) -> list[str]:
+        """Classes with true pixels of which not one was found."""
+        _, accuracy, _ = self._by_class()
+        return [name for name, share in zip(self.classes, accuracy, strict=True) if share == 0]
+
     def _by_class(self) -> tuple[list[float | None], list[float | None], list[float | None]]:
         """IoU, accuracy and Dice of each class."""
         right = np.diagonal(self.confusion)

@@ -9,7 +9,7 @@ import numpy as np
 
 from toolkit.contracts import EVALUATORS, Evaluator
 from toolkit.evaluators.checks import percent
-from toolkit.evaluators.detection_record import DetectionRecord
+from toolkit.evaluators.detection_record import NO_BOX, DetectionRecord
 from toolkit.ops.voc_average_precision import VocCurve, VocStyle, voc_curve
 from toolkit.samples import Detections, Prediction, Truth
 
@@ -70,6 +70,15 @@ class VocEvaluator(Evaluator):
         defined = [ap for ap in by_class if ap is not None]
         numbers: dict[str, float | None] = {self.metric: float(np.mean(defined)) if defined else None}
         return numbers | {f"AP@0.5/{name}": ap for name, ap in zip(self.classes, by_class, strict=True)}
+
+    def constant_answer(self) -> tuple[str, float] | None:
+        """No box anywhere: mAP 0."""
+        return NO_BOX if self.compute()[self.metric] is not None else None
+
+    def never_right(self) -> list[str]:
+        """Classes with true boxes whose AP is 0."""
+        numbers = self.compute()
+        return [name for name in self.classes if numbers[f"AP@0.5/{name}"] == 0]
 
     def tables(self) -> list[tuple[str, list[str], list[list[str]]]]:
         """AP of every class with the number of its true boxes and detections; the mean last."""
