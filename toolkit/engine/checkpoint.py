@@ -192,8 +192,14 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]
     """Loads the moments of a state dict; learning rates and other options stay those the optimizer was built with.
 
     Groups made by `parameter_groups` know their parameters by name, so that moments find their parameter although it is
-    in another group now; a parameter the file does not know starts without any. saved: as `load_state` has checked it.
-    where: the file, for messages. Raises CheckpointError, naming the first that do not fit.
+    in another group now; a parameter the file does not know starts without any.
+
+    Args:
+        optimizer: the one to continue with, built for the model as it is now.
+        saved: its former state dict, as `load_state` has checked it.
+        where: the file it comes from, for messages.
+
+    Raises CheckpointError, naming the first that do not fit.
     """
     now = optimizer.state_dict()["param_groups"]
     named = _are_named(now) and _are_named(saved["param_groups"])
@@ -262,7 +268,17 @@ def _is_moment(value: Any, parameter: Tensor) -> bool:
 def restore_state(
     fabric: Any, model: nn.Module, optimizer: torch.optim.Optimizer, state: TrainState, where: Path
 ) -> None:
-    """Loads what `load_state` gave. where: the file, for messages. Raises CheckpointError naming what does not fit."""
+    """Puts a saved state back into a model, its optimizer and the gradient scaler of float16.
+
+    Args:
+        fabric: a launched Fabric, whose precision may have a scaler.
+        model: takes the saved weights, which it has to have all.
+        optimizer: takes the saved moments, by the names of the parameters.
+        state: what `load_state` gave.
+        where: the file it comes from, for messages.
+
+    Raises CheckpointError naming what does not fit.
+    """
     if state.average:
         load_into(model, state.average, where=where)  # looks at its names and shapes; the weights themselves follow
     load_into(model, state.model, where=where)

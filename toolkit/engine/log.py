@@ -17,10 +17,15 @@ from toolkit.printing import printable
 
 
 class RunLog:
-    """Writes events and lines; `shown` is False in all processes but the first, which then write nothing.
+    """Writes events and lines. `loggers` are other places that events go to.
 
-    metrics, text: files of the run folder; None writes no file. loggers: other places that events go to; one that
-    fails is left out from then on, and said so: the training goes on, and `metrics.jsonl` has everything.
+    A logger that fails is left out from then on, and said so: the training goes on, and `metrics.jsonl` has everything.
+
+    Args:
+        metrics: file of events, one JSON object a line; None writes none.
+        text: file of the lines for people; None writes none.
+        shown: whether this process writes at all: False in all but the first.
+        quiet: whether the terminal is spared the lines; the file has them all the same.
     """
 
     def __init__(self, metrics: Path | None, text: Path | None, *, shown: bool = True, quiet: bool = False) -> None:
@@ -117,7 +122,13 @@ def _shown(cells: list[str]) -> list[str]:
 
 
 def table(title: str, header: list[str], rows: list[list[str]]) -> str:
-    """A plain text table: first column to the left, the others to the right."""
+    """A plain text table: first column to the left, the others to the right.
+
+    Args:
+        title: line above the table, or "" for none.
+        header: words above the columns, one a column.
+        rows: cells as text, as many in each row as the header has.
+    """
     title, header, rows = printable(title), _shown(header), [_shown(row) for row in rows]
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
 

@@ -27,7 +27,15 @@ from toolkit.progress import Progress, duration
 def log_step(
     fabric: Any, job: Job, position: RunPosition, optimizer: torch.optim.Optimizer, progress: Progress
 ) -> None:
-    """One event and one line for the steps since the last; the window begins anew."""
+    """One event and one line for the steps since the last; the window begins anew.
+
+    Args:
+        fabric: a launched Fabric; the numbers are the means over its processes.
+        job: the training, whose log is written to.
+        position: the step reached, and the sums since the last line.
+        optimizer: its groups' learning rates are told.
+        progress: the bar, which steps aside and knows the time left.
+    """
     means, speed = _over_processes(fabric, position.window.means()), position.window.speed()
     norm = means.pop("gradient_norm")
     rates = learning_rates(optimizer)
@@ -67,7 +75,13 @@ def memory_mib(device: torch.device) -> float:
 
 
 def say_time(job: Job, settings: TrainSettings, progress: Progress) -> None:
-    """What the whole will take, from the steps so far without the first, which warms up."""
+    """Says what the whole will take, from the steps so far without the first, which warms up.
+
+    Args:
+        job: the training, for the images a step and an evaluation have.
+        settings: how many steps there are, and how often it evaluates.
+        progress: how long the steps so far took.
+    """
     each, left = progress.seconds_each, progress.total - progress.done
     evaluations = _evaluations(settings, progress.done) if job.evaluate else 0
     # A forward pass is about a third of a step: backward takes twice as long.
@@ -96,7 +110,18 @@ def _over_processes(fabric: Any, means: dict[str, float]) -> dict[str, float]:
 def measure(
     fabric: Any, job: Job, settings: TrainSettings, position: RunPosition, stop: StopRequest, progress: Progress
 ) -> dict[str, float | None]:
-    """Evaluates, logs, and keeps the weights when they are the best so far. Raises Interrupted, nothing then changed."""
+    """Evaluates, logs, and keeps the weights when they are the best so far; returns the metrics.
+
+    Args:
+        fabric: a launched Fabric; each of its processes measures its share of the images.
+        job: the training; its model is measured with the weights that are in it.
+        settings: how many evaluations without a better one end the run.
+        position: takes the result: best, stale, and the step evaluated.
+        stop: a request to stop that is looked at between batches.
+        progress: the bar, which steps aside.
+
+    Raises Interrupted when a stop was asked for, nothing being changed.
+    """
     progress.clear()
     if job.evaluate is None:
         return {}

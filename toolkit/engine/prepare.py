@@ -67,7 +67,14 @@ def with_base_rates(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
 def trained_module(fabric: Any, model: VisionModel, settings: TrainSettings) -> LossModule:
     """The loss of a model, changed in place to what the settings ask of it: memory, batch statistics, what is frozen.
 
-    May be called again. Raises ConfigError for what cannot be done with it.
+    May be called again.
+
+    Args:
+        fabric: a launched Fabric, for its device and the number of its processes.
+        model: the net, which is put into training mode.
+        settings: what of it is synchronised, frozen, recomputed, laid out otherwise and compiled.
+
+    Raises ConfigError for what cannot be done with it.
     """
     if settings.sync_bn and fabric.world_size > 1:
         if settings.compile and fabric.device.type != "cuda":
@@ -100,6 +107,11 @@ def match_strides(optimizer: Any) -> None:
 def trained_groups(model: VisionModel, lr: float, settings: TrainSettings) -> list[dict[str, Any]]:
     """Parameter groups as the settings ask for; parameters that are not trained need no gradient from here on.
 
+    Args:
+        model: the net whose parameters are grouped.
+        lr: learning rate of those that no factor changes.
+        settings: factors of the rate, what is frozen, and what weight decay reaches.
+
     Raises UserError when nothing is trained.
     """
     groups = parameter_groups(
@@ -120,10 +132,13 @@ def trained_groups(model: VisionModel, lr: float, settings: TrainSettings) -> li
 class LossModule(nn.Module):
     """What Fabric wraps: mixed precision reaches only a wrapped module's `forward`, so the loss has to be that.
 
-    channels_last: memory order of the images, and so of every map; the model's weights should be in the same.
-    compiled: torch.compile for the whole loss where it is of label maps, else (losses of boxes and of whole images look
-    at their numbers) for backbone and neck. The model itself stays as it was: its names, and every other use of it, in
-    evaluation say, know nothing of it.
+    The model itself stays as it was: its names, and every other use of it, in evaluation say, know nothing of it.
+
+    Args:
+        model: the net whose loss it is.
+        channels_last: memory order of the images, and so of every map; the model's weights should be in the same.
+        compiled: whether torch.compile is used, for the whole loss where it is of label maps, else (losses of boxes and
+            of whole images look at their numbers) for backbone and neck.
     """
 
     def __init__(self, model: VisionModel, *, channels_last: bool = False, compiled: bool = False) -> None:
@@ -156,8 +171,12 @@ class LossModule(nn.Module):
 
 
 def check_parts(model: VisionModel, lr: float, settings: TrainSettings) -> None:
-    """Raises what a training would: ConfigError for beginnings of names that the model has not, UserError when nothing
-    is trained. Parameters are marked as the settings ask; the model may be on the meta device.
+    """Raises what a training would: ConfigError for name prefixes that the model has not, UserError when nothing is trained.
+
+    Args:
+        model: the net, whose parameters are marked as the settings ask; it may be on the meta device.
+        lr: learning rate of the optimizer, above 0.
+        settings: which parts of the model they name.
     """
     freeze_batch_norms(model, settings.frozen_bn)
     trained_groups(model, lr, settings)

@@ -113,7 +113,13 @@ class TrainingStep:
         return StepRecord(step, seed, batch, shares, scalars, norm)
 
     def losses(self, batch: Batch, seed: int, shares: Mapping[str, float] | None = None) -> dict[str, Tensor]:
-        """The loss terms of a batch (moved to the device) under its own random stream, times its shares."""
+        """The loss terms of a batch under its own random stream.
+
+        Args:
+            batch: images and labels, which are moved to the device.
+            seed: of the random stream of dropout and sampling.
+            shares: factors of the terms by name, as `loss_shares` gives them; None for 1 each.
+        """
         torch.manual_seed(seed)
         with self._sums_of_all():
             return apply_shares(self.module(self.fabric.to_device(batch)), shares or {})
@@ -188,14 +194,27 @@ def due(step: int, every: int | None) -> bool:
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:
-    """One random stream a step and process (dropout, sampling of boxes): odd multipliers keep them apart."""
+    """One random stream a micro-batch and process (dropout, sampling of boxes): odd multipliers keep them apart.
+
+    Args:
+        seed: of the run, the same in all its processes.
+        step: number of the micro-batch, counted through the whole training.
+        rank: number of the process, from 0.
+    """
     return (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + rank * 0x94D049BB133111EB) % (1 << 63)
 
 
 def set_learning_rate(
     optimizer: torch.optim.Optimizer, schedule: Schedule | None, step: int, settings: TrainSettings
 ) -> float:
-    """The rate of this update, of the group trained fastest."""
+    """Sets the rate of each group for one update; returns that of the group trained fastest.
+
+    Args:
+        optimizer: each of its groups has its full rate as "base_lr".
+        schedule: factor of the full rate by step, or None for 1.
+        step: updates made before this one.
+        settings: number of steps, and the warm-up that is laid over the schedule.
+    """
     factor = schedule.factor(step, settings.steps) if schedule else 1.0
     factor = warmed_up(factor, step, settings.warmup_steps, settings.warmup_factor)
     for group in optimizer.param_groups:
@@ -207,6 +226,11 @@ def gradient_norm(fabric: Any, optimizer: Any, clip_norm: float | None) -> Tenso
     """Norm of all gradients before clipping, on the device; with `clip_norm` they are then scaled down to it.
 
     One pass over the gradients: about the cost of reading them once. With float16 the scaler's factor is taken out first.
+
+    Args:
+        fabric: a launched Fabric, whose precision may have a scaler.
+        optimizer: whose parameters' gradients are measured.
+        clip_norm: the largest norm that stays as it is, or None to scale nothing.
     """
     optimizer = getattr(optimizer, "optimizer", optimizer)  # Fabric's wrapper hides the kind that scalers look at
     scaler = getattr(fabric.strategy.precision, "scaler", None)
@@ -225,6 +249,11 @@ def loss_shares(fabric: Any, model: VisionModel, batches: Sequence[Batch]) -> li
     A loss that is a mean over labelled pixels would give a pixel in a batch with few of them more weight than others:
     the mean of means is not the mean. The factor is the batch's denominator (`Head.loss_denominators`) over the mean of all
     batches of all processes. A single batch in a single process has no others, and costs nothing here.
+
+    Args:
+        fabric: a launched Fabric, whose processes share the step.
+        model: its head says what each of its terms divides by.
+        batches: the micro-batches of this process, on any device.
     """
     if fabric.world_size == 1 and len(batches) == 1:
         return [{}]

@@ -34,6 +34,12 @@ class Trained(NamedTuple):
 def train(fabric: Any, job: Job, settings: TrainSettings, state: TrainState | None = None) -> Trained:
     """Trains until `settings.steps`, from `state` when there is one.
 
+    Args:
+        fabric: a launched Fabric: device, precision and processes.
+        job: the objects of the training; its model is trained in place.
+        settings: how it is trained.
+        state: of the run that is continued; None begins anew.
+
     Raises Interrupted after saving when a stop is asked for, UserError for a loss that is not finite and a step that does
     not fit into memory.
     """
@@ -95,7 +101,15 @@ def train(fabric: Any, job: Job, settings: TrainSettings, state: TrainState | No
 
 
 def save(fabric: Any, job: Job, optimizer: Any, average: WeightAverage, position: RunPosition) -> None:
-    """The state first: it alone decides where a resumed run starts."""
+    """Writes the state and then the weights: the state alone decides where a resumed run starts.
+
+    Args:
+        fabric: a launched Fabric; the first of its processes writes.
+        job: the training, whose run folder is written to.
+        optimizer: its moments are in the state.
+        average: moving average of the weights, which last.safetensors has instead of them where there is one.
+        position: the step reached, and what else is counted.
+    """
     if not fabric.is_global_zero:
         return
     job.run.check_lock()
