@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,7 +59,9 @@ def load_bad_batch(path: Path) -> BadBatch:
     if not path.is_file():
         raise CheckpointError(missing_path("saved batch", path))
     try:
-        raw = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch thinks of a damaged file's format
+            raw = torch.load(path, map_location="cpu", weights_only=True)
         if raw["kind"] != "nonfinite_batch" or raw["format"] != _FORMAT:
             raise ValueError("another kind of file")
         fields = raw["batch"]

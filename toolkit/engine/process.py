@@ -6,10 +6,12 @@ Several processes stop together, and the one that failed is the one that explain
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import platform
 import re
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import SimpleNamespace
@@ -95,10 +97,20 @@ def _slurm_tasks() -> tuple[int, int] | None:
     return int(each), nodes
 
 
+def _silence_notices() -> None:
+    """Of libraries, what nobody can act on, or the start screen says: which precision and how many processes there are.
+
+    PyTorch means the barriers that Fabric calls, which name no device.
+    """
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*No device id is provided via `init_process_group` or `barrier")
+
+
 def make_fabric(settings: TrainSettings) -> Any:
     """A launched Fabric: under torchrun or SLURM one of its processes, else as `settings.devices` and `nodes` say."""
     from lightning_fabric import Fabric  # slow to import, and not needed for a config error
 
+    _silence_notices()
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     keep_freed_memory()

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset as TorchDataset
 from toolkit.contracts import Dataset, Transform
 from toolkit.data.loading.batches import EvaluationBatches, StepBatches
 from toolkit.data.loading.sampling import Draws, Key
-from toolkit.data.loading.workers import received, signals_held, start_worker
+from toolkit.data.loading.workers import received, signals_held, start_worker, unwarned
 from toolkit.data.seeds import sample_seed
 from toolkit.data.transforms.pipeline import Pipeline, refuse_for_evaluation
 from toolkit.errors import DataError, Problem, UserError
@@ -105,7 +105,7 @@ class Loader:
         self._loader = loader
 
     def __iter__(self) -> Iterator[Batch]:
-        with signals_held():  # workers start here
+        with signals_held(), unwarned():  # workers start here
             parcels = iter(self._loader)
         return map(_unpack, received(parcels))
 
@@ -184,13 +184,14 @@ def eval_loader(
 
 
 def _torch_loader(seeded: SeededDataset, batches: Any, workers: int, pin_memory: bool) -> DataLoader[Any]:
-    return DataLoader(
-        seeded,
-        batch_sampler=batches,
-        num_workers=workers,
-        collate_fn=_pack,
-        pin_memory=pin_memory,
-        worker_init_fn=start_worker if workers else None,
-        persistent_workers=workers > 0,
-        generator=torch.Generator().manual_seed(0),  # else each iterator draws from, and so moves, the global state
-    )
+    with unwarned():
+        return DataLoader(
+            seeded,
+            batch_sampler=batches,
+            num_workers=workers,
+            collate_fn=_pack,
+            pin_memory=pin_memory,
+            worker_init_fn=start_worker if workers else None,
+            persistent_workers=workers > 0,
+            generator=torch.Generator().manual_seed(0),  # else each iterator draws from, and so moves, the global state
+        )
