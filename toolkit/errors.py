@@ -18,9 +18,9 @@ class Place(NamedTuple):
 
     Args:
         file: path of a file or folder, as it was given.
-        line: from 1 on; 0 when not known.
-        column: from 1 on; 0 when not known.
-        key: of a config (`train.steps`), or what else has a name: an option, a part, a sample.
+        line: number of the line from 1 on; 0 when not known.
+        column: number of the column from 1 on; 0 when not known.
+        key: key of a config (`train.steps`), or what else has a name: an option, a part, a sample.
         item: an entry of the file that has no line ("annotation 7").
         part: key in the config of the part that read the file, told before it.
     """

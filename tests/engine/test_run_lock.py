@@ -45,7 +45,7 @@ class Other:
         assert self.process.stdout.readline() == "locked\n"
 
     def ends(self) -> None:
-        self.process.communicate("\n", timeout=60)
+        self.process.communicate("\n", timeout=300)
 
     def killed(self) -> None:
         self.process.kill()
@@ -123,7 +123,7 @@ def test_of_two_that_start_at_the_same_moment_one_is_refused(tmp_path: Path) -> 
         processes = [context.Process(target=race, args=(tmp_path, start, results)) for _ in range(2)]
         for process in processes:
             process.start()
-        assert sorted(results.get(timeout=60) for _ in processes) == ["mine", "refused"]
+        assert sorted(results.get(timeout=300) for _ in processes) == ["mine", "refused"]
         for process in processes:
             process.join()
         assert not (tmp_path / LOCK_FILE).exists()

@@ -27,36 +27,35 @@ class LayerRow:
     """One layer, as it was met on the way of an image.
 
     Args:
-        name: of the module (`backbone.stages.0.0.conv`), or of the module that called an operation and the operation
-            (`neck.steps.0.concat`); a module met a second time is `head.rpn.conv#2`.
+        name: name of the module (`backbone.stages.0.0.conv`), or of the module that called an operation and the
+            operation (`neck.steps.0.concat`); a module met a second time is `head.rpn.conv#2`.
         kind: "conv", "transposed conv", "batch norm", "max pool", "unpool", "concat", "add", "upsample", "linear",
             "activation", "dropout" and the like.
-        part: "backbone", "neck" or "head", or "" for what stands outside of them.
-        inputs: shapes [C, H, W] of its inputs; an input that is no map has none here.
-        output: shape [C, H, W] of its result, of one where it is done `count` times.
-        kernel: (height, width) of the window in cells; None for a layer without one.
-        stride: (height, width) in input cells; None for a layer without one.
-        padding: (height, width) in input cells; None for a layer without one.
-        dilation: (height, width) in input cells; None for a layer without one.
-        receptive_field: the largest of all positions, in image pixels; None for a layer that sees no pixels or never ran.
-        receptive_field_min: the smallest of all positions, in image pixels.
-        jump: image pixels between neighbouring cells; None for an answer for the whole image.
-        centre: of what cell (0, 0) sees, in image pixels; None for an answer for the whole image.
-        position_dependent: whether the largest and the smallest receptive field differ.
-        data_dependent: whether an unpooling lies before, so that cells without a maximum are empty and the numbers are
-            upper bounds.
-        whole_image: whether the cell is an answer for the whole image (pooled, flattened, a proposal).
-        parameters: numbers of its own, counted where it is first met.
-        trainable: those of its parameters that this training learns.
-        macs: multiply-adds for one image, of all `count` times together.
+        part: part of the model it belongs to: "backbone", "neck" or "head".
+        inputs: shapes of what it reads; an input that is no map has none here.
+        output: shape of what it gives, without the batch.
+        kernel: (height, width) of its kernel, None where the layer has no such thing.
+        stride: cells from one window to the next, (down, right), or None.
+        padding: cells added at each edge, (top and bottom, left and right), or None.
+        dilation: cells from one tap of the kernel to the next, or None.
+        receptive_field: the largest of all positions, in image pixels; None for a layer that sees no pixels or never
+            ran.
+        receptive_field_min: the smallest receptive field of all positions, (height, width) in pixels.
+        jump: image pixels from one cell of the output to the next, (down, right).
+        centre: middle of what cell (0, 0) sees, in image pixels; None for an answer for the whole image.
+        position_dependent: whether the receptive fields of its positions differ in size.
+        data_dependent: whether what a position sees depends on the pixels (behind an unpooling).
+        whole_image: whether every position sees the whole image.
+        parameters: how many numbers of its own can be learnt.
+        trainable: how many numbers of its own this training learns.
+        macs: multiply-adds of all times it runs for an image.
         count: times it is done for an image (300 proposals, say).
-        kept: bytes of activations that the layer's results keep for backward, of one image in float32; of a module that is
-            met several times, all of them at the first.
+        kept: bytes of activations that the layer's results keep for backward, of one image in float32; of a module that
+            is met several times, all of them at the first.
         depth: convolutions and linear layers on the longest path up to and with this layer.
         sources: names of the rows its inputs come from; () is the image.
-        runs: false for layers that only training uses (auxiliary classifiers); they have parameters, and neither sizes
-            nor multiply-adds here.
-        settings: what its arithmetic needs besides ("ceil_mode", "output_padding", "groups", "mode" and the like).
+        runs: whether the layer was met on the way of the image at all.
+        settings: further settings by name, such as groups or probability.
     """
 
     name: str
@@ -91,13 +90,14 @@ class MapRow:
     """One map of a pyramid.
 
     Args:
-        channels: how many numbers a cell has.
-        stride: image pixels a cell stands for.
-        border: image pixels at each edge that it does not cover.
+        channels: number of channels of the map.
+        stride: image pixels from one cell to the next.
+        border: image pixels at each edge that the map does not cover.
         size: (height, width) of the map in cells.
-        layer: the name of the row that makes it.
-        receptive_field: of its cells in image pixels, or None.
-        index_bytes: of the pooling indices on the step from this map to the next coarser one, for one image; 0 is none.
+        layer: name of the row that makes the map.
+        receptive_field: (height, width) of what its cells see, in image pixels, or None.
+        index_bytes: bytes of the pooling indices on the step from this map to the next coarser one, for one image; 0 is
+            none.
     """
 
     channels: int
@@ -198,21 +198,21 @@ class Anatomy:
     """A model at one image size.
 
     Args:
-        name: what the model is called, or "".
-        parameters: numbers that can be learnt, frozen ones included.
+        name: name of the model, that of its config.
+        parameters: how many numbers can be learnt in all.
         trainable: those that this training learns (not the frozen ones).
         buffers: numbers that are kept but never learnt: running statistics, frozen batch norm, fixed bilinear kernels.
-        macs: multiply-adds for one image, of all layers.
-        input: [C, H, W] of the image that was passed.
-        output: [C, H, W] of the answer; of a detector its class logits [K, 1, 1] of one proposal.
-        layers: the rows in the order an image meets them.
-        parts: backbone, neck (if there is one) and head.
-        memory: of weights, of training and of inference.
-        receptive_field: of the output in image pixels, the largest of all positions.
-        receptive_field_min: of the output in image pixels, the smallest.
-        position_dependent: whether the two receptive fields differ.
-        classes: names of the classes by label.
-        notes: sentences on what was assumed.
+        macs: number of multiply-adds for one image.
+        input: shape of the image, [C, H, W].
+        output: shape of the output, [C, H, W]; of a detector its class logits [K, 1, 1] of one proposal.
+        layers: every layer that was met, in the order of the image's way.
+        parts: backbone, neck (where there is one) and head.
+        memory: bytes of the weights, of training and of inference.
+        receptive_field: (height, width) of what the output sees in image pixels, the largest of all positions.
+        receptive_field_min: (height, width) of what the output sees in image pixels, the smallest of all positions.
+        position_dependent: whether the positions of the output see differently much.
+        classes: names of the labels 0..K-1, where known.
+        notes: sentences on what was assumed, for the reader.
     """
 
     name: str

@@ -44,11 +44,11 @@ def describe(
     the net covers it all the same, and for one that does not pass through.
 
     Args:
-        model: on any device, in training mode or not, compiled or not yet run.
-        size: (height, width) of the images in pixels.
-        batch_size: images of a training step; memory is measured for one image and for so many.
-        name: what the model is called in tables and pages.
-        kinds: what backbone, neck and head are called there; "" stands for the name of the class.
+        model: the model, on any device, in training mode or not, compiled or not yet run.
+        size: (height, width) of the images in pixels, a legal size.
+        batch_size: images of the batch whose memory is measured beside that of one.
+        name: name of the model for the report.
+        kinds: registered names of backbone, neck and head.
     """
     if min(size) < 1:
         raise ImageSizeError(Problem("size", f"{size[0]}x{size[1]} is no image size", "write HEIGHTxWIDTH, 360x480"))

@@ -28,10 +28,11 @@ class EffectiveField:
     """What one cell of an output sees.
 
     Args:
-        name: of the output that was measured.
-        cell: (row, column) of the measured cell.
-        cells: (height, width) of the map it stands in.
-        gradient: (H, W) float32, mean absolute gradient over samples and input channels, divided by its maximum, so 0..1.
+        name: name of the output that was measured.
+        cell: (row, column) of the measured cell in its map.
+        cells: (height, width) of the map the cell stands in.
+        gradient: (H, W) float32, mean absolute gradient over samples and input channels, divided by its maximum, so
+            0..1.
         samples: how many random inputs it is averaged over.
     """
 
@@ -98,11 +99,11 @@ def effective_fields(
 
     Args:
         net: holds every module that `outputs` runs; it is measured in eval mode and left as it was.
-        outputs: from (1, C, H, W) float images to maps (1, K, h, w) by name.
-        channels: C, how many channels the input has.
-        size: (height, width) of the input in pixels.
-        samples: how many random inputs are averaged over; more are smoother and take longer.
-        seed: of the random inputs; input i is drawn from seed + i.
+        outputs: function from (1, C, H, W) float images to maps (1, K, h, w) by name.
+        channels: number of channels of the net's input.
+        size: (height, width) of the net's input in pixels.
+        samples: number of random inputs the gradients are averaged over.
+        seed: seed of the random inputs; input i is drawn from seed + i.
     """
     sums: dict[str, Tensor] = {}
     cells: dict[str, tuple[int, int]] = {}

@@ -73,12 +73,12 @@ def field_of(name: str, pointwise: bool, known: Known, args: tuple[Any, ...], kw
     """The field of one output of an operation.
 
     Args:
-        name: of the ATen operation, without overload.
-        pointwise: whether PyTorch tags it as working element by element.
-        known: its inputs that depend on the image, with their fields.
-        args: all its arguments by position.
-        kwargs: all its arguments by name.
-        output: the tensor whose field is asked for.
+        name: name of the ATen operation, without overload.
+        pointwise: whether each element depends on the elements at its own place alone.
+        known: fields of the tensors that were met before.
+        args: arguments of the operation by position.
+        kwargs: arguments of the operation by name.
+        output: the tensor that came out of it.
     """
     rule = RULES.get(name) or (_matched if pointwise else _everything_guessed)
     return rule(known, args, kwargs, output)

@@ -32,7 +32,7 @@ class MemoryUse(NamedTuple):
     """Activations at one moment.
 
     Args:
-        bytes: of all storages together, each counted once.
+        bytes: bytes of all storages together, each counted once.
         layer: the one that ran when most was alive, "" where that is no question.
         by_layer: bytes of the layers whose results they are, the most first; "images" and "loss" are no layers.
     """

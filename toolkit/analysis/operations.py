@@ -113,9 +113,9 @@ def operation_of(name: str, args: tuple[Any, ...], output: Tensor) -> Operation:
     """Reads an operation's arguments.
 
     Args:
-        name: of the ATen operation, without overload.
-        args: all its arguments by position.
-        output: its first result, of any shape.
+        name: name of the ATen operation, without overload.
+        args: arguments of the operation by position.
+        output: the tensor that came out of it.
     """
     if name in ("convolution", "_convolution"):
         return _convolution(args, output)

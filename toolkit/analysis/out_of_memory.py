@@ -35,12 +35,12 @@ def out_of_memory(
     """The error for people.
 
     Args:
-        error: what PyTorch or Python raised; what it asked for is read from it.
-        doing: what did not fit ("training step 12").
-        model: that was running; its device is asked for its memory.
-        images: of the batch, (N, C, H, W), or None where that says nothing.
-        remedies: what helps, the most helpful first.
-        kept: whether to say what the backward pass needs of the images.
+        error: what PyTorch or Python raised.
+        doing: what did not fit, in words ("training step 12").
+        model: the model, whose parts are asked what they keep.
+        images: images of the batch, (N, C, H, W), or None where that says nothing.
+        remedies: sentences on what to change, what helps most first.
+        kept: whether to say how much the backward pass needs of them.
     """
     device = next(model.parameters()).device
     memory = device_memory(device)

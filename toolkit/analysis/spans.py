@@ -174,9 +174,9 @@ def slide(span: Span, window: Window, size: int) -> Span:
     """What the cells of a convolution's or a pooling's output see.
 
     Args:
-        span: of its input, along the axis.
-        window: its kernel, stride, padding and dilation along the axis.
-        size: how many cells its output has.
+        span: span of its input, along the axis.
+        window: kernel, stride, padding and dilation along this axis.
+        size: number of cells of the output.
     """
     if span.dim is None:
         return span
@@ -193,9 +193,9 @@ def spread(span: Span, window: Window, size: int) -> Span:
     """A transposed convolution: cell o is written by cells i with o = i * stride - padding + k * dilation.
 
     Args:
-        span: of its input, along the axis.
-        window: its kernel, stride, padding and dilation along the axis.
-        size: how many cells its output has.
+        span: span of its input, along the axis.
+        window: kernel, stride, padding and dilation along this axis.
+        size: number of cells of the output.
     """
     if span.dim is None:
         return span
@@ -217,8 +217,8 @@ def resized(span: Span, size: int, mode: str, scale: Fraction | None = None) -> 
     """What the cells see after a resizing.
 
     Args:
-        span: of the input, along the axis.
-        size: how many cells the output has.
+        span: span of the input, along the axis.
+        size: number of cells of the output.
         mode: "nearest", "nearest_exact", "bilinear", "corners" (bilinear, aligned) or "cubic".
         scale: input cells per output cell where it was given and is not the ratio of the sizes.
     """
@@ -267,10 +267,10 @@ def sliced(span: Span, start: int, step: int, size: int) -> Span:
     """What is left of a span after a slice or a padding.
 
     Args:
-        span: of the input, along the axis.
-        start: the first cell that is taken; negative where cells are added before it.
-        step: cells from one taken cell to the next.
-        size: how many cells the output has.
+        span: span of the input, along the axis.
+        start: number of the first cell that is taken; negative where a padding begins.
+        step: cells from one that is taken to the next.
+        size: number of cells of the output.
     """
     return slide(span, Window(1, step, -start), size)
 

@@ -18,9 +18,9 @@ def per_axis(known: Known, output: Tensor, change: Callable[[Span, int, int], Sp
     """The field of a map after a change of its two axes.
 
     Args:
-        known: its first entry is the map that is changed, with its field.
-        output: what the operation gave; its last two lengths are those after the change.
-        change: from (span, axis, length after the operation) to the new span; axis is -2 or -1.
+        known: fields of the tensors that were met before, with that of the input.
+        output: the map that came out of the operation.
+        change: function from (span, axis, length after the operation) to the new span; axis is -2 or -1.
     """
     tensor, field = known[0]
 

@@ -37,7 +37,7 @@ class LeNet5(Backbone):
         padding: 2 for 28x28 images, 0 for 32x32 (the paper puts 28x28 digits into 32x32).
         pooling: kind of the 2x2 pooling. The usual build takes `max` or `average`; `trainable` is the paper's
             sub-sampling, a coefficient and a bias a map and a sigmoid (12 and 32 parameters).
-        activation: after the convolutions; `scaled_tanh` is the paper's 1.7159 tanh(2/3 x).
+        activation: function after the convolutions; `scaled_tanh` is the paper's 1.7159 tanh(2/3 x).
         connections: `full`, or `table` for C3 as in the paper's Table I (1,516 parameters instead of 2,416).
         weights: a local .pth or .safetensors file with this backbone's names.
 

@@ -47,7 +47,13 @@ _ARGUMENT = {
 
 
 def verb_meant(word: str, verbs: Sequence[str], rest: Sequence[str]) -> str:
-    """What to write for a verb that is none: another tool's word for one, or a near one."""
+    """What to write for a verb that is none: another tool's word for one, or a near one.
+
+    Args:
+        word: the verb as it was written.
+        verbs: names of all verbs there are.
+        rest: what stands behind it on the command line.
+    """
     meant = next((verb for verb, words in _VERBS.items() if word.lower() in words.split() and verb in verbs), None)
     return f"write toolkit {' '.join([meant, *rest])}" if meant else did_you_mean(word, verbs)
 
@@ -56,8 +62,8 @@ def option_meant(option: str, command: click.Command, arguments: Sequence[str]) 
     """What to write for an option that a verb does not have.
 
     Args:
-        option: as click names it ("--epochs", "-b").
-        command: the verb.
+        option: the option as click names it ("--epochs", "-b").
+        command: the verb that was called, with its options.
         arguments: the whole command line, for the value that was given.
     """
     word = option.lstrip("-").replace("_", "-").lower()

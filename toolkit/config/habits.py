@@ -88,7 +88,7 @@ def habit(key: str, known: Container[str] = (), here: str = "") -> str:
     """What a key of another tool is here: "did you mean 'lr'?", "it is data.batch_size", a sentence, or "".
 
     Args:
-        key: as it was written, with "-" or "_", in any case.
+        key: the key as it was written, with "-" or "_", in any case.
         known: keys that the same place does have.
         here: the place, dotted; a key that would stand right there, but does not exist, is not named.
 

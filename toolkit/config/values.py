@@ -48,8 +48,8 @@ def read_value(schema: Schema, value: Any, *, exact: bool = False) -> Any:
     """The value as its constructor gets it. Raises MisfitError.
 
     Args:
-        schema: of the argument, as `signatures.signature_schema` writes it.
-        value: of dicts, lists and scalars, as a YAML file holds it.
+        schema: schema of the argument, as `signatures.signature_schema` writes it.
+        value: what stands there: dicts, lists and scalars, as a YAML file holds them.
         exact: whether a whole number is refused where a number with a fraction is wanted.
     """
     if "x-type" in schema:

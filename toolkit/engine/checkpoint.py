@@ -29,12 +29,20 @@ _LARGEST_STEP = 1 << 53
 class TrainState(NamedTuple):
     """Everything that a resumed run needs; all the rest is a function of `step` and the config.
 
-    step: optimizer updates made. model, optimizer, scaler: state dicts. best: metric value and step of
-    `best.safetensors`, or empty. evaluated: step of the last evaluation, -1 for none. window: sums since the last log
-    line. config: resolved YAML. classes: names, in the order of the labels. stale: evaluations since the best one.
-    average: moving average of the weights, or empty. conventions: settings that
-    once meant something else. Every field needs a line in `_FIELDS`; a new one a default too, so
-    that the files of yesterday's runs can be continued.
+    Args:
+        step: number of optimizer updates made so far.
+        model: state dict of the model, parameters and buffers.
+        optimizer: state dict of the optimizer, moments included.
+        scaler: state dict of the gradient scaler, empty without float16.
+        best: metric value and step of `best.safetensors`, or empty.
+        evaluated: step of the last evaluation, -1 for none.
+        window: sums since the last log line.
+        config: the resolved config as YAML.
+        classes: names of the classes, in the order of the labels.
+        stale: number of evaluations since the best one.
+        average: moving average of the weights, or empty.
+        conventions: settings that once meant something else. Every field needs a line in `_FIELDS`; a new one a default
+            too, so that the files of yesterday's runs can be continued.
     """
 
     step: int
@@ -271,11 +279,11 @@ def restore_state(
     """Puts a saved state back into a model, its optimizer and the gradient scaler of float16.
 
     Args:
-        fabric: a launched Fabric, whose precision may have a scaler.
-        model: takes the saved weights, which it has to have all.
-        optimizer: takes the saved moments, by the names of the parameters.
-        state: what `load_state` gave.
-        where: the file it comes from, for messages.
+        fabric: device and precision, whose gradient scaler is restored too.
+        model: the model whose tensors are overwritten.
+        optimizer: the optimizer whose moments are overwritten.
+        state: where the run was, as `load_state` gave it.
+        where: the file that messages begin with.
 
     Raises CheckpointError naming what does not fit.
     """

@@ -29,11 +29,17 @@ _REMEDIES = ("set evaluate.batch_size=1", "smaller images in data.val.transforms
 
 @dataclass(frozen=True)
 class Evaluation:
-    """metrics: fractions by name, None where undefined. tables: (title, header, rows). images, seconds: of this run.
+    """What an evaluation measured.
 
-    constant, never_right: what the first evaluator says of its numbers, see `Evaluator`.
-    losses: "loss" and "loss/TERM", means over images, None where not finite; empty when they were not asked for.
-    unlabelled: images without anything to compare with, which are in no loss's mean.
+    Args:
+        metrics: numbers of the evaluators by name, as fractions; None where undefined.
+        tables: title, header and rows of each table.
+        images: number of images that were measured.
+        seconds: seconds that it took in all.
+        losses: "loss" and "loss/TERM", means over images, None where not finite; empty when they were not asked for.
+        unlabelled: images without anything to compare with, which are in no loss's mean.
+        constant: what the first evaluator says of its numbers, see `Evaluator`.
+        never_right: what the first evaluator says of its numbers, see `Evaluator`.
     """
 
     metrics: dict[str, float | None]
@@ -61,9 +67,14 @@ def evaluate(
     Images of unequal sizes are never padded to one: of a batch, those of equal sizes go through the model together, as
     in a prediction, so that the numbers do not depend on the batch size.
 
-    fabric: a launched Fabric. evaluators: fresh ones. images: how many there are, for the progress. stop: looked at
-    between batches; raises Interrupted, in every process when one was asked. with_loss: also the loss of each image,
-    see `ValidationLoss`. The model's training flags are put back.
+    Args:
+        fabric: a launched Fabric: device, precision and processes.
+        model: the model that is measured, on Fabric's device.
+        loader: batches that carry truths (`eval_loader`).
+        evaluators: evaluators that have counted nothing yet.
+        images: how many images there are, for the progress.
+        stop: looked at between batches; raises Interrupted, in every process when one was asked.
+        with_loss: whether the loss of each image is measured too, see `ValidationLoss`.
     """
     began = time.monotonic()
     flags = {module: module.training for module in model.modules()}
@@ -145,7 +156,13 @@ class ValidationLoss:
 
     @torch.inference_mode()
     def add(self, model: VisionModel, pyramid: FeaturePyramid, batch: Batch) -> None:
-        """Adds the images of a batch (on the model's device). pyramid, batch: as `model.for_loss` gives them."""
+        """Adds the images of a batch (on the model's device).
+
+        Args:
+            model: the model, in evaluation mode.
+            pyramid: maps of the images, as `model.for_loss` gives them.
+            batch: the images, as `model.for_loss` gives them.
+        """
         devices = [batch.images.device] if batch.images.device.type == "cuda" else []
         found: dict[str, list[Tensor]] = {}
         has_targets = model.head.has_targets(batch)
@@ -189,6 +206,11 @@ def predict_and_measure(model: VisionModel, batch: Batch, loss: ValidationLoss) 
 
     One pass serves both where prediction shows the net the images as they are: a legal size, no border to mirror, one
     sample. Otherwise the loss is a second pass, over what training would show the net.
+
+    Args:
+        model: the model, in evaluation mode.
+        batch: images with their targets, on the model's device.
+        loss: takes the loss of the images.
     """
     height, width = batch.images.shape[-2:]
     rule = model.spec.sizes

@@ -28,7 +28,7 @@ class BadBatch(NamedTuple):
 
     Args:
         step: updates that were made before this one; the log numbers the update itself, one more.
-        seed: of the random stream of this batch.
+        seed: seed of the random stream of this batch.
         terms: what came out, loss terms or the norm of the gradient by name.
         batch: the images and their labels, on the CPU.
         model: the state dict before the optimizer's step.
@@ -80,11 +80,11 @@ class StepRecord(NamedTuple):
 
     Args:
         step: updates that were made before this one.
-        seed: of the random stream of this micro-batch.
-        batch: as it was loaded, on the CPU.
+        seed: seed of the random stream of this micro-batch.
+        batch: the micro-batch as it was loaded, on the CPU.
         shares: factors of the loss terms by name.
         losses: the loss terms, on their way from the device.
-        norm: of the gradients of this and the earlier micro-batches in this process; None for the last one, whose
+        norm: norm of the gradients of this and the earlier micro-batches in this process; None for the last one, whose
             gradients are those of all processes.
     """
 
@@ -116,7 +116,7 @@ class FiniteCheck:
         fabric: a launched Fabric, or `OneProcess`.
         model: whose weights are saved beside the batch, with `classes` as its class names.
         finite_again: does a micro-batch again in this process alone; whether its gradient is finite.
-        folder: of the run, where the guilty batch is written; None writes nothing.
+        folder: run folder where the guilty batch is written; None writes nothing.
         config: the resolved YAML of the run, written into that file.
     """
 

@@ -57,7 +57,7 @@ class RunLog:
                 self._send(event)
 
     def event(self, **values: Any) -> None:
-        """Appends one JSON object."""
+        """Appends one event, named numbers of a step, as a JSON object on a line of `metrics.jsonl`."""
         if self.metrics is not None:
             self._append(self.metrics, json.dumps(values, ensure_ascii=False))
         self._send(values)

@@ -63,7 +63,7 @@ def find_learning_rate(
     Args:
         fabric: a launched Fabric; all its processes take part and end together.
         job: what is trained; the rate is that of its optimizer rule, groups with factors of it keep them.
-        settings: of the training; warm-up is left out, all the rest is as there.
+        settings: settings of the training; warm-up is left out, all the rest is as there.
         steps: how many at most; the test ends early where the loss breaks.
         lowest: learning rate of the first step, above 0.
         highest: learning rate of the last step, above the lowest.

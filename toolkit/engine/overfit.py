@@ -40,7 +40,7 @@ def overfit(fabric: Any, job: Job, settings: TrainSettings, steps: int) -> Overf
     Args:
         fabric: a launched Fabric; with several processes each has its own first batch.
         job: what is trained; its schedule is left out.
-        settings: of the training; warm-up and accumulation are left out, all the rest is as there.
+        settings: settings of the training; warm-up and accumulation are left out, all the rest is as there.
         steps: how many updates are made of the one batch.
 
     Nothing is written but the batch of a loss that is not finite, where `job.run` exists. Raises as `train`.

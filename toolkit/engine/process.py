@@ -143,7 +143,7 @@ class OneProcess:
         return value
 
     def backward(self, loss: Tensor) -> None:
-        """The gradients of a loss."""
+        """Computes the gradients of a loss, added to those that are there."""
         loss.backward()  # type: ignore[no-untyped-call]
 
     def no_backward_sync(self, module: nn.Module, *, enabled: bool = True) -> AbstractContextManager[None]:

@@ -43,7 +43,7 @@ def replay(fabric: Any, module: Any, bad: BadBatch, settings: TrainSettings) -> 
         fabric: a launched Fabric, in whose precision the pass is made; float16's loss is not scaled.
         module: what gives the model's loss, as `fabric.setup` wraps it; the model gets the saved weights.
         bad: the batch, the weights and the seed, as `load_bad_batch` gives them.
-        settings: of the training that met it.
+        settings: settings of the training that met it.
     """
     model = module.model
     model.load_state_dict(bad.model)

@@ -32,7 +32,7 @@ class RunFolder:
     """Paths of a run's files (see the names below), how they are written, and whose they are: a context ends the lock.
 
     Args:
-        path: of the folder, which has to be there before anything is written.
+        path: path of the folder, which has to be there before anything is written.
         lock: that of the one process that writes, or None in the others and for folders that nobody else knows.
     """
 
@@ -52,7 +52,7 @@ class RunFolder:
         """A new, empty folder, locked. A used name gets a number, or, with `exact`, is refused.
 
         Args:
-            path: of the folder wanted; its parents are made.
+            path: path of the folder that is wanted; its parents are made.
             exact: whether no other name will do.
             lock: that of the folder, where this process has it already.
 

@@ -49,8 +49,8 @@ class RunLock:
     whether the other machine's process lives.
 
     Args:
-        folder: of the run, whose `run.lock` is open as `descriptor`.
-        descriptor: of the open and locked file; closing it would end the lock.
+        folder: folder of the run, whose `run.lock` is open as `descriptor`.
+        descriptor: descriptor of the open and locked file; closing it would end the lock.
         taken_from: who held it before and died, or None.
     """
 

@@ -39,12 +39,13 @@ class TrainingStep:
     Args:
         fabric: a launched Fabric, or `OneProcess` where nothing is launched.
         module: gives {term: loss} of a batch, as `fabric.setup` wraps it; its attribute `model` is the net.
-        optimizer: as `fabric.setup` wraps it, each group with its "base_lr"; None for passes that update nothing.
-        settings: of which it takes steps, accumulate, clip_norm, warm-up and freeze_until.
+        optimizer: the optimizer as `fabric.setup` wraps it, each group with its "base_lr"; None for passes that update
+            nothing.
+        settings: settings of the training, of which it takes steps, accumulate, clip_norm, warm-up and freeze_until.
         schedule: factor of the base learning rate by step; None keeps the rate.
-        seed: of the run, from which every micro-batch's random stream follows.
+        seed: seed of the run, from which every micro-batch's random stream follows.
         stop_at_nonfinite: whether `run` raises UserError for a loss or gradient that is not finite.
-        folder: of the run, where a batch that is not finite is saved; None saves none.
+        folder: run folder where a batch that is not finite is saved; None saves none.
         config: the resolved YAML of the run, saved with such a batch.
     """
 
@@ -98,9 +99,9 @@ class TrainingStep:
         Args:
             step: updates made before this one, for messages.
             batch: the images and labels of this process's micro-batch.
-            seed: of the random stream of its dropout and sampling.
+            seed: seed of the random stream of its dropout and sampling.
             shares: factors of its loss terms, as `loss_shares` gives them.
-            number: of the micro-batch; gradients of several processes are joined at the last.
+            number: number of the micro-batch; gradients of several processes are joined at the last.
             parts: how many micro-batches the step has.
         """
         self.current, last = (step, batch), number == parts

@@ -24,7 +24,13 @@ from toolkit.progress import Progress
 
 
 class Trained(NamedTuple):
-    """step: updates made. metrics: of the last evaluation. early: whether `patience` ended it before `steps`."""
+    """How a training ended.
+
+    Args:
+        step: number of optimizer updates that were made.
+        metrics: numbers of the last evaluation, by name.
+        early: whether `patience` ended the run before `steps`.
+    """
 
     step: int
     metrics: dict[str, float | None]
@@ -35,10 +41,10 @@ def train(fabric: Any, job: Job, settings: TrainSettings, state: TrainState | No
     """Trains until `settings.steps`, from `state` when there is one.
 
     Args:
-        fabric: a launched Fabric: device, precision and processes.
-        job: the objects of the training; its model is trained in place.
-        settings: how it is trained.
-        state: of the run that is continued; None begins anew.
+        fabric: device, precision and processes (`make_fabric`).
+        job: everything the loop needs, built.
+        settings: the numbers that steer the training.
+        state: where to go on, or None to begin.
 
     Raises Interrupted after saving when a stop is asked for, UserError for a loss that is not finite and a step that does
     not fit into memory.

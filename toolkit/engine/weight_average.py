@@ -19,7 +19,7 @@ class WeightAverage:
     integers, such as its count of batches, are those of the model.
 
     Args:
-        model: on its device, with its weights in.
+        model: the model on its device, with its weights in.
         decay: None averages nothing, and every method then does nothing.
         saved: `state()` of an earlier run to continue from.
     """

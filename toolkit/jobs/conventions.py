@@ -21,9 +21,9 @@ def as_trained(
     """The config that weights were trained under, where a setting has meant something else since.
 
     Args:
-        config: as it stands beside the weights, or as a run is continued with it.
+        config: the config as it stands beside the weights, or as a run is continued with it.
         noted: the `conventions` that the file holds, {setting below the head: value}; they are what the weights know.
-        file: for the warning that is logged for every setting that no note tells of; None says nothing.
+        file: file for the warning that is logged for every setting that no note tells of; None says nothing.
         overrides: `key=value` of the command line, which is left as it asks.
     """
     head = config.model.head
@@ -41,7 +41,13 @@ def as_trained(
 
 
 def say_other_conventions(head: Head, noted: Mapping[str, str], file: str | Path) -> None:
-    """Logs a warning for every setting that weights were trained with otherwise than the model they start is built."""
+    """Logs a warning for every setting that weights were trained with otherwise than the model they start is built.
+
+    Args:
+        head: the head of the model that is started.
+        noted: settings the weights were trained with, by name.
+        file: file of the weights, for the warnings.
+    """
     for key, meant in head.former_settings.items():
         was, now = noted.get(key, " or ".join(dict.fromkeys(meant.values()))), head.setting(key)
         if was != now:

@@ -14,7 +14,7 @@ def with_steps(config: Config, images: int) -> Config:
     The epochs stay while the size of a batch is still to be found, and with them the question.
 
     Args:
-        config: a checked config.
+        config: the whole config, checked but not built.
         images: training images, of which a step takes data.batch_size times train.accumulate.
     """
     train, batch = config.train, config.data.batch_size

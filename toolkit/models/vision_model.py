@@ -33,7 +33,7 @@ class VisionModel(nn.Module):
     `backbone.pixel_stats`, so that weights and pixels cannot drift apart. What a method returns never depends on
     `training`.
 
-    samples: passes a prediction; see `predict`. Raises PartsError for more than 1 without dropout and a dense head.
+    Raises PartsError for more than 1 without dropout and a dense head.
 
     Sizes. `spec.sizes` says which heights and widths the parts can take. For any other size, illegal_sizes="refuse"
     raises ImageSizeError with the nearest legal sizes; "pad" mirrors the images at the bottom and right up to the next
@@ -49,6 +49,15 @@ class VisionModel(nn.Module):
       sees the padding of others all the same: give it images of one size where the answer must not depend on the batch.
 
     A head may ask for more zeros at the bottom and right (`Head.pad_multiple`).
+
+    Args:
+        backbone: net from images to maps; its `pixel_stats` normalise the images.
+        neck: net from maps to maps, or None for none.
+        head: what makes the answer of the maps, and its loss.
+        classes: names of the labels 0..K-1.
+        palette: (r, g, b) of each class, 0..255, or () for default colours.
+        illegal_sizes: what is done with sizes that the parts cannot take: "pad" or "refuse", see above.
+        samples: forward passes of a prediction; above 1 dropout stays active, see `predict`.
     """
 
     pixel_scale: Tensor
@@ -93,7 +102,7 @@ class VisionModel(nn.Module):
 
     @property
     def num_classes(self) -> int:
-        """K."""
+        """Number of classes K, background included where it is one."""
         return len(self.classes)
 
     @property

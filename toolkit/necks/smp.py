@@ -41,13 +41,14 @@ class SmpDecoder(Neck):
     Args:
         spec: what the backbone produces, with the strides that are taken.
         decoder: name of the decoder in segmentation_models_pytorch.
-        strides: of the maps taken, finest first; a stride named twice takes the last two maps of it (a dilated
-            backbone's [4, 8, 16, 16]). None: 2 to 32 (unet, unetplusplus, manet, linknet; all but unetplusplus do
+        strides: strides of the maps taken, finest first; a stride named twice takes the last two maps of it (a dilated
+            backbone's [4, 8, 16, 16]). null: 2 to 32 (unet, unetplusplus, manet, linknet; all but unetplusplus do
             without 2 when the backbone has none), 4 to 32 (fpn, pan, upernet, segformer), 4 and 16 or else 8
             (deeplabv3plus), the last map (pspnet, deeplabv3), the last four (dpt).
         channels: widths: one for each map taken, coarsest first, for unet, unetplusplus and manet (and one more when
             stride 2 is missing), else a single one. None: the library's.
-        dropout: of fpn, pspnet, deeplabv3, deeplabv3plus; None: the library's.
+        dropout: probability, 0..1, of the dropout that fpn, pspnet, deeplabv3 and deeplabv3plus have; null: the
+            library's.
         attention: `scse` in unet and unetplusplus.
         rates: three dilations of deeplabv3 and deeplabv3plus; None: 12, 24, 36.
 

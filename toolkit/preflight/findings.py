@@ -180,8 +180,10 @@ def _without_none(value: Any) -> Any:
 class Report:
     """Everything a check found and measured.
 
+    Everything a check found and measured.
+
     Args:
-        findings: in the order they were met.
+        findings: what was found, in the order it was met.
         facts: what was seen, a line each, for people.
         tables: tables for people, in the order they were made.
         statistics: plain values by name, for programs.

@@ -25,12 +25,12 @@ class Frame(NamedTuple):
     """Size of a drawing in pixels, and the margins between its sides and the plot.
 
     Args:
-        width: of the whole drawing, margins included.
-        height: of the whole drawing, margins included.
-        left: margin for the numbers of the upright axis.
-        right: margin behind the end of the plot.
-        top: margin above the plot's highest value.
-        bottom: margin for the words of the lower axis.
+        width: width of the whole drawing in pixels, margins included.
+        height: height of the whole drawing in pixels, margins included.
+        left: margin left of the plot in pixels.
+        right: margin right of the plot in pixels.
+        top: margin above the plot in pixels.
+        bottom: margin below the plot in pixels.
     """
 
     width: float
@@ -89,9 +89,9 @@ def named_bars(bars: Sequence[NamedBar], label: str, width: int = 620) -> Markup
     """Horizontal bars under each other, their names before them; the longest takes what names and words leave.
 
     Args:
-        bars: from top to bottom; long names are cut after 30 letters.
+        bars: the bars from top to bottom; long names are cut after 30 letters.
         label: says what is drawn to those who do not see it.
-        width: of the whole drawing in pixels.
+        width: width of the whole drawing in pixels.
     """
     names = min(220.0, 14 + 7.0 * max((len(_cut(bar.name)) for bar in bars), default=0))
     words = 12 + 6.6 * max((len(bar.words) for bar in bars), default=0)
@@ -121,7 +121,7 @@ def histogram(names: Sequence[str], counts: Sequence[float], label: str, axis: s
     """Counts side by side.
 
     Args:
-        names: of the bins, as many as counts; where they would touch, only every second or third is written.
+        names: names of the bins, as many as counts; where they would touch, only every second or third is written.
         counts: heights of the bars, not negative.
         label: says what is drawn to those who do not see it.
         axis: what the bins measure, written below them.
@@ -156,10 +156,10 @@ class LayerBar(NamedTuple):
     """A layer's share of a drawing.
 
     Args:
-        name: of the layer, for its title.
+        name: name of the layer, for its title.
         part: backbone, neck or head, its colour.
-        value: its height, not negative, in the unit of the others.
-        note: shown below the value when the pointer rests on it.
+        value: its share, in the unit of the drawing.
+        note: text that is shown besides the value.
     """
 
     name: str

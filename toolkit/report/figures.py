@@ -34,11 +34,11 @@ def grid(
     """Writes a PNG of (image, truth, prediction) rows and returns its path. Raises ValueError for no rows.
 
     Args:
-        rows: images (H, W, C) uint8, with truth and prediction in their pixels.
+        rows: triples of image, truth and prediction: (H, W, C) uint8 and two results in its pixels.
         palette: a colour a class, or () for default colours.
-        classes: their names by label, for the legend.
-        path: of the PNG; its folder is made.
-        width: of each picture, in pixels.
+        classes: names of the labels 0..K-1.
+        path: file of the PNG; its folder is made.
+        width: width of each picture, in pixels.
         min_score: detections with a score (0..1) below it are not drawn.
     """
     if not rows:

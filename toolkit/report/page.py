@@ -40,8 +40,8 @@ def write_page(path: str | Path, text: str, never_in: Iterable[str | Path] = ())
     """Writes a page by rename, making its folder. Raises UserError when it cannot be written there.
 
     Args:
-        path: of the HTML file, replaced if it stands there.
-        text: the whole page, as `render` made it.
+        path: path of the HTML file, replaced if it stands there.
+        text: the whole page as HTML.
         never_in: folders of the user's data, into which nothing is ever written.
     """
     path = Path(path)

@@ -11,9 +11,9 @@ def element(name: str, *children: str, **attributes: Value) -> Markup:
     """One element of a drawing.
 
     Args:
-        name: of the tag, `rect` for instance.
-        children: what stands inside; escaped unless they are elements themselves.
-        attributes: `cls` is class, `_` is `-`; None leaves one out; numbers get at most two decimals.
+        name: name of the tag, `rect` for instance.
+        children: text or elements inside it; text is escaped.
+        attributes: its attributes; `cls` is class, `_` is `-`, None leaves one out, numbers get at most two decimals.
 
     >>> element("text", "a < b", x=1.234, cls="small")
     Markup('<text x="1.23" class="small">a &lt; b</text>')
@@ -34,11 +34,11 @@ def text(words: str, x: float, y: float, cls: str = "", anchor: str | None = Non
     """Words at a place of the drawing.
 
     Args:
-        words: one line of text, escaped.
-        x: of the anchor, in pixels from the left.
-        y: of the letters' foot, in pixels from the top.
-        cls: classes of the pages' style, or "".
-        anchor: start (the default), middle or end of the words stands at x.
+        words: what is written; it is escaped.
+        x: place of the anchor, in pixels from the left.
+        y: place of the letters' foot, in pixels from the top.
+        cls: class for the style sheet, "" for none.
+        anchor: which point of the words stands at x: start (the default), middle or end.
     """
     return element("text", words, x=x, y=y, cls=cls or None, text_anchor=anchor)
 
@@ -52,11 +52,11 @@ def line(x1: float, y1: float, x2: float, y2: float, cls: str) -> Markup:
     """A straight line from one point to another.
 
     Args:
-        x1: of its beginning, in pixels from the left.
-        y1: of its beginning, in pixels from the top.
-        x2: of its end, in pixels from the left.
-        y2: of its end, in pixels from the top.
-        cls: classes of the pages' style that give its colour.
+        x1: place of its beginning, in pixels from the left.
+        y1: place of its beginning, in pixels from the top.
+        x2: place of its end, in pixels from the left.
+        y2: place of its end, in pixels from the top.
+        cls: class for the style sheet, which gives its colour.
     """
     return element("line", x1=x1, y1=y1, x2=x2, y2=y2, cls=cls)
 
@@ -65,10 +65,10 @@ def picture(width: float, height: float, label: str, *children: str, cls: str | 
     """The whole drawing.
 
     Args:
-        width: in pixels, before it is fitted to the page.
-        height: in pixels, before it is fitted to the page.
-        label: says what is drawn to those who do not see it.
-        children: the elements, later ones above earlier ones.
+        width: width in pixels, before it is fitted to the page.
+        height: height in pixels, before it is fitted to the page.
+        label: sentence for those who do not see it.
+        children: the elements of the drawing, in painting order.
         cls: None shrinks it with the page to a minimum; `natural` keeps its size; `fit` shrinks it as far as it takes.
     """
     return element(

@@ -44,11 +44,13 @@ class Mark(NamedTuple):
 class Thumbnail(NamedTuple):
     """A small picture of a file, or the reason why there is none.
 
+    A small picture of a file, or the reason why there is none.
+
     Args:
-        path: of the file, as it was given.
-        name: of the file, without its folders.
+        path: path of the file, as it was given.
+        name: name of the file, without its folders.
         data: the picture as a data URI, or None with the reason.
-        reason: why there is no picture, in a few words.
+        reason: why there is no picture, in words.
         size: "480×360" (width × height) of the file's picture, or "".
     """
 
@@ -65,9 +67,9 @@ def thumbnail(path: str, palette: Sequence[tuple[int, int, int]] = (), marks: Se
     What a damaged JPEG still gives is shown.
 
     Args:
-        path: of a file, or of anything else that is then named.
-        palette: colours of label maps' values, (r, g, b) 0..255 each.
-        marks: boxes to draw over the picture.
+        path: path of a file, or of anything else that is then named.
+        palette: colours of label maps' values, (r, g, b) each 0..255.
+        marks: boxes to draw over it, in its pixels.
     """
     file = Path(path)
     name = file.name or path

@@ -24,7 +24,7 @@ class PairedDataset(Dataset):
         root: the data set's folder, which names of samples are relative to.
         pairs: the image and the mask file of every sample, in the order of the data set.
         reader: makes an (H, W) uint8 label map of a mask file: a `LabelReader`, or any such function.
-        channels: of the images as they are read, 3 for RGB or 1 for gray.
+        channels: channels of the images as they are read, 3 for RGB or 1 for gray.
         title: what the data set is called in a description, such as "CamVid train".
     """
 
@@ -53,7 +53,7 @@ class PairedDataset(Dataset):
         return read_pair(self.pairs[index], self.root, index, self.reader, self.channels)
 
     def files(self, index: int) -> tuple[Path, ...]:
-        """The image and its mask."""
+        """The paths of the image and of its mask."""
         return self.pairs[index].image, self.pairs[index].mask
 
     def subset(self, indices: Sequence[int]) -> PairedDataset:

@@ -265,7 +265,7 @@ def read_pair(pair: Pair, root: Path, position: int, reader: Callable[[Path], np
         root: the folder that the sample's name is relative to.
         position: place of the sample in its data set, from 0.
         reader: makes an (H, W) uint8 label map of a mask file.
-        channels: of the image as it is read, 3 for RGB or 1 for gray.
+        channels: channels of the image as it is read, 3 for RGB or 1 for gray.
     """
     image = read_image(pair.image, channels)
     labels = reader(pair.mask)

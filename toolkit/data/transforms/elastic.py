@@ -33,7 +33,7 @@ class Elastic(Transform):
         sigma: deviation of a component, in pixels of the image as it arrives here.
         grid: vectors along each side, the outermost at the corners.
         p: probability that anything is done.
-        interpolation: of the image; label, value and weight maps always take the nearest pixel.
+        interpolation: how the image is read between pixels; label, value and weight maps always take the nearest pixel.
         outside: what stands where a pixel is read beyond the picture. The image is mirrored there without repeating the
             edge, as the paper's tiles are; `mirror` does the same with the maps, `ignore` lets those pixels not count
             (label 255, weight 0, value NaN). A box becomes the smallest box around all that was inside it, mirrored

@@ -113,7 +113,13 @@ def _close(expected: Tensor, alone: Tensor, halo: int, axis: int) -> bool:
 
 @torch.inference_mode()
 def cells_of(model: VisionModel, size: tuple[int, int], geometry: TileGeometry) -> tuple[int, int]:
-    """How many logits (h, w) an image of a legal (height, width) gives, from a small image of the same remainders."""
+    """How many logits (h, w) an image of a legal (height, width) gives, from a small image of the same remainders.
+
+    Args:
+        model: the model that is asked.
+        size: (height, width) of the image in pixels, a legal size.
+        geometry: what the model asks of tiles.
+    """
     small = [n - max(0, (n - geometry.legal(geometry.align)) // geometry.align * geometry.align) for n in size]
     images = torch.zeros((1, model.in_channels, *small), device=model.pixel_scale.device)
     with evaluating(model):

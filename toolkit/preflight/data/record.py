@@ -40,16 +40,16 @@ class SampleRecord:
     """What was seen of one sample.
 
     Args:
-        name: of the image, relative to the data set's root.
+        name: name of the image, relative to the data set's root.
         faults: () for a sample that can be used.
         traits: words for what is uncommon about the files, see `image_traits`; "colorless" when all channels are equal;
             "damage: ..." when the decoder complained of what may be harmless.
         annotation_traits: words for what is uncommon about the files, see `image_traits`; "colorless" when all channels
             are equal; "damage: ..." when the decoder complained of what may be harmless.
         size: (height, width) as read, (0, 0) when it could not be.
-        channels: of the image as read.
-        mean: of each channel's values 0..1, their mean and the mean of their squares.
-        square: of each channel's values 0..1, their mean and the mean of their squares.
+        channels: number of channels of the image as read.
+        mean: mean of each channel's values 0..1.
+        square: mean of the squares of each channel's values 0..1.
         digest: number that only equal pixels share (`pixel_digest`).
         perceptual_hash: hash that near copies share nearly (`perceptual_hash`).
         labels: pixels of each label, None without a label map.

@@ -183,13 +183,13 @@ def first_traces(
     """The ways of the first batches' images through the transforms; then those of the smallest and largest images.
 
     Args:
-        report: takes an error for each transform that cannot take one of them.
-        dataset: whose images' sizes are looked up, none of which is decoded.
-        transforms: of the split, in order.
-        seed: of the training, from which the order and the transforms' draws follow.
-        like: a real sample, whose kinds of annotation the blank ones get.
-        batch_size: images of a batch, all processes together.
-        groups: of images that share batches, as `train_loader` takes them; None for none.
+        report: takes what is found, as errors.
+        dataset: the data set that is trained on.
+        transforms: transforms of the split, in their order.
+        seed: seed of the training, from which the order and the transforms' draws follow.
+        like: a real sample of the data set, for the kinds of its annotation.
+        batch_size: number of images of a batch.
+        groups: groups of images that share batches, as `train_loader` takes them; None for none.
     """
     sizes = stored_sizes(dataset) or {like.position: like.original_size}
     count = max(1, LOOKED_AT // batch_size)

@@ -15,21 +15,21 @@ class Cells:
     """A row of text; "" where a layer has no such thing.
 
     Args:
-        name: of the layer, as its module is called.
-        kind: what sort of layer it is.
-        input: shapes of its inputs, three at most.
-        output: shape of its output, after the times it is done.
-        kernel: one number, or height×width where they differ.
-        stride: one number, or height×width where they differ.
-        padding: one number, or height×width where they differ.
-        dilation: one number or height×width; "" where it is 1.
-        field: the receptive field in image pixels, from smallest to largest.
-        jump: image pixels between neighbouring cells.
-        centre: of what cell (0, 0) sees, in image pixels.
-        parameters: numbers of its own, with commas.
-        macs: multiply-adds for one image, with commas.
+        name: name of the layer, as its module is called.
+        kind: what the layer is ("conv", "batch norm").
+        input: shape of what it reads, C × H × W.
+        output: shape of what it gives, C × H × W.
+        kernel: height × width of its kernel.
+        stride: stride of its windows, in cells.
+        padding: padding at its edges, in cells.
+        dilation: dilation of its kernel, in cells.
+        field: receptive field in image pixels.
+        jump: image pixels from cell to cell.
+        centre: middle of what cell (0, 0) sees, in image pixels.
+        parameters: how many numbers of it can be learnt.
+        macs: multiply-adds for one image, with a unit.
         kept: bytes of activations kept for backward, as people read them.
-        title: shown when the pointer rests on the row.
+        title: sentence that is shown when the pointer rests on the row.
     """
 
     name: str

@@ -33,10 +33,10 @@ class Box:
     """Where a stage is drawn, in pixels of the drawing.
 
     Args:
-        x: of its left side, from the left.
-        y: of its upper side, from above.
-        width: from its left side to its right one.
-        height: from its upper side to its lower one.
+        x: place of its left side, in pixels from the left.
+        y: place of its upper side, in pixels from the top.
+        width: pixels from its left side to its right one.
+        height: pixels from its upper side to its lower one.
     """
 
     x: float

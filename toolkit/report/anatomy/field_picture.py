@@ -103,10 +103,10 @@ def write_field_sheet(
     """Writes one PNG (or JPEG, by the name) with a panel an output, by rename. Raises UserError when it cannot.
 
     Args:
-        fields: what was measured, an output each.
-        theories: their theoretical squares, as many as fields.
-        path: of the picture; its folder is made.
-        image: (H, W, C) uint8 to draw over, or None for a gray card.
+        fields: the measured fields, a panel each.
+        theories: where the theoretical field of each lies, None where unknown.
+        path: file of the picture; its folder is made.
+        image: (H, W, C) uint8 picture below the heat, or None for a gray card.
     """
     path = Path(path)
     refuse_kind(path)

@@ -43,11 +43,11 @@ class Entry:
     """A line of a ranking.
 
     Args:
-        name: of the layer that it tells of.
-        part: backbone, neck or head, its colour.
-        text: the value as people read it.
-        share: of the first line's value, 0 to 1, the length of its bar.
-        title: shown when the pointer rests on it.
+        name: name of the layer that it tells of.
+        part: part the layer belongs to, which chooses the colour.
+        text: the number with its unit, as text.
+        share: part of the first line's value, 0 to 1, the length of its bar.
+        title: sentence that is shown when the pointer rests on it.
     """
 
     name: str
@@ -76,7 +76,7 @@ def anatomy_page(anatomy: Anatomy, fields: Sequence[ShownField] = (), image: np.
     """The whole page, one HTML file.
 
     Args:
-        anatomy: of the model, at one image size.
+        anatomy: what was measured of the model at one image size.
         fields: effective receptive fields to show, if any.
         image: (H, W, C) uint8 to draw the fields over, or None for a gray card.
     """

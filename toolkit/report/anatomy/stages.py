@@ -16,13 +16,13 @@ class Stage:
     """The layers of one part at one resolution, or a whole head.
 
     Args:
-        key: of the stage, e.g. "backbone@4".
-        part: backbone, neck or head, its column.
+        key: name of the stage in links, such as "backbone@4".
+        part: part the stage belongs to: backbone, neck or head.
         level: place in the column, 0 for the finest.
         jump: image pixels between its cells, None for a head.
         output: [C, H, W] of the map it hands on, or of its last layer.
-        receptive_field: of that map in image pixels, or None.
-        layers: its rows in the order they run.
+        receptive_field: (height, width) of what that map sees in image pixels, or None.
+        layers: its layers, in the order they run.
         span: first and last level it takes (a head stands beside all maps it reads).
     """
 
@@ -56,10 +56,10 @@ class Link:
     """What flows from one stage to another.
 
     Args:
-        source: key of the stage it comes from, or "image".
-        target: key of the stage it goes to.
+        source: key of the stage that hands something on.
+        target: key of the stage that takes it.
         kind: "flow", "skip" (from one part to a later one, not through its end) or "indices" (of pooling).
-        bytes: of the pooling indices of one image, else 0.
+        bytes: bytes of the pooling indices of one image, else 0.
     """
 
     source: str
@@ -73,9 +73,9 @@ class Board:
     """A model as a person draws it on a board.
 
     Args:
-        stages: in the order they run, a head last.
-        links: what flows between them, each once.
-        levels: image pixels between cells on each level, finest first.
+        stages: stages in the order they run, a head last.
+        links: what the stages hand to one another.
+        levels: jump of each level in pixels, finest first.
     """
 
     stages: tuple[Stage, ...]
