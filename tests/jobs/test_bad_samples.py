@@ -12,9 +12,11 @@ from run_laws import assert_same_run, stop_after
 
 from toolkit.config.load import parse_config
 from toolkit.config.sections import Config
-from toolkit.contracts import Skip
+from toolkit.contracts import Dataset, Skip
+from toolkit.data.faults.leaving_out import Fault, raise_or_note
 from toolkit.data.faults.skipped import without
-from toolkit.errors import DataError
+from toolkit.errors import DataError, Problem
+from toolkit.jobs.bad_samples import leniently
 from toolkit.jobs.build import build_dataset
 from toolkit.jobs.check import check_config
 from toolkit.jobs.evaluate import run_evaluation
@@ -156,8 +158,9 @@ def test_nothing_is_left(tmp_path: Path) -> None:
     root = make_pairs(tmp_path / "data")
     for seed in range(6):
         (root / f"images/p{seed:02d}.jpg").write_bytes(b"")
-    with pytest.raises(DataError, match=r"none of the 6 samples can be used: images/p00\.jpg: the file is empty"):
+    with pytest.raises(DataError, match="none of the 6 samples of train can be used") as raised:
         build_dataset(config_of(root), "train")
+    assert str(raised.value.problems[0]).startswith(f"{root}/images/p00.jpg: the file is empty")
 
 
 def test_boxes_of_the_samples_that_are_left(tmp_path: Path) -> None:
@@ -175,3 +178,43 @@ def test_boxes_of_the_samples_that_are_left(tmp_path: Path) -> None:
         assert dataset.files(place) == inner.files(old)
     np.testing.assert_array_equal(dataset.image_sizes(), inner.image_sizes()[[0, 2, 3, 5]])
     assert dataset.category_ids == inner.category_ids  # type: ignore[attr-defined]
+
+
+def all_at_fault(root: Path) -> Path:
+    """Six training pairs: four images are empty files, two masks hold a label outside the table."""
+    make_pairs(root)
+    for number in range(4):
+        (root / f"images/p{number:02d}.jpg").write_bytes(b"")
+    for number in (4, 5):
+        save(root / f"masks/p{number:02d}.png", np.full((96, 128), 9, np.uint8))
+    return root
+
+
+def test_when_every_sample_is_at_fault_the_first_reason_of_each_kind_is_told(tmp_path: Path) -> None:
+    """By a training, a quick and a full check alike, each with its file; "none can be used" alone helps nobody."""
+    root = all_at_fault(tmp_path / "data")
+    with pytest.raises(DataError) as raised:
+        run_training(config_of(root), tmp_path / "run")
+    told = {
+        "training": [str(problem) for problem in raised.value.problems],
+        "quick check": [str(problem) for problem in check_config(config_of(root)).errors],
+        "full check": [str(one.problem) for one in check_config(config_of(root), full=True).findings],
+    }
+    for asked, sentences in told.items():
+        assert any("p00.jpg" in one and "empty" in one for one in sentences), (asked, sentences)
+        assert any("p04.png" in one and "9" in one for one in sentences), (asked, sentences)
+    assert any("the first of 4" in one for one in told["training"])
+
+
+class Hopeless:
+    """Stands for a data set's constructor that notes what is wrong with single files, and then has nothing left."""
+
+    def __call__(self) -> Dataset:
+        raise_or_note([Fault("cut", Problem(Path("a.png"), "ends too early"), ("a.png",))])
+        raise DataError("no image is left")
+
+
+def test_reasons_that_were_noted_are_not_lost_when_nothing_is_left() -> None:
+    with pytest.raises(DataError) as raised:
+        leniently(Hopeless())
+    assert [str(problem) for problem in raised.value.problems] == ["a.png: ends too early", "no image is left"]

@@ -16,15 +16,23 @@ from toolkit.data.formats.pairs import name_in
 from toolkit.errors import CheckpointError, DataError, Problem
 from toolkit.jobs.part_classes import part_class
 from toolkit.preflight.data.read import read_samples, sample_name
+from toolkit.preflight.data.record import RecordedFault, SampleRecord
 
 SkipTable = Mapping[str, Any]
 """What is left out of each split, in plain values: {"train": {"used": 360, "skipped": [{"name": ..., "reason": ...}]}}"""
 
 
 def leniently(make: Callable[[], Dataset]) -> tuple[Dataset, list[Fault]]:
-    """A data set without the samples that its making found wrong, and what was wrong."""
+    """A data set without the samples that its making found wrong, and what was wrong.
+
+    Raises DataError where nothing can be made of it, with the reasons that were noted on the way.
+    """
     with leaving_out() as faults:
-        return make(), faults
+        try:
+            return make(), faults
+        except DataError as error:
+            reasons = [fault.problem for fault in faults]
+            raise DataError([*reasons, *(one for one in error.problems if one not in reasons)]) from error
 
 
 def identity_of(part: PartSpec, classes: Sequence[str]) -> str:
@@ -56,11 +64,30 @@ def skipping(
     """
     records = read_samples(dataset, f"check {split}", identity, None if workers else 0, shown=shown)
     bad = {index: record.faults[0].problem for index, record in enumerate(records) if record.faults}
+    if len(bad) == len(dataset):
+        reasons = [*(fault.problem for fault in faults), *_first_of_each_kind(records)]
+        raise DataError(
+            [*reasons, Problem("data.on_bad", f"none of the {len(dataset)} samples of {split} can be used")]
+        )
     skips = [Skip(records[index].name, _reason(problem)) for index, problem in bad.items()]
     rest = without(dataset, list(bad), [*_noted(dataset, faults), *skips])
     # What was left out beside images (a mask without one, a name that stands twice) is said too.
     rest.notes = (*rest.notes, *(str(fault.problem) for fault in faults if not fault.names))
     return rest
+
+
+def _first_of_each_kind(records: Sequence[SampleRecord]) -> list[Problem]:
+    """The first fault of each kind, and how many samples have it."""
+    by_kind: dict[str, list[RecordedFault]] = {}
+    for record in records:
+        for fault in record.faults:
+            by_kind.setdefault(fault.kind, []).append(fault)
+    found = []
+    for faults in by_kind.values():
+        first, number = faults[0].problem, len(faults)
+        message = first.message if number == 1 else f"{first.message} (the first of {number} with this fault)"
+        found.append(Problem(first.place if first.where else Path(faults[0].file), message, first.suggestion))
+    return found
 
 
 def as_before(dataset: Dataset, faults: Sequence[Fault], split: str, table: SkipTable) -> Dataset:

@@ -36,6 +36,11 @@ SEVERAL = {
 }
 """What is said of several files with the same fault."""
 
+_SAID = (
+    "missing", "unreadable", "empty", "not_an_image", "truncated", "binary_mask", "gray_mask_channels", "jpeg_mask",
+)  # fmt: skip
+"""Kinds of which the words above say all; of the others the first case's own words follow."""
+
 _VALUES = 12
 
 _TRIED = ("sample", "preview")
@@ -92,10 +97,10 @@ def _of_several(split: SplitRecords, kind: str, faults: list[RecordedFault], fil
     message = f"{len(faults)} {SEVERAL.get(kind, 'samples are wrong')}"
     if any(fault.counts for fault in faults):
         message = f"{message}: {_tally(faults)}; {faults[0].table}; in {names}"
-    elif kind in ("damaged", "sample", "deep", "color_mask", "mask_kind", "mask_size"):
-        message = f"{message}: {names}; the first {faults[0].problem.message}"
-    else:
+    elif kind in _SAID:
         message = f"{message}: {names}"
+    else:
+        message = f"{message}: {names}; the first {faults[0].problem.message}"
     return Problem(split.where, message, _remedy(faults))
 
 

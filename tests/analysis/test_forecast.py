@@ -1,0 +1,63 @@
+"""Forecasts of memory against what is counted while larger pictures are predicted."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from toolkit.analysis import forecast
+from toolkit.analysis.forecast import MemoryForecast, forecast_prediction, training_bytes
+from toolkit.analysis.memory import most_alive
+from toolkit.backbones.unet_encoder import UNetEncoder
+from toolkit.heads.pixel import PixelHead
+from toolkit.models.vision_model import VisionModel
+from toolkit.necks.skip import SkipNeck
+from toolkit.samples import Batch
+
+
+def dense() -> VisionModel:
+    backbone = UNetEncoder(3, width=4, depth=3, padding="same", norm="batch")
+    neck = SkipNeck(backbone.spec, norm="batch")
+    return VisionModel(backbone, neck, PixelHead(neck.spec, 3), ("a", "b", "c"))
+
+
+def counted(model: VisionModel, side: int) -> int:
+    images = torch.zeros((1, 3, side, side), dtype=torch.uint8)
+    sizes = torch.tensor([[side, side]])
+    batch = Batch(images, sizes, sizes, ("a",))
+    return most_alive(model.eval(), images, lambda _: model.predict(batch)).bytes
+
+
+def test_a_larger_picture_takes_what_was_forecast() -> None:
+    model = dense()
+    found = forecast_prediction(model)
+    for side in (384, 640):
+        share = found.bytes((side, side)) / counted(model, side)
+        assert 1.0 <= share <= 1.2 * forecast._RESERVE
+
+
+def test_mode_and_random_state_stay() -> None:
+    model = dense().train()
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    forecast_prediction(model)
+    assert model.training
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_bytes_grow_with_pixels_and_images() -> None:
+    found = MemoryForecast(1000.0, 2.0)
+    assert found.bytes((10, 20)) == 1400
+    assert found.bytes((10, 20), 3) == 4200
+
+
+def test_a_training_step_takes_more_for_more_images_and_pixels() -> None:
+    model = dense()
+    one, two, larger = (
+        training_bytes(model, (side, side), images) or 0 for side, images in ((64, 1), (64, 2), (128, 1))
+    )
+    weights = sum(one.numel() * 4 for one in model.parameters())
+    assert one > 3 * weights
+    assert two - 3 * weights == pytest.approx(2 * (one - 3 * weights), rel=0.05)
+    assert larger - 3 * weights == pytest.approx(4 * (one - 3 * weights), rel=0.05)
+    assert next(model.parameters()).device.type == "cpu"
