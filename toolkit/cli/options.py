@@ -29,6 +29,12 @@ def config_argument(function: F) -> F:
     return click.argument("config", type=click.Path())(with_overrides)  # type: ignore[return-value]
 
 
+def trust_option(function: F) -> F:
+    """--trust-code."""
+    said = "Import code that the checkpoint names (module:Class), which runs it; only if you know who wrote it."
+    return click.option("--trust-code", is_flag=True, help=said)(function)
+
+
 def json_option(function: F) -> F:
     """Adds the option `--json` to a command."""
     return click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, nothing else.")(

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import click
 
-from toolkit.cli.options import json_option, print_json, say
+from toolkit.cli.options import json_option, print_json, say, trust_option
 
 
 @click.command(
@@ -31,6 +31,7 @@ from toolkit.cli.options import json_option, print_json, say
     help="Large pictures in tiles of N pixels, or as memory asks; dense models only, with the result of the whole picture.",
 )
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)
+@trust_option
 @json_option
 def command(
     checkpoint: str,
@@ -40,6 +41,7 @@ def command(
     batch_size: int,
     tile: str,
     device: str,
+    trust_code: bool,
     as_json: bool,
 ) -> None:
     """Run a checkpoint over pictures: files, folders (recursive) or globs.
@@ -48,11 +50,13 @@ def command(
     """
     from toolkit.config.load import refuse_wrong_weights
 
-    refuse_wrong_weights(checkpoint)
+    refuse_wrong_weights(checkpoint, trust_code=trust_code)
     from toolkit.jobs.predict import run_prediction
 
     names = None if formats is None else [name.strip() for name in formats.split(",") if name.strip()]
-    result = run_prediction(checkpoint, images, out, names, batch_size=batch_size, device=device, tile=_side(tile))
+    result = run_prediction(
+        checkpoint, images, out, names, batch_size=batch_size, device=device, tile=_side(tile), trust_code=trust_code
+    )
     if as_json:
         print_json(result)
     else:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from toolkit.cli.options import config_argument, json_option, print_json
+from toolkit.cli.options import config_argument, json_option, print_json, trust_option
 
 if TYPE_CHECKING:
     from toolkit.config.sections import Config
@@ -26,15 +26,17 @@ if TYPE_CHECKING:
 @click.option("--overfit-batch", is_flag=True, help="Train on one batch only: does the loss fall? Keeps nothing.")
 @click.option("--find-lr", is_flag=True, help="Try rising learning rates on a copy, show the curve, suggest one.")
 @click.option("--replay", type=click.Path(), help="Run a saved batch whose loss was not finite once more.")
+@trust_option
 @json_option
 def command(
     config: Config, overrides: tuple[str, ...], run: str | None, resume: bool, allow_changes: bool, dry_run: bool,
-    overfit_batch: bool, find_lr: bool, replay: str | None, as_json: bool,
+    overfit_batch: bool, find_lr: bool, replay: str | None, trust_code: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Train a model, or continue a training.
 
     key=value arguments override the config: train.steps=100 data.batch_size=2
     """
+    from toolkit.config.load import own_code
     from toolkit.jobs import diagnostics
     from toolkit.jobs.train import run_training
 
@@ -55,9 +57,9 @@ def command(
     elif find_lr:
         result = diagnostics.find_lr(config, run)
     elif replay is not None:
-        result = diagnostics.replay_batch(replay, overrides)
+        result = diagnostics.replay_batch(replay, overrides, trust=trust_code or own_code(config))
     else:
-        result = run_training(config, run, resume=resume, allow_changes=allow_changes)
+        result = run_training(config, run, resume=resume, allow_changes=allow_changes, trust_code=trust_code)
     if as_json:
         print_json(result)
     if not result.get("ok", True):

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from toolkit.config.describe_parts import live_parts
 from toolkit.config.overrides import override
 from toolkit.config.parts import Parts, is_current, shipped_parts
 from toolkit.config.paths import read, stored_config, weights_file
-from toolkit.config.sections import Config
+from toolkit.config.sections import Config, PartSpec
 from toolkit.config.source import Source, parse
 from toolkit.config.validate import ConfigValidator, valid_sections
 from toolkit.errors import ConfigError
 
 T = TypeVar("T")
+_OWN_CODE = re.compile(r"[\w.]:[A-Za-z_]")
+"""What looks like module:Class in the text of a config."""
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -27,17 +30,26 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     return _named(_checked(read(Path(path), overrides)), Path(path).stem)
 
 
-def parse_config(text: str, file: str, overrides: Sequence[str] = ()) -> Config:
-    """As `load_config`, from text.
+def parse_config(
+    text: str, file: str, overrides: Sequence[str] = (), *, trust: bool | Container[str] = False
+) -> Config:
+    """As `load_config`, from text that a checkpoint or another file carries.
 
     Args:
         text: the config as YAML text.
         file: what messages call it, and whose stem names a config without `name`.
         overrides: "train.steps=100" strings, laid over the text.
+        trust: whether parts of the form module:Class that the text names may be imported, which runs that module; or
+            the names that may. Names in `overrides` always may.
     """
     source: Source = parse(text, file)
     override(source, overrides)
-    return _named(_checked(source), Path(file).stem)
+    return _named(_checked(source, trust), Path(file).stem)
+
+
+def own_code(config: Config) -> set[str]:
+    """The names of the form module:Class that a checked config has, which somebody decided to trust."""
+    return {part.name for part in _parts_in(config) if ":" in part.name}
 
 
 def load_valid_sections(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Config, frozenset[str]]:
@@ -45,15 +57,20 @@ def load_valid_sections(path: str | Path, overrides: Sequence[str] = ()) -> tupl
     return valid_sections(read(Path(path), overrides), shipped_parts())
 
 
-def refuse_wrong_weights(path: str, overrides: Sequence[str] = ()) -> None:
+def refuse_wrong_weights(path: str, overrides: Sequence[str] = (), *, trust_code: bool = False) -> None:
     """Raises CheckpointError for a path without weights, ConfigError for overrides that do not fit the config in them.
 
     A file that is damaged is left to be found by whoever reads it whole.
+
+    Args:
+        path: a weights file or run folder, as on the command line.
+        overrides: "data.root=elsewhere" strings for the config in the file.
+        trust_code: whether parts of the form module:Class that the file names may be imported.
     """
     file = weights_file(path)
-    text = stored_config(file) if overrides else None
-    if text is not None:
-        parse_config(text, f"{file} (config)", overrides)
+    text = stored_config(file)
+    if text is not None and (overrides or _OWN_CODE.search(text)):
+        parse_config(text, f"{file} (config)", overrides, trust=trust_code)
 
 
 def current_parts() -> Parts:
@@ -76,8 +93,19 @@ def described(ask: Callable[[Parts], T]) -> T:
     return ask(live_parts())
 
 
-def _checked(source: Source) -> Config:
-    return described(lambda parts: ConfigValidator(source, parts).config())
+def _checked(source: Source, trust: bool | Container[str] = True) -> Config:
+    return described(lambda parts: ConfigValidator(source, parts, trust).config())
+
+
+def _parts_in(value: Any) -> Iterator[PartSpec]:
+    """Every part in a section, an argument or a list, parts inside parts too."""
+    if isinstance(value, PartSpec):
+        yield value
+        value = value.arguments
+    elif dataclasses.is_dataclass(value):
+        value = vars(value)
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _parts_in(item)
 
 
 def _named(config: Config, name: str) -> Config:

@@ -82,6 +82,8 @@ def _assign(source: Source, names: list[str], value: Any, where: Place) -> Probl
         else:
             if isinstance(node, dict) and not isinstance(node.get(key), (dict, list)):
                 # `model.head.loss.name=dice` over `loss: dice` or over nothing makes the mapping it needs.
+                if isinstance(node.get(key), str) and path in source.marks:
+                    source.marks[(*path, "name")] = source.marks[path]  # the name is still the file's
                 node[key] = {"name": node[key]} if isinstance(node.get(key), str) else {}
                 source.keys[path] = source.marks[path] = _COMMAND_LINE
             node = node[key]

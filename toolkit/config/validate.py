@@ -6,7 +6,7 @@ Nothing here needs torch, and nothing is imported for a name that is the package
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from contextlib import suppress
 from difflib import get_close_matches
 from functools import cache
@@ -49,11 +49,14 @@ class ConfigValidator:
     Args:
         source: the file's values with their places, overrides laid over them.
         parts: the description of everything that the config may name.
+        trust: names of the form module:Class that may be imported, which runs the module; True trusts all of the file's
+            own. Those that an override names are the user's, and trusted.
     """
 
-    def __init__(self, source: Source, parts: Parts) -> None:
+    def __init__(self, source: Source, parts: Parts, trust: bool | Container[str] = True) -> None:
         self.source = source
         self.parts = parts
+        self.trust = trust
         self.problems: list[Problem] = []
         data = source.values.get("data") if isinstance(source.values, dict) else None
         self.data_root: Any = data.get("root") if isinstance(data, dict) else None
@@ -133,6 +136,9 @@ class ConfigValidator:
                     (*path, "name"), f"wanted the name of {with_article(kind)}, found {_shown(name)}", known
                 )
             return self._add(path, f"{with_article(kind)} needs a 'name'", known)
+        if ":" in name and not self._is_trusted(name, path):
+            message = f"{kind} '{name}' is code of somebody's own, which is run when the config is read"
+            return self._add(path, message, "if you know who wrote it, --trust-code (in Python: trust_code=True)")
         try:
             schema = self.parts.part(kind, name)
         except ConfigError as error:
@@ -146,6 +152,12 @@ class ConfigValidator:
             given.setdefault("root", self.data_root)
         arguments = self._arguments(schema, given, path, f"{kind} '{name}'", hidden=self.parts.injected(kind))
         return _FAILED if arguments is _FAILED else PartSpec(kind, name, arguments, path, schema)
+
+    def _is_trusted(self, name: str, path: KeyPath) -> bool:
+        known = self.trust if isinstance(self.trust, bool) else name in self.trust
+        places = [(*path, "name"), *(path[:end] for end in range(len(path), 0, -1))]
+        nearest = next((place for place in places if place in self.source.marks), ())
+        return known or self.source.given(nearest)
 
     def value(self, schema: Schema, value: Any, path: KeyPath) -> Any:
         """One argument: a part, a list of parts, a section, or a plain value.

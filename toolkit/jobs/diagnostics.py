@@ -6,7 +6,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -151,17 +151,20 @@ def _tell_rates(fabric: Any, folder: RunFolder, log: RunLog, config: Config, res
         log.line(f"suggestion train.optimizer.lr={rate:.2g} for {optimizer} ({folder.path / 'learning_rates.svg'})")
 
 
-def replay_batch(file: str | Path, overrides: Sequence[str] = (), *, quiet: bool = False) -> dict[str, Any]:
+def replay_batch(
+    file: str | Path, overrides: Sequence[str] = (), *, quiet: bool = False, trust: bool | Container[str] = False
+) -> dict[str, Any]:
     """The step of a saved batch once more; returns {"step", "saved", "terms", "module", "parameters", "gradients"}.
 
     Args:
         file: `nonfinite_batch.state` of a run folder, which carries the config.
         overrides: changes of that config, each `key=value`.
         quiet: whether nothing is said on stderr.
+        trust: names of the form module:Class in the file that may be imported (see `parse_config`).
     """
     bad = load_bad_batch(Path(file))
     config = with_train_settings(
-        parse_config(bad.config, f"{file} (config)", overrides),
+        parse_config(bad.config, f"{file} (config)", overrides, trust=trust),
         devices=1, nodes=1, compile=False, recompute="none", sync_bn=False,
     )  # fmt: skip
     fabric = make_fabric(config.train)
@@ -209,7 +212,7 @@ def _one_batch(built: Assembled, fabric: Any) -> Callable[..., Any]:
 
 def _predict_one(weights: Path, dataset: Dataset) -> str:
     """Loads a weights file as a user would, and predicts the first picture."""
-    restored = restore(weights)
+    restored = restore(weights, trust_code=True)  # of this very run
     split = "val" if restored.config.data.val is not None else "train"
     transforms = [one for one in build_transforms(restored.config, split) if not (one.random or one.moves)]
     batch = next(iter(eval_loader(dataset.subset([0]), transforms)))

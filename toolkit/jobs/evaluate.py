@@ -23,7 +23,12 @@ from toolkit.preflight.findings import Report
 
 
 def run_evaluation(
-    checkpoint: str | Path, split: str = "val", overrides: Sequence[str] = (), *, quiet: bool = False
+    checkpoint: str | Path,
+    split: str = "val",
+    overrides: Sequence[str] = (),
+    *,
+    quiet: bool = False,
+    trust_code: bool = False,
 ) -> dict[str, Any]:
     """Evaluates a checkpoint or run folder on a split of its own config's data; returns {"metrics", "tables", ...}.
 
@@ -32,8 +37,9 @@ def run_evaluation(
         split: name of the split: "val", "test" or "train".
         overrides: changes of the config it was trained with, each `key=value`.
         quiet: whether nothing is said on stderr.
+        trust_code: whether parts of the form module:Class that the file names are imported, which runs their module.
     """
-    restored = restore(checkpoint, overrides)
+    restored = restore(checkpoint, overrides, trust_code=trust_code)
     config = restored.config
     settings: TrainSettings = dataclasses.replace(config.train, deterministic=False)
     fabric = make_fabric(settings)

@@ -28,6 +28,7 @@ def run_prediction(
     batch_size: int = 1,
     device: str = "auto",
     tile: TileSide | None = None,
+    trust_code: bool = False,
 ) -> dict[str, Any]:
     """Predicts on files, folders and globs and writes the results under `out`.
 
@@ -37,7 +38,7 @@ def run_prediction(
     """
     pictures = find_pictures(sources)
     _refuse_inside(Path(out), sources)
-    restored = checkpoint if isinstance(checkpoint, Restored) else restore(checkpoint)
+    restored = checkpoint if isinstance(checkpoint, Restored) else restore(checkpoint, trust_code=trust_code)
     model = restored.model.to(pick_device(device))
     keep_freed_memory()
     folder = Path(out)

@@ -34,8 +34,13 @@ class Restored(NamedTuple):
     metadata: dict[str, Any]
 
 
-def restore(path: str | Path, overrides: Sequence[str] = ()) -> Restored:
-    """Model and config from a weights file or run folder; `overrides` change the stored config.
+def restore(path: str | Path, overrides: Sequence[str] = (), *, trust_code: bool = False) -> Restored:
+    """Model and config from a weights file or run folder.
+
+    Args:
+        path: a weights file or run folder.
+        overrides: "data.root=elsewhere" strings that change the stored config.
+        trust_code: whether parts of the form module:Class that the file names are imported, which runs their module.
 
     Raises CheckpointError for a missing, damaged or foreign file, ConfigError for bad overrides, among them those that
     make another model than the weights are of, or other classes.
@@ -46,7 +51,9 @@ def restore(path: str | Path, overrides: Sequence[str] = ()) -> Restored:
     if not isinstance(text, str) or not metadata.get("classes"):
         message = "holds weights but no config: it was not written by this toolkit's training"
         raise CheckpointError(Problem(file, message, "use it as model.init_from of a config"))
-    config = as_trained(parse_config(text, f"{file} (config)", overrides), _noted(metadata), file, overrides)
+    config = as_trained(
+        parse_config(text, f"{file} (config)", overrides, trust=trust_code), _noted(metadata), file, overrides
+    )
     table = _stored_table(metadata, file)
     _refuse_other_classes(config, table.names, file)
     try:
@@ -129,9 +136,12 @@ def _other_model(error: CheckpointError, overrides: Sequence[str]) -> Checkpoint
     return ConfigError(problem.advising(remedy) for problem in error.problems)
 
 
-def load_model(path: str | Path) -> VisionModel:
-    """A model ready to predict from a weights file or run folder; it knows its classes and pixel statistics."""
-    return restore(path).model
+def load_model(path: str | Path, *, trust_code: bool = False) -> VisionModel:
+    """A model ready to predict from a weights file or run folder; it knows its classes and pixel statistics.
+
+    trust_code: whether parts of the form module:Class that the file names are imported, which runs their module.
+    """
+    return restore(path, trust_code=trust_code).model
 
 
 def initialise(model: VisionModel, config: Config) -> Transfer | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,13 +57,16 @@ class SavedRun(NamedTuple):
         return self.folder.skipped
 
 
-def resolve(base: Path, *, exact: bool, resume: bool, locked: bool = True) -> NewRun | SavedRun:
+def resolve(
+    base: Path, *, exact: bool, resume: bool, locked: bool = True, trust: bool | Container[str] = False
+) -> NewRun | SavedRun:
     """What a training begins with: nothing, or what its folder holds.
 
     Args:
         base: run folder; its numbered siblings (`base-2` ...) belong to it unless `exact`.
         exact: whether the user named this very folder.
         resume: whether a run that is there is continued; False leaves it alone.
+        trust: names of the form module:Class in the state that may be imported (see `parse_config`).
         locked: whether this process locks the folder it continues in; one of those that train together does.
 
     Raises ConfigError when there is no such run, CheckpointError for a damaged state.
@@ -74,7 +77,7 @@ def resolve(base: Path, *, exact: bool, resume: bool, locked: bool = True) -> Ne
     if not folder.state.is_file():
         return NewRun(folder, exact=True, again=True)
     state = load_state(folder.state)
-    config = parse_config(state.config, f"{folder.state} (config)")
+    config = parse_config(state.config, f"{folder.state} (config)", trust=trust)
     return SavedRun(folder, state, as_trained(config, state.conventions))
 
 

@@ -69,7 +69,7 @@ def _introduce(
         f"device     {_device(fabric)}, {settings.precision}; {threads} thread(s), {config.data.workers} loader "
         f"worker(s), {cores} core(s)"
     )
-    was = parse_config(state.config, str(folder.config)).train.steps if state else settings.steps
+    was = parse_config(state.config, str(folder.config), trust=True).train.steps if state else settings.steps
     if was != settings.steps:
         log.line(f"note       train.steps was {was}: the schedule goes on by the new number")
     local = max(1, fabric.world_size // max(settings.nodes, 1))

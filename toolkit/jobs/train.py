@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from toolkit.config.load import own_code
 from toolkit.config.plain import Difference, flattened, to_yaml
 from toolkit.config.sections import Config
 from toolkit.data.faults.skipped import skipped_text
@@ -35,6 +36,7 @@ def run_training(
     allow_changes: bool = False,
     quiet: bool = False,
     root: str = "runs",
+    trust_code: bool = False,
 ) -> dict[str, Any]:
     """Trains; returns {"run", "step", "metrics"}.
 
@@ -44,6 +46,7 @@ def run_training(
         resume: whether the run in that folder is continued in place, to the bit.
         allow_changes: whether it goes on although the config differs from the one the run began with.
         quiet: whether lines for people are kept off the terminal; the log file has them all the same.
+        trust_code: whether code that the state of the run names (module:Class), but the config does not, may be imported.
         root: folder of runs without a folder of their own.
 
     Raises UserError (see `toolkit.errors`) for everything a user can mend, Interrupted after a saved stop.
@@ -52,7 +55,8 @@ def run_training(
     base = Path(run) if run is not None else Path(root) / (config.name or "run")
     with explained(fabric), worker_deaths_explained(), StopAtOnce(), ExitStack() as folders:
         check_settings(config)
-        begun = resolve(base, exact=run is not None, resume=resume, locked=fabric.is_global_zero)
+        trust = True if trust_code else own_code(config)
+        begun = resolve(base, exact=run is not None, resume=resume, locked=fabric.is_global_zero, trust=trust)
         folders.enter_context(begun.folder)
         return _training(fabric, config, begun, folders, allow_changes=allow_changes, quiet=quiet)
 
