@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from toolkit.config.overrides import override
 from toolkit.config.paths import read
@@ -67,6 +68,34 @@ def test_multiplying_aliases_are_refused() -> None:
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9)]
     with pytest.raises(ConfigError, match="multiply"):
         parse("\n".join(lines), "bomb.yaml")
+
+
+LONG = {
+    "flat list": "a: [" + "1," * 480_000 + "1]",
+    "flat mapping": "".join(f"k{number}: 1\n" for number in range(19_000)),
+    "flat mapping on one line": "a: {" + "b,\n" * 15_000 + "}",
+    "list of lines": "a:\n" + "- 1\n" * 230_000,
+    "two megabytes": "".join(f"key{number}: {number}\n" for number in range(120_000)),
+    "comments": "#\n" * 500_000,
+    "blank lines": "\n" * 1_000_000,
+    "block of text": "a: |\n" + "  x\n" * 250_000,
+    "deep blocks": "".join("  " * depth + "a:\n" for depth in range(400)),
+    "deep dashes": "- " * 300_000,
+    "deep brackets": "[" * 500_000,
+    "deep questions": "? " * 300_000,
+}
+
+
+@pytest.mark.parametrize("what", LONG)
+def test_what_is_longer_than_any_config_is_refused_early(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more of it is looked at than a config may have, so that it ends at once on any machine."""
+    made = []
+    monkeypatch.setattr(
+        yaml.ScalarNode, "__init__", lambda self, *a, _i=yaml.ScalarNode.__init__, **k: made.append(_i(self, *a, **k))
+    )
+    with pytest.raises(ConfigError, match=r"larger than|more than"):
+        parse(LONG[what], "c.yaml")
+    assert len(made) <= 10_000
 
 
 def test_overrides_lie_over_the_file() -> None:

@@ -18,11 +18,26 @@ _PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 _LONGEST_WORD = 100
 _MAX_DEPTH = 50
 _TOO_DEEP = f"more than {_MAX_DEPTH} lists and mappings inside one another"
-_MAX_NODES = 20_000  # more than any experiment needs; stops a file whose aliases multiply
+_MAX_NODES = 10_000  # more than any experiment needs; stops a file whose aliases multiply
+_MAX_LINES = 20_000
+_MAX_LETTERS = 1 << 20
+_TOO_LONG = "wanted a config in YAML, a page of text"
 
 
 class YamlLoader(yaml.SafeLoader):
-    """SafeLoader without YAML 1.1's surprises, and without its patience for brackets that open and open."""
+    """SafeLoader without YAML 1.1's surprises, and without its patience for what opens and opens or goes on and on."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self.composed = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Composes a node as PyYAML does, and stops at a number of them that no config has."""
+        self.composed += 1
+        if self.composed > _MAX_NODES:
+            mark = self.peek_event().start_mark
+            raise yaml.composer.ComposerError(None, None, f"more than {_MAX_NODES} values; {_TOO_LONG}", mark)
+        return super().compose_node(parent, index)
 
     def fetch_flow_collection_start(self, TokenClass: type) -> None:  # noqa: N803 - PyYAML's names
         """Begins a flow collection ("[" or "{") as PyYAML's scanner does, and refuses one that is nested too deeply."""
@@ -151,7 +166,14 @@ class _Reader:
 
 
 def parse(text: str, file: str) -> Source:
-    """YAML text into a `Source`. Raises ConfigError for bad syntax, doubled keys and self-containing aliases."""
+    """YAML text into a `Source`. Raises ConfigError for bad syntax, doubled keys and self-containing aliases.
+
+    A text that is longer than any config ends within a second, whatever is in it.
+    """
+    lines = text.count("\n")
+    if len(text) > _MAX_LETTERS or lines > _MAX_LINES:
+        size = f"{_MAX_LINES} lines" if lines > _MAX_LINES else f"{_MAX_LETTERS >> 20} MiB"
+        raise ConfigError(Problem(Place(file), f"is larger than {size}; {_TOO_LONG}"))
     try:
         source = _read(text, file)
     except yaml.YAMLError as error:
