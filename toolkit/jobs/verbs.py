@@ -69,6 +69,7 @@ def train(
     resume: bool = False,
     allow_changes: bool = False,
     quiet: bool = False,
+    trust_code: bool = False,
 ) -> Run:
     """Trains, as `toolkit train` does, in this process.
 
@@ -79,18 +80,27 @@ def train(
         resume: whether to continue the run in that folder, to the bit, instead of beginning one.
         allow_changes: with `resume`, although the config differs from the one the run began with.
         quiet: whether nothing is printed; the run's log and metrics are written all the same.
+        trust_code: with `resume`, whether code that the run's state names, but the config does not, may be imported.
 
     Raises:
         UserError: for everything that a user can mend, all problems at once.
     """
     folder = None if run is None else Path(run)
-    result = run_training(_config(config, overrides), folder, resume=resume, allow_changes=allow_changes, quiet=quiet)
+    result = run_training(
+        _config(config, overrides),
+        folder,
+        resume=resume,
+        allow_changes=allow_changes,
+        quiet=quiet,
+        trust_code=trust_code,
+    )
     return Run(Path(result["run"]), result["step"], result["metrics"])
 
 
 def evaluate(
-    checkpoint: str | os.PathLike[str], split: str = "val", *, overrides: Sequence[str] = (), quiet: bool = False
-) -> Evaluation:
+    checkpoint: str | os.PathLike[str], split: str = "val", *, overrides: Sequence[str] = (), quiet: bool = False,
+    trust_code: bool = False,
+) -> Evaluation:  # fmt: skip
     """Measures a checkpoint on a split of its own config's data, as `toolkit evaluate` does.
 
     Args:
@@ -98,11 +108,12 @@ def evaluate(
         split: which part of the data is measured: train, val or test.
         overrides: changes of the checkpoint's config, "data.root=elsewhere".
         quiet: whether no progress is shown on standard error.
+        trust_code: whether parts of the form module:Class that the checkpoint names are imported, which runs their module.
 
     Raises:
         UserError: for a bad checkpoint, missing data, a split that the config has not.
     """
-    result = run_evaluation(Path(checkpoint), split, overrides, quiet=quiet)
+    result = run_evaluation(Path(checkpoint), split, overrides, quiet=quiet, trust_code=trust_code)
     return Evaluation(*(result[name] for name in ("metrics", "losses", "tables", "images", "skipped")))
 
 
