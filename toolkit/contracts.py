@@ -649,6 +649,7 @@ class OptimizerRule(ABC):
     """Builds a torch optimizer over parameter groups. A subclass has the learning rate `lr` as an argument."""
 
     lr: float
+    weight_decay: float = 0.0
 
     @abstractmethod
     def build(self, groups: Iterable[dict[str, Any]]) -> torch.optim.Optimizer:

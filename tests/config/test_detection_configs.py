@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from toolkit.engine.parameters import parameter_groups
 from toolkit.evaluators.coco import CocoEvaluator
 from toolkit.heads.rcnn import RcnnHead
 from toolkit.heads.rcnn_presets import FASTER_RCNN_2015
+from toolkit.heads.rpn import AnchorSettings
 from toolkit.jobs.build import build_dataset, build_evaluators, build_model, build_transforms, classes_of
 from toolkit.models.vision_model import VisionModel
 from toolkit.samples import Truth
@@ -103,7 +105,7 @@ def test_r50_has_torchvisions_values() -> None:
     head = on_meta(config).head
     assert isinstance(head, RcnnHead)
     defaults = RcnnHead(on_meta(config).spec, 80)
-    assert head.rpn.settings == defaults.rpn.settings
+    assert head.rpn.settings == replace(defaults.rpn.settings, anchors=AnchorSettings(style="torchvision"))
     assert head.roi.settings == defaults.roi.settings
     assert head.test == defaults.test
     epoch = 117_266 / config.data.batch_size  # images of train2017 with a box

@@ -63,6 +63,28 @@ def test_factor_zero_freezes_and_two_factors_of_the_backbone_are_refused() -> No
     }
 
 
+def test_rate_and_decay_by_pattern_are_caffes_multipliers() -> None:
+    """Biases of convolutions at twice the rate and without decay; a longer name decides before a pattern."""
+    net = Net()
+    groups = parameter_groups(
+        net,
+        0.1,
+        lr_factors={"*.stages.*.bias": 2.0, "head": 3.0},
+        decay_factors={"*.bias": 0.0, "backbone.norm.bias": 0.5},
+        weight_decay=0.01,
+    )
+    decays = {name: group.get("weight_decay", 0.01) for group in groups for name in group["parameters"]}
+    found = rates(net, groups)
+    for name, _ in net.named_parameters():
+        assert decays[name] == (0.005 if name == "backbone.norm.bias" else 0.0 if name.endswith(".bias") else 0.01), (
+            name
+        )
+        in_stages = ".stages." in name and name.endswith(".bias")
+        assert found[name] == pytest.approx(0.3 if name.startswith("head") else 0.2 if in_stages else 0.1), name
+    with pytest.raises(ConfigError, match=r"train\.decay_factors: no parameter's name fits the pattern '\*\.biass'"):
+        parameter_groups(Net(), 1.0, decay_factors={"*.biass": 0.0})
+
+
 @pytest.mark.parametrize(
     "asked", [{"lr_factors": {"backbne": 1.0}}, {"frozen": ["backbone.stage"]}, {"lr_factors": {"neck.projct": 1.0}}]
 )

@@ -9,7 +9,7 @@ import torch
 from mac_counter import learnable, multiply_adds
 
 from toolkit.backbones.unet_encoder import UNetEncoder
-from toolkit.errors import ImageSizeError
+from toolkit.errors import ImageSizeError, PartsError
 from toolkit.heads.pixel import PixelHead
 from toolkit.models.vision_model import VisionModel
 from toolkit.necks.skip import SkipNeck
@@ -38,6 +38,38 @@ def test_parameters(in_channels: int, classes: int, count: int) -> None:
         model = unet(in_channels, classes)
     assert learnable(model) == count
     assert sum(p.numel() for name, p in model.named_parameters() if name.endswith("bias")) == 6_848 + classes
+
+
+def released() -> VisionModel:
+    """`phseg_v5` of the authors' release: a wider last up-convolution, and a ReLU after each."""
+    backbone = UNetEncoder(1, dropout=0.5)
+    neck = SkipNeck(backbone.spec, padding="valid", fit="crop", up_channels=[512, 256, 128, 128], up_relu=True)
+    return VisionModel(backbone, neck, PixelHead(neck.spec, 2), ["background", "cell"])
+
+
+def test_the_released_net() -> None:
+    with torch.device("meta"):
+        model = released()
+        assert learnable(model) == 31_100_354
+        assert multiply_adds(model, lambda: model(torch.zeros(1, 1, 572, 572))) == 157_294_254_336
+
+
+def test_its_last_joint_takes_what_the_relu_lets_through() -> None:
+    step = SkipNeck(UNetEncoder(1, width=2, depth=2).spec, up_channels=[6], up_relu=True).steps[-1]
+    seen: list[torch.Tensor] = []
+    step.convs.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    step(torch.randn(1, 4, 4, 4), torch.randn(1, 2, 8, 8), (8, 8))
+    assert seen[0].shape[1] == 6 + 2
+    assert (seen[0][:, :6] >= 0).all()
+    assert (seen[0][:, 6:] < 0).any()
+
+
+def test_widths_of_up_convolutions_need_up_convolutions() -> None:
+    spec = UNetEncoder(1, width=2, depth=3).spec
+    with pytest.raises(PartsError, match="upsample is bilinear"):
+        SkipNeck(spec, upsample="bilinear", up_channels=[4, 2])
+    with pytest.raises(PartsError, match="1 widths for 2 steps"):
+        SkipNeck(spec, up_channels=[4])
 
 
 @pytest.mark.parametrize(("padding", "size", "macs"), [("valid", 572, 150_428_424_448), ("same", 512, 192_384_335_872)])

@@ -249,6 +249,37 @@ def test_smallest_side_in_original_pixels() -> None:
 # ---------------------------------------------------------------------------------------- second stage
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_short_boxes_take_no_places_when_they_are_dropped_first(first: bool) -> None:
+    """The best anchors are too short: dropped first, the next best take their places, as in py-faster-rcnn."""
+    settings = ProposalSettings(min_side_first=first, nms_iou=1.0)
+    spec = PyramidSpec((8,), (16,))
+    rpn = Rpn(spec, RpnSettings(AnchorSettings(scales=(1.0, 4.0), ratios=(1.0,)), settings))
+    pyramid = FeaturePyramid((torch.zeros(1, 8, 8, 8),), spec, (128, 128))
+    small = torch.arange(128) % 2 == 0
+    logits = torch.where(small, 5.0, -5.0)[None] - torch.arange(128) / 1000
+    (found,) = rpn.propose(pyramid, logits, torch.zeros(1, 128, 4), [(128, 128)], [20.0], (10, 100))
+    assert len(found) == (10 if first else 0)
+    assert (found[:, 2:] - found[:, :2] >= 20).all()
+
+
+def test_anchors_lie_on_the_stride_at_every_size() -> None:
+    """At 800x1066 a quotient of sizes would squeeze those of stride 4 to a step of 3, ending before the image does."""
+    rpn = Rpn(PyramidSpec((8,), (4,)), RpnSettings())
+    pyramid = FeaturePyramid((torch.zeros(1, 8, 200, 267),), PyramidSpec((8,), (4,)), (800, 1066))
+    anchors = rpn.anchors(pyramid).view(200, 267, -1, 4)
+    centres = (anchors[..., :2] + anchors[..., 2:]) / 2
+    assert centres[0, -1, 0].tolist() == [4 * 266, 0]
+    assert centres[-1, 0, 0].tolist() == [0, 4 * 199]
+
+
+def test_a_traced_detector_is_refused() -> None:
+    """Tracing freezes sizes and numbers of boxes: the program would answer wrongly at every other size."""
+    model = Whole(RcnnHead(FPN, 3, roi=SMALL)).eval()
+    with pytest.raises(PartsError, match="wrong at every other size"):
+        torch.jit.trace(model, torch.rand(1, 3, 64, 96))
+
+
 def test_proposals_of_the_second_stage_by_hand() -> None:
     head = RcnnHead(FPN, 4, roi=SMALL)
     nothing = torch.zeros(0, 4)

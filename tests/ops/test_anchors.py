@@ -5,6 +5,7 @@ import torch
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 
+from toolkit.heads.rpn import AnchorSettings
 from toolkit.ops.anchors import base_anchors, grid_anchors, grid_step, inside_image
 
 RATIOS = (0.5, 1.0, 2.0)
@@ -72,6 +73,30 @@ def test_whole_grids_are_torchvisions(image: tuple[int, int]) -> None:
         base = base_anchors(stride, (8,), RATIOS, "torchvision")
         grids.append(grid_anchors(base, size, grid_step(image, size, stride, "torchvision")))
     assert torch.equal(torch.cat(grids), expected)
+
+
+@pytest.mark.parametrize("image", [(800, 1066), (600, 901), (107, 150)])
+def test_whole_grids_are_torchvisions_at_odd_sizes(image: tuple[int, int]) -> None:
+    """torchvision divides what its batches are, padded to multiples of 32; ours are asked with the image's own size."""
+    strides = (4, 8, 16, 32, 64)
+    padded = [-(-side // 32) * 32 for side in image]
+    sizes = [(-(-padded[0] // s), -(-padded[1] // s)) for s in strides]
+    generator = AnchorGenerator(((32,), (64,), (128,), (256,), (512,)), (RATIOS,) * 5)
+    images = ImageList(torch.zeros(1, 3, *padded), [image])
+    expected = generator(images, [torch.zeros(1, 1, *size) for size in sizes])[0]
+    grids = [
+        grid_anchors(base_anchors(s, (8,), RATIOS, "torchvision"), size, grid_step(image, size, s, "torchvision"))
+        for size, s in zip(sizes, strides, strict=True)
+    ]
+    assert torch.equal(torch.cat(grids), expected)
+
+
+@pytest.mark.parametrize("image", [(800, 1066), (600, 901), (107, 150)])
+def test_the_default_step_is_the_stride_at_every_size(image: tuple[int, int]) -> None:
+    for stride in (4, 8, 16, 32, 64):
+        cells = (-(-image[0] // stride), -(-image[1] // stride))
+        assert grid_step(image, cells, stride, "stride") == (stride, stride)
+    assert AnchorSettings().style == "stride"
 
 
 def test_fpn_count_at_800_by_1344() -> None:

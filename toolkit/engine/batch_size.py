@@ -126,7 +126,7 @@ class _Trials:
     ) -> None:
         self.device, self.samples = fabric.device, samples
         own = alone(fabric, settings.precision)
-        optimizer = with_base_rates(rule.build(trained_groups(model, rule.lr, settings)))
+        optimizer = with_base_rates(rule.build(trained_groups(model, rule.lr, settings, rule.weight_decay)))
         module, optimizer = own.setup(trained_module(fabric, model, settings), optimizer)
         self.step = TrainingStep(own, module, optimizer, settings, stop_at_nonfinite=False)
         memory = device_memory(self.device)

@@ -1,11 +1,13 @@
 """Parameter groups by a visible rule: whose learning rate differs, what weight decay reaches, what is frozen.
 
-A config selects parameters by dotted name prefix: `backbone.0` matches `backbone.0.weight`, not `backbone.01.weight`.
+A config selects parameters by dotted name prefix (`backbone.0` matches `backbone.0.weight`, not `backbone.01.weight`), or
+by a pattern of whole names with `*` (`*.conv.bias`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
@@ -26,14 +28,17 @@ def parameter_groups(
     decay_norm_and_bias: bool = True,
     bias_lr_factor: float = 1.0,
     frozen: Sequence[str] = (),
+    decay_factors: Mapping[str, float] | None = None,
+    weight_decay: float = 0.0,
 ) -> list[dict[str, Any]]:
     """Groups for an optimizer, each with "name" for the log and "parameters", the names of its "params".
 
     Rule: a parameter's rate is lr, times the factor of the longest prefix in `lr_factors` that its name has (0: it is
     frozen and in no group; backbone_lr_factor is the factor of `backbone`), times layer_decay ** its depth
     (`layer_depths`), times bias_lr_factor for biases of convolutions and linear layers; unless `decay_norm_and_bias`,
-    parameters with fewer than two dimensions (biases, norm scales) are not decayed. Raises ConfigError for a prefix that
-    no parameter's name has, and for two factors of the backbone.
+    parameters with fewer than two dimensions (biases, norm scales) are not decayed. Weight decay is the optimizer's times
+    the factor of the longest prefix or pattern in `decay_factors`. Raises ConfigError for a prefix that no parameter's
+    name has, and for two factors of the backbone.
 
     Args:
         model: the model whose parameters are grouped.
@@ -45,13 +50,16 @@ def parameter_groups(
         bias_lr_factor: factor of the rate of biases of convolutions and linear layers.
         frozen: dotted prefixes of the names of parameters that are not trained. Parameters that need no gradient are in
             no group; a shared parameter is in the first group it is met in.
+        decay_factors: factors of the weight decay by name prefix or pattern, of which the longest counts; 0 is none.
+        weight_decay: the optimizer's, 0 or more, which they multiply.
     """
     names = [name for name, _ in model.named_parameters()]
     factors = _factors(names, backbone_lr_factor, lr_factors or {})
     check_prefixes("train.frozen", frozen, names)
+    check_prefixes("train.decay_factors", decay_factors or {}, names)
     depths = layer_depths(model) if layer_decay is not None else dict.fromkeys(names, 0)
     biases = {id(layer.bias) for layer in model.modules() if isinstance(layer, _WITH_BIAS)}
-    groups: dict[tuple[str, int, bool, bool], dict[str, Any]] = {}
+    groups: dict[tuple[str, int, bool, float], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
         part = longest_prefix(name, factors) or "model"
         factor = factors.get(part, 1.0)
@@ -60,17 +68,18 @@ def parameter_groups(
         if not parameter.requires_grad:
             continue
         bias = id(parameter) in biases and bias_lr_factor != 1
-        undecayed = parameter.ndim < 2 and not decay_norm_and_bias
-        key = (part, depths[name], bias, undecayed)
+        decay = (decay_factors or {}).get(longest_prefix(name, decay_factors or {}) or "", 1.0)
+        decay = 0.0 if parameter.ndim < 2 and not decay_norm_and_bias else decay
+        key = (part, depths[name], bias, decay)
         if key not in groups:
             depth = [f"layer -{depths[name]}"] if depths[name] else []
             words = ["backbone" if depth and part == "model" else part, *depth, *(["biases"] if bias else [])]
-            words += ["not decayed"] if undecayed else []
+            words += ["not decayed"] if decay == 0 else [f"decay x {decay:g}"] if decay != 1 else []
             graded = factor if layer_decay is None else factor * layer_decay ** depths[name]
             rate = lr * graded * (bias_lr_factor if bias else 1)
             groups[key] = {"name": ", ".join(words), "params": [], "parameters": [], "lr": rate}
-            if undecayed:
-                groups[key]["weight_decay"] = 0.0
+            if decay != 1:
+                groups[key]["weight_decay"] = decay * weight_decay
         groups[key]["params"].append(parameter)
         groups[key]["parameters"].append(name)
     return list(groups.values())
@@ -139,11 +148,15 @@ class LateParts:
 
 
 def has_prefix(name: str, prefix: str) -> bool:
-    """Whether a dotted name begins with `prefix`, whole parts only: `backbone.0` is one of `backbone.0.weight`.
+    """Whether a dotted name begins with `prefix`, whole parts only, or is what a pattern with `*` describes.
 
     >>> has_prefix("backbone.0.weight", "backbone.0"), has_prefix("backbone.01.weight", "backbone.0")
     (True, False)
+    >>> has_prefix("backbone.0.conv.bias", "*.conv.bias"), has_prefix("backbone.0.norm.bias", "*.conv.bias")
+    (True, False)
     """
+    if "*" in prefix:
+        return fnmatchcase(name, prefix)
     return f"{name}.".startswith(f"{prefix}.")
 
 
@@ -166,9 +179,12 @@ def check_prefixes(where: str, prefixes: Iterable[str], names: Sequence[str], wh
         parts = {name.rpartition(".")[0] for name in names} | {".".join(name.split(".")[:2]) for name in names}
         parts |= {name.split(".")[0] for name in names}
         raise ConfigError(
-            Problem(where, f"no {what}'s name begins with '{start}'", did_you_mean(start, parts - {""}))
-            for start in unknown
+            Problem(where, f"no {what}'s name {_told(start)}", did_you_mean(start, parts - {""})) for start in unknown
         )
+
+
+def _told(prefix: str) -> str:
+    return f"fits the pattern '{prefix}'" if "*" in prefix else f"begins with '{prefix}'"
 
 
 def layer_depths(model: nn.Module) -> dict[str, int]:

@@ -37,7 +37,9 @@ def prepare(
     Raises UserError when nothing is trained.
     """
     module = trained_module(fabric, job.model, settings)
-    optimizer = job.optimizer_rule.build(trained_groups(job.model, job.optimizer_rule.lr, settings))
+    optimizer = job.optimizer_rule.build(
+        trained_groups(job.model, job.optimizer_rule.lr, settings, job.optimizer_rule.weight_decay)
+    )
     for line in group_lines(optimizer.param_groups) if len(optimizer.param_groups) > 1 else []:
         job.log.line(f"group      {line}")
     module, optimizer = fabric.setup(module, with_base_rates(optimizer))
@@ -104,7 +106,9 @@ def match_strides(optimizer: Any) -> None:
                 moments[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
-def trained_groups(model: VisionModel, lr: float, settings: TrainSettings) -> list[dict[str, Any]]:
+def trained_groups(
+    model: VisionModel, lr: float, settings: TrainSettings, weight_decay: float = 0.0
+) -> list[dict[str, Any]]:
     """Parameter groups as the settings ask for; parameters that are not trained need no gradient from here on.
 
     Args:
@@ -123,6 +127,8 @@ def trained_groups(model: VisionModel, lr: float, settings: TrainSettings) -> li
         frozen=settings.frozen,
         lr_factors=settings.lr_factors,
         layer_decay=settings.layer_decay,
+        decay_factors=settings.decay_factors,
+        weight_decay=weight_decay,
     )
     if not groups:
         raise UserError(Problem("train", "no parameter of the model is trained", "unfreeze a part"))

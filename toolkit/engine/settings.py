@@ -30,7 +30,9 @@ class TrainSettings:
             Caffe's recipes.
         frozen: Parts that are never trained, by dotted prefixes of their names, [backbone, neck.project].
         lr_factors: Learning rates as factors of the others', by dotted name prefixes; the longest that fits counts, as
-            in {backbone: 0.1, neck.project: 2}. 0 freezes.
+            in {backbone: 0.1, neck.project: 2}, or by patterns of whole names, {"*.conv.bias": 2}. 0 freezes.
+        decay_factors: Weight decay as factors of the optimizer's, by dotted name prefixes or patterns of whole names; the
+            longest that fits counts, as in {"*.conv.bias": 0}. With lr_factors they are Caffe's lr_mult and decay_mult.
         layer_decay: Factor of the learning rate from each layer of the backbone to the one below it, above 0 to 1; its
             last layer has the factor once. null grades nothing.
         freeze_until: Parts that are trained later, by dotted name prefixes, {backbone: 500}: until that many steps are
@@ -72,6 +74,7 @@ class TrainSettings:
     bias_lr_factor: PositiveFloat = 1.0
     frozen: list[str] = field(default_factory=list)
     lr_factors: dict[str, NonNegativeFloat] = field(default_factory=dict)
+    decay_factors: dict[str, NonNegativeFloat] = field(default_factory=dict)
     layer_decay: Annotated[float, Interval(gt=0, le=1)] | None = None
     freeze_until: dict[str, NonNegativeInt] = field(default_factory=dict)
     frozen_bn: list[str] = field(default_factory=list)

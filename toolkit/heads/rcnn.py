@@ -25,6 +25,12 @@ from toolkit.ops.anchors import TORCHVISION_MULTIPLE
 from toolkit.ops.roi_pooling import MapRows
 from toolkit.samples import Batch, Detections, Prediction
 
+_FROZEN = Problem(
+    "head 'rcnn'",
+    "a traced detector would be wrong at every other size: tracing freezes the image's size and the numbers of boxes",
+    "export with torch.export.export or torch.onnx.export(dynamo=True), which take the size and batch of the example",
+)
+
 
 class RcnnOutputs(NamedTuple):
     """Raw outputs, before any score is looked at. A anchors an image, P proposals in all, K classes.
@@ -101,6 +107,8 @@ class RcnnHead(Head):
 
     def forward(self, pyramid: FeaturePyramid) -> RcnnOutputs:
         """Raw outputs for images without padding, with as many proposals as at test time."""
+        if torch.jit.is_tracing():
+            raise PartsError(_FROZEN)
         sizes = [pyramid.image_size] * len(pyramid.maps[0])
         return self._outputs(pyramid, sizes, [self.rpn.settings.proposals.min_side] * len(sizes))
 

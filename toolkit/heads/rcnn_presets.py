@@ -14,7 +14,13 @@ FASTER_RCNN_2015: dict[str, Any] = {
     "rpn": RpnSettings(
         anchors=AnchorSettings(scales=(8.0, 16.0, 32.0), style="caffe"),
         proposals=ProposalSettings(
-            before_train=12000, after_train=2000, before_test=6000, after_test=300, min_side=16, min_side_in="original"
+            before_train=12000,
+            after_train=2000,
+            before_test=6000,
+            after_test=300,
+            min_side=16,
+            min_side_in="original",
+            min_side_first=True,
         ),
         objectness="softmax",
         inside_only=True,

@@ -68,6 +68,8 @@ class ProposalSettings:
         min_side: shortest side of a proposal in pixels; shorter boxes are dropped.
         min_side_in: which pixels `min_side` counts: "resized" as the net sees the image, or "original" as it was
             before.
+        min_side_first: whether boxes that are too short are dropped before the best `before_*` are taken
+            (py-faster-rcnn, `proposal_layer.py`) or after (torchvision), when they have taken places of others.
     """
 
     before_train: PositiveInt = 2000
@@ -77,6 +79,7 @@ class ProposalSettings:
     nms_iou: Probability = 0.7
     min_side: NonNegativeFloat = 1e-3
     min_side_in: Literal["resized", "original"] = "resized"
+    min_side_first: bool = False
 
 
 @dataclass(frozen=True)
@@ -236,6 +239,9 @@ class Rpn(nn.Module):
         if logits.is_meta:  # nothing can be compared there: as many as there can be
             return [logits.new_zeros(min(after, logits.shape[1]), 4) for _ in sizes]
         counts = [m.shape[2] * m.shape[3] * self.per_cell for m in pyramid.maps]
+        anchors = self.anchors(pyramid)
+        if self.settings.proposals.min_side_first:
+            logits = self._without_short(logits, deltas, anchors, sizes, min_sides)
         chosen, groups, start = [], [], 0
         for group, (count, part) in enumerate(zip(counts, logits.split(counts, 1), strict=True)):
             best = part.topk(min(before, count), 1).indices + start
@@ -243,7 +249,6 @@ class Rpn(nn.Module):
             groups.append(torch.full_like(best[0], group))
             start += count
         index, from_map = torch.cat(chosen, 1), torch.cat(groups)
-        anchors = self.anchors(pyramid)
         scores = logits.gather(1, index).sigmoid()
         deltas = deltas.gather(1, index[..., None].expand(-1, -1, 4))
         proposals = []
@@ -255,6 +260,21 @@ class Rpn(nn.Module):
             keep = box_ops.suppress(boxes, score, from_map[keep], self.settings.proposals.nms_iou, self.plus_one)
             proposals.append(boxes[keep[:after]])
         return proposals
+
+    def _without_short(
+        self,
+        logits: Tensor,
+        deltas: Tensor,
+        anchors: Tensor,
+        sizes: Sequence[Sequence[int]],
+        min_sides: Sequence[float],
+    ) -> Tensor:
+        """(N, A) logits with -inf where an anchor's box, clipped to its image, is too short: it comes last."""
+        rows = []
+        for row, moved, size, side in zip(logits, deltas, sizes, min_sides, strict=True):
+            boxes = box_ops.clip(box_ops.decode(moved, anchors, plus_one=self.plus_one), size, self.plus_one)
+            rows.append(row.masked_fill(~box_ops.at_least(boxes, side, self.plus_one), float("-inf")))
+        return torch.stack(rows)
 
     @torch.no_grad()
     def assign(self, anchors: Tensor, objects: Objects) -> tuple[Tensor, Tensor, Tensor]:

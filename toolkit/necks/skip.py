@@ -49,12 +49,15 @@ class _Step(nn.Module):
         num_convs: int,
         padding: Padding,
         norm: Norm,
+        up_channels: int,
+        up_relu: bool,
     ) -> None:
         super().__init__()
         self.plan, self.fit = plan, fit
+        self.relu: nn.Module = nn.ReLU(inplace=True) if up_relu else nn.Identity()
         if upsample == "transpose":
-            self.up: nn.Module = nn.ConvTranspose2d(in_channels, out_channels, plan.factor, stride=plan.factor)
-            in_channels = out_channels
+            self.up: nn.Module = nn.ConvTranspose2d(in_channels, up_channels, plan.factor, stride=plan.factor)
+            in_channels = up_channels
         else:
             corners = False if upsample == "bilinear" else None
             self.up = nn.Upsample(scale_factor=float(plan.factor), mode=upsample, align_corners=corners)
@@ -63,7 +66,7 @@ class _Step(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor | None, image_size: tuple[int, int]) -> Tensor:
         """x: the coarser map; skip: the finer one, or None."""
-        x, (_, _, stride, _, offset, border) = self.up(x), self.plan
+        x, (_, _, stride, _, offset, border) = self.relu(self.up(x)), self.plan
         if skip is None:
             height, width = (-(-(n - 2 * border) // stride) for n in image_size)
             x = _resized_canvas(x, height, width, 0)
@@ -107,6 +110,9 @@ class SkipNeck(Neck):
             (`spec.sizes`). "pad" surrounds the enlarged map by zeros, or cuts its last row and column, until it has the
             skip map's size: any size goes.
         norm: normalisation after each 3x3 convolution, or none.
+        up_channels: channels that each up-convolution ("transpose") makes, coarse to fine; None: those of its step. The
+            released net `phseg_v5` has 512, 256, 128, 128.
+        up_relu: whether a ReLU follows each enlargement, as in the released net; the paper shows none.
     """
 
     def __init__(
@@ -119,6 +125,8 @@ class SkipNeck(Neck):
         padding: Padding = "same",
         fit: Fit = "pad",
         norm: Norm = "none",
+        up_channels: list[PositiveInt] | None = None,
+        up_relu: bool = False,
     ) -> None:
         super().__init__()
         loss = num_convs if padding == "valid" else 0
@@ -132,11 +140,12 @@ class SkipNeck(Neck):
                     "neck 'skip'", f"`channels` has {len(widths)} widths for {len(plans)} steps (to strides {strides})"
                 )
             )
+        ups = _up_widths(up_channels, widths, upsample)
         self.deepest = used[0]
         before = [spec.channels[used[0]], *widths]
         self.steps = nn.ModuleList(
-            _Step(plan, a, b, upsample, fit, num_convs, padding, norm)
-            for plan, a, b in zip(plans, before, widths, strict=False)
+            _Step(plan, a, b, upsample, fit, num_convs, padding, norm, up, up_relu)
+            for plan, a, b, up in zip(plans, before, widths, ups, strict=False)
         )
         exact = fit == "crop" or padding == "valid"
         sizes = _exact_sizes(spec, used, plans, fit, loss) if exact else spec.sizes
@@ -195,6 +204,18 @@ def _plan(spec: PyramidSpec, used: list[int], to_stride: int | None, fit: Fit, l
         stride, border = new, (start if fit == "pad" else border) + loss * new
         plans.append(_Plan(index, 0 if index is None else spec.channels[index], new, factor, offset, border))
     return plans
+
+
+def _up_widths(asked: Sequence[int] | None, widths: Sequence[int], upsample: Upsample) -> Sequence[int]:
+    """Channels that each enlargement makes."""
+    if asked is None:
+        return widths
+    if upsample != "transpose":
+        message = f"`up_channels` are of up-convolutions, but upsample is {upsample}"
+        raise PartsError(Problem("neck 'skip'", message, "leave them out, or set upsample: transpose"))
+    if len(asked) != len(widths):
+        raise PartsError(Problem("neck 'skip'", f"`up_channels` has {len(asked)} widths for {len(widths)} steps"))
+    return asked
 
 
 def _widths(coarsest: int, plans: Sequence[_Plan]) -> list[int]:

@@ -175,7 +175,8 @@ def clip(boxes: Tensor, size: Sequence[int] | Tensor, plus_one: bool = False) ->
     >>> clip(torch.tensor([[-5.0, 2, 30, 8]]), (10, 20)).tolist()
     [[0.0, 2.0, 20.0, 8.0]]
     """
-    height, width = (float(side) - plus_one for side in size)
+    # Sizes stay what they are (symbols, while a model is exported): as floats they would be frozen into the program.
+    height, width = (side - plus_one for side in size)
     x, y = boxes[..., 0::2].clamp(0, width), boxes[..., 1::2].clamp(0, height)
     return torch.stack((x[..., 0], y[..., 0], x[..., 1], y[..., 1]), -1)
 
