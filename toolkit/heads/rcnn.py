@@ -107,7 +107,7 @@ class RcnnHead(Head):
 
     def forward(self, pyramid: FeaturePyramid) -> RcnnOutputs:
         """Raw outputs for images without padding, with as many proposals as at test time."""
-        if torch.jit.is_tracing():
+        if torch.jit.is_tracing():  # type: ignore[attr-defined]
             raise PartsError(_FROZEN)
         sizes = [pyramid.image_size] * len(pyramid.maps[0])
         return self._outputs(pyramid, sizes, [self.rpn.settings.proposals.min_side] * len(sizes))
