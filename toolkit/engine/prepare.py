@@ -115,6 +115,7 @@ def trained_groups(
         model: the net whose parameters are grouped.
         lr: learning rate of those that no factor changes.
         settings: factors of the rate, what is frozen, and what weight decay reaches.
+        weight_decay: the optimizer's, which factors of the decay multiply.
 
     Raises UserError when nothing is trained.
     """
