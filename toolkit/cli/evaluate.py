@@ -35,6 +35,6 @@ def command(checkpoint: str, overrides: tuple[str, ...], split: str, trust_code:
     loss = result["losses"].get("loss")
     shown = f", loss {loss:.4f}" if loss is not None else ""
     if result["unlabelled"]:
-        shown += f" (without {result['unlabelled']} that have no label)"
+        shown += f" ({result['unlabelled']} without a label left out)"
     took = f"{skipped} in {result['seconds']:.1f} s"
     say(f"{result['checkpoint']}: {result['images']} images of '{split}'{shown}{took}")

@@ -203,6 +203,6 @@ def _say(job: Job, position: RunPosition, result: Evaluation, value: float | Non
     best = position.best
     mark = " *" if better else f" (best {_shown(job, best['value'])} at step {best['step']:.0f})" if best else ""
     loss = f"  loss {result.losses['loss']:.4f}" if result.losses.get("loss") is not None else ""
-    loss += f" (without {result.unlabelled} images that have no label)" if result.unlabelled else ""
+    loss += f" ({result.unlabelled} without a label left out)" if result.unlabelled else ""
     took = f"{result.images} images in {result.seconds:.1f} s"
     job.log.line(f"step {position.step}  val {job.judge.metric} {_shown(job, value)}{mark}{loss}  {took}")
