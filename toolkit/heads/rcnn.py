@@ -28,7 +28,7 @@ from toolkit.samples import Batch, Detections, Prediction
 _FROZEN = Problem(
     "head 'rcnn'",
     "a traced detector would be wrong at every other size: tracing freezes the image's size and the numbers of boxes",
-    "export with torch.export.export or torch.onnx.export(dynamo=True), which take the size and batch of the example",
+    "torch.export.export takes the size and batch of its example, and refuses others",
 )
 
 
