@@ -80,8 +80,8 @@ def largest_batch(
         fabric: a launched Fabric; its processes agree on the smallest of their answers.
         model: what is trained; it comes back as it was, on the fabric's device.
         rule: the optimizer, whose moments a step makes too.
-        settings: of the training, for precision, recomputation and what is frozen.
-        samples: as large as training will see them, largest first; a batch repeats them.
+        settings: settings of the training, for precision, recomputation and what is frozen.
+        samples: samples as large as training will see them, largest first; a batch repeats them.
         most: images that make sense, of all processes (those of the data set).
 
     Raises UserError when not even one image fits, or where nobody says how much memory there is.

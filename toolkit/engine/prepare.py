@@ -30,8 +30,8 @@ def prepare(
     Args:
         fabric: a launched Fabric; it wraps module and optimizer for its precision and its processes.
         job: its model is changed in place: moved, marked as trained or frozen, its weights those of the state.
-        settings: of the training, or of a shorter work with other ones.
-        state: of the run that is continued; None begins with the model's weights as they are.
+        settings: settings of the training, or of a shorter work with other ones.
+        state: state of the run that is continued; None begins with the model's weights as they are.
         stop_at_nonfinite: whether a loss or gradient that is not finite ends the work with a UserError.
 
     Raises UserError when nothing is trained.

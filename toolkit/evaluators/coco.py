@@ -84,7 +84,7 @@ class CocoEvaluator(Evaluator):
         return numbers
 
     def constant_answer(self) -> tuple[str, float] | None:
-        """No box anywhere: AP 0."""
+        """The answer that finds no box anywhere, and its AP, 0."""
         return NO_BOX if self.compute()[self.metric] is not None else None
 
     def never_right(self) -> list[str]:

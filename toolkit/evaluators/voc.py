@@ -72,7 +72,7 @@ class VocEvaluator(Evaluator):
         return numbers | {f"AP@0.5/{name}": ap for name, ap in zip(self.classes, by_class, strict=True)}
 
     def constant_answer(self) -> tuple[str, float] | None:
-        """No box anywhere: mAP 0."""
+        """The answer that finds no box anywhere, and its mAP, 0."""
         return NO_BOX if self.compute()[self.metric] is not None else None
 
     def never_right(self) -> list[str]:

@@ -26,7 +26,14 @@ from toolkit.models.weights import load_into, read_weights, refuse_misfit
 
 
 class Restored(NamedTuple):
-    """model: ready to predict, in eval mode, on the CPU. config: the one it was trained with. path: of the weights."""
+    """A trained model with what was saved beside its weights.
+
+    Args:
+        model: the model, ready to predict, in eval mode, on the CPU.
+        config: the config the model was trained with.
+        path: file that the weights come from.
+        metadata: what the file says of itself, by name.
+    """
 
     model: VisionModel
     config: Config

@@ -137,11 +137,10 @@ def describe(
     """A model's anatomy: its layers with sizes, receptive fields, parameters and multiply-adds; memory. Nothing is trained.
 
     Args:
-        model: a model, or the config of one (checked, or the path of a YAML file), which is then built without weights.
-        size: (height, width) of the images in pixels; None takes what a config says of its images, else 224x224 or the
-            first usual size that the model can take.
-        batch_size: how many images the memory is counted for, beside one; of a config it is that of its data.
-        name: what the model is called in tables and pages; of a config it is the config's.
+        model: the model, on any device, in training mode or not, compiled or not yet run.
+        size: (height, width) of the images in pixels, a legal size.
+        batch_size: images of the batch whose memory is measured beside that of one.
+        name: name of the model for the report.
 
     Raises:
         ImageSizeError: a size that the model cannot take, with the nearest that it can.

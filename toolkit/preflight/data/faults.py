@@ -67,7 +67,15 @@ def note_faults(report: Report, split: SplitRecords) -> None:
 def note_constructor_faults(
     report: Report, split: str, dataset: Dataset, faults: Sequence[Fault], skipping: bool = False
 ) -> None:
-    """Adds a finding for each fault that was noted while a data set was made (see `leaving_out`)."""
+    """Adds a finding for each fault that was noted while a data set was made (see `leaving_out`).
+
+    Args:
+        report: takes a finding for each fault.
+        split: name of the split for the messages.
+        dataset: the data set that was made without them.
+        faults: what was noted while the data set was made.
+        skipping: whether bad samples are left out, so that the findings are warnings.
+    """
     root = dataset.root
     seen = SplitRecords(split, dataset, faults, (), skipping)
     for fault in faults:
