@@ -111,9 +111,13 @@ def _flush(path: Path) -> None:
         os.close(handle)
 
 
+def is_full(error: OSError) -> bool:
+    """Whether there was no room: on the disk, in the user's share of it, or below the largest size of a file."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 def cannot_write(path: Path, error: OSError) -> UserError:
     """The message for a file that could not be written."""
     reason = error.strerror or str(error)
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of the disk, the user's share, or one file
-    remedy = "free space or choose another folder" if full else "choose a folder that can be written"
+    remedy = "free space or choose another folder" if is_full(error) else "choose a folder that can be written"
     return UserError(Problem(path.absolute(), f"cannot be written: {reason}", f"{remedy}; what was there is kept"))

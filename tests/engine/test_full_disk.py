@@ -9,15 +9,18 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from run_laws import assert_same_run
-from tiny_run import tiny_config
+from tiny_run import tiny_config, write_tiny
 
+from toolkit.cli import main
 from toolkit.engine.checkpoint import TrainState, load_state, save_state
 from toolkit.engine.log import RunLog
 from toolkit.errors import UserError
+from toolkit.jobs import check
 from toolkit.jobs.train import run_training
 from toolkit.models.weights import read_weights, save_weights
 
@@ -54,6 +57,17 @@ def test_every_file_of_a_run_says_so(tmp_path: Path, writer: str) -> None:
     assert problem.message in [f"cannot be written: {os.strerror(n)}" for n in (errno.EFBIG, errno.ENOSPC)]
     assert problem.suggestion == "free space or choose another folder; what was there is kept"
     assert [one.name for one in tmp_path.iterdir()] in ([], ["file"])  # no temporary file is left
+
+
+def test_a_writer_that_has_no_word_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """As the pictures of the demonstration: what reaches the command line is told like all the rest."""
+
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path / "picture.png"))
+
+    monkeypatch.setattr(check, "check_config", fails)
+    assert main.run(["check", str(write_tiny(tmp_path, tmp_path / "data"))]) == 1
+    assert "picture.png: cannot be written: No space left on device; free space" in capsys.readouterr().err
 
 
 def test_the_former_state_and_weights_stay(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import os
 import pkgutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -20,6 +21,7 @@ from toolkit.cli.defect import defect
 from toolkit.cli.habits import option_meant, verb_meant
 from toolkit.cli.options import print_json, say
 from toolkit.errors import ConfigError, Place, Problem, UserError
+from toolkit.files import cannot_write, is_full
 from toolkit.version import __version__
 
 _ORDER = ("demo", "new", "check", "describe", "train", "evaluate", "predict", "list", "schema")
@@ -135,6 +137,8 @@ def _usage_error(error: click.ClickException, arguments: Sequence[str]) -> Confi
 def _known(error: Exception) -> UserError | None:
     """Errors of other libraries that have one known cause, in plain words."""
     text = str(error)
+    if isinstance(error, OSError) and is_full(error):
+        return cannot_write(Path(error.filename or "."), error)
     if "torchvision::nms does not exist" in text:
         message = "torch and torchvision do not fit one another (they come from different builds)"
         return UserError(

@@ -21,7 +21,7 @@ from toolkit.data.images.checks import jpeg_complaint
 from toolkit.data.images.fingerprint import perceptual_hash, pixel_digest
 from toolkit.data.images.read import IMAGE_SUFFIXES, read_image
 from toolkit.data.images.traits import image_traits, wrong_suffix
-from toolkit.data.loading.workers import received, start_worker
+from toolkit.data.loading.workers import received, signals_held, start_worker, unwarned
 from toolkit.errors import Problem, UserError
 from toolkit.ops.confusion import count_labels
 from toolkit.preflight.data.cache import RecordCache
@@ -199,7 +199,9 @@ def _read(dataset: Dataset, indices: list[int], processes: int) -> Iterator[tupl
         collate_fn=_as_it_is,
         generator=torch.Generator().manual_seed(0),  # else the global random state would move
     )
-    for chunk, records in zip(chunks, received(iter(loader)), strict=True):
+    with signals_held(), unwarned():
+        parcels = iter(loader)
+    for chunk, records in zip(chunks, received(parcels), strict=True):
         yield from zip(chunk, records, strict=True)
 
 
