@@ -85,8 +85,15 @@ def thumbnail(path: str, palette: Sequence[tuple[int, int, int]] = (), marks: Se
         return _read(path, name, file.read_bytes(), palette, marks)
     except UnidentifiedImageError:
         return Thumbnail(path, name, None, "is not an image, whatever its name says")
+    except Image.DecompressionBombError:  # a limit, no damage: the file may be sound
+        return Thumbnail(path, name, None, "too many pixels for a thumbnail")
     except OSError as error:
-        return Thumbnail(path, name, None, f"cannot be read: {error.strerror or error}")
+        reason = (
+            f"cannot be read: {error.strerror}"
+            if error.strerror
+            else "is truncated or damaged: nothing of it can be decoded"
+        )
+        return Thumbnail(path, name, None, reason)
     except Exception as error:  # whatever a broken file makes a decoder do, the page is written
         return Thumbnail(path, name, None, f"cannot be decoded: {type(error).__name__}")
 
@@ -138,7 +145,7 @@ def _picture(data: bytes) -> np.ndarray:
         warnings.simplefilter("ignore")
         with Image.open(io.BytesIO(ended)) as image:
             if image.size[0] * image.size[1] > _MOST_PIXELS:
-                raise OSError("too many pixels for a thumbnail")
+                raise Image.DecompressionBombError
             if image.mode in ("I", "F") or image.mode.startswith("I;16"):
                 return _stretched(np.asarray(image, np.float64))
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))

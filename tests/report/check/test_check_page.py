@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -209,3 +211,17 @@ def test_annotation_files_are_listed_not_pictured(tmp_path: Path) -> None:
     assert "2 files" in page.text
     assert "/data/a.xml" in page.words
     assert not [attributes for attributes in page.named("div") if attributes.get("class") == "broken"]
+
+
+def test_words_of_a_decoder_do_not_reach_the_page_and_a_limit_is_no_damage(tmp_path: Path) -> None:
+    sound, cut, claimed = (tmp_path / name for name in ("sound.jpg", "cut.jpg", "claimed.png"))
+    Image.fromarray(np.full((64, 80, 3), 90, np.uint8)).save(sound)
+    cut.write_bytes(sound.read_bytes()[:300])
+    header = struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)
+    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b"")]
+    chunks = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
+    ]
+    claimed.write_bytes(b"".join([b"\x89PNG\r\n\x1a\n", *chunks]))
+    assert thumbnail(str(cut)).reason == "is truncated or damaged: nothing of it can be decoded"
+    assert thumbnail(str(claimed)).reason == "too many pixels for a thumbnail"
