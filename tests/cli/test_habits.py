@@ -46,6 +46,7 @@ CONFIG = str(Path(__file__).resolve().parents[2] / "configs/tiny/unet_shapes.yam
         ("evaluate r --max-det 300", "write model.head.test.per_image=300"),
         ("predict r a.png --output x", "write --out x"),
         ("predict r a.png --out x --batch 2", "write --batch-size 2"),
+        ("predict r a.png --out x --save-txt", "write --format yolo"),
         ("predict --weights r --source a", "toolkit predict CHECKPOINT"),
         ("list --jsn", "did you mean '--json'?"),
     ],

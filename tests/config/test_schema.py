@@ -180,3 +180,22 @@ def test_an_editor_sees_mistakes(change: str, editor: Draft202012Validator) -> N
     assert editor.is_valid(as_json(source.values))
     override(source, [change])
     assert not editor.is_valid(as_json(source.values))
+
+
+def test_every_property_has_a_description() -> None:
+    def lacking(schema: Any, path: str) -> list[str]:
+        if isinstance(schema, list):
+            return [one for item in schema for one in lacking(item, path)]
+        if not isinstance(schema, dict):
+            return []
+        properties = schema.get("properties")
+        own = (
+            [name for name, value in properties.items() if not value.get("description")]
+            if isinstance(properties, dict)
+            else []
+        )
+        return [f"{path}.{name}" for name in own] + [
+            one for key, value in schema.items() for one in lacking(value, f"{path}.{key}")
+        ]
+
+    assert lacking(editor_schema(shipped_parts()), "") == []

@@ -37,6 +37,7 @@ _OWN = {
     "--full": "all complete deep",
 }
 """Options of our verbs, and what others call them; the first that a verb has is meant."""
+_MEANT_VALUES = {"save-txt": "yolo", "save-json": "coco"}
 _ARGUMENT = {
     "config": "config c cfg config-file yaml f data",
     "checkpoint": "weights w model m checkpoint ckpt load",
@@ -73,16 +74,25 @@ def option_meant(option: str, command: click.Command, arguments: Sequence[str]) 
         return f"write {option.lstrip('-')}={value}, without dashes"
     own = next((name for name, words in _OWN.items() if name in parameters and word in words.split()), None)
     if own:
-        return f"write {own}" + (f" {value}" if value != "VALUE" else "")
-    named = next((name for name, words in _ARGUMENT.items() if name in parameters and word in words.split()), None)
-    if named:
-        return f"it stands without a name: toolkit {command.name} {named.upper()} ..."
-    key = _key(word) if "overrides" in [parameter.name for parameter in command.params] else ""
-    if key.startswith("it is "):
-        return "write " + " or ".join(f"{place}={_usual(place, value)}" for place in key[len("it is ") :].split(" or "))
+        given = _MEANT_VALUES.get(word, "" if value == "VALUE" else value)
+        return f"write {own} {given}".rstrip()
+    argument = next((name for name, words in _ARGUMENT.items() if name in parameters and word in words.split()), None)
+    if argument:
+        return f"it stands without a name: toolkit {command.name} {argument.upper()} ..."
     near = did_you_mean(word, [name.lstrip("-") for name in parameters if name.startswith("--")])
     near = near.replace("'", "'--", 1) if near.startswith("did you mean") else ""
-    return key or near or f"toolkit {command.name} --help names its options"
+    return _as_key(word, value, command) or near or f"toolkit {command.name} --help names its options"
+
+
+def _as_key(word: str, value: str, command: click.Command) -> str:
+    """The key=value that an option is, for a verb that takes such; for one with a checkpoint, that its config says it."""
+    key, arguments = _key(word), [parameter.name for parameter in command.params]
+    places = key.removeprefix("it is ").split(" or ") if key.startswith("it is ") else []
+    if "overrides" in arguments:
+        return "write " + " or ".join(f"{place}={_usual(place, value)}" for place in places) if places else key
+    if places and "checkpoint" in arguments:
+        return f"the config that the checkpoint carries says it, as {' or '.join(places)}"
+    return ""
 
 
 def _usual(place: str, value: str) -> str:
