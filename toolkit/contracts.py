@@ -338,6 +338,18 @@ class Head(nn.Module, ABC):
         """Changes one of `former_settings` of a head that is built, because weights ask for it."""
         raise PartsError(Problem("head", f"has no setting {key}, which these weights ask for"))
 
+    @property
+    def max_detections(self) -> int | None:
+        """The most detections of an image that `predict` gives; None for a head without such a limit."""
+        return None
+
+    def limit_detections(self, score: float | None = None, count: int | None = None) -> None:
+        """Lets detections down to a score (0..1) through, and so many of an image; None leaves it as it is.
+
+        Raises PartsError for a head that makes none.
+        """
+        raise PartsError(Problem("head", "makes no detections, so it has no score to cut them by, and no limit"))
+
     def anchor_layout(self) -> AnchorLayout | None:
         """The anchors of a detector that has any."""
         return None

@@ -7,11 +7,15 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from hashlib import blake2b
 from pathlib import Path
 from stat import S_ISDIR
 from typing import IO, Any, Literal
 
 from toolkit.errors import Problem, UserError
+
+_LONGEST = 255
+"""Bytes of a file's name that Linux, macOS and Windows take."""
 
 
 def cache_folder() -> Path | None:
@@ -81,6 +85,8 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     for files that can be made again. Raises UserError for an OSError; what stood at `path` is then untouched.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    if len(os.fsencode(temporary.name)) > _LONGEST:  # a name may fit a disk that has no room for ours beside it
+        temporary = path.with_name(f".{blake2b(os.fsencode(path.name), digest_size=8).hexdigest()}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()

@@ -48,15 +48,17 @@ def host_memory(root: Path = Path("/")) -> Memory | None:
     ours = int(own["VmRSS"][0]) << 10
     limits = [(machine["MemTotal"], machine["MemAvailable"]), *_groups(root)]
     if sys.platform == "linux" and root == Path("/"):
-        limits += _address_space(int(own["VmSize"][0]) << 10)
+        limits += _process_limits(int(own["VmSize"][0]) << 10, int(own["VmData"][0]) << 10)
     return Memory(min(total for total, _ in limits), max(0, min(free for _, free in limits)), ours)
 
 
-def _address_space(used: int) -> list[tuple[int, int]]:
+def _process_limits(addresses: int, data: int) -> list[tuple[int, int]]:
+    """(limit, free) of `ulimit -v` and `ulimit -d`, where they are set, for so many bytes that are used."""
     import resource
 
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    return [] if limit == resource.RLIM_INFINITY else [(limit, limit - used)]
+    used = {resource.RLIMIT_AS: addresses, resource.RLIMIT_DATA: data}
+    limits = {kind: resource.getrlimit(kind)[0] for kind in used}
+    return [(limit, limit - used[kind]) for kind, limit in limits.items() if limit != resource.RLIM_INFINITY]
 
 
 def _groups(root: Path) -> list[tuple[int, int]]:

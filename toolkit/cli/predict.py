@@ -8,6 +8,8 @@ import click
 
 from toolkit.cli.options import json_option, print_json, say, trust_option
 
+_SHOWN = 5
+
 
 @click.command(
     "predict", epilog="Example: toolkit predict runs/unet_shapes photos/ --out labelled --format mask,overlay"
@@ -18,7 +20,8 @@ from toolkit.cli.options import json_option, print_json, say, trust_option
 @click.option(
     "--format",
     "formats",
-    help="Comma-separated: mask, overlay, uncertainty, coco, yolo, csv; default: all that are pictures.",
+    help="Comma-separated: mask, overlay, uncertainty, values, coco, yolo, csv, json; default: what suits the model "
+    "(label maps: mask, overlay; boxes: overlay; classes and values of pictures: csv; depth: values, overlay).",
 )
 @click.option(
     "--batch-size", type=click.IntRange(1), default=1, show_default=True, help="Pictures of equal size at once."
@@ -30,6 +33,16 @@ from toolkit.cli.options import json_option, print_json, say, trust_option
     metavar="auto|N|off",
     help="Large pictures in tiles of N pixels, or as memory asks; dense models only, with the result of the whole picture.",
 )
+@click.option(
+    "--score",
+    type=click.FloatRange(0, 1),
+    help="Detections below it are left out of every format; default: all, and those from 0.5 on are drawn.",
+)
+@click.option(
+    "--max-detections",
+    type=click.IntRange(1),
+    help="The most detections of a picture; default: as when it was evaluated.",
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)
 @trust_option
 @json_option
@@ -40,6 +53,8 @@ def command(
     formats: str | None,
     batch_size: int,
     tile: str,
+    score: float | None,
+    max_detections: int | None,
     device: str,
     trust_code: bool,
     as_json: bool,
@@ -55,12 +70,15 @@ def command(
 
     names = None if formats is None else [name.strip() for name in formats.split(",") if name.strip()]
     result = run_prediction(
-        checkpoint, images, out, names, batch_size=batch_size, device=device, tile=_side(tile), trust_code=trust_code
-    )
+        checkpoint, images, out, names, batch_size=batch_size, device=device, tile=_side(tile), score=score,
+        max_detections=max_detections, trust_code=trust_code,
+    )  # fmt: skip
     if as_json:
         print_json(result)
     else:
         _say(result, out)
+    if result["stopped"]:
+        raise click.exceptions.Exit(130)
     if result["failed"]:
         raise click.exceptions.Exit(1)
 
@@ -76,9 +94,32 @@ def _side(tile: str) -> int | Literal["auto"] | None:
 
 
 def _say(result: dict[str, Any], out: str) -> None:
-    done = result["images"] - len(result["failed"])
-    say(
-        f"{result['images']} pictures, {done} done ({result['images_per_second']:.1f}/s), {result['written']} files in {out}"
-    )
+    rate = f"{result['images_per_second']:.1f}/s"
+    stopped = "stopped: " if result["stopped"] else ""
+    say(f"{stopped}{result['images']} pictures, {result['done']} done ({rate}), {result['written']} files in {out}")
+    for line in _notes(result):
+        say(f"note: {line}", err=True)
     for failure in result["failed"]:
         say(f"not done: {failure['file']}: {failure['reason']}", err=True)
+
+
+def _notes(result: dict[str, Any]) -> list[str]:
+    """What was cut, drawn in part or called otherwise."""
+    notes = []
+    limited, renamed = result["limited"], result["renamed"]
+    if limited:
+        count = f"{len(limited)} picture{'s' if len(limited) > 1 else ''}"
+        notes.append(
+            f"{count} reached the limit of {result['limit']} detections, so there may be more: {_some(limited)}; "
+            "--max-detections raises it"
+        )
+    if result["drawn_from"] is not None and result["limit"] is not None:
+        notes.append(f"boxes with a score from {result['drawn_from']:g} on are drawn; --score changes that")
+    notes += [f"results of {entry['file']} are called {entry['as']}" for entry in renamed[:_SHOWN]]
+    if len(renamed) > _SHOWN:
+        notes.append(f"and {len(renamed) - _SHOWN} more are called otherwise than their pictures (all with --json)")
+    return notes
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, NamedTuple, cast
 
 import torch
@@ -99,6 +100,16 @@ class RcnnHead(Head):
         self.pad_multiple = _multiple(rpn.anchors.style)
         self.rpn = Rpn(spec, rpn, self.plus_one)
         self.roi = Roi(spec, num_classes, roi, self.plus_one)
+
+    @property
+    def max_detections(self) -> int:
+        """The most detections of an image that `predict` gives, those of the highest scores."""
+        return self.test.per_image
+
+    def limit_detections(self, score: float | None = None, count: int | None = None) -> None:
+        """See `Head.limit_detections`."""
+        lowest = self.test.score if score is None else min(score, self.test.score)
+        self.test = replace(self.test, score=lowest, per_image=self.test.per_image if count is None else count)
 
     @classmethod
     def of_2015(cls, spec: PyramidSpec, num_classes: int) -> RcnnHead:

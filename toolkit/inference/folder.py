@@ -12,6 +12,8 @@ import numpy as np
 import torch
 
 from toolkit.analysis.out_of_memory import memory_explained
+from toolkit.analysis.prediction_memory import PredictionMemory
+from toolkit.contracts import DenseHead
 from toolkit.data.images.pictures import Picture, Sources, find_pictures, sample_of
 from toolkit.data.transforms.pipeline import Pipeline
 from toolkit.errors import DataError, Problem, UserError
@@ -64,15 +66,23 @@ def predict(
         PartsError: the model cannot be tiled.
     """
     pictures = find_pictures(sources)
-    answer: Answer = _fitting(model, model.predict if tile is None else TiledPrediction(model, tile))
+    answer: Answer = _fitting(
+        model, model.predict if tile is None else TiledPrediction(model, tile), tile is not None, batch_size
+    )
     return _stream(model, answer, pictures, batch_size, ahead)
 
 
-def _fitting(model: VisionModel, answer: Answer) -> Answer:
-    """The answer, with a sentence in place of PyTorch's when memory runs out; later pictures may be smaller."""
+def _fitting(model: VisionModel, answer: Answer, tiled: bool, batch_size: int) -> Answer:
+    """The answer, with a sentence in place of too little memory, if possible before it is tried; the next may be smaller."""
+    remedies = [] if batch_size == 1 else ["--batch-size 1"]
+    if isinstance(model.head, DenseHead) and not tiled:
+        remedies.insert(0, "predict with --tile auto")
+    memory = PredictionMemory(model)
 
     def guarded(batch: Batch) -> Sequence[Prediction]:
-        with memory_explained("this picture", model, ["predict with --tile auto", "--batch-size 1"]):
+        if not tiled:
+            memory.refuse_too_large(batch.images, remedies)
+        with memory_explained("this picture", model, remedies or ["shrink it"]):
             return answer(batch)
 
     return guarded

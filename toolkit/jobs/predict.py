@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from toolkit.data.images.pictures import find_pictures
+from toolkit.data.images.pictures import Picture, find_pictures
+from toolkit.engine.interrupt import StopRequest
 from toolkit.engine.process import keep_freed_memory, pick_device
-from toolkit.errors import ConfigError, Problem
+from toolkit.errors import ConfigError, Problem, UserError
 from toolkit.files import cannot_write
-from toolkit.inference.folder import predict
+from toolkit.inference.folder import ImageResult, predict
 from toolkit.inference.tiling.tiled import TileSide
-from toolkit.inference.writers.base import output_stems
-from toolkit.inference.writers.outputs import Outputs
+from toolkit.inference.writers.outputs import Outputs, stems_of
+from toolkit.inference.writers.overlay import OverlayWriter
 from toolkit.jobs.restore import Restored, restore
+from toolkit.models.vision_model import VisionModel
 from toolkit.progress import Progress
+from toolkit.samples import Detections
+
+_FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
 def run_prediction(
@@ -28,41 +35,132 @@ def run_prediction(
     batch_size: int = 1,
     device: str = "auto",
     tile: TileSide | None = None,
+    score: float | None = None,
+    max_detections: int | None = None,
     trust_code: bool = False,
 ) -> dict[str, Any]:
     """Predicts on files, folders and globs and writes the results under `out`.
 
-    tile: side of a tile in pixels, or "auto", for pictures too large to be shown to the net whole; see
-    `TiledPrediction`. Returns {"images", "written", "failed": [{"file", "reason"}], "images_per_second"}. Raises
-    UserError for a bad checkpoint, no pictures, or a folder that cannot be written; files written before stay.
+    A picture that cannot be read, predicted or written costs nothing else: it is listed, and the others are done. Ctrl-C
+    ends the job after the picture it is at; tables of all pictures are then written as far as it came.
+
+    Args:
+        checkpoint: a run folder, a weights file, or a model that is restored already.
+        sources: files, folders (searched recursively) and globs.
+        out: folder of the results, not inside a folder of pictures; sub-folders as in the sources.
+        formats: names of output formats; None writes those that suit what the model predicts.
+        batch_size: how many pictures of equal size go through the net at once.
+        device: auto, cpu, cuda or mps.
+        tile: side of a tile in pixels, or "auto", for pictures too large to be shown to the net whole
+            (`TiledPrediction`).
+        score: detections below it, 0..1, are left out of every format; None is what the model was evaluated with.
+        max_detections: the most detections of an image, best first; None is what the model was evaluated with.
+        trust_code: whether code that the checkpoint names may be imported and run.
+
+    Returns:
+        {"images", "written" (files), "failed": [{"file", "reason"}], "images_per_second", "limited" (pictures that reached
+        `limit`, the most detections of an image), "limit", "renamed": [{"file", "as"}], "drawn_from", "stopped"}.
+
+    Raises:
+        UserError: a bad checkpoint, no pictures, a format that does not suit the model, a folder that cannot be written,
+            a full disk; files written before stay.
     """
     pictures = find_pictures(sources)
     _refuse_inside(Path(out), sources)
     restored = checkpoint if isinstance(checkpoint, Restored) else restore(checkpoint, trust_code=trust_code)
     model = restored.model.to(pick_device(device))
     keep_freed_memory()
-    folder = Path(out)
+    _set_limits(model, score, max_detections)
+    outputs = _outputs(Path(out), formats, model, pictures, score)
+    stems = stems_of([picture.name for picture in pictures])
+    failed: list[dict[str, str]] = []
+    limited: list[str] = []
+    began, number = time.monotonic(), 0
+    results = predict(model, pictures, batch_size=batch_size, tile=tile)
+    try:
+        with closing(results), StopRequest() as stop, Progress("predict", len(pictures), "img") as progress:  # type: ignore[type-var]
+            for number, (stem, result) in enumerate(zip(stems, results, strict=True), 1):
+                _write(outputs, stem, result, score, failed)
+                if _is_cut(result, model.head.max_detections):
+                    limited.append(result.name)
+                progress.update(number)
+                if stop.requested:
+                    break
+    finally:
+        outputs.finish()
+    seconds = max(time.monotonic() - began, 1e-9)
+    overlay = outputs.writers.get("overlay")
+    return {
+        "images": len(pictures),
+        "written": len(outputs.written),
+        "failed": failed,
+        "images_per_second": round((number - len(failed)) / seconds, 3),
+        "limited": limited,
+        "limit": model.head.max_detections,
+        "renamed": _renamed(pictures, stems),
+        "drawn_from": overlay.min_score if isinstance(overlay, OverlayWriter) else None,
+        "stopped": number < len(pictures),
+        "done": number - len(failed),
+    }
+
+
+def _set_limits(model: VisionModel, score: float | None, max_detections: int | None) -> None:
+    """Raises ConfigError for options of detectors beside a model that is none."""
+    given = {"--score": score, "--max-detections": max_detections}
+    if all(value is None for value in given.values()):
+        return
+    if model.head.max_detections is None:
+        names = " and ".join(name for name, value in given.items() if value is not None)
+        message = "cuts detections, and this model predicts none"
+        raise ConfigError(Problem(names, message, "leave it out"))
+    model.head.limit_detections(score=score, count=max_detections)
+
+
+def _outputs(
+    folder: Path, formats: Sequence[str] | None, model: VisionModel, pictures: Sequence[Picture], score: float | None
+) -> Outputs:
+    """The writers, in a folder that is there. Raises before the first picture for formats that do not suit the model."""
     inputs = [picture.path for picture in pictures if picture.path is not None]
-    outputs = Outputs(folder, formats, model.classes, model.palette, inputs, restored.model.category_ids or None)
+    outputs = Outputs(folder, formats, model.classes, model.palette, inputs, model.category_ids)
+    if model.head.gives is not None:
+        outputs.refuse_unfitting(model.head.gives)
+    overlay = outputs.writers.get("overlay")
+    if score is not None and isinstance(overlay, OverlayWriter):
+        overlay.min_score = score
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(folder, error) from error
-    stems = output_stems([picture.name for picture in pictures])
-    failed, written = [], 0
-    began = time.monotonic()
-    with Progress("predict", len(pictures), "img") as progress:
-        results = predict(model, pictures, batch_size=batch_size, tile=tile)
-        for number, (stem, result) in enumerate(zip(stems, results, strict=True), 1):
-            if result.prediction is None or result.image is None:
-                failed.append({"file": str(result.path), "reason": result.reason})
-            else:
-                written += len(outputs.add(stem, result.image, result.prediction))
-            progress.update(number)
-    written += len(outputs.finish())
-    seconds = max(time.monotonic() - began, 1e-9)
-    rate = round((len(pictures) - len(failed)) / seconds, 3)
-    return {"images": len(pictures), "written": written, "failed": failed, "images_per_second": rate}
+    return outputs
+
+
+def _write(outputs: Outputs, stem: str, result: ImageResult, score: float | None, failed: list[dict[str, str]]) -> None:
+    """One picture's files, or an entry in `failed`. Raises UserError for a full disk, which the next would meet too."""
+    prediction = result.prediction
+    if prediction is None or result.image is None:
+        failed.append({"file": str(result.path), "reason": result.reason})
+        return
+    if score is not None and isinstance(prediction, Detections):
+        prediction = prediction.at_least(score)
+    try:
+        outputs.add(stem, result.image, prediction)
+    except ConfigError:
+        raise
+    except UserError as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in _FULL_DISK:
+            raise
+        failed.append({"file": str(result.path), "reason": "; ".join(str(problem) for problem in error.problems)})
+
+
+def _is_cut(result: ImageResult, limit: int | None) -> bool:
+    """Whether a detector found so many objects that more may have been left out."""
+    return limit is not None and isinstance(result.prediction, Detections) and len(result.prediction.boxes) >= limit
+
+
+def _renamed(pictures: Sequence[Picture], stems: Sequence[str]) -> list[dict[str, str]]:
+    """Pictures whose results are not called after them alone."""
+    pairs = zip(pictures, stems, strict=True)
+    return [{"file": picture.name, "as": stem} for picture, stem in pairs if stem != picture.name.rpartition(".")[0]]
 
 
 def _refuse_inside(out: Path, sources: Sequence[str | Path]) -> None:

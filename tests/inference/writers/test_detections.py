@@ -7,17 +7,13 @@ import json
 import numpy as np
 import torch
 
+from toolkit.coco_results import box_entries
 from toolkit.data.faults.problem_list import ProblemList
 from toolkit.data.formats.yolo_files import read_yolo_labels
-from toolkit.inference.writers.detections import (
-    CSV_HEADER,
-    coco_results,
-    coco_results_json,
-    csv_rows,
-    csv_text,
-    yolo_text,
-)
+from toolkit.inference.writers.detections import coco_results_json, yolo_text
 from toolkit.inference.writers.outputs import Outputs
+from toolkit.inference.writers.tables import BOX_HEADER, csv_text, rows_of
+from toolkit.labels import ClassTable
 from toolkit.samples import Detections
 
 FOUND = Detections(
@@ -28,8 +24,12 @@ FOUND = Detections(
 NONE = Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
 
 
+def of(found: Detections, image_id: int) -> list[dict]:
+    return box_entries(*found.numpy(), image_id=image_id, classes=ClassTable(("a", "b"), (), (7, 90)))
+
+
 def test_coco_results_have_the_original_ids_and_every_digit() -> None:
-    entries = json.loads(coco_results_json(coco_results(FOUND, 40, (7, 90)) + coco_results(NONE, 41, (7, 90))))
+    entries = json.loads(coco_results_json(of(FOUND, 40) + of(NONE, 41)))
     assert entries[0] == {
         "image_id": 40, "category_id": 90, "bbox": [10.25, 20.0, 100.0, 200.0], "score": float(FOUND.scores[0]),
     }  # fmt: skip
@@ -53,9 +53,9 @@ def test_yolo_text_is_read_back(tmp_path) -> None:
 
 
 def test_csv_quotes_awkward_names() -> None:
-    text = csv_text(csv_rows(FOUND, 'a, "b".jpg', ["cat", "dog"]))
+    text = csv_text(rows_of(FOUND, 'a, "b".jpg', ClassTable(("cat", "dog"), ())))
     rows = list(csv.reader(io.StringIO(text)))
-    assert tuple(rows[0]) == CSV_HEADER
+    assert tuple(rows[0]) == BOX_HEADER
     assert rows[1] == ['a, "b".jpg', "dog", "0.900000", "10.25", "20.00", "110.25", "220.00"]
     assert len(rows) == 3
 
@@ -77,7 +77,7 @@ def test_writers_of_boxes(tmp_path) -> None:
 
 
 def test_coco_results_have_the_ids_of_the_training_data(tmp_path) -> None:
-    outputs = Outputs(tmp_path, ["coco"], ["cat", "dog"], category_ids=[17, 90])
+    outputs = Outputs(tmp_path, ["coco"], ["cat", "dog"], ids=[17, 90])
     outputs.add("a", np.zeros((480, 640, 3), np.uint8), FOUND)
     outputs.finish()
     entries = json.loads((tmp_path / "detections.json").read_text())

@@ -7,11 +7,12 @@ from PIL import Image
 
 from toolkit.data.images.read import read_image, read_label_map
 from toolkit.errors import ConfigError, UserError
-from toolkit.inference.writers.base import output_stems, write_whole
+from toolkit.inference.writers.base import write_whole
 from toolkit.inference.writers.label_maps import MaskWriter
+from toolkit.inference.writers.names import output_stems
 from toolkit.inference.writers.outputs import WRITERS, Outputs
 from toolkit.inference.writers.overlay import OverlayWriter
-from toolkit.samples import Detections, ImageScores, LabelMap
+from toolkit.samples import PREDICTION_NAMES, Detections, ImageScores, LabelMap
 
 CLASSES, PALETTE = ["sky", "road"], [(0, 128, 255), (90, 90, 90)]
 IMAGE = np.full((300, 400, 3), 60, np.uint8)
@@ -49,7 +50,7 @@ def test_few_classes_round_trip_too(tmp_path, classes):
 
 def test_an_overlay_of_labels_has_the_picture_and_a_legend_of_the_classes_present(tmp_path):
     writer = OverlayWriter(tmp_path, ["sky", "road", "absent"], [*PALETTE, (255, 0, 255)])
-    drawn = writer.draw_labels(IMAGE, labels().labels.numpy())
+    drawn = writer.draw(IMAGE, labels())
     assert drawn.shape[1] == 400
     assert drawn[10, 10].tolist() == [30, 94, 158]  # half way between the picture and the class
     strip = drawn[300:]
@@ -63,15 +64,17 @@ def test_an_overlay_of_labels_has_the_picture_and_a_legend_of_the_classes_presen
 
 def test_small_pictures_are_enlarged(tmp_path):
     writer = OverlayWriter(tmp_path, CLASSES, PALETTE)
-    assert writer.draw_labels(np.zeros((30, 40, 1), np.uint8), labels((30, 40)).labels.numpy()).shape[1] == 320
+    assert writer.draw(np.zeros((30, 40, 1), np.uint8), labels((30, 40))).shape[1] == 320
 
 
 def test_an_overlay_of_boxes_draws_what_reaches_the_score(tmp_path):
-    drawn = OverlayWriter(tmp_path, CLASSES, PALETTE).draw_detections(IMAGE, detections())
+    writer = OverlayWriter(tmp_path, CLASSES, PALETTE)
+    drawn = writer.draw(IMAGE, detections())
     assert drawn.shape == IMAGE.shape
     assert (drawn == PALETTE[1]).all(2).any()
     assert not (drawn == PALETTE[0]).all(2).any()
-    everything = OverlayWriter(tmp_path, CLASSES, PALETTE, min_score=0.2).draw_detections(IMAGE, detections())
+    writer.min_score = 0.2
+    everything = writer.draw(IMAGE, detections())
     assert (everything == PALETTE[0]).all(2).any()
 
 
@@ -80,7 +83,8 @@ def test_without_a_format_every_picture_that_fits_is_written(tmp_path):
     assert [path.name for path in outputs.add("a", IMAGE, labels())] == ["a.png", "a_overlay.jpg"]
     assert [path.name for path in outputs.add("b", IMAGE, detections())] == ["b_overlay.jpg"]
     assert outputs.add("c", IMAGE, ImageScores(torch.ones(2))) == []
-    assert outputs.finish() == []
+    assert [path.name for path in outputs.finish()] == ["predictions.csv"]
+    assert {path.name for path in outputs.written} == {"a.png", "a_overlay.jpg", "b_overlay.jpg", "predictions.csv"}
 
 
 def test_unknown_and_unfitting_formats_are_refused(tmp_path):
@@ -137,5 +141,7 @@ def test_outputs_stay_in_their_folder(name):
 def test_every_format_says_what_it_takes():
     for name, writer in WRITERS.items():
         assert writer.takes, name
-    suffixes = [writer.suffix for writer in WRITERS.values()]
+        assert set(writer.by_default) <= set(writer.takes), name
+    assert {kind for writer in WRITERS.values() for kind in writer.by_default} == set(PREDICTION_NAMES)
+    suffixes = [writer.suffix for writer in WRITERS.values() if not writer.files]
     assert len(set(suffixes)) == len(suffixes)

@@ -19,7 +19,7 @@ class MaskWriter(Writer):
 
     suffix: ClassVar[str] = ".png"
     takes: ClassVar[tuple[type, ...]] = (LabelMap,)
-    by_default: ClassVar[bool] = True
+    by_default: ClassVar[tuple[type, ...]] = (LabelMap,)
 
     def add(self, stem: str, image: np.ndarray, prediction: Prediction) -> list[Path]:
         """Writes the label map.

@@ -9,9 +9,12 @@ import numpy as np
 
 from toolkit.errors import ConfigError, Problem, UserError, did_you_mean
 from toolkit.inference.writers.base import Writer
-from toolkit.inference.writers.detections import CocoWriter, CsvWriter, YoloWriter
+from toolkit.inference.writers.detections import CocoWriter, YoloWriter
 from toolkit.inference.writers.label_maps import MaskWriter, UncertaintyWriter
+from toolkit.inference.writers.names import output_stems
 from toolkit.inference.writers.overlay import OverlayWriter
+from toolkit.inference.writers.tables import CsvWriter, JsonWriter
+from toolkit.inference.writers.value_maps import ValuesWriter
 from toolkit.labels import Color
 from toolkit.samples import Prediction
 
@@ -19,9 +22,11 @@ WRITERS: dict[str, type[Writer]] = {
     "mask": MaskWriter,
     "overlay": OverlayWriter,
     "uncertainty": UncertaintyWriter,
+    "values": ValuesWriter,
     "coco": CocoWriter,
     "yolo": YoloWriter,
     "csv": CsvWriter,
+    "json": JsonWriter,
 }
 """A new format is a subclass of `Writer` in a file of its own, and a line here."""
 
@@ -29,15 +34,16 @@ WRITERS: dict[str, type[Writer]] = {
 class Outputs:
     """The writers of one run.
 
-    Raises ConfigError, naming all of them, for unknown formats.
-
     Args:
-        folder: folder that the files go to.
-        formats: names in `WRITERS`; None writes those that are `by_default` and take what the model predicts.
-        classes: names of the labels 0..K-1, those of the model.
-        palette: (r, g, b) of each class, those of the model.
+        folder: where files go; made by whoever writes the first.
+        formats: names in `WRITERS`; None writes those that are `by_default` for what the model predicts.
+        classes: names of the labels 0..K-1, as of the model.
+        palette: (r, g, b) of each class, or () for default colours.
         inputs: files that must not be overwritten.
-        category_ids: ids of the labels' categories, for COCO results; None counts from 1.
+        ids: number of each class in the training data's files, for COCO results; () counts from 1.
+
+    Raises:
+        ConfigError: unknown formats, all of them named.
     """
 
     def __init__(
@@ -47,7 +53,7 @@ class Outputs:
         classes: Sequence[str],
         palette: Sequence[Color] = (),
         inputs: Iterable[Path] = (),
-        category_ids: Sequence[int] | None = None,
+        ids: Sequence[int] = (),
     ) -> None:
         self.formats = None if formats is None else list(dict.fromkeys(formats))
         unknown = [name for name in self.formats or () if name not in WRITERS]
@@ -55,48 +61,74 @@ class Outputs:
             raise ConfigError(
                 Problem("--format", f"no format is called '{name}'", did_you_mean(name, WRITERS)) for name in unknown
             )
-        self.writers = {name: WRITERS[name](folder, classes, palette) for name in self.formats or WRITERS}
-        for writer in self.writers.values():
-            if isinstance(writer, CocoWriter) and category_ids is not None:
-                writer.category_ids = tuple(category_ids)
+        self.writers = {name: WRITERS[name](folder, classes, palette, ids) for name in self.formats or WRITERS}
+        self.written: set[Path] = set()
+        """Files that were written so far."""
         self._inputs = {path.absolute() for path in inputs}
 
     def add(self, stem: str, image: np.ndarray, prediction: Prediction) -> list[Path]:
-        """One image's files (`output_stems` gives the stem); the files written.
-
-        Raises ConfigError when a format does not take this kind of prediction, UserError when a file cannot be written
-        or would replace an input.
+        """Writes one image's files, as many as can be; the files written.
 
         Args:
-            stem: output path below the folder without suffix (`output_stems`).
-            image: (H, W, C) uint8 picture as it was read.
-            prediction: what the model answered, in the picture's pixels.
+            stem: output path of the image below the folder, without suffix (`stems_of`).
+            image: (H, W, C) uint8 as it was read, in the prediction's pixels.
+            prediction: what the model answered for it.
+
+        Raises:
+            ConfigError: a format does not take this kind of prediction.
+            UserError: a file cannot be written, or would replace an input; the other formats are written all the same.
         """
-        written = []
-        for writer in self._writers_for(prediction):
+        written: list[Path] = []
+        problems: list[Problem] = []
+        cause: BaseException | None = None
+        for writer in self._writers_for(type(prediction)):
             path = writer.path_of(stem)
-            if path.absolute() in self._inputs:
-                raise UserError(Problem(path, "would replace an input picture", "choose another folder (--out)"))
-            written += writer.add(stem, image, prediction)
+            try:
+                if path.absolute() in self._inputs:
+                    raise UserError(Problem(path, "would replace an input picture", "choose another folder (--out)"))
+                written += writer.add(stem, image, prediction)
+            except ConfigError:
+                raise
+            except UserError as error:
+                problems += error.problems
+                cause = error.__cause__ or cause
+        self.written |= set(written)
+        if problems:
+            raise UserError(problems) from cause
         return written
 
     def finish(self) -> list[Path]:
         """Files that hold all images, once every image was added; the files written."""
-        return [path for writer in self.writers.values() for path in writer.finish()]
+        written = [path for writer in self.writers.values() for path in writer.finish()]
+        self.written |= set(written)
+        return written
 
-    def _writers_for(self, prediction: Prediction) -> list[Writer]:
-        fitting = {name: writer for name, writer in self.writers.items() if isinstance(prediction, writer.takes)}
+    def refuse_unfitting(self, kind: type[Prediction]) -> None:
+        """Raises ConfigError when a format does not take such predictions, or none would be written of them."""
+        if not self._writers_for(kind):
+            raise ConfigError(Problem("--format", f"nothing is written of {kind.__name__} by default", _possible(kind)))
+
+    def _writers_for(self, kind: type) -> list[Writer]:
         if self.formats is None:
-            return [writer for writer in fitting.values() if writer.by_default]
-        wrong = [name for name in self.formats if name not in fitting]
+            return [writer for writer in self.writers.values() if kind in writer.by_default]
+        wrong = [name for name in self.formats if kind not in self.writers[name].takes]
         if wrong:
-            kind = type(prediction).__name__
-            possible = ", ".join(
-                name for name, cls in WRITERS.items() if kind in {taken.__name__ for taken in cls.takes}
-            )
-            advice = f"formats that do: {possible}" if possible else "no format does"
             raise ConfigError(
-                Problem("--format", f"'{name}' does not take what this model predicts ({kind})", advice)
+                Problem(
+                    "--format", f"'{name}' does not take what this model predicts ({kind.__name__})", _possible(kind)
+                )
                 for name in wrong
             )
-        return list(fitting.values())
+        return list(self.writers.values())
+
+
+def _possible(kind: type) -> str:
+    names = [name for name, writer in WRITERS.items() if kind in writer.takes]
+    return f"formats that do: {', '.join(names)}" if names else "no format does"
+
+
+def stems_of(names: Sequence[str]) -> list[str]:
+    """`output_stems` for the formats there are, whichever are chosen: a later run may choose others."""
+    endings = [writer.suffix for writer in WRITERS.values()]
+    reserved = {file.partition(".")[0] for writer in WRITERS.values() for file in writer.files}
+    return output_stems(names, endings, reserved)

@@ -2,83 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
 import cv2
 import numpy as np
 
-from toolkit.drawing import LegendEntry, as_rgb, blend_labels, draw_boxes, enlarge, enlargement, legend
 from toolkit.inference.writers.base import Writer, write_whole
-from toolkit.labels import Color
-from toolkit.samples import IGNORE_INDEX, Detections, LabelMap, Prediction
+from toolkit.samples import Detections, ImageScores, ImageValues, LabelMap, Prediction, ValueMap
+
+DRAWN_FROM = 0.5
+"""Score from which boxes are drawn when nobody says another: a detector gives many that it hardly believes in."""
 
 
 class OverlayWriter(Writer):
-    """`<stem>_overlay.jpg`: the picture with the classes in colour and a legend below, or with boxes, names and scores.
-
-    Args:
-        folder: folder that files go to; sub-folders as in the inputs.
-        classes: names of the labels 0..K-1.
-        palette: (r, g, b) of each class, or () for default colours.
-        min_score: probability, 0..1, below which a box is not drawn.
-        opacity: share of a label map's colours, 0 (none) to 1.
-    """
+    """`<stem>_overlay.jpg`: the picture with the answer drawn on it, below it or, of a map of values, beside it."""
 
     suffix: ClassVar[str] = "_overlay.jpg"
-    takes: ClassVar[tuple[type, ...]] = (LabelMap, Detections)
-    by_default: ClassVar[bool] = True
+    takes: ClassVar[tuple[type, ...]] = (LabelMap, Detections, ValueMap, ImageScores, ImageValues)
+    by_default: ClassVar[tuple[type, ...]] = (LabelMap, Detections, ValueMap)
 
-    def __init__(
-        self,
-        folder: Path,
-        classes: Sequence[str],
-        palette: Sequence[Color] = (),
-        min_score: float = 0.5,
-        opacity: float = 0.5,
-    ) -> None:
-        super().__init__(folder, classes, palette)
-        self.min_score = min_score
-        self.opacity = opacity
+    min_score: float = DRAWN_FROM
+    """Boxes below it are not drawn."""
 
     def add(self, stem: str, image: np.ndarray, prediction: Prediction) -> list[Path]:
         """Writes the drawing.
 
         Args:
-            stem: output path below the folder without suffix (`output_stems`).
+            stem: output path below the folder without suffix (`stems_of`).
             image: (H, W, C) uint8 picture as it was read.
-            prediction: label map or detections in the picture's pixels.
+            prediction: what the model answered, of a kind in `takes`.
         """
-        if isinstance(prediction, LabelMap):
-            drawn = self.draw_labels(image, prediction.labels.numpy())
-        elif isinstance(prediction, Detections):
-            drawn = self.draw_detections(image, prediction)
-        else:
-            raise TypeError(f"an overlay is drawn of a LabelMap or Detections, not of {type(prediction).__name__}")
-        return [write_whole(self.path_of(stem), _jpeg(drawn))]
+        return [write_whole(self.path_of(stem), _jpeg(self.draw(image, prediction)))]
 
-    def draw_labels(self, image: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """The blended picture above a legend of the classes present, the largest first: RGB uint8."""
-        factor = enlargement(labels.shape)  # type: ignore[arg-type]  # two numbers
-        blended = blend_labels(enlarge(as_rgb(image), factor), enlarge(labels, factor), self.colors, self.opacity)
-        counts = np.bincount(labels.ravel(), minlength=256)
-        counts[IGNORE_INDEX] = 0
-        present = [int(label) for label in np.argsort(-counts, kind="stable") if counts[label]]
-        entries = [LegendEntry(self.color_of(label), self.name_of(label)) for label in present]
-        return np.concatenate([blended, legend(entries, blended.shape[1])])
-
-    def draw_detections(self, image: np.ndarray, found: Detections) -> np.ndarray:
-        """The picture with the boxes that reach `min_score`: RGB uint8."""
-        keep = found.scores.numpy() >= self.min_score
-        labels, scores = found.labels.numpy()[keep].tolist(), found.scores.numpy()[keep].tolist()
-        factor = enlargement(image.shape[:2])  # type: ignore[arg-type]  # two numbers
-        return draw_boxes(
-            enlarge(as_rgb(image), factor),
-            found.boxes.numpy()[keep] * factor,
-            [self.color_of(label) for label in labels],
-            [f"{self.name_of(label)} {score:.2f}" for label, score in zip(labels, scores, strict=True)],
-        )
+    def draw(self, image: np.ndarray, prediction: Prediction) -> np.ndarray:
+        """The drawing: RGB uint8."""
+        named = prediction.of_classes(self.classes)
+        return named.draw(image, self.min_score) if isinstance(named, Detections) else named.draw(image)
 
 
 def _jpeg(image: np.ndarray) -> bytes:
