@@ -196,7 +196,7 @@ class AnchorLayout(NamedTuple):
         scales: sides in strides of their map.
         ratios: height divided by width of the anchors; 1 is a square.
         style: whose rounding and order the anchors follow (`ops/anchors.py`).
-        strides: of the maps they stand on, in pixels.
+        strides: strides of the maps they stand on, in pixels.
         positive_iou: overlap from which an anchor is an object's.
         inside_only: whether training uses only anchors that lie wholly in the image.
         key: where a config sets them, below the head ("rpn.anchors").
@@ -408,7 +408,7 @@ class DenseHead(Head):
         ]
 
     def shown_maps(self, pyramid: FeaturePyramid) -> dict[str, Tensor]:
-        """The output itself."""
+        """The head's raw output (N, K, h, w), whose centre cell stands for what it sees of an image."""
         return {"output": self(pyramid)}
 
     def covered(self, maps: Tensor) -> Tensor:

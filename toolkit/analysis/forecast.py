@@ -28,8 +28,8 @@ class MemoryForecast(NamedTuple):
     """Bytes beside the weights.
 
     Args:
-        fixed: whatever the image's size.
-        per_pixel: for each pixel of the padded image.
+        fixed: bytes that are held whatever the image's size.
+        per_pixel: bytes for each pixel of the padded image.
     """
 
     fixed: float
@@ -73,10 +73,11 @@ def training_bytes(model: VisionModel, size: tuple[int, int], images: int, copie
     """What a training step takes beside the weights; None for a batch that the model cannot be trained with.
 
     Args:
-        model: on any device; a copy without numbers is watched.
+        model: the model on any device; a copy without numbers is watched.
         size: (height, width) of the images in pixels; padded to the next legal size.
-        images: of one process's batch.
-        copies: of the trained weights that are held beside them: 1 for the gradient, and the optimizer's moments.
+        images: number of images of one process's batch.
+        copies: copies of the trained weights that are held beside them: 1 for the gradient, and the optimizer's
+            moments.
     """
     copied = without_numbers(model).train()
     shapes = torch.zeros(

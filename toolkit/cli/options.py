@@ -30,7 +30,7 @@ def config_argument(function: F) -> F:
 
 
 def trust_option(function: F) -> F:
-    """--trust-code."""
+    """Adds the option `--trust-code` to a command."""
     said = "Import code that the checkpoint names (module:Class), which runs it; only if you know who wrote it."
     return click.option("--trust-code", is_flag=True, help=said)(function)
 

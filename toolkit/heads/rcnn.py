@@ -192,7 +192,7 @@ class RcnnHead(Head):
         return {self.roi.classes: ClassRows(1), **({self.roi.deltas: boxes} if boxes else {})}
 
     def setting(self, key: str) -> str:
-        """Where anchors lie."""
+        """The style of the anchors, the one setting that weights may have been trained with otherwise."""
         return {"rpn.anchors.style": self.rpn.settings.anchors.style}[key]
 
     def change_setting(self, key: str, value: str) -> None:

@@ -26,9 +26,12 @@ from toolkit.samples import Batch, Prediction, Sample, collate
 class ImageResult(NamedTuple):
     """What came of one picture.
 
-    path: of the file; None for a picture in memory. name: its place below the folder that was named, or `picture_0` ...
-    image: (H, W, C) uint8 as read, None when it could not be. prediction: in the picture's own pixels, None when it
-    failed; `result.prediction.draw(result.image)` draws it. reason: why it failed, "" when it did not.
+    Args:
+        path: file of the picture, as it was found.
+        name: name of the picture below the folder it was found in.
+        image: (H, W, C) uint8 as read, None when it could not be.
+        prediction: in the picture's own pixels, None when it failed; `result.prediction.draw(result.image)` draws it.
+        reason: why it failed, "" when it did not.
     """
 
     path: Path | None

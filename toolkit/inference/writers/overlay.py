@@ -36,7 +36,7 @@ class OverlayWriter(Writer):
         return [write_whole(self.path_of(stem), _jpeg(self.draw(image, prediction)))]
 
     def draw(self, image: np.ndarray, prediction: Prediction) -> np.ndarray:
-        """The drawing: RGB uint8."""
+        """The picture with its prediction drawn over it, (H, W, 3) uint8 RGB."""
         named = prediction.of_classes(self.classes)
         return named.draw(image, self.min_score) if isinstance(named, Detections) else named.draw(image)
 
