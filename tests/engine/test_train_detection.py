@@ -100,10 +100,11 @@ def test_resumed_is_the_uninterrupted_run(
 def test_ap_of_the_first_evaluator_decides_which_weights_are_best(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The numbers are made to fall, so the first evaluation is the best, and `best` keeps its weights."""
+    """The numbers are made to fall, so the first evaluation is the best, and `best` keeps its weights. The rest is not asked."""
     given = iter([0.5, 0.25])
     monkeypatch.setattr(CocoEvaluator, "compute", lambda self: {"AP": next(given)})
-    monkeypatch.setattr(CocoEvaluator, "tables", lambda self: [])
+    for method, answer in (("tables", []), ("never_right", []), ("constant_answer", None)):
+        monkeypatch.setattr(CocoEvaluator, method, lambda self, answer=answer: answer)
     run_training(tiny_detection_config(data), tmp_path / "run", quiet=True)
     assert [event["val/AP"] for event in events(tmp_path / "run") if "val/AP" in event] == [0.5, 0.25]
     short = tiny_detection_config(data, "train.steps=3", "evaluate.evaluators=[]")
