@@ -54,6 +54,8 @@ KINDS = {
     "a class that is never found": "quiet/test_a_training_that_learnt_nothing.py::test_a_class_that_is_never_found",
     "the same images train and measure": "preflight/test_plan.py::test_the_same_images_to_train_and_to_measure",
     "an image stands in two splits under two names": "preflight/test_scan_splits.py::test_the_same_pixels_in_another_format",
+    "how images are batched changes an evaluation": "engine/test_evaluation_and_batch_size.py::test_a_dense_nets_numbers_are_those_of_its_predictions",
+    "an image without labels has a validation loss": "engine/test_validation_loss.py::test_an_image_without_a_label_is_in_no_mean",
     # labels
     "a label outside the classes becomes one of them": "mistakes/test_label_mistakes.py::test_a_training_stops_and_names_it",
     "labels are mixed where a map is resampled": "data/transforms/test_elastic.py::test_labels_are_never_mixed",
@@ -93,7 +95,13 @@ KINDS = {
     "height and width change places": "ops/test_boxes.py::test_clip_takes_height_first",
     "boxes are rounded in half precision": "engine/test_train_detection.py::test_mixed_precision_keeps_boxes_exact",
     "ids of results are not those of the data": "inference/writers/test_detections.py::test_coco_results_have_the_ids_of_the_training_data",
+    "padding is a colour": "models/test_vision_model.py::test_padding_is_zero_after_normalisation_whatever_filled_it",
+    "anchors leave the stride at odd sizes": "golden/test_fasterrcnn_torchvision.py::test_detections_are_torchvisions",
+    "the range of a picture is assumed": "quiet/test_pictures_in_memory.py::test_the_range_of_float_images_is_looked_at",
+    "a prediction in training mode": "quiet/test_pictures_in_memory.py::test_predicting_a_batch_in_training_mode_is_said",
     # what is said
+    "a loss cannot be divided among processes": "preflight/test_plan.py::test_losses_that_differ_when_a_batch_is_divided",
+    "a limit is told as damage": "report/check/test_check_page.py::test_words_of_a_decoder_do_not_reach_the_page_and_a_limit_is_no_damage",
     "a mistyped key is none": "mistakes/test_key_mistakes.py::test_a_mistyped_key",
     "a number in a config is text": "config/test_source.py::test_numbers_and_words_are_what_users_mean",
     "what a message leaves out": "quiet/test_nothing_is_cut_in_silence.py::test_a_text_of_the_first_few_says_that_there_are_more",
