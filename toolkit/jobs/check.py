@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -19,7 +19,8 @@ from toolkit.contracts import Dataset
 from toolkit.data.loading.loader import eval_loader, train_loader
 from toolkit.engine.loggers import missing_packages
 from toolkit.engine.prepare import check_parts
-from toolkit.errors import ConfigError, Problem
+from toolkit.engine.process import pick_device
+from toolkit.errors import ConfigError, Problem, UserError
 from toolkit.jobs.agreement import (
     check_channels,
     check_class_weights,
@@ -51,7 +52,8 @@ from toolkit.preflight.data.scan import scan
 from toolkit.preflight.findings import Finding, Report
 from toolkit.preflight.model.anchors import check_anchors
 from toolkit.preflight.model.first_batch import try_batch, try_evaluation
-from toolkit.preflight.model.geometry_trace import boxes_seen, first_traces, trace_geometry, usual_size
+from toolkit.preflight.model.forecasts import Amounts, note_memory, note_time
+from toolkit.preflight.model.geometry_trace import boxes_seen, first_traces, traces_of_some, usual_size
 from toolkit.preflight.model.meta_pass import MetaPass, PartNames, run_meta_pass
 from toolkit.preflight.model.plan import Plan, check_plan
 from toolkit.preflight.model.sizes import check_sizes, compare_with_validation, model_sizes
@@ -62,6 +64,20 @@ from toolkit.samples import Sample
 
 _TRAIN_SAMPLES, _VAL_SAMPLES = 24, 12
 """Samples in a preview."""
+
+
+class Tried(NamedTuple):
+    """What the parts have shown without numbers.
+
+    Args:
+        meta: of the pass on the meta device; None when the parts do not fit.
+        size: (height, width) that most training images have.
+        validation: sizes of some validation images, the largest among them.
+    """
+
+    meta: MetaPass | None
+    size: tuple[int, int]
+    validation: tuple[tuple[int, int], ...]
 
 
 def check_config(
@@ -102,6 +118,8 @@ def check_config(
         report.attempt("preview", _preview, config, seen, report, model, Path(preview))
         if "preview" not in report.statistics:
             report.note("preview", "not written, or not whole: see the errors; data.on_bad=skip draws what can be read")
+    if not full:
+        _say_what_was_read(config, seen, report)
     if full:
         scan(report, seen.scans, None if config.data.workers else 0)
     if mistakes:  # to be mended first, whatever else there is
@@ -109,6 +127,16 @@ def check_config(
     if page is not None:
         report.attempt("page", _write_page, config, seen, report, Path(page))
     return report
+
+
+def _say_what_was_read(config: Config, seen: Seen, report: Report) -> None:
+    """What a quick check has opened, and what it has not."""
+    if not seen.datasets or config.data.on_bad == "skip":  # then every sample was read
+        return
+    total = sum(map(len, seen.datasets.values()))
+    batch = report.statistics.get("batch", {}).get("images", 0)
+    opened = "the first image of each split" + (f" and {batch} of a training batch" if batch else "")
+    report.note("read", f"lists and annotation files, {opened}, of {total}; the pixels of the others only with --full")
 
 
 def quick_check(config: Config, model: VisionModel, datasets: dict[str, Dataset]) -> Report:
@@ -131,6 +159,8 @@ def quick_check(config: Config, model: VisionModel, datasets: dict[str, Dataset]
     tried = try_parts(config, seen, report, outline, suggest=False) if outline is not None else None
     plan(config, seen, report, model)
     first_evaluation(config, seen, report, model, tried)
+    if tried is not None:
+        forecast_memory(config, seen, report, model, tried)
     return report
 
 
@@ -164,9 +194,7 @@ def part_names(config: Config) -> PartNames:
     return PartNames(f"model.backbone '{section.backbone.name}'", neck, f"model.head '{section.head.name}'")
 
 
-def try_parts(
-    config: Config, seen: Seen, report: Report, model: VisionModel, *, suggest: bool = True
-) -> MetaPass | None:
+def try_parts(config: Config, seen: Seen, report: Report, model: VisionModel, *, suggest: bool = True) -> Tried:
     """A model against the data: channels, image sizes, anchors; its parts on one another at the size they will get.
 
     Args:
@@ -189,8 +217,12 @@ def try_parts(
             if layout is not None and like.boxes is not None:
                 boxes = boxes_seen(train, transforms, config.seed)
                 check_anchors(report, boxes, layout, model.classes, suggest=suggest)
-    batch = max(1, _batch_size(config) // _processes(config))
-    return report.attempt("parts", run_meta_pass, model, part_names(config), size, batch)
+    validation = _validation_sizes(seen, report)
+    if validation and like is not None:
+        pads = model.illegal_sizes == "pad"
+        compare_with_validation(report, size, validation, model.spec.sizes, pads=pads)
+    meta = report.attempt("parts", run_meta_pass, model, part_names(config), size, _own_batch(config))
+    return Tried(meta, size, tuple(validation))
 
 
 def _sizes(config: Config, seen: Seen, report: Report, like: Sample, model: VisionModel) -> tuple[int, int] | None:
@@ -202,12 +234,16 @@ def _sizes(config: Config, seen: Seen, report: Report, like: Sample, model: Visi
         return None
     size = traces[0][0].after
     check_sizes(report, traces, model_sizes(model, size), batch_size)
-    val, steps = seen.datasets.get("val"), seen.transforms.get("val")
-    if val is not None and steps is not None and len(val):
-        one = report.attempt("sample", lambda: trace_geometry(val[0], steps, 0)[0])
-        if one is not None:
-            compare_with_validation(report, size, one.after)
     return size
+
+
+def _validation_sizes(seen: Seen, report: Report) -> list[tuple[int, int]]:
+    """Sizes of some validation images as an evaluation sees them, the largest among them."""
+    val, steps = seen.datasets.get("val"), seen.transforms.get("val")
+    if val is None or steps is None or not len(val):
+        return []
+    like = report.attempt("sample", lambda: val[0])
+    return [] if like is None else [trace.after for trace in traces_of_some(report, val, steps, like)]
 
 
 def plan(config: Config, seen: Seen, report: Report, model: VisionModel | None) -> None:
@@ -262,7 +298,7 @@ def _measured_at_all(config: Config, report: Report, valid: frozenset[str]) -> N
         report.warn("no_evaluator", Problem("evaluate.evaluators", "no evaluator: nothing will be measured"))
 
 
-def first_batch(config: Config, seen: Seen, report: Report, tried: MetaPass | None) -> None:
+def first_batch(config: Config, seen: Seen, report: Report, tried: Tried | None) -> None:
     """Weights as the training will start with, and one batch forward and backward; only where all else is well."""
     if report.errors or seen.table is None or "train" not in seen.datasets:
         return
@@ -278,11 +314,15 @@ def first_batch(config: Config, seen: Seen, report: Report, tried: MetaPass | No
 
     def attempt() -> None:
         groups, draws = aspect_groups_of(config, train), draws_of(config, train)
-        transforms, macs = seen.transforms["train"], tried.macs if tried else 0.0
-        try_batch(report, model, train, transforms, _batch_size(config), config.seed, groups, draws, macs)
+        transforms, macs = seen.transforms["train"], tried.meta.macs if tried and tried.meta else 0.0
+        pace = try_batch(report, model, train, transforms, _batch_size(config), config.seed, groups, draws, macs)
+        if pace is not None and tried is not None and config.train.device in ("auto", "cpu"):
+            note_time(report, _amounts(config, seen, tried), pace)
 
     report.attempt("first_batch", attempt)
     first_evaluation(config, seen, report, model, tried)
+    if tried is not None:
+        forecast_memory(config, seen, report, model, tried)
 
 
 def _with_weights(config: Config, table: ClassTable, report: Report) -> VisionModel:
@@ -296,7 +336,7 @@ def _with_weights(config: Config, table: ClassTable, report: Report) -> VisionMo
     return build_model(config, pretrained=False, classes=table)
 
 
-def first_evaluation(config: Config, seen: Seen, report: Report, model: VisionModel, tried: MetaPass | None) -> None:
+def first_evaluation(config: Config, seen: Seen, report: Report, model: VisionModel, tried: Tried | None) -> None:
     """One small validation image predicted by a model with numbers, and measured by every evaluator.
 
     Args:
@@ -314,8 +354,44 @@ def first_evaluation(config: Config, seen: Seen, report: Report, model: VisionMo
     if sample is None or not built:
         return
     named = [(part.name, one) for part, one in zip(config.evaluate.evaluators, built, strict=True)]
-    cost = tried.macs / (tried.size[0] * tried.size[1]) if tried else 0.0
+    meta = tried.meta if tried else None
+    cost = meta.macs / (meta.size[0] * meta.size[1]) if meta else 0.0
     report.attempt("evaluators", try_evaluation, model, named, sample, transforms, cost)
+
+
+def forecast_memory(config: Config, seen: Seen, report: Report, model: VisionModel, tried: Tried) -> None:
+    """What a step and an evaluation will take on the training's device; a device that is not here is a warning.
+
+    Args:
+        config: names device, batch and evaluation.
+        seen: what is known of the data.
+        report: takes facts and warnings.
+        model: with numbers, on the CPU.
+        tried: the sizes of training and validation images.
+    """
+    if report.errors:
+        return
+    try:
+        device = torch.device(pick_device(config.train.device))
+    except UserError as error:
+        for problem in error.problems:
+            report.warn("device", problem)
+        return
+    note_memory(report, model, _amounts(config, seen, tried), device)
+
+
+def _amounts(config: Config, seen: Seen, tried: Tried) -> Amounts:
+    measured = "val" in seen.datasets and bool(config.evaluate.evaluators)
+    return Amounts(
+        tried.size,
+        _own_batch(config),
+        config.train.steps,
+        _batch_size(config) * config.train.accumulate,
+        tried.validation if measured else (),
+        len(seen.datasets["val"]) if measured else 0,
+        config.evaluate.batch_size or _own_batch(config),
+        tried.meta.macs if tried.meta else 0.0,
+    )
 
 
 def _preview(config: Config, seen: Seen, report: Report, model: VisionModel | None, folder: Path) -> None:
@@ -349,6 +425,11 @@ def _write_page(config: Config, seen: Seen, report: Report, path: Path) -> Path:
 def _processes(config: Config) -> int:
     """How many share a batch."""
     return config.train.devices * config.train.nodes
+
+
+def _own_batch(config: Config) -> int:
+    """Images of one process's batch."""
+    return max(1, _batch_size(config) // _processes(config))
 
 
 def _batch_size(config: Config) -> int:

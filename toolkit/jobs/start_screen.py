@@ -11,6 +11,7 @@ import torch
 from toolkit.config.load import parse_config
 from toolkit.config.sections import Config
 from toolkit.contracts import Dataset
+from toolkit.data.classes.frequencies import FAR_APART, softened_weights, weight_ratio
 from toolkit.data.faults.skipped import skipped_text
 from toolkit.engine.checkpoint import TrainState
 from toolkit.engine.log import RunLog
@@ -153,4 +154,12 @@ def _say_start(log: RunLog, config: Config, taken: Transfer | None, weights: lis
         for line in taken.lines():
             log.line(f"           {line}")
     for values in weights:
-        log.line(f"balance    class weights {', '.join(f'{value:g}' for value in values)}")
+        log.line(f"balance    class weights {_listed(values)}")
+        ratio = weight_ratio(values)
+        if ratio > FAR_APART:
+            softer = _listed(softened_weights(values))
+            log.line(f"note       they differ by a factor of {ratio:.0f}; softer are class_weights: [{softer}]")
+
+
+def _listed(numbers: Sequence[float]) -> str:
+    return ", ".join(f"{number:g}" for number in numbers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -91,7 +92,7 @@ def try_batch(
     groups: np.ndarray | None = None,
     draws: Draws | None = None,
     macs: float = 0.0,
-) -> None:
+) -> float | None:
     """The first training batch forward and backward, or part of it where all of it would take too long, and says so.
 
     Raises DataError when a term of the loss or a gradient is not finite, and
@@ -114,6 +115,7 @@ def try_batch(
         transforms = [*transforms, Shrink(extent.scale, model.spec.sizes, least)]
     loader = train_loader(dataset, transforms, extent.images, seed, 0, 1, groups=groups, draws=draws)
     batch: Batch = next(iter(loader))
+    began = time.perf_counter()
     step = TrainingStep(OneProcess(), LossModule(model.train()), None, TrainSettings(steps=1))
     losses = step.losses(batch, seed)
     values = {name: float(loss.detach()) for name, loss in losses.items()}
@@ -121,6 +123,7 @@ def try_batch(
     if not all(math.isfinite(value) for value in values.values()):
         raise DataError(Problem("first batch", f"the loss is not finite: {text}", f"look at {', '.join(batch.names)}"))
     step.backward(losses)
+    seconds = time.perf_counter() - began
     _finite_gradients(model, batch)
     size = (batch.images.shape[-2], batch.images.shape[-1])
     report.note("batch", f"{len(batch.names)} images of {shown(size)}, forward and backward; loss {text}")
@@ -129,6 +132,7 @@ def try_batch(
     if extent.images < batch_size or extent.scale < 1:
         smaller = f", at {extent.scale:.0%} of their size" if extent.scale < 1 else ""
         report.note("", f"only {extent.images} of {batch_size} images{smaller}, to be done in seconds")
+    return seconds / (3 * macs * extent.images * extent.scale**2) if macs else None
 
 
 def _finite_gradients(model: VisionModel, batch: Batch) -> None:

@@ -211,6 +211,30 @@ def first_traces(
     return found
 
 
+def traces_of_some(
+    report: Report, dataset: Dataset, transforms: Sequence[Transform], like: Sample, some: int = 8
+) -> list[GeometryTrace]:
+    """The ways of some images, evenly spread, and of the largest by area, height and width, as an evaluation sees them.
+
+    Args:
+        report: takes an error for each transform that cannot take one of them.
+        dataset: whose images' sizes are looked up, none of which is decoded.
+        transforms: of the split, none of them random.
+        like: a real sample, whose kinds of annotation the blank ones get.
+        some: how many are spread over the data set; the largest come on top.
+    """
+    sizes = stored_sizes(dataset) or {like.position: like.original_size}
+    keys = (lambda p: sizes[p][0] * sizes[p][1], lambda p: sizes[p][0], lambda p: sizes[p][1])
+    known = sorted(sizes)
+    chosen = dict.fromkeys([known[place] for place in spread(len(known), some)] + [max(known, key=key) for key in keys])
+    found = []
+    for position in chosen:
+        sample = blank_sample(dataset, position, sizes[position], like)
+        way = report.attempt("transforms", trace_geometry, sample, transforms, 0)
+        found += [way[0]] if way is not None else []
+    return found
+
+
 def usual_size(transforms: Sequence[Transform], channels: int) -> Size:
     """What the transforms make of an ordinary picture, for a config whose data cannot be read."""
     height, width = _USUAL

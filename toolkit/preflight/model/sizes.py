@@ -189,16 +189,28 @@ def _mixed(report: Report, batches: Sequence[Sequence[GeometryTrace]]) -> None:
         report.note("padding", text)
 
 
-def compare_with_validation(report: Report, train: Size, val: Size) -> None:
-    """Says, without blame, that validation images have another size than the training crops.
+def compare_with_validation(report: Report, train: Size, val: Sequence[Size], rule: SizeRule, *, pads: bool) -> None:
+    """Says that validation images have another size than the training crops; an error where the model refuses one.
 
     Args:
-        report: takes the difference, as a fact.
-        train: (height, width) of training images, as the model gets them.
-        val: (height, width) of validation images, as the model gets them.
+        report: takes a fact, and errors for sizes that an evaluation would stop at.
+        train: (height, width) that most training images have.
+        val: sizes of some validation images, the largest among them.
+        rule: which sizes the model takes.
+        pads: whether it pads others; else it refuses them.
     """
-    if train != val:
-        report.note("sizes", f"validation images of {shown(val)}: another size than training's, which is fine")
+    counts = Counter(val)
+    refused = [size for size in counts if not pads and legal_size(size, rule) != size]
+    if refused:
+        near = legal_size(refused[0], rule)
+        message = f"validation images of {shown(refused[0])} are refused: the next legal size is {shown(near)}"
+        problem = Problem("data.val.transforms", message, "crop or resize, or set model.illegal_sizes: pad")
+        report.add(Finding("illegal_size", problem), 2)
+    if set(counts) != {train}:
+        usual, largest = counts.most_common(1)[0][0], max(counts, key=lambda size: size[0] * size[1])
+        up_to = f", the largest {shown(largest)}" if largest != usual else ""
+        text = f"validation images of {shown(usual)}{up_to}: another size than training's, which is fine"
+        report.note("sizes", text)
 
 
 def dense_field(model: VisionModel, size: tuple[int, int]) -> int | None:
