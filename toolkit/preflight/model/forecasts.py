@@ -31,7 +31,7 @@ class Amounts(NamedTuple):
         steps: of the training, optimizer updates.
         step_images: images of an update, all processes together.
         validation: sizes of some validation images, the largest among them; () for no evaluation.
-        evaluated: validation images altogether.
+        evaluated: how many images each evaluation measures, 0 for none.
         together: images of an evaluation's batch.
         macs: multiply-accumulates of a training image, forward; 0 when not known.
     """
@@ -84,7 +84,7 @@ def note_time(report: Report, amounts: Amounts, seconds_per_mac: float) -> None:
     """Says how long a step, the training and an evaluation take on this machine's CPU, from the batch that was tried.
 
     Args:
-        report: takes a fact.
+        report: takes one fact, on the topic "time".
         amounts: what is to be done, at which sizes.
         seconds_per_mac: measured; a backward pass counts as two forward passes.
     """
