@@ -36,8 +36,8 @@ FOLDERS = {
 """Modules whose import registers the parts of a kind."""
 _PACKAGE = Path(__file__).parents[1]
 _INTERFACE = re.compile(
-    r"""^@\w+\.register\(.*\) | ^class\s.*: | def\s__init__\((?:.|\n)*?\)(?:\s->\sNone)?:\n | ^\ {4}\w+:[^=\n]+=.*$
-        | ^\w+\s=\s(?:Annotated|Literal).* | ^\ {4}"\w+":""",
+    r"""^(?: @\w+\.register\(.*\) | class\s.*: | \ {4}def\s__init__\((?:.|\n)*?\)(?:\s->\sNone)?:\n
+        | \ {4}\w+:[^=\n]+=.*$ | \w+\s=\s(?:Annotated|Literal).* | \ {4}"\w+": )""",
     re.MULTILINE | re.VERBOSE,
 )
 
