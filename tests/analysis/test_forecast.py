@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from toolkit.analysis import forecast
+from toolkit.analysis.device_memory import Memory
 from toolkit.analysis.forecast import MemoryForecast, forecast_prediction, training_bytes
 from toolkit.analysis.memory import most_alive
 from toolkit.backbones.unet_encoder import UNetEncoder
+from toolkit.errors import UserError
 from toolkit.heads.pixel import PixelHead
+from toolkit.inference import folder
 from toolkit.models.vision_model import VisionModel
 from toolkit.necks.skip import SkipNeck
 from toolkit.samples import Batch
@@ -61,3 +65,20 @@ def test_a_training_step_takes_more_for_more_images_and_pixels() -> None:
     assert two - 3 * weights == pytest.approx(2 * (one - 3 * weights), rel=0.05)
     assert larger - 3 * weights == pytest.approx(4 * (one - 3 * weights), rel=0.05)
     assert next(model.parameters()).device.type == "cpu"
+
+
+def test_a_picture_too_large_for_its_device_is_refused_with_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forecast, "device_memory", lambda _: Memory(total=1 << 30, free=1 << 20, ours=0))
+    found, fits = MemoryForecast(0.0, 100.0), torch.zeros(1, 3, 102, 102)
+    found.refuse_too_large(fits, [])
+    with pytest.raises(UserError, match=r"1000x1000 pixels need about 95 MiB in this model, and 1 MiB are free.*shrink it to 102x102"):
+        found.refuse_too_large(torch.zeros(1, 3, 1000, 1000), ["predict with --tile auto"])
+
+
+def test_too_large_pictures_of_a_folder_are_listed_and_the_others_are_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forecast, "device_memory", lambda _: Memory(total=1 << 30, free=1 << 20, ours=0))
+    monkeypatch.setattr(folder, "LOOKED_AT_FROM", 64 * 64)
+    large, small = (np.zeros((side, side, 3), np.uint8) for side in (640, 48))
+    results = list(folder.predict(dense(), [large, small]))
+    assert "--tile auto" in results[0].reason
+    assert results[1].prediction is not None

@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from toolkit.analysis.device_memory import device_memory, gigabytes
 from toolkit.analysis.memory import kept_for_backward, most_alive, without_numbers
+from toolkit.errors import Problem, UserError
 from toolkit.models.vision_model import VisionModel
 from toolkit.ops.padding import legal_size
 from toolkit.samples import Batch
@@ -22,6 +24,9 @@ copies in another layout, gaps of the allocator. Measured peaks of processes wer
 1.6 to 1.8 times for a small Faster R-CNN (512^2 to 2048^2 pixels, PyTorch 2.14.1, CPU)."""
 _SIDE = 128
 """Shorter side of the smallest picture a forecast is made from, or four cells of the coarsest map where that is more."""
+
+LOOKED_AT_FROM = 1 << 21
+"""Pixels of a batch from which its memory is forecast before it is predicted: fewer fit wherever PyTorch does."""
 
 
 class MemoryForecast(NamedTuple):
@@ -38,6 +43,20 @@ class MemoryForecast(NamedTuple):
     def bytes(self, size: tuple[int, int], images: int = 1) -> int:
         """What predicting takes: `images` of (height, width) pixels in one batch."""
         return int(images * (self.fixed + self.per_pixel * size[0] * size[1]))
+
+    def refuse_too_large(self, images: Tensor, remedies: list[str]) -> None:
+        """Raises UserError, with numbers, for (N, C, H, W) images that need more memory than their device has free.
+
+        remedies: what the user can do about it, best first.
+        """
+        memory = device_memory(images.device)
+        height, width = images.shape[-2:]
+        needed = self.bytes((height, width), len(images))
+        if memory is None or needed <= memory.free:
+            return
+        message = f"{height}x{width} pixels need about {gigabytes(needed)} in this model, and {gigabytes(memory.free)} are free"
+        side = int((height * width * memory.free / needed) ** 0.5)
+        raise UserError(Problem("memory", message, "; or ".join([*remedies, f"shrink it to {side}x{side} or less"])))
 
 
 @torch.no_grad()

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
+from toolkit.analysis.forecast import LOOKED_AT_FROM, forecast_prediction
 from toolkit.analysis.out_of_memory import memory_explained
-from toolkit.analysis.prediction_memory import PredictionMemory
 from toolkit.contracts import DenseHead
 from toolkit.data.images.pictures import Picture, Sources, find_pictures, sample_of
 from toolkit.data.transforms.pipeline import Pipeline
@@ -80,11 +81,11 @@ def _fitting(model: VisionModel, answer: Answer, tiled: bool, batch_size: int) -
     remedies = [] if batch_size == 1 else ["--batch-size 1"]
     if isinstance(model.head, DenseHead) and not tiled:
         remedies.insert(0, "predict with --tile auto")
-    memory = PredictionMemory(model)
+    forecast = cache(lambda: forecast_prediction(model))  # made for the first picture that is large enough
 
     def guarded(batch: Batch) -> Sequence[Prediction]:
-        if not tiled:
-            memory.refuse_too_large(batch.images, remedies)
+        if not tiled and len(batch.images) * batch.images.shape[-2] * batch.images.shape[-1] >= LOOKED_AT_FROM:
+            forecast().refuse_too_large(batch.images, remedies)
         with memory_explained("this picture", model, remedies or ["shrink it"]):
             return answer(batch)
 
