@@ -131,6 +131,8 @@ class DataSection:
             every sample is read once before training (what was read is remembered in the user's cache folder), the bad
             ones are left out, and the start screen, the end, `skipped.json` in the run folder, check and evaluation say
             how many.
+        shared_images: what happens when some pictures of `val` are also in `train`, pixel for pixel: "stop", because what
+            is measured on them says nothing of new images, or "allow", which only says so.
     """
 
     train: SplitSection
@@ -144,6 +146,7 @@ class DataSection:
     sampling: Literal["uniform", "class_balanced", "repeat_factor"] = "uniform"
     repeat_threshold: Annotated[float, Interval(gt=0, le=1)] = 0.001
     on_bad: Literal["stop", "skip"] = "stop"
+    shared_images: Literal["stop", "allow"] = "stop"
 
     @property
     def batch_images(self) -> int:

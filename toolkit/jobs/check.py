@@ -46,7 +46,7 @@ from toolkit.jobs.restore import initialise
 from toolkit.labels import ClassTable
 from toolkit.layers.downloads import NeedsDownloadError, without_downloads
 from toolkit.models.vision_model import VisionModel
-from toolkit.preflight.data.copies import check_same_files
+from toolkit.preflight.data.copies import check_shared_images
 from toolkit.preflight.data.readings import note_readings
 from toolkit.preflight.data.scan import scan
 from toolkit.preflight.findings import Finding, Report
@@ -152,7 +152,7 @@ def quick_check(config: Config, model: VisionModel, datasets: dict[str, Dataset]
     report = Report()
     table = ClassTable(model.classes, model.palette)
     seen = Seen(datasets, {split: build_transforms(config, split) for split in datasets}, table)
-    check_same_files(report, datasets)
+    check_shared_images(report, datasets, allowed=config.data.shared_images == "allow")
     note_readings(report, datasets, CHOOSES_BEST)
     check_class_weights(report, config, model.classes)
     outline = meta_model(config, table)

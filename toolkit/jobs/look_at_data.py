@@ -24,7 +24,7 @@ from toolkit.jobs.build import (
     identity_of_split,
 )
 from toolkit.labels import ClassTable
-from toolkit.preflight.data.copies import check_same_files
+from toolkit.preflight.data.copies import check_shared_images
 from toolkit.preflight.data.faults import note_constructor_faults
 from toolkit.preflight.data.readings import note_readings
 from toolkit.preflight.data.scan import ScanSplit
@@ -75,7 +75,7 @@ def look_at_data(config: Config, report: Report, valid: frozenset[str] = SECTION
             transforms[split] = built
             if split != "train":
                 report.attempt("transforms", refuse_for_evaluation, built, f"data.{split}.transforms")
-    check_same_files(report, datasets)
+    check_shared_images(report, datasets, allowed=config.data.shared_images == "allow")
     note_readings(report, datasets, CHOOSES_BEST)
     return Seen(datasets, transforms, _classes(config, datasets, report, valid), scans)
 

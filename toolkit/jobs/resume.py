@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from torch import Tensor
 from toolkit.config.load import parse_config
 from toolkit.config.plain import Difference, differences
 from toolkit.config.sections import Config
+from toolkit.contracts import Dataset
 from toolkit.engine.checkpoint import TrainState, load_state
 from toolkit.engine.log import RunLog
 from toolkit.engine.run_folder import RunFolder
@@ -100,6 +102,31 @@ def changes_of(saved: SavedRun, config: Config, model: VisionModel, *, allowed: 
             raise ConfigError(_another_run(saved, saved.config, config, model, problems))
         raise ConfigError(problems)
     return found
+
+
+def compare_images(saved: SavedRun, datasets: Mapping[str, Dataset], *, allowed: bool = False) -> list[str]:
+    """What is to be said when a run goes on with another number of images than it began with.
+
+    Args:
+        saved: the run, whose `environment.json` says how many there were (runs of older versions do not).
+        datasets: by split, as they are now.
+        allowed: whether the training images may be others (`--allow-changes`).
+
+    Raises ConfigError for training data of another number: the order of the images would not be the run's.
+    """
+    try:
+        then = json.loads(saved.folder.environment.read_text(encoding="utf-8")).get("images", {})
+    except (OSError, ValueError, AttributeError):
+        return []
+    told = {
+        split: f"data.{split} had {then[split]} images when the run began, now there are {len(dataset)}"
+        for split, dataset in datasets.items()
+        if isinstance(then, dict) and then.get(split, len(dataset)) != len(dataset)
+    }
+    if "train" in told and not allowed:
+        remedy = "bring the data back to what it was, or start a new run; --allow-changes goes on with what is there"
+        raise ConfigError(Problem(f"--resume {saved.folder.path}", told["train"], remedy))
+    return list(told.values())
 
 
 def _another_run(

@@ -24,7 +24,7 @@ from toolkit.jobs.check import check_settings, quick_check
 from toolkit.jobs.conventions import as_trained
 from toolkit.jobs.data_folders import refuse_run_in_data
 from toolkit.jobs.epochs import epochs_said
-from toolkit.jobs.resume import NewRun, SavedRun, changes_of, config_file_text, resolve, say_changes
+from toolkit.jobs.resume import NewRun, SavedRun, changes_of, compare_images, config_file_text, resolve, say_changes
 from toolkit.jobs.start_screen import announce
 
 
@@ -71,7 +71,7 @@ def _training(
     if isinstance(run, SavedRun):
         config = as_trained(config, run.state.conventions, run.folder.state)
     built = assemble(config, fresh=run.state is None, skips=agreed_table(fabric, config, run.skipped))
-    notes = _refuse_or_note(run, built)
+    notes = _refuse_or_note(run, built, allow_changes=allow_changes)
     built, sized = with_batch_size(fabric, built, run.config)
     changes = [] if isinstance(run, NewRun) else changes_of(run, built.config, built.model, allowed=allow_changes)
     folder = run.folder
@@ -100,10 +100,10 @@ def _training(
     return {"run": str(folder.path), "step": trained.step, "metrics": trained.metrics}
 
 
-def _refuse_or_note(run: NewRun | SavedRun, built: Assembled) -> list[str]:
-    """What a new training may be surprised by, as lines. Raises UserError for what is wrong."""
+def _refuse_or_note(run: NewRun | SavedRun, built: Assembled, *, allow_changes: bool) -> list[str]:
+    """What a training may be surprised by, as lines. Raises UserError for what is wrong."""
     if isinstance(run, SavedRun):
-        return []
+        return [f"note       {text}" for text in compare_images(run, built.datasets, allowed=allow_changes)]
     refuse_run_in_data(run.folder.path, built.config, built.datasets)
     found = quick_check(built.config, built.model, built.datasets)
     found.stop_on_errors()
@@ -117,6 +117,7 @@ def _write_records(
     """What a run says of itself in its folder: config, environment, samples left out."""
     text = to_yaml(built.config)
     folder.write_text(folder.config, text if isinstance(run, NewRun) else config_file_text(run, changes, text))
-    folder.write_json(folder.environment, environment(device, built.config.seed))
+    counts = {"images": {split: len(dataset) for split, dataset in built.datasets.items()}}
+    folder.write_json(folder.environment, environment(device, built.config.seed) | counts)
     if built.config.data.on_bad == "skip":
         folder.write_json(folder.skipped, skip_table(built.datasets))

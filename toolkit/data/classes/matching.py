@@ -48,7 +48,8 @@ def match_names(
         ]
     if problems:
         lists = f"the data has {_listed(found)}; the list has {_listed(wanted)}"
-        raise DataError([*problems, Problem(where, lists, "the two must name the same classes, in any order")])
+        remedy = "the two must name the same classes, in any order; to use some only, take the others out of the files"
+        raise DataError([*problems, Problem(where, lists, remedy)])
     return tuple(wanted)
 
 

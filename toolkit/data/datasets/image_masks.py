@@ -6,7 +6,7 @@ from typing import Literal
 
 from toolkit.contracts import DATASETS
 from toolkit.data.classes.tables import class_table
-from toolkit.data.formats.label_values import label_reader
+from toolkit.data.formats.label_values import label_reader, read_label_colors
 from toolkit.data.formats.paired import PairedDataset
 from toolkit.data.formats.pairs import existing_folder, find_pairs, read_split
 from toolkit.labels import ClassTable
@@ -25,9 +25,10 @@ class ImageMasks(PairedDataset):
         images: folder of the images or a glob pattern (`*/rgb/*.png`), relative to root.
         masks: folder of the masks or a glob pattern, relative to root.
         split: text file with one image name a line, relative to root; None takes every image.
-        label_values: what the values in the masks mean, {0: 0, 255: 1} or {7: 0, 8: ignore}; None: masks store class
-            ids, and 255 where nothing counts.
-        colors: for colour-coded masks, the colour of each class as {class: [r, g, b]}, 0..255.
+        label_values: what the values in the masks mean, {0: 0, 255: 1}, {7: 0, 8: ignore} or, with ranges and a rest,
+            {0: 0, 1-65535: 1} and {0: 0, default: 1}; None: masks store class ids, and 255 where nothing counts.
+        colors: for colour-coded masks, the colour of each class as {class: [r, g, b]}, 0..255; or a file that says
+            them, relative to root: CVAT's labelmap.txt.
         channels: how images are read: 3 for RGB, 1 for gray.
         image_suffix: end of the images' names that their masks' names lack ("_rgb").
         mask_suffix: end of the masks' names that their images' names lack: "_mask" pairs a.jpg with a_mask.png.
@@ -44,18 +45,23 @@ class ImageMasks(PairedDataset):
         images: str = "images",
         masks: str = "masks",
         split: str | None = None,
-        label_values: dict[int, int | Literal["ignore"]] | None = None,
-        colors: dict[str, list[int]] | None = None,
+        label_values: dict[int | str, int | Literal["ignore"]] | None = None,
+        colors: dict[str, list[int]] | str | None = None,
         channels: Literal[1, 3] = 3,
         image_suffix: str = "",
         mask_suffix: str = "",
     ) -> None:
         names, palette, _ = class_table(classes)
+        folder = existing_folder(root)
+        if isinstance(colors, str):
+            colors = read_label_colors(folder / colors)
         if colors is not None:
             own = {name: tuple(color) for name, color in colors.items()}
             palette = tuple(own.get(name, (0, 0, 0)) for name in names)  # type: ignore[misc]
         reader = label_reader(names, label_values, colors)
-        folder = existing_folder(root)
+        table = folder / "labelmap.txt"
+        if table.is_file():
+            reader.color_hint = f"the colours stand in {table}: say colors: labelmap.txt"
         keys = None if split is None else read_split(folder / split)
         pairs = find_pairs(folder / images, folder / masks, keys, image_suffix, mask_suffix)
         super().__init__(ClassTable(names, palette), folder, pairs, reader, channels)

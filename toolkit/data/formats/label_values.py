@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 
 from toolkit.data.faults.leaving_out import FileError
+from toolkit.data.formats.name_lists import read_lines
 from toolkit.data.images.read import read_color_map, read_label_map
-from toolkit.errors import ConfigError, Problem, did_you_mean, listed
+from toolkit.errors import ConfigError, DataError, Problem, did_you_mean, listed
 from toolkit.samples import IGNORE_INDEX
 
 _UNKNOWN = 254
@@ -27,6 +28,9 @@ _TALLIED = 50
 class LabelReader:
     """Reads a mask file into class ids 0..K-1 and `IGNORE_INDEX`. Base: ids are stored as they are."""
 
+    color_hint = ""
+    """What to do when the masks turn out to hold colours, where the data set knows better than anyone."""
+
     def __init__(self, classes: Sequence[str]) -> None:
         self.classes = tuple(classes)
         if len(self.classes) > MAX_NAMED:
@@ -35,7 +39,13 @@ class LabelReader:
 
     def __call__(self, path: Path) -> np.ndarray:
         """(H, W) uint8. Raises DataError naming the values outside the table and how many pixels have each."""
-        stored = read_label_map(path)
+        try:
+            stored = read_label_map(path)
+        except FileError as error:
+            if error.kind != "color_mask" or not self.color_hint:
+                raise
+            problem = error.problems[0].advising(f"{self.color_hint}; or {error.problems[0].suggestion}")
+            raise FileError(error.kind, problem, error.counts, error.table, error.file) from None
         labels = _apply(self._table, stored)
         if (labels == _UNKNOWN).any():
             raise self._outside(path, stored, labels == _UNKNOWN)
@@ -64,7 +74,8 @@ class LabelReader:
         if present == [0, 255] or present == [255]:
             return "values 0 and 255: a binary mask? label_values: {0: 0, 255: 1}"
         if len(present) > len(self.classes) + 20:
-            return "so many values: is it a photograph, a blurred mask or a probability map instead of class ids?"
+            table = "label_values: {0: 0, 1-65535: 1}"
+            return f"so many values: instance ids or a soft mask ({table}), or a photograph instead of class ids?"
         if 0 not in present and max(present) == len(self.classes):
             return (
                 f"ids that start at 1? label_values: {{1: 0, 2: 1, ..., {len(self.classes)}: {len(self.classes) - 1}}}"
@@ -76,11 +87,33 @@ class LabelReader:
         return f"wanted 0..{len(self.classes) - 1} for the {len(self.classes)} classes, or {IGNORE_INDEX} (ignore)"
 
 
-class MappedLabelReader(LabelReader):
-    """Stored values are mapped by a table. label_values: stored value 0..65535 -> class id, or "ignore"."""
+LabelValues = Mapping[Any, int | Literal["ignore"]]
+"""What stored values mean: class ids, or "ignore", by a value (7), a range of values ("1-65535"), or "default"."""
 
-    def __init__(self, classes: Sequence[str], label_values: Mapping[int, int | Literal["ignore"]]) -> None:
+
+def _values_of(key: int | str) -> range | None:
+    """The stored values a key of a table names; None for a key that names none.
+
+    >>> _values_of(7), _values_of("128-255"), _values_of("9"), _values_of("high")
+    (range(7, 8), range(128, 256), range(9, 10), None)
+    """
+    if isinstance(key, int):
+        return range(key, key + 1)
+    first, dash, last = (part.strip() for part in key.partition("-"))
+    if not first.isdecimal() or (dash and not last.isdecimal()):
+        return None
+    return range(int(first), int(last if dash else first) + 1)
+
+
+class MappedLabelReader(LabelReader):
+    """Stored values are mapped by a table: a value (7), a range ("1-65535") or "default" to a class id or "ignore".
+
+    A value of its own goes before a range that holds it, and a range before "default".
+    """
+
+    def __init__(self, classes: Sequence[str], label_values: LabelValues) -> None:
         super().__init__(classes)
+        table = {key: _values_of(key) for key in label_values if key != "default"}
         problems = []
         if not label_values:
             problems.append(Problem("label_values", "the table is empty"))
@@ -88,19 +121,27 @@ class MappedLabelReader(LabelReader):
             if label != "ignore" and (isinstance(label, str) or not 0 <= label < len(self.classes)):
                 message = f"value {stored} maps to {label!r}; wanted a class id 0..{len(self.classes) - 1} or 'ignore'"
                 problems.append(Problem("label_values", message))
-            if not 0 <= stored <= 65535:
+        for stored, values in table.items():
+            if not values:
+                message = f"entry '{stored}' names no values; wanted a value 7, a range '1-65535', or 'default'"
+                problems.append(Problem("label_values", message))
+            elif not 0 <= values[0] <= values[-1] <= 65535:
                 problems.append(Problem("label_values", f"no mask can hold the value {stored}; wanted 0..65535"))
         if problems:
             raise ConfigError(problems)
         self.label_values = dict(label_values)
-        self._table = _lookup({s: IGNORE_INDEX if label == "ignore" else label for s, label in label_values.items()})
+        ids = {key: IGNORE_INDEX if label == "ignore" else int(label) for key, label in label_values.items()}
+        spread = sorted(((values, ids[key]) for key, values in table.items() if values), key=lambda one: -len(one[0]))
+        self._table = _lookup({value: label for values, label in spread for value in values})
+        if "default" in ids:
+            self._table[self._table == _UNKNOWN] = ids["default"]
 
     def _refuse_ambiguous(self, path: Path, labels: np.ndarray) -> None:
         """The table says what every value means."""
 
     def describe(self) -> str:
         """The table in words."""
-        return f"label_values names {listed(sorted(self.label_values), 20)}"
+        return f"label_values names {listed(sorted(self.label_values, key=str), 20)}"
 
 
 class ColorLabelReader(LabelReader):
@@ -146,9 +187,26 @@ class ColorLabelReader(LabelReader):
         return "add the missing classes, or 'ignore: [r, g, b]', to colors"
 
 
+def read_label_colors(path: Path) -> dict[str, list[int]]:
+    """The classes and colours of CVAT's `labelmap.txt`, in its order: `name:r,g,b:parts:actions` lines, # comments.
+
+    Raises DataError for a file that is missing, or has a line of another form.
+    """
+    colors: dict[str, list[int]] = {}
+    for line in read_lines(path, "table of colours"):
+        if line.startswith("#"):
+            continue
+        name, _, rest = line.partition(":")
+        numbers = rest.split(":")[0].split(",")
+        if len(numbers) != 3 or not all(number.strip().isdecimal() for number in numbers):
+            raise DataError(Problem(path, f"wanted 'name:r,g,b', found '{line}'"))
+        colors[name.strip()] = [int(number) for number in numbers]
+    return colors
+
+
 def label_reader(
     classes: Sequence[str],
-    label_values: Mapping[int, int | Literal["ignore"]] | None = None,
+    label_values: LabelValues | None = None,
     colors: Mapping[str, Sequence[int]] | None = None,
 ) -> LabelReader:
     """The reader for what a data set says of its masks. Raises ConfigError for a table that makes no sense.

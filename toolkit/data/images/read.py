@@ -162,7 +162,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
             width, height = image.size
             if isinstance(image, TiffImageFile):  # the stored size: some Pillows turn `size` of a TIFF, some do not
                 width, height = image.tag_v2[256], image.tag_v2[257]
-            sideways = image.getexif().get(_EXIF_ORIENTATION) in _SIDEWAYS
+            sideways = orientation_of(image) in _SIDEWAYS
     except Exception as error:  # Pillow raises many kinds for a damaged header
         data = _bytes_of(path)  # says it better for a missing or empty file
         raise _unreadable(path, error, data) from None
@@ -172,7 +172,13 @@ def image_size(path: str | Path) -> tuple[int, int]:
 def exif_orientation(path: str | Path) -> int:
     """The EXIF orientation 1..8 of a readable image; 1 when it has none."""
     with any_size(), Image.open(path) as image:
-        return int(image.getexif().get(_EXIF_ORIENTATION, 1))
+        return orientation_of(image)
+
+
+def orientation_of(image: Image.Image) -> int:
+    """The EXIF orientation of an open image; 1 for one too large to read, because Pillow decodes a PNG to find it."""
+    too_large = image.width * image.height > pixel_limit()
+    return 1 if too_large else int(image.getexif().get(_EXIF_ORIENTATION, 1))
 
 
 def _bytes_of(path: Path) -> bytes:
@@ -252,7 +258,7 @@ def image_pixels(image: Image.Image, where: str | Path) -> np.ndarray:
     """
     if image.mode in _DEEP_MODES:
         _refuse_depth(where, _DEEP_MODES[image.mode], image.format)
-    orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    orientation = orientation_of(image)
     try:
         pixels = _rgb(image)
     except (OSError, SyntaxError, ValueError) as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from toolkit.data.images.checks import inspect_encoded
-from toolkit.data.images.read import any_size
+from toolkit.data.images.read import any_size, orientation_of
 
 _SUFFIXES = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -20,7 +20,6 @@ _SUFFIXES = {
     "WebP": (".webp",),
     "PNM": (".ppm", ".pgm", ".pbm", ".pnm"),
 }
-_EXIF_ORIENTATION = 0x0112
 
 
 def file_format(data: bytes) -> str:
@@ -109,7 +108,7 @@ def _orientation(data: bytes) -> list[str]:
 
 
 def _orientation_of(image: Image.Image) -> list[str]:
-    orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    orientation = orientation_of(image)
     return [f"exif:{orientation}"] if orientation in range(2, 9) else []
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import filecmp
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from toolkit.contracts import Dataset
-from toolkit.data.images.fingerprint import hash_bits, mirrored_bits, near_pairs
-from toolkit.errors import Problem, listed
+from toolkit.data.images.fingerprint import hash_bits, mirrored_bits, near_pairs, pixel_digest
+from toolkit.data.images.read import image_size, read_image
+from toolkit.errors import Problem, UserError, listed
 from toolkit.preflight.data.files import image_paths
 from toolkit.preflight.data.record import SplitRecords, count
 from toolkit.preflight.findings import Finding, Report
@@ -171,20 +174,84 @@ def _note_near_across(
     )
 
 
-def check_same_files(report: Report, datasets: dict[str, Dataset]) -> None:
-    """Notes every pair of splits with image files in common. Only paths are compared: copies are the full check's."""
-    files = {split: {str(path) for path in image_paths(dataset)} for split, dataset in datasets.items()}
-    splits = list(files)
+def check_shared_images(report: Report, datasets: dict[str, Dataset], *, allowed: bool = False) -> None:
+    """Adds a finding for every pair of splits that have pictures in common, pixel for pixel.
+
+    The same file is found by its path; a copy by its bytes, or, where it was saved anew, by its name and pixels. Copies
+    that were renamed and saved anew are the full check's to find.
+
+    Args:
+        report: takes the findings: errors, or warnings where training cannot be deceived by them.
+        datasets: the data sets that are compared, by split.
+        allowed: whether the config allows it; then it is only said.
+    """
+    splits = list(datasets)
     for place, one in enumerate(splits):
         for other in splits[place + 1 :]:
-            shared = files[one] & files[other]
+            shared = _shared(image_paths(datasets[one]), image_paths(datasets[other]))
             if shared:
-                report.add(_finding(one, other, shared, len(files[other])))
+                report.add(_finding(one, other, shared, len(datasets[other]), allowed=allowed))
 
 
-def _finding(one: str, other: str, shared: set[str], count: int) -> Finding:
-    paths = tuple(str(Path(path).absolute()) for path in sorted(shared)[:20])
-    all_of_it = "is the same images as" if len(shared) == count else f"has {len(shared)} of its {count} images from"
-    message = f"'{other}' {all_of_it} '{one}' (e.g. {paths[0]}): what is measured on them says nothing of new images"
-    problem = Problem(f"data.{other}.dataset", message, "keep the splits apart, or expect flattering numbers")
-    return Finding("same_files", problem, "warning", len(shared), paths)
+def _shared(own: Sequence[Path], others: Sequence[Path]) -> dict[Path, Path]:
+    """Files of the others that hold a picture of ours, each with ours."""
+    mine = {os.path.realpath(path): path for path in own}
+    found = {path: mine[real] for path in others if (real := os.path.realpath(path)) in mine}
+    sizes: dict[int, list[Path]] = defaultdict(list)
+    for path in own:
+        sizes[_bytes_of(path)].append(path)
+    names: dict[str, list[Path]] = defaultdict(list)
+    for path in own:
+        names[path.stem].append(path)
+    looked = 0
+    for path in others:
+        if path in found:
+            continue
+        same = next((one for one in sizes.get(_bytes_of(path), ()) if _are_equal(one, path)), None)
+        if same is None and path.stem in names and looked < _MOST_DECODED:
+            looked += 1
+            same = next((one for one in names[path.stem] if _pixels_are_equal(one, path)), None)
+        if same is not None:
+            found[path] = same
+    return found
+
+
+_MOST_DECODED = 200
+"""Pictures of one name in two splits that are decoded to be compared."""
+
+
+def _bytes_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # reading it says what is wrong
+        return -1
+
+
+def _are_equal(one: Path, other: Path) -> bool:
+    try:
+        return filecmp.cmp(one, other, shallow=False)
+    except OSError:
+        return False
+
+
+def _pixels_are_equal(one: Path, other: Path) -> bool:
+    try:
+        return image_size(one) == image_size(other) and pixel_digest(read_image(one)) == pixel_digest(read_image(other))
+    except UserError:
+        return False
+
+
+def _finding(one: str, other: str, shared: dict[Path, Path], count: int, *, allowed: bool) -> Finding:
+    """An error where some images are in both splits; where all are the same files, somebody meant it, and it is said."""
+    first = min(shared)
+    copies = sum(path != mine for path, mine in shared.items())
+    meant = len(shared) == count and not copies
+    what = "is the same images as" if meant else f"has {len(shared)} of its {count} images from"
+    example = f"{first.absolute()} is {shared[first].absolute()}" if first != shared[first] else f"{first.absolute()}"
+    message = f"'{other}' {what} '{one}' (e.g. {example}): what is measured on them says nothing of new images"
+    stops = not (meant or allowed or other == "test" or one == "test")
+    remedy = "keep the splits apart, or expect flattering numbers"
+    remedy += "; data.shared_images: allow goes on with them" if stops else ""
+    paths = tuple(str(path.absolute()) for path in sorted(shared)[:20])
+    problem = Problem(f"data.{other}.dataset", message, remedy)
+    return Finding("same_files", problem, "error" if stops else "warning", len(shared), paths)
