@@ -18,6 +18,7 @@ from toolkit.errors import CheckpointError, ConfigError, Place, Problem, UserErr
 from toolkit.jobs.build import build_model, build_transforms
 from toolkit.jobs.conventions import as_trained, say_other_conventions
 from toolkit.labels import ClassTable
+from toolkit.layers.pretrained import format_of
 from toolkit.layers.pretrained import read_weights as read_any_weights
 from toolkit.models.torchvision_weights import faster_rcnn_names, is_faster_rcnn, keep_torchvision_anchors
 from toolkit.models.transfer import Transfer, transfer
@@ -164,7 +165,7 @@ def initialise(model: VisionModel, config: Config) -> Transfer | None:
             raise ConfigError(Problem("model.init_rename", message, "set model.init_from, or remove it"))
         return None
     file = weights_file(section.init_from)
-    state, metadata = (read_any_weights(str(file)), {}) if file.suffix in (".pth", ".pt") else read_weights(file)
+    state, metadata = read_weights(file) if format_of(file) == "safetensors" else (read_any_weights(str(file)), {})
     names = metadata.get("classes")
     classes = [str(name) for name in names] if isinstance(names, list) else []
     if is_faster_rcnn(state):

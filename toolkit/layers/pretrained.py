@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import pickle
-import zipfile
+import argparse
+import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,9 @@ from torch import Tensor, nn
 from toolkit.errors import CheckpointError, ConfigError, Problem, did_you_mean, missing_path
 from toolkit.layers.downloads import refuse_download
 
-FILE_ENDINGS = (".safetensors", ".pth", ".pt")
+log = logging.getLogger(__name__)
+
+FILE_ENDINGS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
 
 CLASSIFIERS = ("fc.", "classifier.", "aux1.", "aux2.")
 """What torchvision calls the layers after the last map of its classifiers."""
@@ -31,7 +34,7 @@ def read_weights(weights: str) -> dict[str, Tensor]:
         ConfigError: torchvision knows no such weights.
         CheckpointError: the file is missing or no state dict, or the download failed.
     """
-    if weights.endswith(FILE_ENDINGS):
+    if weights.endswith(FILE_ENDINGS) or Path(weights).is_file():
         return _read_file(Path(weights))
     from torchvision.models import get_model_weights, get_weight, list_models
 
@@ -56,7 +59,7 @@ def read_weights_named(weights: str, model: str) -> dict[str, Tensor]:
         ConfigError: torchvision has no such weights of this net.
         CheckpointError: the file is missing or no state dict, or the download failed.
     """
-    if weights.endswith(FILE_ENDINGS):
+    if weights.endswith(FILE_ENDINGS) or Path(weights).is_file():
         return _read_file(Path(weights))
     from torchvision.models import get_model_weights
 
@@ -77,27 +80,66 @@ def _unknown(weights: str, known: list[str]) -> ConfigError:
     return ConfigError(Problem("weights", f"torchvision has no weights called '{weights}'", hint))
 
 
+def format_of(path: Path) -> Literal["safetensors", "torch", ""]:
+    """What a weights file is by its first bytes, whatever it is called; "" for anything else. Raises OSError."""
+    with path.open("rb") as file:
+        first = file.read(16)
+    if first[8:9] == b"{" and int.from_bytes(first[:8], "little") < path.stat().st_size:
+        return "safetensors"
+    return "torch" if first.startswith((b"PK\x03\x04", b"\x80\x02")) else ""
+
+
 def _read_file(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise CheckpointError(missing_path("weights file", path, "weights"))
     try:
-        if path.suffix == ".safetensors":
+        kind = format_of(path)
+        if kind == "safetensors":
             from safetensors.torch import load_file
 
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        raise CheckpointError(Problem("weights", f"cannot read weights from {path.absolute()} ({error})")) from error
-    except Exception as error:  # safetensors has its own error class, not derived from any of the above
-        if type(error).__module__.partition(".")[0] != "safetensors":
-            raise
-        raise CheckpointError(Problem("weights", f"cannot read weights from {path.absolute()} ({error})")) from error
-    for key in ("state_dict", "model"):
+            return _without_wrapper(load_file(path), path)
+        if not kind:
+            reason = "it begins neither as safetensors nor as a file of torch.save"
+            raise CheckpointError(_unreadable(path, reason, "fetch it again, or save the net's state_dict()"))
+        with path.open("rb") as file, torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(file, map_location="cpu", weights_only=True)  # of a path, torch would judge the name
+    except (CheckpointError, MemoryError):
+        raise
+    except Exception as error:
+        raise CheckpointError(_not_loaded(path, error)) from error
+    for key in ("state_dict", "model", "model_state_dict"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, Mapping) or not content or not all(isinstance(x, Tensor) for x in content.values()):
         raise CheckpointError(Problem("weights", f"{path.absolute()} holds no state dict (names with tensors)"))
-    return dict(content)
+    return _without_wrapper(dict(content), path)
+
+
+def _unreadable(path: Path, reason: str, remedy: str) -> Problem:
+    return Problem("weights", f"cannot read weights from {path.absolute()}: {reason}", remedy)
+
+
+def _not_loaded(path: Path, error: Exception) -> Problem:
+    """In our words: what torch says is about its own code."""
+    named = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if named is None:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is truncated or damaged"
+        return _unreadable(path, reason, "fetch it again")
+    reason = f"it holds objects beside tensors ({named[1]}), whose code is not run"
+    return _unreadable(path, reason, "save the net's state_dict() alone where it was made")
+
+
+_WRAPPERS = ("module.", "model.", "_orig_mod.")
+"""What DataParallel, Lightning and torch.compile put before every name."""
+
+
+def _without_wrapper(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """The state dict without a wrapper's beginning of all names, which is said."""
+    for prefix in _WRAPPERS:
+        if state and all(name.startswith(prefix) for name in state):
+            log.warning("%s: all names begin with '%s', which is taken off", path, prefix)
+            return _without_wrapper({name[len(prefix) :]: tensor for name, tensor in state.items()}, path)
+    return state
 
 
 def _download(entry: Any) -> dict[str, Tensor]:

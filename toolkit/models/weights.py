@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from toolkit.errors import CheckpointError, Problem, Where, missing_path
 from toolkit.files import replacing
+from toolkit.layers.pretrained import format_of
 
 _ALIASES = "shared_tensors"
 """Metadata entry: names of tensors that are stored under another name, as {name: stored name}."""
@@ -98,6 +99,9 @@ def read_weights(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(missing_path("weights file", path))
+    if format_of(path) == "torch":
+        message = "is a file of torch.save, without the config of this toolkit's trainings"
+        raise CheckpointError(Problem(path, message, "use it as model.init_from of a config"))
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
