@@ -71,7 +71,9 @@ def test_a_picture_too_large_for_its_device_is_refused_with_numbers(monkeypatch:
     monkeypatch.setattr(forecast, "device_memory", lambda _: Memory(total=1 << 30, free=1 << 20, ours=0))
     found, fits = MemoryForecast(0.0, 100.0), torch.zeros(1, 3, 102, 102)
     found.refuse_too_large(fits, [])
-    with pytest.raises(UserError, match=r"1000x1000 pixels need about 95 MiB in this model, and 1 MiB are free.*shrink it to 102x102"):
+    with pytest.raises(
+        UserError, match=r"1000x1000 pixels need about 95 MiB in this model, and 1 MiB are free.*shrink it to 102x102"
+    ):
         found.refuse_too_large(torch.zeros(1, 3, 1000, 1000), ["predict with --tile auto"])
 
 
