@@ -15,12 +15,6 @@ FILES = sorted(str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py"))
 PARAMETERS = 3
 WORDS = 5
 
-# Files whose docstrings still have another form. This list only shrinks.
-NOT_YET = (
-    "jobs/check.py",
-    "jobs/resume.py",
-)
-
 # A command's parameters are the options of the command line, and each has its help there.
 NOT_CALLED = {"overload", "setter", "command"}
 
@@ -106,15 +100,10 @@ def problems(tree: ast.Module) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if file not in NOT_YET])
+@pytest.mark.parametrize("file", FILES)
 def test_every_parameter_is_told_of(file: str) -> None:
     found = problems(ast.parse((PACKAGE / file).read_text(encoding="utf-8")))
     assert not found, "\n".join(found)
-
-
-def test_what_is_not_yet_converted_is_there() -> None:
-    for place in NOT_YET:
-        assert place in FILES, place
 
 
 def test_what_is_wrong_is_found() -> None:

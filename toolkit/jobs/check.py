@@ -165,7 +165,13 @@ def quick_check(config: Config, model: VisionModel, datasets: dict[str, Dataset]
 
 
 def try_model(config: Config, seen: Seen, report: Report) -> VisionModel | None:
-    """The model without weights, built on the meta device; None when its parts do not fit, or no classes are known."""
+    """The model without weights, built on the meta device; None when its parts do not fit, or no classes are known.
+
+    Args:
+        config: names the parts and their arguments.
+        seen: the classes that the data says, for the head.
+        report: takes what does not fit as errors, the model's size as a fact.
+    """
     model = report.attempt("parts", meta_model, config, seen.table)
     if model is not None:
         count = sum(parameter.numel() for parameter in model.parameters())
@@ -201,7 +207,7 @@ def try_parts(config: Config, seen: Seen, report: Report, model: VisionModel, *,
         config: whose parts the model is made of.
         seen: what is known of the data; splits that could not be built are passed over.
         report: takes what does not fit as errors, what may surprise as warnings.
-        model: on the meta device.
+        model: the net on the meta device, without numbers.
         suggest: whether better anchors are searched for; takes a second or two.
     """
     train, transforms = seen.datasets.get("train"), seen.transforms.get("train")
@@ -247,7 +253,14 @@ def _validation_sizes(seen: Seen, report: Report) -> list[tuple[int, int]]:
 
 
 def plan(config: Config, seen: Seen, report: Report, model: VisionModel | None) -> None:
-    """The `train` section: what it builds, what of it contradicts itself, and what will surprise."""
+    """The `train` section: what it builds, what of it contradicts itself, and what will surprise.
+
+    Args:
+        config: whose `train` section is looked at.
+        seen: how many images each split has.
+        report: takes contradictions as errors, what may surprise as warnings.
+        model: the net on any device, or None where its parts do not fit.
+    """
     report.attempt("settings", check_settings, config)
     rule = report.attempt("optimizer", build_optimizer_rule, config)
     report.attempt("schedule", build_schedule, config)
@@ -299,7 +312,14 @@ def _measured_at_all(config: Config, report: Report, valid: frozenset[str]) -> N
 
 
 def first_batch(config: Config, seen: Seen, report: Report, tried: Tried | None) -> None:
-    """Weights as the training will start with, and one batch forward and backward; only where all else is well."""
+    """Weights as the training will start with, and one batch forward and backward; only where all else is well.
+
+    Args:
+        config: names weights, batch size and seed.
+        seen: the training data; without it nothing is done.
+        report: takes what fails as errors, the losses as a fact.
+        tried: what an image costs, for a smaller batch where all of it takes long; None for unknown.
+    """
     if report.errors or seen.table is None or "train" not in seen.datasets:
         return
     train = seen.datasets["train"]
@@ -340,7 +360,7 @@ def first_evaluation(config: Config, seen: Seen, report: Report, model: VisionMo
     """One small validation image predicted by a model with numbers, and measured by every evaluator.
 
     Args:
-        config: whose evaluators are tried.
+        config: names the evaluators that are tried.
         seen: what is known of the data; without a validation split nothing is done.
         report: takes what an evaluator refuses as errors.
         model: with weights, on the CPU; its mode is left as it was.
@@ -365,7 +385,7 @@ def forecast_memory(config: Config, seen: Seen, report: Report, model: VisionMod
     Args:
         config: names device, batch and evaluation.
         seen: what is known of the data.
-        report: takes facts and warnings.
+        report: takes the forecast as facts, too little memory as warnings.
         model: with numbers, on the CPU.
         tried: the sizes of training and validation images.
     """

@@ -1,4 +1,4 @@
-"""TODO say what this file is."""
+"""A checkpoint measured on a split of the data that its own config names."""
 
 from __future__ import annotations
 

@@ -33,8 +33,13 @@ _FREE = {
 class NewRun(NamedTuple):
     """A training from its first step.
 
-    folder: where it is wanted; unless `exact`, the next free number after it is taken. again: the folder is that of a
-    run which ended before it saved anything.
+    Args:
+        folder: where it is wanted; unless `exact`, the next free number after it is taken.
+        exact: whether the user named this very folder.
+        again: whether the folder is that of a run which ended before it saved anything.
+        state: always None here: nothing was saved.
+        config: always None here: there is no earlier one.
+        skipped: always None here: no sample was left out before.
     """
 
     folder: RunFolder
@@ -47,7 +52,13 @@ class NewRun(NamedTuple):
 
 
 class SavedRun(NamedTuple):
-    """A training that goes on. folder: of the run. state: where it stands. config: it was made with."""
+    """A training that goes on.
+
+    Args:
+        folder: the run's folder, locked by this process.
+        state: everything that was saved at its last step.
+        config: the config that the run was made with.
+    """
 
     folder: RunFolder
     state: TrainState
@@ -86,9 +97,17 @@ def resolve(
 def changes_of(saved: SavedRun, config: Config, model: VisionModel, *, allowed: bool = False) -> list[Difference]:
     """How a config differs from the one its run was started with, harmless differences included.
 
-    model: as the new config builds it. Where and how the work is done may change, and `train.steps` may be raised;
-    everything else needs `allowed`, and another architecture, class list or optimizer is refused even so. Raises
-    ConfigError with all differences, old and new value, that stand in the way.
+    Where and how the work is done may change, and `train.steps` may be raised; everything else needs `allowed`, and
+    another architecture, class list or optimizer is refused even so.
+
+    Args:
+        saved: the run that is to go on.
+        config: what is asked for now.
+        model: the net as the new config builds it.
+        allowed: whether the training may be another from here on (`--allow-changes`).
+
+    Raises:
+        ConfigError: all differences, old and new value, that stand in the way.
     """
     found = differences(saved.config, config)
     refused = _refused(saved.state, config, model, found)
@@ -196,7 +215,13 @@ _CHANGED = "# changed at step"
 
 
 def config_file_text(saved: SavedRun, changes: list[Difference], text: str) -> str:
-    """The text of a run's config.yaml: the config, under a line for each change since the run began."""
+    """The text of a run's config.yaml: the config, under a line for each change since the run began.
+
+    Args:
+        saved: the run that goes on, whose file may hold earlier changes.
+        changes: what is different from this step on.
+        text: the resolved config as YAML text.
+    """
     lines = _change_lines(saved.folder.config)
     lines += [f"{_CHANGED} {saved.state.step}: {one}" for one in changes]
     return "".join(f"{line}\n" for line in lines) + text
@@ -211,7 +236,13 @@ def _change_lines(path: Path) -> list[str]:
 
 
 def say_changes(log: RunLog, saved: SavedRun, changes: Sequence[Difference]) -> None:
-    """What is different from here on, to the log; what `--allow-changes` let through is an event too."""
+    """What is different from here on, to the log; what `--allow-changes` let through is an event too.
+
+    Args:
+        log: the log of the run that goes on.
+        saved: where the run stands, and the config it had.
+        changes: what is different from this step on.
+    """
     for one in changes:
         if one.key != "train.steps":  # the start screen tells
             log.line(f"note       {one}")
