@@ -155,10 +155,12 @@ def did_you_mean(word: str, known: Iterable[str], *, limit: int = 3) -> str:
 
     >>> did_you_mean("resnt", ["resnet", "timm"])
     "did you mean 'resnet'?"
+    >>> did_you_mean("resnt", ["resnet", "resnet"])  # a name that stands twice is told once
+    "did you mean 'resnet'?"
     >>> did_you_mean("zzz", ["resnet", "timm"])
     "known: 'resnet', 'timm'"
     """
-    names = sorted(known)
+    names = sorted(set(known))
     close = get_close_matches(word, names, n=limit, cutoff=0.6)
     if not close:
         folded = {name.lower(): name for name in names}
