@@ -113,6 +113,16 @@ def _notes(result: dict[str, Any]) -> list[str]:
             f"{count} reached the limit of {result['limit']} detections, so there may be more: {_some(limited)}; "
             "--max-detections raises it"
         )
+    if "mask" in result["formats"]:
+        labels = ", ".join(f"{label} {name}" for label, name in enumerate(result["classes"][:_SHOWN]))
+        more = ", ..." if len(result["classes"]) > _SHOWN else ""
+        notes.append(
+            f"masks hold the model's labels ({labels}{more}), also where the training's files had other values"
+        )
+    if "coco" in result["formats"]:
+        notes.append(
+            "image_id counts the pictures from 1, not as any annotation file does; `file` in each entry names its picture"
+        )
     if result["drawn_from"] is not None and result["limit"] is not None:
         notes.append(f"boxes with a score from {result['drawn_from']:g} on are drawn; --score changes that")
     notes += [f"results of {entry['file']} are called {entry['as']}" for entry in renamed[:_SHOWN]]

@@ -14,7 +14,7 @@ import numpy as np
 from toolkit.contracts import EVALUATORS, Evaluator
 from toolkit.evaluators.checks import percent
 from toolkit.evaluators.detection_record import NO_BOX, DetectionRecord
-from toolkit.ops.average_precision import COCO_IOUS, COCO_LIMITS, PrecisionRecall, coco_precision_recall
+from toolkit.ops.average_precision import COCO_IOUS, COCO_LIMITS, PrecisionRecall, TruthTable, coco_precision_recall
 from toolkit.samples import Detections, Prediction, Truth
 
 _SIZES = ("all", "small", "medium", "large")
@@ -107,9 +107,22 @@ class CocoEvaluator(Evaluator):
             values = (precision, precision[0], precision[5], curves.recall[:, place, 0, -1])
             by_class.append([name, str(counts[place]), *(percent(_mean(value)) for value in values)])
         return [
-            ("COCO", ["metric", "IoU", "area", "detections", "%"], familiar),
+            (f"COCO{_beyond_the_limit(truths)}", ["metric", "IoU", "area", "detections", "%"], familiar),
             ("Classes", ["class", "boxes", "AP", "AP50", "AP75", "AR100"], by_class),
         ]
+
+
+def _beyond_the_limit(truths: TruthTable) -> str:
+    """A sentence where pictures hold more boxes of a class than AP looks at: it then stays below 100 % whatever is found."""
+    limit, wanted = COCO_LIMITS[-1], ~truths.ignored
+    _, counts = np.unique(np.stack([truths.images[wanted], truths.labels[wanted]]), axis=1, return_counts=True)
+    missed, total = int(np.maximum(counts - limit, 0).sum()), int(wanted.sum())
+    if not missed:
+        return ""
+    return (
+        f": AP looks at the best {limit} detections of a class in a picture, but {int((counts > limit).sum())} times a picture "
+        f"holds more boxes of one; {missed} of {total} boxes cannot be found"
+    )
 
 
 def _summary(curves: PrecisionRecall, kind: str, iou: float | None, size: str, limit: int) -> float | None:

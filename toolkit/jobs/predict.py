@@ -59,7 +59,8 @@ def run_prediction(
 
     Returns:
         {"images", "written" (files), "failed": [{"file", "reason"}], "images_per_second", "limited" (pictures that reached
-        `limit`, the most detections of an image), "limit", "renamed": [{"file", "as"}], "drawn_from", "stopped"}.
+        `limit`, the most detections of an image), "limit", "renamed": [{"file", "as"}], "formats" (that were written),
+        "classes", "drawn_from", "stopped"}.
 
     Raises:
         UserError: a bad checkpoint, no pictures, a format that does not suit the model, a folder that cannot be written,
@@ -98,6 +99,8 @@ def run_prediction(
         "limited": limited,
         "limit": model.head.max_detections,
         "renamed": _renamed(pictures, stems),
+        "formats": outputs.used_for(model.head.gives) if model.head.gives else outputs.formats or [],
+        "classes": list(model.classes),
         "drawn_from": overlay.min_score if isinstance(overlay, OverlayWriter) else None,
         "stopped": number < len(pictures),
         "done": number - len(failed),

@@ -108,6 +108,11 @@ class Outputs:
         if not self._writers_for(kind):
             raise ConfigError(Problem("--format", f"nothing is written of {kind.__name__} by default", _possible(kind)))
 
+    def used_for(self, kind: type[Prediction]) -> list[str]:
+        """Names of the formats that such predictions are written in."""
+        writers = self._writers_for(kind)
+        return [name for name, writer in self.writers.items() if writer in writers]
+
     def _writers_for(self, kind: type) -> list[Writer]:
         if self.formats is None:
             return [writer for writer in self.writers.values() if kind in writer.by_default]
