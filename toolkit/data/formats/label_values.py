@@ -105,6 +105,12 @@ def _values_of(key: int | str) -> range | None:
     return range(int(first), int(last if dash else first) + 1)
 
 
+def _in_order(key: Any) -> tuple[int, str]:
+    """By the first value that a key names; what names none comes last."""
+    values = _values_of(key)
+    return (values[0] if values else 65536, str(key))
+
+
 class MappedLabelReader(LabelReader):
     """Stored values are mapped by a table: a value (7), a range ("1-65535") or "default" to a class id or "ignore".
 
@@ -141,7 +147,7 @@ class MappedLabelReader(LabelReader):
 
     def describe(self) -> str:
         """The table in words."""
-        return f"label_values names {listed(sorted(self.label_values, key=str), 20)}"
+        return f"label_values names {listed(sorted(self.label_values, key=_in_order), 20)}"
 
 
 class ColorLabelReader(LabelReader):

@@ -60,7 +60,7 @@ def _image_alone(dataset: Dataset, files: Sequence[Path], faults: Sequence[Recor
     if not files or any(fault.file == str(files[0]) and fault.kind not in _OF_THE_PAIR for fault in faults):
         return None
     try:
-        return read_image(files[0], getattr(dataset, "channels", 3))
+        return read_image(files[0], dataset.channels)
     except UserError:
         return None
 
