@@ -56,3 +56,10 @@ def found_of(count: int) -> str:
 def test_objects_beyond_the_limit_of_the_metric_are_said() -> None:
     assert found_of(100) == "COCO"
     assert "30 of 130 boxes cannot be found" in found_of(130)
+
+
+def test_pages_that_are_not_predicted_are_said(tmp_path: Path) -> None:
+    pages = [Image.fromarray(np.full((64, 64, 3), shade, np.uint8)) for shade in (10, 90, 170)]
+    pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:])
+    model = toolkit.unet("resnet18", classes=["soil", "weed"])
+    assert "2 of 3 pages of" in notes(model, tmp_path / "stack.tif", tmp_path / "out", ["mask"])

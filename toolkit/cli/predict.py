@@ -113,6 +113,7 @@ def _notes(result: dict[str, Any]) -> list[str]:
             f"{count} reached the limit of {result['limit']} detections, so there may be more: {_some(limited)}; "
             "--max-detections raises it"
         )
+    notes += result["unread"]
     if "mask" in result["formats"]:
         labels = ", ".join(f"{label} {name}" for label, name in enumerate(result["classes"][:_SHOWN]))
         more = ", ..." if len(result["classes"]) > _SHOWN else ""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.data.images.pictures import Picture, find_pictures
+from toolkit.data.images.traits import unread_pages
 from toolkit.engine.interrupt import StopRequest
 from toolkit.engine.process import keep_freed_memory, pick_device
 from toolkit.errors import ConfigError, Problem, UserError
@@ -59,8 +60,8 @@ def run_prediction(
 
     Returns:
         {"images", "written" (files), "failed": [{"file", "reason"}], "images_per_second", "limited" (pictures that reached
-        `limit`, the most detections of an image), "limit", "renamed": [{"file", "as"}], "formats" (that were written),
-        "classes", "drawn_from", "stopped"}.
+        `limit`, the most detections of an image), "limit", "renamed": [{"file", "as"}], "unread" (sentences on pages that
+        were left), "formats" (that were written), "classes", "drawn_from", "stopped"}.
 
     Raises:
         UserError: a bad checkpoint, no pictures, a format that does not suit the model, a folder that cannot be written,
@@ -99,6 +100,7 @@ def run_prediction(
         "limited": limited,
         "limit": model.head.max_detections,
         "renamed": _renamed(pictures, stems),
+        "unread": unread_pages(picture.path for picture in pictures if picture.path is not None),
         "formats": outputs.used_for(model.head.gives) if model.head.gives else outputs.formats or [],
         "classes": list(model.classes),
         "drawn_from": overlay.min_score if isinstance(overlay, OverlayWriter) else None,
