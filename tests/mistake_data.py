@@ -78,7 +78,7 @@ def boxes(folder: Path, counts: dict[str, int] | None = None) -> Path:
         for number in range(count):
             path = folder / "images" / split / f"{number:02d}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
-            noise = np.random.default_rng(number).integers(0, 255, (48, 64, 3), np.uint8)
+            noise = np.random.default_rng([split == "val", number]).integers(0, 255, (48, 64, 3), np.uint8)
             Image.fromarray(noise).save(path)
             images.append({"id": number + 1, "file_name": path.name, "height": 48, "width": 64})
             for place, category in enumerate((1, 7)):

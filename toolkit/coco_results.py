@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as codec
 
 from toolkit.labels import IGNORE_INDEX, ClassTable
 
@@ -65,6 +64,8 @@ def _masks(labels: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
 
 def _run_lengths(mask: np.ndarray) -> dict[str, Any]:
     """COCO's compressed run lengths, column by column, as JSON can hold them."""
+    from pycocotools import mask as codec  # only here: whoever reads pictures does not wait for it
+
     encoded: dict[str, Any] = codec.encode(np.asfortranarray(mask, np.uint8))
     return {"size": list(encoded["size"]), "counts": encoded["counts"].decode("ascii")}
 

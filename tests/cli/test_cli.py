@@ -64,8 +64,11 @@ def test_the_installed_command_and_the_tools_are_the_same(made: Path) -> None:
     version, tool, installed = (subprocess.run(c, capture_output=True, text=True) for c in checks)
     assert version.returncode == 0
     assert version.stdout.startswith("toolkit")
-    assert json.loads(tool.stdout) == json.loads(installed.stdout)
-    assert {"ok": True, "errors": [], "warnings": []}.items() <= json.loads(tool.stdout).items()
+    answers = [json.loads(answer.stdout) for answer in (tool, installed)]
+    for answer in answers:  # what is measured differs between any two runs
+        answer["facts"] = [fact for fact in answer["facts"] if not fact.startswith(("time", "memory"))]
+    assert answers[0] == answers[1]
+    assert {"ok": True, "errors": [], "warnings": []}.items() <= answers[0].items()
 
 
 def test_every_verb_has_a_tool_file() -> None:
@@ -89,7 +92,7 @@ def test_help_does_not_import_torch() -> None:
     [
         (["trian", "x"], "did you mean 'train'"),
         (["train"], "Missing argument"),
-        (["train", "x.yaml", "--rsume"], "No such option"),
+        (["train", "x.yaml", "--rsume"], "has no option --rsume"),
         (["list", "backbone"], "backbones"),
         (["train", "no.yaml"], "no config file"),
     ],

@@ -8,7 +8,7 @@ from toolkit.labels import default_palette
 
 @pytest.mark.parametrize("name", preset_names())
 def test_presets_are_whole(name):
-    names, palette = class_table(name)
+    names, palette, *_ = class_table(name)
     assert len(set(names)) == len(names) == len(palette)
     assert len(set(palette)) == len(palette)
     assert all(0 <= value <= 255 for color in palette for value in color)
@@ -43,7 +43,7 @@ def test_orders_of_camvid_hold_the_same_classes():
 def test_camvid_palette_is_that_of_the_files(real_data):
     lines = (real_data("camvid") / "classes.csv").read_text().split()[1:12]
     rows = [line.split(",") for line in lines]
-    names, palette = class_table("camvid11")
+    names, palette, *_ = class_table("camvid11")
     assert [row[1] for row in rows] == list(names)
     assert [tuple(int(v) for v in row[2:5]) for row in rows] == list(palette)
 
