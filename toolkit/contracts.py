@@ -616,6 +616,17 @@ class Evaluator(ABC):
     def update(self, predictions: Sequence[Prediction], truths: Sequence[Truth]) -> None:
         """Adds images. Raises DataError when a truth has not what this evaluator needs."""
 
+    def rows(self, predictions: Sequence[Prediction], truths: Sequence[Truth]) -> list[dict[str, np.ndarray]]:
+        """Adds images as `update` does, and gives for each what was counted: arrays by name, for a record.
+
+        Joined along the first axis over any images they make a state that `merge` takes, so that numbers of some of
+        the images come from them. An array `NAME_counts` (1,) says how many rows of each other `NAME_...` the image
+        has; without one an array has one row. Two evaluators that give an array of one name mean the same by it.
+        Default: {} for each image, whose record then has no arrays.
+        """
+        self.update(predictions, truths)
+        return [{} for _ in truths]
+
     @abstractmethod
     def state(self) -> dict[str, np.ndarray]:
         """Everything accumulated, as plain arrays, to be sent to another process."""

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,7 +23,8 @@ from toolkit.engine.process import gathered
 from toolkit.errors import ConfigError, Problem
 from toolkit.models.vision_model import VisionModel
 from toolkit.progress import Progress
-from toolkit.samples import Batch, Prediction, by_size
+from toolkit.results.image_rows import ImageRow, in_order
+from toolkit.samples import Batch, Prediction, Truth, by_size
 
 _REMEDIES = ("set evaluate.batch_size=1", "smaller images in data.val.transforms (labels are compared at full size)")
 
@@ -40,6 +42,7 @@ class Evaluation:
         unlabelled: images without anything to compare with, which are in no loss's mean.
         constant: what the first evaluator says of its numbers, see `Evaluator`.
         never_right: what the first evaluator says of its numbers, see `Evaluator`.
+        rows: what was counted for each image, of all processes, in the order of names; () when it was not asked for.
     """
 
     metrics: dict[str, float | None]
@@ -50,6 +53,7 @@ class Evaluation:
     unlabelled: int = 0
     constant: tuple[str, float] | None = None
     never_right: tuple[str, ...] = ()
+    rows: tuple[ImageRow, ...] = ()
 
 
 def evaluate(
@@ -61,6 +65,7 @@ def evaluate(
     images: int,
     stop: StopRequest | None = None,
     with_loss: bool = False,
+    with_rows: bool = False,
 ) -> Evaluation:
     """Runs a model over a loader whose batches carry truths, and returns the merged numbers (the same in every process).
 
@@ -75,12 +80,14 @@ def evaluate(
         images: how many images there are, for the progress.
         stop: looked at between batches; raises Interrupted, in every process when one was asked.
         with_loss: whether the loss of each image is measured too, see `ValidationLoss`.
+        with_rows: whether what is counted for each image is kept too, for a record.
     """
     began = time.monotonic()
     flags = {module: module.training for module in model.modules()}
     model.eval()
     loss = ValidationLoss() if with_loss else None
     seen = 0
+    rows: list[ImageRow] = []
     try:
         with Progress("evaluate", images, "img", shown=fabric.is_global_zero) as progress, torch.inference_mode():
             for batch in loader:
@@ -90,17 +97,21 @@ def evaluate(
                 for places, equal in by_size(batch):
                     on_device = fabric.to_device(equal._replace(truths=()))
                     with fabric.autocast(), memory_explained("evaluation", model, _REMEDIES):
-                        found = predict_and_measure(model, on_device, loss) if loss else model.predict(on_device)
-                    predictions |= zip(places, found, strict=True)
-                for evaluator in evaluators:
-                    evaluator.update([predictions[place] for place in range(batch.count)], batch.truths)
+                        answers = predict_and_measure(model, on_device, loss) if loss else model.predict(on_device)
+                    predictions |= zip(places, answers, strict=True)
+                found = [predictions[place] for place in range(batch.count)]
+                if with_rows:
+                    rows += counted_rows(evaluators, found, batch.truths)
+                else:
+                    for evaluator in evaluators:
+                        evaluator.update(found, batch.truths)
                 seen += len(batch.names)
                 progress.update(min(seen * fabric.world_size, images))
     finally:
         _restore(flags)
     if stop is not None and stop.agreed(fabric):
         raise Interrupted
-    _merge(fabric, evaluators, loss)
+    rows = _merge(fabric, evaluators, loss, rows)
     metrics: dict[str, float | None] = {}
     for evaluator in evaluators:
         numbers = evaluator.compute()
@@ -119,7 +130,28 @@ def evaluate(
         loss.unlabelled if loss else 0,
         constant=first.constant_answer() if first else None,
         never_right=tuple(first.never_right()) if first else (),
+        rows=tuple(in_order(rows)),
     )
+
+
+def counted_rows(
+    evaluators: Sequence[Evaluator], predictions: Sequence[Prediction], truths: Sequence[Truth]
+) -> list[ImageRow]:
+    """Lets every evaluator count some images, and gives what they counted for each. Of one name the first array stays.
+
+    Args:
+        evaluators: count the images, each in its way.
+        predictions: what a model, or somebody's file, says of each image.
+        truths: the annotations of the same images.
+    """
+    by_evaluator = [evaluator.rows(predictions, truths) for evaluator in evaluators]
+    found = []
+    for number, truth in enumerate(truths):
+        arrays: dict[str, np.ndarray] = {}
+        for rows in by_evaluator:
+            arrays = {**rows[number], **arrays}
+        found.append(ImageRow(truth.name, truth.image_id, truth.size, arrays))
+    return found
 
 
 def _restore(flags: dict[nn.Module, bool]) -> None:
@@ -127,18 +159,21 @@ def _restore(flags: dict[nn.Module, bool]) -> None:
         module.training = training
 
 
-def _merge(fabric: Any, evaluators: Sequence[Evaluator], loss: ValidationLoss | None) -> None:
-    """Every process gets every other's state, merged in the order of ranks."""
+def _merge(
+    fabric: Any, evaluators: Sequence[Evaluator], loss: ValidationLoss | None, rows: list[ImageRow]
+) -> list[ImageRow]:
+    """Every process gets every other's state, merged in the order of ranks, and the rows of all."""
     if fabric.world_size == 1:
-        return
+        return rows
     own = [evaluator.state() for evaluator in evaluators]
-    states = gathered(fabric, (own, (loss.terms, loss.unlabelled) if loss else ({}, 0)))
-    for rank, (others, (terms, unlabelled)) in enumerate(states):
+    states = gathered(fabric, (own, (loss.terms, loss.unlabelled) if loss else ({}, 0), rows))
+    for rank, (others, (terms, unlabelled), _) in enumerate(states):
         if rank != fabric.global_rank:
             for evaluator, state in zip(evaluators, others, strict=True):
                 evaluator.merge(state)
             if loss is not None:
                 loss.merge(terms, unlabelled)
+    return [row for *_, found in states for row in found]
 
 
 class ValidationLoss:

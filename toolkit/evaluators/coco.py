@@ -57,8 +57,12 @@ class CocoEvaluator(Evaluator):
 
     def update(self, predictions: Sequence[Prediction], truths: Sequence[Truth]) -> None:
         """Adds images. Raises DataError when a truth has no boxes or a prediction is not `Detections`."""
+        self.rows(predictions, truths)
+
+    def rows(self, predictions: Sequence[Prediction], truths: Sequence[Truth]) -> list[dict[str, np.ndarray]]:
+        """Adds images, and gives the boxes, labels, flags and scores of each."""
         self._curves = None
-        self._record.add(predictions, truths)
+        return self._record.add(predictions, truths)
 
     def state(self) -> dict[str, np.ndarray]:
         """Boxes, labels, flags and scores of all images so far, flat."""

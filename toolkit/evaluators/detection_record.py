@@ -44,8 +44,8 @@ class DetectionRecord:
         self.classes = tuple(classes)
         self._parts: dict[str, list[np.ndarray]] = {name: [] for name in _FIELDS}
 
-    def add(self, predictions: Sequence[Prediction], truths: Sequence[Truth]) -> None:
-        """Adds images. Raises DataError when a truth has no boxes, or a number is not what it must be."""
+    def add(self, predictions: Sequence[Prediction], truths: Sequence[Truth]) -> list[dict[str, np.ndarray]]:
+        """Adds images, and gives the arrays of each. Raises DataError when a truth has no boxes, or a number is wrong."""
         if len(predictions) != len(truths):
             raise ValueError(f"{len(predictions)} predictions for {len(truths)} truths")
         # Everything is read before anything is kept, so that a refused batch leaves no half of it behind.
@@ -53,6 +53,7 @@ class DetectionRecord:
         for row in rows:
             for name, value in row.items():
                 self._parts[name].append(value)
+        return rows
 
     def state(self) -> dict[str, np.ndarray]:
         """All arrays, images in the order of arrival."""

@@ -40,21 +40,36 @@ class SemanticEvaluator(Evaluator):
     def update(self, predictions: Sequence[Prediction], truths: Sequence[Truth]) -> None:
         """Adds images. Raises DataError, naming the image, for a missing label map, other sizes or unknown labels."""
         for prediction, truth in zip(predictions, truths, strict=True):
-            if truth.label_map is None:
-                raise DataError(Problem(truth.name, "has no label map to compare with", "use another evaluator"))
-            prediction = of_kind(self, prediction, LabelMap, truth.name)
-            try:
-                self.confusion += confusion_matrix(truth.label_map, prediction.labels.numpy(), len(self.classes))
-            except ValueError as error:
-                raise DataError(Problem(truth.name, str(error))) from error
-            self.images += 1
+            self._add(prediction, truth)
+
+    def rows(self, predictions: Sequence[Prediction], truths: Sequence[Truth]) -> list[dict[str, np.ndarray]]:
+        """Adds images, and gives the cells of each image's matrix that are not 0, and their pixels."""
+        pairs = zip(predictions, truths, strict=True)
+        return [_sparse(self._add(prediction, truth)) for prediction, truth in pairs]
+
+    def _add(self, prediction: Prediction, truth: Truth) -> np.ndarray:
+        """Counts one image; gives its matrix."""
+        if truth.label_map is None:
+            raise DataError(Problem(truth.name, "has no label map to compare with", "use another evaluator"))
+        prediction = of_kind(self, prediction, LabelMap, truth.name)
+        try:
+            counted = confusion_matrix(truth.label_map, prediction.labels.numpy(), len(self.classes))
+        except ValueError as error:
+            raise DataError(Problem(truth.name, str(error))) from error
+        self.confusion += counted
+        self.images += 1
+        return counted
 
     def state(self) -> dict[str, np.ndarray]:
         """The matrix and the number of images."""
         return {"confusion": self.confusion.copy(), "images": np.array(self.images)}
 
     def merge(self, state: Mapping[str, np.ndarray]) -> None:
-        """Adds another evaluator's matrix."""
+        """Adds another evaluator's matrix, or the rows of some images."""
+        if "confusion_cells" in state:
+            np.add.at(self.confusion.reshape(-1), state["confusion_cells"], state["confusion_pixels"])
+            self.images += len(state["confusion_counts"])
+            return
         self.confusion += state["confusion"]
         self.images += int(state["images"])
 
@@ -105,6 +120,17 @@ class SemanticEvaluator(Evaluator):
             _quotients(right, true),
             _quotients(2 * right, true + predicted),
         )
+
+
+def _sparse(matrix: np.ndarray) -> dict[str, np.ndarray]:
+    """A matrix (K, K + 1) as the numbers of its cells that are not 0, row by row, and what stands there."""
+    flat = matrix.reshape(-1)
+    cells = np.flatnonzero(flat)
+    return {
+        "confusion_counts": np.array([len(cells)]),
+        "confusion_cells": cells.astype(np.uint16),  # K <= 255, so that there are fewer than 2^16
+        "confusion_pixels": flat[cells],
+    }
 
 
 def _quotients(above: np.ndarray, below: np.ndarray) -> list[float | None]:
