@@ -1,20 +1,27 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
+from toolkit.data.classes.tables import class_table
 from toolkit.drawing import (
     LegendEntry,
     as_rgb,
     blend_labels,
+    class_legend,
     draw_boxes,
+    draw_detections,
+    draw_label_map,
     enlarge,
     enlargement,
     full_palette,
     legend,
+    shown_colors,
     text_color,
     title,
 )
+from toolkit.labels import ClassTable
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
@@ -37,6 +44,50 @@ def test_one_class_has_no_edges():
     labels = np.zeros((5, 5), np.uint8)
     found = blend_labels(np.zeros((5, 5, 3), np.uint8), labels, full_palette([RED], 1), 1.0)
     assert (found == RED).all()
+
+
+@pytest.mark.parametrize("preset", ["camvid11", "voc21", "cityscapes19", "coco80", "shapes", "bccd"])
+def test_classes_are_drawn_in_bright_colours_that_are_told_apart(preset):
+    table = class_table(preset)
+    count = len(table.names)
+    colors = shown_colors(table.palette, count)[:count]
+    luma = cv2.cvtColor(colors[None], cv2.COLOR_RGB2GRAY)[0]
+    lab = cv2.cvtColor(colors[None].astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[0]
+    apart = np.linalg.norm(lab[:, None] - lab[None], axis=2)[~np.eye(count, dtype=bool)]
+    assert luma.min() >= 70
+    assert (colors.max(1).astype(int) - colors.min(1)).min() >= 40  # none is gray
+    assert apart.min() > (20 if count < 25 else 10)
+
+
+def test_a_palette_that_is_bright_is_kept():
+    palette = class_table("bccd").palette
+    assert shown_colors(palette, 3)[:3].tolist() == [list(color) for color in palette]
+
+
+def test_a_background_is_neither_painted_nor_named():
+    image = np.full((400, 400, 3), 90, np.uint8)
+    labels = np.zeros((400, 400), np.uint8)
+    labels[100:200, 100:200] = 2
+    labels[300:] = 255
+    drawn = draw_label_map(image, labels, ClassTable(("background", "cat", "dog"), ()))
+    assert (drawn[:99, :99] == 90).all()
+    assert (drawn[302:400] == 90).all()
+    assert (drawn[110:190, 110:190] != 90).any(2).all()
+    assert [entry.name for entry in class_legend([2, 0, 255, 1, 2], ClassTable(("void", "cat", "dog"), ()))] == [
+        "cat", "dog",
+    ]  # fmt: skip
+
+
+def test_no_box_is_black_and_the_drawn_score_is_stated():
+    table = ClassTable(("a", "b"), ((0, 0, 0), (0, 0, 10)))
+    image = np.full((400, 400, 3), 128, np.uint8)
+    boxes = np.array([[50, 50, 200, 200], [220, 220, 390, 390]], np.float32)
+    found = [draw_detections(image, boxes, np.array([0.9, 0.8]), np.array([0, 1]), table, note)
+             for note in ("", "2 of 9 boxes: score 0.5 and above")]  # fmt: skip
+    colors = shown_colors(table.palette, 2)
+    for color in colors[:2]:
+        assert (found[0][:400] == color).all(2).sum() > 1000
+    assert found[1].shape[0] > found[0].shape[0] > 400  # a legend, and a line below it
 
 
 def test_boxes_are_drawn_where_they_are_and_wholly_inside():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from toolkit.labels import IGNORE_INDEX, ClassTable, Color, default_palette
+from toolkit.labels import IGNORE_INDEX, ClassTable, Color, background_labels, default_palette
 
 IGNORED_COLOR: Color = (224, 224, 192)
 """Colour of pixels without a class, as in VOC's label maps."""
@@ -20,6 +20,14 @@ _VIRIDIS_ENDS: tuple[Color, Color] = ((68, 1, 84), (253, 231, 37))
 """Its darkest and its brightest colour (matplotlib, `_cm_listed.py`)."""
 _READABLE = 320
 """Pictures narrower than this are enlarged by a whole factor, so that text beside them can be read."""
+
+
+_BRIGHTEST, _DARKEST = 160, 70
+"""A colour is drawn as it stands from this largest channel and this luma on; a darker one is made lighter."""
+_COLORFUL = 40
+"""Least difference of a drawn colour's largest and smallest channel: gray cannot be told from a gray picture."""
+_APART = 22.0
+"""CIELAB distance below which two classes' colours are taken for one."""
 
 
 class LegendEntry(NamedTuple):
@@ -39,6 +47,75 @@ def full_palette(palette: Sequence[Color], num_classes: int) -> np.ndarray:
     return colors
 
 
+def shown_colors(palette: Sequence[Color], num_classes: int) -> np.ndarray:
+    """Colours in which labels 0..255 are drawn over pictures: (256, 3) uint8, bright, colourful, told apart.
+
+    A class keeps its own colour where it is so. A dark one is made lighter; one that is gray, or too near to another
+    class's, is replaced by the colour that is farthest from all others in CIELAB (Glasbey et al. 2007, "Colour displays
+    for categorical images"). Files of label maps keep the palette as it is (`full_palette`).
+
+    Args:
+        palette: (r, g, b) of each class, 0..255, or () for default colours.
+        num_classes: number of classes; the label `IGNORE_INDEX` has a colour of its own unless it is a class.
+    """
+    own = tuple((int(r), int(g), int(b)) for r, g, b in palette) or default_palette(num_classes)
+    return _shown_colors(own[:256], num_classes).copy()
+
+
+@lru_cache(maxsize=64)
+def _shown_colors(own: tuple[Color, ...], num_classes: int) -> np.ndarray:
+    levels = np.array(np.meshgrid(*[np.arange(0, 256, 51)] * 3, indexing="ij"), np.uint8).reshape(3, -1).T
+    candidates = np.array(
+        [color for color in levels.tolist() if _lighter(color) == tuple(color) and _is_colorful(color)]
+    )
+    taken = [_lab(np.array([_WHITE, IGNORED_COLOR], np.uint8))]
+    colors = np.array(default_palette(256), np.uint8)
+    replaced = []
+    for label, color in enumerate(own):
+        lighter = np.array([_lighter(color)], np.uint8)
+        near = min(float(np.linalg.norm(known - _lab(lighter), axis=1).min()) for known in taken)
+        if not _is_colorful(lighter[0].tolist()) or near < _APART:
+            replaced.append(label)
+        else:
+            colors[label] = lighter[0]
+            taken.append(_lab(lighter))
+    distance = np.linalg.norm(_lab(candidates)[:, None] - np.concatenate(taken)[None], axis=2).min(1)
+    for label in replaced:
+        farthest = int(distance.argmax())
+        colors[label] = candidates[farthest]
+        distance = np.minimum(distance, np.linalg.norm(_lab(candidates) - _lab(candidates[farthest, None]), axis=1))
+    if num_classes <= IGNORE_INDEX:
+        colors[IGNORE_INDEX] = IGNORED_COLOR
+    return colors
+
+
+def _is_colorful(color: Sequence[int]) -> bool:
+    return max(color) - min(color) >= _COLORFUL
+
+
+def _lighter(color: Sequence[int]) -> Color:
+    """A colour of the same hue that is seen on a dark picture; gray becomes white."""
+    red, green, blue = color
+    largest = max(color)
+    if largest < _BRIGHTEST:
+        red, green, blue = (round(255 * part / largest) if largest else 255 for part in color)
+    luma = _luma((red, green, blue))
+    white = max(0.0, (_DARKEST - luma) / (255 - luma)) if luma < 255 else 0.0
+    red, green, blue = (math.ceil(part + (255 - part) * white) for part in (red, green, blue))
+    return red, green, blue
+
+
+def _luma(color: Color) -> float:
+    """Brightness 0..255 (ITU-R BT.601)."""
+    red, green, blue = color
+    return 0.299 * red + 0.587 * green + 0.114 * blue
+
+
+def _lab(colors: np.ndarray) -> np.ndarray:
+    """CIELAB of (N, 3) uint8 RGB colours, (N, 3) float32."""
+    return cv2.cvtColor(colors[None].astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[0]
+
+
 def as_rgb(image: np.ndarray) -> np.ndarray:
     """A gray (H, W, 1) or RGB (H, W, 3) uint8 image as a fresh RGB one; of more channels the first three."""
     return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else np.ascontiguousarray(image[:, :, :3]).copy()
@@ -49,7 +126,9 @@ def enlargement(size: tuple[int, int]) -> int:
     return max(1, math.ceil(_READABLE / max(size)))
 
 
-def blend_labels(image: np.ndarray, labels: np.ndarray, colors: np.ndarray, opacity: float = 0.5) -> np.ndarray:
+def blend_labels(
+    image: np.ndarray, labels: np.ndarray, colors: np.ndarray, opacity: float = 0.5, unpainted: Sequence[int] = ()
+) -> np.ndarray:
     """An RGB image with each labelled pixel mixed with its class's colour, and sharp lines where classes meet.
 
     Args:
@@ -57,9 +136,11 @@ def blend_labels(image: np.ndarray, labels: np.ndarray, colors: np.ndarray, opac
         labels: (H, W) uint8 class of each pixel; those labelled `IGNORE_INDEX` stay as they are.
         colors: (256, 3) uint8 colour of each label.
         opacity: share of the class's colour, 0 (none) to 1.
+        unpainted: labels whose pixels stay as they are, too: those of a background.
     """
     colored = cv2.addWeighted(image, 1 - opacity, colors[labels], opacity, 0)
-    colored[labels == IGNORE_INDEX] = image[labels == IGNORE_INDEX]
+    plain = np.isin(labels, (IGNORE_INDEX, *unpainted))
+    colored[plain] = image[plain]
     colored[_edges(labels, max(1, round(max(labels.shape) / 700)))] = _WHITE
     return colored
 
@@ -127,8 +208,7 @@ def _tag(
 
 def text_color(background: Color) -> Color:
     """Black or white, whichever is read more easily on a colour (by its luma, ITU-R BT.601)."""
-    red, green, blue = background
-    return (0, 0, 0) if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else (255, 255, 255)
+    return (0, 0, 0) if _luma(background) > 140 else (255, 255, 255)
 
 
 def legend(entries: Sequence[LegendEntry], width: int, *, dark: bool = True) -> np.ndarray:
@@ -175,8 +255,20 @@ def title(text: str, width: int, *, dark: bool = False) -> np.ndarray:
     return np.asarray(strip)
 
 
+def class_legend(labels: Iterable[int], classes: ClassTable) -> list[LegendEntry]:
+    """Names and drawn colours of the classes present, in the order of the table, so that legends can be compared.
+
+    labels: in any order, as often as they come; those that are never painted (a background, ignored pixels) are left out.
+    """
+    colors = shown_colors(classes.palette, len(classes.names))
+    hidden = {IGNORE_INDEX, *background_labels(classes.names)}
+    return [LegendEntry(_color(colors, label), classes.name_of(label)) for label in sorted(set(labels) - hidden)]
+
+
 def draw_label_map(image: np.ndarray, labels: np.ndarray, classes: ClassTable, opacity: float = 0.5) -> np.ndarray:
-    """An image with its classes in colour above a legend of those present, the largest first: RGB uint8.
+    """An image with its classes in colour above a legend of those present, in the table's order: RGB uint8.
+
+    A class that is called background (`labels.is_background`) is not painted, nor named.
 
     Args:
         image: (H, W, C) uint8, RGB or gray; a small one is enlarged by a whole factor.
@@ -185,19 +277,21 @@ def draw_label_map(image: np.ndarray, labels: np.ndarray, classes: ClassTable, o
         opacity: share of the class's colour in a pixel, 0 (only the image) to 1 (only colours).
     """
     factor = enlargement((labels.shape[0], labels.shape[1]))
-    colors = full_palette(classes.palette, len(classes.names))
-    blended = blend_labels(enlarge(as_rgb(image), factor), enlarge(labels, factor), colors, opacity)
-    counts = np.bincount(labels.ravel(), minlength=256)
-    counts[IGNORE_INDEX] = 0
-    present = [int(label) for label in np.argsort(-counts, kind="stable") if counts[label]]
-    entries = [LegendEntry(_color(colors, label), classes.name_of(label)) for label in present]
-    return np.concatenate([blended, legend(entries, blended.shape[1])])
+    colors = shown_colors(classes.palette, len(classes.names))
+    unpainted = background_labels(classes.names)
+    blended = blend_labels(enlarge(as_rgb(image), factor), enlarge(labels, factor), colors, opacity, unpainted)
+    return np.concatenate([blended, legend(class_legend(np.unique(labels).tolist(), classes), blended.shape[1])])
 
 
 def draw_detections(
-    image: np.ndarray, boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, classes: ClassTable
+    image: np.ndarray,
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    labels: np.ndarray,
+    classes: ClassTable,
+    note: str = "",
 ) -> np.ndarray:
-    """An image with boxes, each in its class's colour under its name and score: RGB uint8.
+    """An image with boxes, each in its class's colour under its name and score, above a legend: RGB uint8.
 
     Args:
         image: (H, W, C) uint8, RGB or gray; a small one is enlarged by a whole factor.
@@ -205,14 +299,18 @@ def draw_detections(
         scores: (N,) numbers 0..1 that stand beside the names.
         labels: (N,) class numbers, one for each box.
         classes: names and colours of the labels; unnamed ones are shown by their number.
+        note: a line below the picture, which says from which score boxes are drawn; "" for none.
     """
     factor = enlargement((image.shape[0], image.shape[1]))
-    colors = full_palette(classes.palette, len(classes.names))
+    colors = shown_colors(classes.palette, len(classes.names))
     texts = [
         f"{classes.name_of(label)} {score:.2f}" for label, score in zip(labels.tolist(), scores.tolist(), strict=True)
     ]
     own = [_color(colors, label) for label in labels.tolist()]
-    return draw_boxes(enlarge(as_rgb(image), factor), boxes * factor, own, texts)
+    drawn = draw_boxes(enlarge(as_rgb(image), factor), boxes * factor, own, texts)
+    entries = [LegendEntry(_color(colors, label), classes.name_of(label)) for label in sorted(set(labels.tolist()))]
+    below = [title(note, drawn.shape[1], dark=True)] if note else []
+    return np.concatenate([drawn, legend(entries, drawn.shape[1]), *below])
 
 
 def draw_values(image: np.ndarray, values: np.ndarray) -> np.ndarray:

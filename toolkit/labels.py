@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 Color = tuple[int, int, int]
 
 IGNORE_INDEX = 255
 """Label of a pixel that counts neither in a loss nor in a metric. Label maps are uint8, so 255 classes fit."""
+
+
+_BACKGROUND = re.compile(
+    r"back ?ground|bg|void|un ?label+ed|un ?annotated|un ?known|ignored?|nothing|none", re.IGNORECASE
+)
 
 
 class ClassTable(NamedTuple):
@@ -34,6 +41,20 @@ class ClassTable(NamedTuple):
 
 NO_CLASSES = ClassTable((), ())
 """Of labels that nobody named."""
+
+
+def is_background(name: str) -> bool:
+    """Whether a class is what lies behind the others, by its name: pictures leave such pixels unpainted.
+
+    >>> [is_background(name) for name in ("background", "Void", "_background_", "unlabelled", "Road")]
+    [True, True, True, True, False]
+    """
+    return _BACKGROUND.fullmatch(re.sub(r"[\s_-]+", " ", name).strip()) is not None
+
+
+def background_labels(names: Sequence[str]) -> tuple[int, ...]:
+    """The labels of classes that lie behind the others, see `is_background`."""
+    return tuple(label for label, name in enumerate(names) if is_background(name))
 
 
 def default_palette(count: int) -> tuple[Color, ...]:

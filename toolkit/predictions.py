@@ -113,13 +113,14 @@ class Detections(_Detections, Named):
         return Detections(self.boxes[keep], self.scores[keep], self.labels[keep]).of_classes(self.classes)
 
     def draw(self, image: np.ndarray, min_score: float = 0.5) -> np.ndarray:
-        """The image with boxes, names and scores: (h, w, 3) RGB uint8, small images enlarged.
+        """The image with boxes, names and scores above a legend that says the score: (h, w, 3) RGB uint8.
 
-        image: (H, W, 3), (H, W, 1) or (H, W) uint8, the one that was predicted on. min_score: 0..1; boxes below it are
-        not drawn.
+        image: (H, W, 3), (H, W, 1) or (H, W) uint8, the one that was predicted on; a small one is enlarged.
+        min_score: 0..1; boxes below it are not drawn.
         """
         shown = self.at_least(min_score).numpy()
-        return drawing.draw_detections(_image(image), shown.boxes, shown.scores, shown.labels, self.classes)
+        note = f"{len(shown.scores)} of {len(self.scores)} boxes: score {min_score:.2g} and above"
+        return drawing.draw_detections(_image(image), shown.boxes, shown.scores, shown.labels, self.classes, note)
 
     def to_coco(self, image_id: int | str) -> list[dict[str, Any]]:
         """Entries of COCO's results format, one a box: image_id, category_id, bbox (x, y, width, height), score.

@@ -14,6 +14,7 @@ from tiny_run import tiny_config
 from toolkit.contracts import SizeRule
 from toolkit.data.classes.tables import class_table
 from toolkit.data.loading.loader import train_loader
+from toolkit.drawing import shown_colors
 from toolkit.errors import ConfigError
 from toolkit.jobs.build import build_dataset, build_transforms
 from toolkit.jobs.check import check_config
@@ -107,7 +108,7 @@ def test_boxes_stand_where_they_are(tmp_path: Path) -> None:
     one = Sample(np.zeros((50, 100, 3), np.uint8), "x.png", 0, (50, 100), boxes=boxes)
     write_preview([collate([one])], TABLE, tmp_path, "p", "title", 5)
     drawn = page(tmp_path / "p_1.png")
-    color = np.array(TABLE.palette[1])
+    color = shown_colors(TABLE.palette, 2)[1].astype(int)
     rows, columns = np.nonzero((np.abs(drawn[:-40].astype(int) - color) < 20).all(-1))
     assert abs(columns.min() - (6 + 30)) <= 3
     assert abs(columns.max() - (6 + 90)) <= 3

@@ -8,7 +8,7 @@ from toolkit.data.images.read import read_image
 from toolkit.report.figures import grid
 from toolkit.samples import Boxes, Detections, LabelMap
 
-CLASSES, PALETTE = ["sky", "road", "absent"], [(0, 128, 255), (90, 30, 90), (250, 1, 250)]
+CLASSES, PALETTE = ["sky", "road", "absent"], [(0, 128, 255), (220, 150, 30), (250, 1, 250)]
 
 
 def test_a_grid_of_label_maps_shows_image_truth_and_prediction(tmp_path):

@@ -12,10 +12,10 @@ import numpy as np
 from PIL import Image
 
 from toolkit.contracts import ANY_SIZE, Dataset, SizeRule
-from toolkit.drawing import LegendEntry, as_rgb, draw_boxes, full_palette, legend, title
+from toolkit.drawing import LegendEntry, as_rgb, draw_boxes, legend, shown_colors, title
 from toolkit.errors import ConfigError, Problem
 from toolkit.files import replacing
-from toolkit.labels import ClassTable, Color
+from toolkit.labels import ClassTable, Color, background_labels
 from toolkit.ops.padding import Pad, legal_size, mirror, pad_targets
 from toolkit.samples import IGNORE_INDEX, Batch
 
@@ -75,7 +75,7 @@ def write_preview(
         samples: number of samples that are drawn.
         rule: sizes the model takes; smaller images are mirrored up to them, as the model does.
     """
-    colors = full_palette(table.palette, len(table.names))
+    colors = shown_colors(table.palette, len(table.names))
     shown: list[Shown] = []
     for batch in batches:
         shown += _drawn(_legal(batch, rule), table, colors)
@@ -114,7 +114,9 @@ def _drawn(batch: Batch, table: ClassTable, colors: np.ndarray) -> list[Shown]:
             own = batch.label_maps[place].numpy()
             labels |= set(np.unique(own).tolist())
             fitted = cv2.resize(own, (small.shape[1], small.shape[0]), interpolation=cv2.INTER_NEAREST_EXACT)
-            pictures.append(cv2.addWeighted(small, 1 - _OPAQUE, colors[fitted], _OPAQUE, 0))
+            painted = cv2.addWeighted(small, 1 - _OPAQUE, colors[fitted], _OPAQUE, 0)
+            unpainted = np.isin(fitted, background_labels(table.names))
+            pictures.append(np.where(unpainted[..., None], small, painted))
         if batch.boxes is not None:
             boxes, own_labels = np.asarray(batch.boxes[place].xyxy), batch.boxes[place].labels.tolist()
             labels |= set(own_labels)
@@ -171,7 +173,7 @@ def _page(shown: Sequence[Shown], across: int, table: ClassTable, colors: np.nda
             low = one.pictures[0].shape[0]
             band[low : low + caption.shape[0], left : left + each] = caption
         strips.append(band)
-    seen = sorted(frozenset().union(*(one.labels for one in shown)))
+    seen = sorted(frozenset().union(*(one.labels for one in shown)) - set(background_labels(table.names)))
     strips.append(legend([LegendEntry(_color(colors, k), _name(table.names, k)) for k in seen], width, dark=False))
     return np.concatenate(strips)
 

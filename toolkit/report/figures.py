@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from toolkit.drawing import LegendEntry, as_rgb, draw_boxes, full_palette, legend, title
-from toolkit.labels import Color
+from toolkit.drawing import LegendEntry, as_rgb, draw_boxes, legend, shown_colors, title
+from toolkit.labels import Color, background_labels
 from toolkit.samples import IGNORE_INDEX, Boxes, Detections, LabelMap
 
 Annotation = np.ndarray | LabelMap | Boxes | Detections
@@ -43,9 +43,10 @@ def grid(
     """
     if not rows:
         raise ValueError("a figure needs at least one row")
-    colors = full_palette(palette, len(classes))
+    colors = shown_colors(palette, len(classes))
     strips = [_beside([title(text, width) for text in _HEADERS])]
     shown: set[int] = set()
+    unpainted = set(background_labels(classes))
     for image, truth, prediction in rows:
         picture = _fit(as_rgb(image), width, cv2.INTER_AREA)
         cells = [
@@ -54,7 +55,7 @@ def grid(
         ]
         shown.update(*(labels for _, labels in cells))
         strips.append(_beside([picture, *(drawn for drawn, _ in cells)]))
-    entries = [LegendEntry(_color(colors, label), _name(classes, label)) for label in sorted(shown)]
+    entries = [LegendEntry(_color(colors, label), _name(classes, label)) for label in sorted(shown - unpainted)]
     strips.append(legend(entries, strips[0].shape[1], dark=False))
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +76,8 @@ def _cell(
         return _boxes_cell(picture, size, annotation, colors, classes, min_score)
     labels = annotation.labels.numpy() if isinstance(annotation, LabelMap) else annotation
     fitted = _fit(labels, picture.shape[1], cv2.INTER_NEAREST)
-    return colors[fitted], set(np.unique(labels).tolist())
+    unpainted = np.isin(fitted, background_labels(classes))
+    return np.where(unpainted[..., None], picture, colors[fitted]), set(np.unique(labels).tolist())
 
 
 def _boxes_cell(

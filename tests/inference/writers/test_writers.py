@@ -15,6 +15,7 @@ from toolkit.inference.writers.overlay import OverlayWriter
 from toolkit.samples import PREDICTION_NAMES, Detections, ImageScores, LabelMap
 
 CLASSES, PALETTE = ["sky", "road"], [(0, 128, 255), (90, 90, 90)]
+BRIGHT = [(0, 128, 255), (220, 150, 30)]
 IMAGE = np.full((300, 400, 3), 60, np.uint8)
 
 
@@ -49,13 +50,13 @@ def test_few_classes_round_trip_too(tmp_path, classes):
 
 
 def test_an_overlay_of_labels_has_the_picture_and_a_legend_of_the_classes_present(tmp_path):
-    writer = OverlayWriter(tmp_path, ["sky", "road", "absent"], [*PALETTE, (255, 0, 255)])
+    writer = OverlayWriter(tmp_path, ["sky", "road", "absent"], [*BRIGHT, (255, 0, 255)])
     drawn = writer.draw(IMAGE, labels())
     assert drawn.shape[1] == 400
     assert drawn[10, 10].tolist() == [30, 94, 158]  # half way between the picture and the class
     strip = drawn[300:]
-    assert (strip == PALETTE[0]).all(2).any()
-    assert (strip == PALETTE[1]).all(2).any()
+    assert (strip == BRIGHT[0]).all(2).any()
+    assert (strip == BRIGHT[1]).all(2).any()
     assert not (strip == (255, 0, 255)).all(2).any()
     (path,) = writer.add("x", IMAGE, labels())
     assert path.name == "x_overlay.jpg"
@@ -63,19 +64,20 @@ def test_an_overlay_of_labels_has_the_picture_and_a_legend_of_the_classes_presen
 
 
 def test_small_pictures_are_enlarged(tmp_path):
-    writer = OverlayWriter(tmp_path, CLASSES, PALETTE)
+    writer = OverlayWriter(tmp_path, CLASSES, BRIGHT)
     assert writer.draw(np.zeros((30, 40, 1), np.uint8), labels((30, 40))).shape[1] == 320
 
 
 def test_an_overlay_of_boxes_draws_what_reaches_the_score(tmp_path):
-    writer = OverlayWriter(tmp_path, CLASSES, PALETTE)
+    writer = OverlayWriter(tmp_path, CLASSES, BRIGHT)
     drawn = writer.draw(IMAGE, detections())
-    assert drawn.shape == IMAGE.shape
-    assert (drawn == PALETTE[1]).all(2).any()
-    assert not (drawn == PALETTE[0]).all(2).any()
+    assert drawn.shape[0] > IMAGE.shape[0]  # the legend, and the score that is drawn, below
+    assert drawn.shape[1] == IMAGE.shape[1]
+    assert (drawn == BRIGHT[1]).all(2).any()
+    assert not (drawn == BRIGHT[0]).all(2).any()
     writer.min_score = 0.2
     everything = writer.draw(IMAGE, detections())
-    assert (everything == PALETTE[0]).all(2).any()
+    assert (everything == BRIGHT[0]).all(2).any()
 
 
 def test_without_a_format_every_picture_that_fits_is_written(tmp_path):
