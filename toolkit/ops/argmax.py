@@ -1,23 +1,84 @@
-"""The best class of every pixel, from maps on a coarser grid, without ever holding all classes at full size."""
+"""The best class of every pixel, from maps on a coarser grid, without ever holding all classes at full size.
+
+On a CPU a C kernel (`ops/native.py`) reads the maps once, row by row, with a running maximum; without a compiler, with
+scores, and on other devices PyTorch does the same in bands of rows, with the same labels to the bit.
+"""
 
 from __future__ import annotations
+
+import ctypes
 
 import torch
 from torch import Tensor
 
-from toolkit.ops.resize import sample_rows
+from toolkit.ops.native import compile_c, split
+from toolkit.ops.resize import line_weights, sample_rows
 
 _BAND_VALUES = 1 << 20
 """Numbers a band of rows may hold (4 MiB of float32): a 19-class image of 1024x2048 is worked off in 40 bands."""
+_SMALLEST = 1 << 17
+"""Values compared below which a kernel is not worth its compilation: a 2-class image of 256x256."""
+
+# Columns first, once for each row of the map (two rows are kept: `line`), then rows, which are compared as they are made.
+# The interpolation is `torch.lerp`, operation for operation: base + c * (b - a), base the nearer of the two.
+_SOURCE = r"""
+#include <math.h>
+#include <stdint.h>
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+#define FMA fmaf
+#else
+#define FMA(x, y, z) ((x) * (y) + (z))
+#endif
+typedef int64_t i64;
+enum { BLOCK = 512 };
+typedef struct { const i64 *low, *high, *base; const float *share; } line;  /* share 0: no neighbour is looked at */
+
+static void columns(const float *restrict row, float *restrict out, line at, i64 n) {
+  if (!at.share) for (i64 i = 0; i < n; i++) out[i] = row[at.low[i]];
+  else for (i64 i = 0; i < n; i++) out[i] = FMA(at.share[i], row[at.high[i]] - row[at.low[i]], row[at.base[i]]); }
+
+/* A later class wins when it is larger, or the first that is not a number. */
+#define RUNNING(VALUE) for (i64 i = 0; i < n; i++) { float v = VALUE; \
+  int wins = !(v <= best[i]) & (best[i] == best[i]); best[i] = wins ? v : best[i]; found[i] = wins ? k : found[i]; }
+
+/* Rows [first, last) of the labels (rows, width), from maps whose planes and rows lie that many numbers apart.
+   kept: space for two rows of all classes, or 0 where columns are taken as they are. */
+void best_classes(const float *maps, i64 plane, i64 stride, i64 classes, line rows, line across, i64 width,
+    float *kept, uint8_t *labels, i64 first, i64 last) {
+  float best[BLOCK]; int32_t found[BLOCK];
+  i64 held[2] = {-1, -1}, apart = kept ? width : plane;
+  for (i64 r = first; r < last; r++) {
+    i64 ends[2] = {rows.low[r], rows.share ? rows.high[r] : rows.low[r]};
+    const float *lines[2];
+    for (int e = 0; e < 2; e++) {
+      i64 at = ends[e], slot = at & 1;
+      if (!kept) { lines[e] = maps + at * stride; continue; }
+      float *line_of = kept + slot * classes * width;
+      if (held[slot] != at)
+        for (i64 k = 0; k < classes; k++) columns(maps + k * plane + at * stride, line_of + k * width, across, width);
+      held[slot] = at; lines[e] = line_of; }
+    const float *nearer = rows.share && rows.base[r] != ends[0] ? lines[1] : lines[0];
+    float share = rows.share ? rows.share[r] : 0;
+    for (i64 start = 0; start < width; start += BLOCK) {
+      i64 n = width - start < BLOCK ? width - start : BLOCK;
+      for (i64 i = 0; i < n; i++) { best[i] = -INFINITY; found[i] = 0; }
+      for (int32_t k = 0; k < classes; k++) {
+        const float *a = lines[0] + k * apart + start, *b = lines[1] + k * apart + start,
+                    *c = nearer + k * apart + start;
+        if (rows.share) RUNNING(FMA(share, b[i] - a[i], c[i])) else RUNNING(a[i]) }
+      for (i64 i = 0; i < n; i++) labels[r * width + start + i] = (uint8_t)found[i]; } } }
+"""
 
 
 def best_classes(
     maps: Tensor, rows: Tensor, columns: Tensor, *, logits: bool = True, with_scores: bool = False
 ) -> tuple[Tensor, Tensor | None]:
-    """The class with the largest value at each crossing of fractional rows and columns, in bands that bound the memory.
+    """The class with the largest value at each crossing of fractional rows and columns, in memory for some rows.
 
     Returns labels (len(rows), len(columns)) uint8 and, when asked for, the probability of that class, float32: softmax
-    of the interpolated `logits`, or else the interpolated value itself. Of equal classes any may win.
+    of the interpolated `logits`, or else the interpolated value itself. As `torch.argmax` of the interpolated values:
+    of equal classes the first wins, and the first that is not a number beats all. `F.interpolate` rounds differently
+    (by one unit in the last place), so that classes which are equal but for that may come out the other way round.
 
     Args:
         maps: (K, h, w) float values of K classes, K up to 255.
@@ -30,6 +91,9 @@ def best_classes(
     >>> best_classes(maps, torch.tensor([0.0]), torch.tensor([0.0, 0.5, 0.75, 1.0]))[0].tolist()
     [[0, 0, 1, 1]]
     """
+    found = None if with_scores else _best_by_kernel(maps, rows, columns)
+    if found is not None:
+        return found, None
     maps = maps.permute(1, 2, 0).contiguous()
     labels = torch.empty(len(rows), len(columns), dtype=torch.uint8, device=maps.device)
     scores = torch.empty(labels.shape, device=maps.device) if with_scores else None
@@ -43,3 +107,38 @@ def best_classes(
             highest = values.gather(-1, best[..., None])[..., 0]
             scores[band] = (highest - values.logsumexp(-1)).exp() if logits else highest
     return labels, scores
+
+
+class _Line(ctypes.Structure):
+    """`line` of the kernel: where the results of one axis are read. Pointers into tensors that the caller keeps."""
+
+    _fields_ = (*((name, ctypes.c_void_p) for name in ("low", "high", "base", "share")),)
+
+
+def _best_by_kernel(maps: Tensor, rows: Tensor, columns: Tensor) -> Tensor | None:
+    """The labels, or None where the kernel cannot serve: another device or type, classes last, few values, no compiler."""
+    items = maps.shape[0] * len(rows) * len(columns)
+    plain = type(maps) is Tensor and maps.device.type == "cpu" and maps.dtype == torch.float32
+    if not plain or maps.stride(2) != 1 or items < _SMALLEST:
+        return None
+    library = compile_c(_SOURCE)
+    if library is None:
+        return None
+    down, across = line_weights(rows, maps.shape[1]), line_weights(columns, maps.shape[2])
+    as_they_are = across.share is None and torch.equal(across.low, torch.arange(maps.shape[2]))
+    labels = torch.empty(len(rows), len(columns), dtype=torch.uint8)
+    sizes = (ctypes.c_int64(number) for number in (maps.stride(0), maps.stride(1), maps.shape[0]))
+    head = (ctypes.c_void_p(maps.data_ptr()), *sizes, _pointers(down), _pointers(across), ctypes.c_int64(len(columns)))
+    target = ctypes.c_void_p(labels.data_ptr())
+
+    def run(first: int, last: int) -> None:
+        kept = None if as_they_are else torch.empty(2, maps.shape[0], len(columns))
+        space = ctypes.c_void_p(None if kept is None else kept.data_ptr())
+        library.best_classes(*head, space, target, ctypes.c_int64(first), ctypes.c_int64(last))
+
+    split(run, len(rows), items)
+    return labels
+
+
+def _pointers(weights: tuple[Tensor, Tensor, Tensor, Tensor | None]) -> _Line:
+    return _Line(*(None if part is None else part.data_ptr() for part in weights))

@@ -12,7 +12,7 @@ Pixels outside the outermost values repeat them.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -125,3 +125,38 @@ def _take(maps: Tensor, index: Tensor, dim: int) -> Tensor:
     if torch.equal(index, torch.arange(len(index))):
         return maps.narrow(dim, 0, len(index))  # nothing is repeated: a view does
     return maps.index_select(dim, index.to(maps.device))
+
+
+class LineWeights(NamedTuple):
+    """Linear interpolation at P positions of a line: base + share * (high - low), as `torch.lerp` does it.
+
+    Args:
+        low: (P,) int64, the value before each position.
+        high: (P,) int64, the value behind it.
+        base: (P,) int64, the nearer of the two.
+        share: (P,) float32 share of the difference, -0.5..0.5; None where all positions are values themselves.
+    """
+
+    low: Tensor
+    high: Tensor
+    base: Tensor
+    share: Tensor | None
+
+
+def line_weights(positions: Tensor, values: int) -> LineWeights:
+    """What interpolation at fractional positions of a line reads, for kernels that do what `sample_rows` does.
+
+    positions: (P,) float64, 0..values - 1. values: how many values the line has.
+
+    >>> low, high, base, share = line_weights(torch.tensor([0.25, 0.75], dtype=torch.float64), 2)
+    >>> low.tolist(), high.tolist(), base.tolist(), share.tolist()
+    ([0, 0], [1, 1], [0, 1], [0.25, -0.25])
+    """
+    before = positions.floor()
+    low = before.long()
+    if torch.equal(before, positions):
+        return LineWeights(low, low, low, None)
+    high = (low + 1).clamp_max(values - 1)
+    share = (positions - before).float()
+    first = share < 0.5
+    return LineWeights(low, high, torch.where(first, low, high), torch.where(first, share, share - 1))
