@@ -54,19 +54,14 @@ class CocoDataset(BoxDataset):
         keep_empty: bool = True,
         fix_boxes: FixBoxes = "stop",
     ) -> None:
-        base = existing_folder(root)
-        path = base / annotations / _ROBOFLOW if (base / annotations).is_dir() else base / annotations
-        folder = path.parent if images is None else base / images
+        base, path, folder = coco_places(root, annotations, images)
         problems = ProblemList()
         file = read_coco_file(path, problems)
-        table = _table(file, classes)
+        table = object_categories(file, classes)
         absent = tuple(name for name in classes or () if name not in table)
         names = _classes(path, table, classes, problems)
         ids = tuple(table[name] for name in names)
-        _refuse_outside(path, folder, file.image_names, problems)
-        prefix = _prefix(folder, base)
-        pictures = [prefix + name.replace("\\", "/") for name in file.image_names]
-        pictures = existing_images(base, pictures, path, problems)
+        pictures = coco_pictures(file, base, path, folder, problems)
 
         def box_name(box: int) -> Place:
             return Place(str(path), item=f"{file.annotation(box)} ({file.image_names[int(file.owners[box])]})")
@@ -78,7 +73,35 @@ class CocoDataset(BoxDataset):
         self.absent_classes = absent
 
 
-def _table(file: CocoFile, classes: list[str] | None) -> dict[str, int]:
+def coco_places(root: str, annotations: str, images: str | None) -> tuple[Path, Path, Path]:
+    """The data set's folder, the JSON file and the folder of the images. Raises DataError for a root that is no folder.
+
+    Args:
+        root: the data set's folder, which the other two are relative to.
+        annotations: the JSON file, or a folder with Roboflow's `_annotations.coco.json`, relative to root.
+        images: folder of the images, relative to root; None is the folder of the JSON.
+    """
+    base = existing_folder(root)
+    path = base / annotations / _ROBOFLOW if (base / annotations).is_dir() else base / annotations
+    return base, path, path.parent if images is None else base / images
+
+
+def coco_pictures(file: CocoFile, base: Path, path: Path, folder: Path, problems: ProblemList) -> list[str]:
+    """Names of a file's images relative to the data set's folder, as they stand on disk.
+
+    Args:
+        file: what the JSON holds, with the names of its images.
+        base: the data set's folder, which the names will be relative to.
+        path: the JSON's own path, for messages.
+        folder: folder that the names in the JSON start from.
+        problems: takes images that are missing, and names that lead out of their folder.
+    """
+    _refuse_outside(path, folder, file.image_names, problems)
+    prefix = _prefix(folder, base)
+    return existing_images(base, [prefix + name.replace("\\", "/") for name in file.image_names], path, problems)
+
+
+def object_categories(file: CocoFile, classes: list[str] | None) -> dict[str, int]:
     """Category ids by name, without those that only head a group."""
     used = set(file.category_ids.tolist())
     parents = {parent for _, name, parent in file.categories if parent != name}
@@ -92,8 +115,9 @@ def _table(file: CocoFile, classes: list[str] | None) -> dict[str, int]:
 def _classes(path: Path, table: dict[str, int], wanted: list[str] | None, problems: ProblemList) -> tuple[str, ...]:
     """The classes in label order. A class of the list that the file does not have gets an id that is not used there."""
     if wanted is not None and "background" in wanted and "background" not in table:
-        message = "gives boxes, which have no class 'background'; for a class a pixel, its outlines are not read"
-        problems.include(DataError(Problem(path, message, "leave it out with a head for boxes, or export masks")))
+        message = "gives boxes, which have no class 'background'"
+        remedy = "leave it out with a head for boxes; for a class a pixel, use data set 'coco_masks'"
+        problems.include(DataError(Problem(path, message, remedy)))
     absent = [name for name in wanted or () if name not in table]
     if absent and table and set(table) < set(wanted or ()):  # one split's file may lack a class that it has no box of
         first = 1 + max(table.values())

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from toolkit.data.faults.problem_list import ProblemList
+from toolkit.data.formats.outlines import Outline, outline_box, ring, run_lengths
 from toolkit.errors import DataError, Place, Problem, missing_path
 
 Row = dict[str, Any]
@@ -40,6 +41,7 @@ class CocoFile(NamedTuple):
         xywh: (M, 4) float64 left, top, width and height in pixels.
         crowd: (M,) bool: whether the annotation is a crowd region.
         area: (M,) float64 square pixels, NaN where absent.
+        outlines: `segmentation` of each annotation as it stands in the file, where it was asked for.
     """
 
     image_names: list[str]
@@ -53,20 +55,28 @@ class CocoFile(NamedTuple):
     xywh: np.ndarray
     crowd: np.ndarray
     area: np.ndarray
+    outlines: Sequence[Any] = ()
 
     def annotation(self, box: int) -> str:
         """What a message calls a box: by its id, or by its place where it has none."""
         return _called(self.annotation_ids, int(self.entries[box]))
 
 
-def read_coco_file(path: Path, problems: ProblemList) -> CocoFile:
+def read_coco_file(path: Path, problems: ProblemList, *, with_outlines: bool = False) -> CocoFile:
     """Reads a file; wrong entries become problems of the image they belong to, and are left out.
 
     Ids serve to join only: they may be text, and those of annotations, which join nothing, may be missing.
-    Raises DataError at once when nothing can be made of the file: missing, empty, no JSON, truncated (with the
-    place), not COCO's sections.
+
+    Args:
+        path: the JSON file.
+        problems: takes what is wrong with single entries.
+        with_outlines: whether `segmentation` is read too, which takes ten times as long.
+
+    Raises:
+        DataError: at once when nothing can be made of the file: missing, empty, no JSON, truncated (with the place),
+            not COCO's sections.
     """
-    content = _sections(path, _parsed(path))
+    content = _sections(path, _parsed(path, with_outlines))
     images = [row for row in _with_ids(path, content["images"], "image", problems)
               if _is_named(path, row, "file_name", "image", problems)]  # fmt: skip
     categories = [row for row in _with_ids(path, content["categories"], "category", problems)
@@ -89,7 +99,7 @@ def read_coco_file(path: Path, problems: ProblemList) -> CocoFile:
     boxes = _boxes(path, annotations, problems)
     for place in np.flatnonzero(owned & named & np.isnan(boxes[:, 0])).tolist():
         where = Place(str(path), item=f"{_called(ids, place)} (image {annotations[place]['image_id']})")
-        message = f"'bbox' is {_shown(annotations[place].get('bbox'))}, wanted four numbers"
+        message = f"'bbox' is {shown(annotations[place].get('bbox'))}, wanted four numbers"
         problems.add("boxes that are not four numbers", where, message, image=int(owners[place]))
     extra = _numbers(path, annotations, ("area", "iscrowd"), problems, owners)
     keep = np.flatnonzero(owned & named & ~np.isnan(boxes[:, 0]))
@@ -107,10 +117,11 @@ def read_coco_file(path: Path, problems: ProblemList) -> CocoFile:
         boxes[keep],
         np.nan_to_num(extra[keep, 1]) > 0,
         extra[keep, 0],
+        [annotations[place].get("segmentation") for place in keep.tolist()] if with_outlines else (),
     )  # fmt: skip
 
 
-def _parsed(path: Path) -> Any:
+def _parsed(path: Path, with_outlines: bool) -> Any:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -120,7 +131,7 @@ def _parsed(path: Path) -> Any:
     if not data.strip():
         raise DataError(Problem(path, "the annotation file is empty"))
     try:
-        return json.loads(_OUTLINE.sub(b'"segmentation":null', data))
+        return json.loads(data if with_outlines else _OUTLINE.sub(b'"segmentation":null', data))
     except (ValueError, RecursionError):
         return _parsed_whole(path, data)
 
@@ -196,7 +207,7 @@ def _with_ids(path: Path, rows: list[Row], kind: str, problems: ProblemList) -> 
     for place, row in enumerate(rows):
         if _key(row.get("id")) is None:
             where = Place(str(path), item=f"{kind} entry {place}")
-            problems.add(f"{kind} entries without ids", where, f"'id' is {_shown(row.get('id'))}, wanted an integer")
+            problems.add(f"{kind} entries without ids", where, f"'id' is {shown(row.get('id'))}, wanted an integer")
         else:
             good.append(row)
     return good
@@ -218,7 +229,7 @@ def _is_named(path: Path, row: Row, key: str, kind: str, problems: ProblemList) 
     if isinstance(row.get(key), str) and row[key]:
         return True
     where = Place(str(path), item=f"{kind} {row['id']}")
-    problems.add(f"{kind} entries without a name", where, f"'{key}' is {_shown(row.get(key))}")
+    problems.add(f"{kind} entries without a name", where, f"'{key}' is {shown(row.get(key))}")
     return False
 
 
@@ -228,7 +239,7 @@ def _refuse_repeated(path: Path, keys: Sequence[Any] | np.ndarray, kind: str, pr
         return
     for value in [value for value, count in Counter(values).items() if count > 1]:
         what = kind if kind.endswith("name") else f"{kind} id"
-        problems.add(f"repeated {what}s", path, f"{what} {_shown(value)} occurs more than once")
+        problems.add(f"repeated {what}s", path, f"{what} {shown(value)} occurs more than once")
 
 
 def _refuse_unknown(
@@ -249,7 +260,7 @@ def _refuse_unknown(
         value = row.get(key)
         message = f"{key} {value} is not among the file's {section}"
         if _key(value) is None:
-            message = f"'{key}' is {_shown(value)}, wanted an integer"
+            message = f"'{key}' is {shown(value)}, wanted an integer"
         image = None if owners is None else int(owners[place])
         problems.add(f"annotations of unknown {section}", where, message, image=image)
 
@@ -273,39 +284,39 @@ def _boxes(path: Path, annotations: list[Row], problems: ProblemList) -> np.ndar
     if missing:
         outlines = _parsed_whole(path, path.read_bytes())["annotations"]
         for place in missing:
-            boxes[place] = outline_box(outlines[place].get("segmentation"))
+            found = outline_of(outlines[place].get("segmentation"))
+            x1, y1, x2, y2 = outline_box(found or Outline(""))
+            boxes[place] = x1, y1, x2 - x1, y2 - y1
         taken = int(np.isfinite(boxes[missing, 0]).sum())
         if taken:
             problems.notes.append(f"{path}: {taken} annotations have no 'bbox'; it was taken from their outlines")
     return boxes
 
 
-def outline_box(outline: Any) -> tuple[float, float, float, float]:
-    """The smallest box (x, y, width, height) around all parts of an outline: polygons, or COCO's run lengths.
+def outline_of(found: Any) -> Outline | None:
+    """COCO's `segmentation` as an outline without a name: polygons or run lengths; None for what is neither.
 
-    NaN, four times, for what is no outline.
+    Polygons of fewer than three corners have no area and are left out.
 
-    >>> outline_box([[2, 1, 5, 1, 5, 9], [0, 3, 1, 3, 1, 4]])
-    (0.0, 1.0, 5.0, 8.0)
+    >>> [points.tolist() for points in outline_of([[2, 1, 5, 1, 5, 9], [0, 0, 1, 1]]).rings], outline_of("a")
+    ([[[2.0, 1.0], [5.0, 1.0], [5.0, 9.0]]], None)
     """
-    try:
-        if isinstance(outline, dict):
-            return _run_length_box(outline)
-        points = np.concatenate([np.asarray(part, np.float64).reshape(-1, 2) for part in outline])
-        (left, top), (right, bottom) = points.min(0).tolist(), points.max(0).tolist()
-    except (TypeError, ValueError, KeyError, OverflowError):
-        return (math.nan,) * 4  # type: ignore[return-value]
-    return left, top, right - left, bottom - top
+    if isinstance(found, dict):
+        mask = run_lengths(found)
+        return None if mask is None else Outline("", mask=mask)
+    if not found:
+        return Outline("")
+    if not isinstance(found, list):
+        return None
+    rings = [ring(part) for part in outline_parts(found) if not isinstance(part, list) or len(part) >= 6]
+    return None if any(one is None for one in rings) else Outline("", tuple(one for one in rings if one is not None))
 
 
-def _run_length_box(outline: Row) -> tuple[float, float, float, float]:
-    from pycocotools import mask as coco_mask
-
-    height, width = outline["size"]
-    is_list = isinstance(outline["counts"], list)
-    packed = coco_mask.frPyObjects(outline, height, width) if is_list else outline
-    left, top, wide, high = coco_mask.toBbox(packed).tolist()
-    return left, top, wide, high
+def outline_parts(found: Any) -> list[Any]:
+    """The polygons of a `segmentation`; some tools write a single one without the list around it."""
+    if not isinstance(found, list) or not found:
+        return []
+    return found if isinstance(found[0], list) else [found]
 
 
 def _numbers(path: Path, rows: list[Row], keys: Sequence[str], problems: ProblemList, owners: np.ndarray) -> np.ndarray:
@@ -322,7 +333,7 @@ def _numbers(path: Path, rows: list[Row], keys: Sequence[str], problems: Problem
         else:
             row, key = rows[place // len(keys)], keys[place % len(keys)]
             where = Place(str(path), item=f"entry with id {row.get('id')}")
-            message = f"'{key}' is {_shown(value)}, wanted a number that is not negative"
+            message = f"'{key}' is {shown(value)}, wanted a number that is not negative"
             problems.add(f"wrong values of '{key}'", where, message, image=int(owners[place // len(keys)]))
     return numbers.reshape(len(rows), len(keys))
 
@@ -353,6 +364,7 @@ def _places(values: np.ndarray | list[Key], table: np.ndarray | list[Key]) -> tu
     return place, table[place] == values
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value of the file in a message: its text, cut at 60 letters."""
     text = "missing" if value is None else repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

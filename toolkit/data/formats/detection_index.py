@@ -7,7 +7,7 @@ them (see `PackedStrings`).
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ from toolkit.data.formats.box_checks import (
     checked_boxes,
     mistaken_convention,
 )
+from toolkit.data.formats.packed import PackedStrings
 from toolkit.data.images.read import exif_orientation, read_image
 from toolkit.errors import DataError, Place, Problem
 from toolkit.samples import Boxes, Sample
@@ -147,7 +148,7 @@ class DetectionIndex:
         size = (image.shape[0], image.shape[1])
         annotated = (int(self.sizes[position, 0]), int(self.sizes[position, 1]))
         if all(annotated) and annotated != size:
-            raise _wrong_size(root / name, annotated, size)
+            raise wrong_size(root / name, annotated, size)
         if not all(annotated) and not self.normalised:
             self._check_late(position, root / name, size)
         boxes = self.boxes(position, size)
@@ -280,37 +281,24 @@ def build_index(
     return index
 
 
-def _wrong_size(path: Path, annotated: tuple[int, int], size: tuple[int, int]) -> FileError:
-    message = (
-        f"the image is {size[1]}x{size[0]}, but its boxes were drawn on {annotated[1]}x{annotated[0]} (width x height)"
-    )
+def wrong_size(path: Path, annotated: tuple[int, int], size: tuple[int, int], drawn: str = "boxes") -> FileError:
+    """What is said of an image of another size than the one that was annotated.
+
+    Args:
+        path: the image's file.
+        annotated: (height, width) in pixels as the annotation says.
+        size: (height, width) in pixels of the image as it is read.
+        drawn: what the annotation holds, in the plural, for the message.
+    """
+    was = f"{annotated[1]}x{annotated[0]} (width x height)"
+    message = f"the image is {size[1]}x{size[0]}, but its {drawn} were drawn on {was}"
     if annotated == size[::-1] and exif_orientation(path) > 4:
-        remedy = "its EXIF orientation turns it; save it without that tag, as the boxes see it"
+        remedy = "its EXIF orientation turns it; save it without that tag, as the annotation sees it"
         return FileError("image_size_exif", Problem(path, message, remedy))
     if annotated == size[::-1]:
-        remedy = "height and width are exchanged: it was turned after the boxes were drawn (a lost EXIF orientation?)"
+        remedy = (
+            f"height and width are exchanged: it was turned after the {drawn} were drawn (a lost EXIF orientation?)"
+        )
         return FileError("image_size", Problem(path, message, remedy))
     remedy = "use the image the annotation was made on, or correct the annotated size"
     return FileError("image_size", Problem(path, message, remedy))
-
-
-class PackedStrings:
-    """A read-only sequence of strings.
-
-    Python writes a reference count into every object it looks at; of a list of a hundred thousand strings each
-    forked worker therefore ends up with its own copy. Arrays stay shared.
-    """
-
-    def __init__(self, strings: Iterable[str]) -> None:
-        encoded = [string.encode("utf-8", "surrogateescape") for string in strings]
-        self._ends = np.cumsum([len(piece) for piece in encoded], dtype=np.int64)
-        self._bytes = np.frombuffer(b"".join(encoded), np.uint8)
-
-    def __len__(self) -> int:
-        return len(self._ends)
-
-    def __getitem__(self, index: int) -> str:
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        start = int(self._ends[index - 1]) if index else 0
-        return self._bytes[start : int(self._ends[index])].tobytes().decode("utf-8", "surrogateescape")

@@ -8,14 +8,12 @@ from __future__ import annotations
 import math
 from pathlib import Path
 from typing import NamedTuple
-from xml.parsers import expat
 
 from toolkit.data.faults.problem_list import ProblemList
+from toolkit.data.formats.xml_file import parse_xml
 from toolkit.errors import Place
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
-_DEEPEST = 32
-"""Levels of elements; VOC's own files have four (annotation, object, part, bndbox)."""
 _FLAGS = {"": False, "0": False, "false": False, "1": True, "true": True}
 
 
@@ -47,14 +45,6 @@ class VocFile(NamedTuple):
     objects: list[VocObject]
 
 
-class _TooDeep(Exception):  # noqa: N818 - never leaves this file
-    """Elements are nested further than any annotation's."""
-
-
-class _Refused(Exception):  # noqa: N818 - never leaves this file
-    """The file declares a document type."""
-
-
 class _Reader:
     """Collects the texts of the few elements that matter, by their path below the root."""
 
@@ -69,8 +59,6 @@ class _Reader:
     def start(self, tag: str, _attributes: dict[str, str]) -> None:
         self.root = self.root or tag
         self._path.append(tag)
-        if len(self._path) > _DEEPEST:
-            raise _TooDeep
         self._text.clear()
         if self._path[1:] == ["object"]:
             self.objects.append({})
@@ -89,43 +77,14 @@ class _Reader:
     def text(self, data: str) -> None:
         self._text.append(data)
 
-    def refuse(self, *_declaration: object) -> None:
-        # Entities, with which a short file can unfold to gigabytes, can only be declared inside a document type.
-        raise _Refused
-
 
 def read_voc_file(path: Path, problems: ProblemList) -> VocFile | None:
     """The contents of one XML file; None, with a problem added, when nothing can be made of it.
 
-    A document type (<!DOCTYPE ...>) is refused before anything in it is read: no annotation has one, and entity
-    expansion and outside references need it. Objects that are wrong are left out, each with a problem.
+    Objects that are wrong are left out, each with a problem; see `parse_xml` for what is refused.
     """
     reader = _Reader()
-    parser = expat.ParserCreate()
-    parser.buffer_text = True
-    parser.StartElementHandler, parser.EndElementHandler = reader.start, reader.end
-    parser.CharacterDataHandler, parser.StartDoctypeDeclHandler = reader.text, reader.refuse
-    try:
-        data = path.read_bytes()
-        if not data.strip():
-            problems.add("empty annotation files", path, "the annotation file is empty (0 bytes of XML)")
-            return None
-        parser.Parse(data, True)
-    except OSError as error:
-        problems.add("unreadable annotation files", path, f"cannot be read: {error.strerror}")
-        return None
-    except _Refused:
-        message = "declares a document type (<!DOCTYPE ...>), which can hide endless entities; it was not read"
-        problems.add("annotation files with a document type", path, message, "remove the declaration")
-        return None
-    except _TooDeep:
-        message = f"nests elements more than {_DEEPEST} deep; it was not read"
-        problems.add("annotation files nested too deep", path, message, "fetch or export it again")
-        return None
-    except expat.ExpatError as error:
-        place = Place(str(path), error.lineno, error.offset + 1)
-        message = f"is no valid XML: {expat.ErrorString(error.code)}"
-        problems.add("annotation files that are no XML", place, message, "fetch or export it again")
+    if not parse_xml(path, reader, problems):
         return None
     if reader.root != "annotation":
         message = f"the root element is <{reader.root}>, wanted <annotation>"
