@@ -68,7 +68,7 @@ def read_coco_file(path: Path, problems: ProblemList, *, with_outlines: bool = F
     Ids serve to join only: they may be text, and those of annotations, which join nothing, may be missing.
 
     Args:
-        path: the JSON file.
+        path: the JSON file of instances.
         problems: takes what is wrong with single entries.
         with_outlines: whether `segmentation` is read too, which takes ten times as long.
 

@@ -285,7 +285,7 @@ def wrong_size(path: Path, annotated: tuple[int, int], size: tuple[int, int], dr
     """What is said of an image of another size than the one that was annotated.
 
     Args:
-        path: the image's file.
+        path: the image's file, for the message.
         annotated: (height, width) in pixels as the annotation says.
         size: (height, width) in pixels of the image as it is read.
         drawn: what the annotation holds, in the plural, for the message.

@@ -105,8 +105,8 @@ def rectangle(x1: float, y1: float, x2: float, y2: float) -> np.ndarray:
     Args:
         x1: left or right edge in pixels.
         y1: upper or lower edge in pixels.
-        x2: the other vertical edge.
-        y2: the other horizontal edge.
+        x2: the other vertical edge in pixels.
+        y2: the other horizontal edge in pixels.
     """
     return np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)], np.float64)
 
@@ -298,7 +298,7 @@ def drawn_labels(outlines: Sequence[Outline], labels: Sequence[int], crowd: Lite
 
     Args:
         outlines: the objects of an image.
-        labels: label of each, 0..254.
+        labels: label of each object, 0..254.
         crowd: what becomes of regions that hold many objects.
     """
     is_left = crowd == "ignore"

@@ -41,7 +41,7 @@ def parse_xml(path: Path, reader: XmlReader, problems: ProblemList) -> bool:
     expansion and outside references need it.
 
     Args:
-        path: the XML file.
+        path: the XML file that is read whole.
         reader: gets the elements and texts in their order.
         problems: takes what is wrong with the file.
     """
