@@ -3,7 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassJaccardIndex
+from torchmetrics.classification import (
+    MulticlassAccuracy,
+    MulticlassF1Score,
+    MulticlassJaccardIndex,
+    MulticlassPrecision,
+)
 
 from toolkit.errors import DataError
 from toolkit.evaluators.semantic import SemanticEvaluator
@@ -39,17 +44,22 @@ def test_equals_torchmetrics_over_the_whole_set(used):
         "mAcc": MulticlassAccuracy(5, average="macro", ignore_index=255),
         "mDice": MulticlassF1Score(5, average="macro", ignore_index=255),
         "aAcc": MulticlassAccuracy(5, average="micro", ignore_index=255),
+        "mPrecision": MulticlassPrecision(5, average="macro", ignore_index=255),
+        "fwIoU": MulticlassJaccardIndex(5, average="weighted", ignore_index=255),
         "IoU": MulticlassJaccardIndex(5, average="none", ignore_index=255),
         "Acc": MulticlassAccuracy(5, average="none", ignore_index=255),
+        "Precision": MulticlassPrecision(5, average="none", ignore_index=255),
+        "F1": MulticlassF1Score(5, average="none", ignore_index=255),
     }
     for guess, true in images(len(used), used):
         ours.update([prediction(guess)], [truth(true)])
         for metric in others.values():
             metric.update(torch.from_numpy(guess).long(), torch.from_numpy(true).long())
     found = ours.compute()
-    for name in ("mIoU", "mAcc", "mDice", "aAcc"):
+    assert found["mF1"] == found["mDice"]
+    for name in ("mIoU", "mAcc", "mDice", "aAcc", "mPrecision", "fwIoU"):
         assert found[name] == pytest.approx(others[name].compute().item(), abs=1e-6), name
-    for kind in ("IoU", "Acc"):
+    for kind in ("IoU", "Acc", "Precision", "F1"):
         expected = others[kind].compute().tolist()
         for label, name in enumerate(NAMES):
             value = found[f"{kind}/{name}"]
@@ -68,19 +78,26 @@ def test_by_hand():
     assert found["mAcc"] == pytest.approx(1 / 3)
     assert found["mDice"] == pytest.approx(0.8 / 3)
     assert found["aAcc"] == pytest.approx(0.5)
+    assert (found["Precision/road"], found["Precision/sky"], found["Precision/car"]) == (1, 0, 0)
+    assert found["mPrecision"] == pytest.approx(1 / 3)
+    assert found["fwIoU"] == pytest.approx(2 / 3 * 3 / 4)
     assert evaluator.tables() == [
         (
             "Classes",
-            ["Class", "IoU", "Acc"],
+            ["Class", "IoU", "Acc", "Precision", "F1"],
             [
-                ["road", "66.67", "66.67"],
-                ["sky", "0.00", "-"],
-                ["car", "0.00", "0.00"],
-                ["tree", "-", "-"],
-                ["pole", "-", "-"],
+                ["road", "66.67", "66.67", "100.00", "80.00"],
+                ["sky", "0.00", "-", "0.00", "0.00"],
+                ["car", "0.00", "0.00", "0.00", "0.00"],
+                ["tree", "-", "-", "-", "-"],
+                ["pole", "-", "-", "-", "-"],
             ],
         ),
-        ("Summary", ["aAcc", "mIoU", "mAcc", "mDice"], [["50.00", "22.22", "33.33", "26.67"]]),
+        (
+            "Summary",
+            ["aAcc", "mIoU", "mAcc", "mDice", "mPrecision", "fwIoU"],
+            [["50.00", "22.22", "33.33", "26.67", "33.33", "50.00"]],
+        ),
     ]
 
 

@@ -16,14 +16,16 @@ from toolkit.samples import LabelMap, Prediction, Truth
 
 @EVALUATORS.register("semantic")
 class SemanticEvaluator(Evaluator):
-    """mIoU, mAcc, mDice and aAcc, and IoU and Acc of every class, over all counted pixels of all images together.
+    """IoU, Acc, Precision and F1 of every class, their means, aAcc and fwIoU, over all counted pixels of all images.
 
     With TP, FP and FN the pixels of a class over the whole set (not image by image), leaving out the pixels whose
-    truth is ignored: IoU = TP / (TP + FP + FN), Acc = TP / (TP + FN) (recall), Dice = 2 TP / (2 TP + FP + FN);
-    aAcc = correct pixels / counted pixels. mIoU, mAcc and mDice are means over classes. A class that occurs neither in
-    the truth nor in a prediction has no IoU and no Dice (None), one that does not occur in the truth no Acc; they do
-    not enter the means. Absent from the truth but predicted somewhere is IoU 0. Predicted pixels without a class (255)
-    are wrong.
+    truth is ignored: IoU = TP / (TP + FP + FN), Acc = TP / (TP + FN) (recall), Precision = TP / (TP + FP),
+    F1 = 2 TP / (2 TP + FP + FN), whose mean is called mF1 and mDice; aAcc = correct pixels / counted pixels; fwIoU is
+    the mean of the IoUs, each weighted by the true pixels of its class (Long et al. 2015, arXiv 1411.4038, section 5).
+
+    A class that occurs neither in the truth nor in a prediction has no number (None), one that does not occur in the
+    truth no Acc; they do not enter the means. Absent from the truth but predicted somewhere is IoU, F1 and Precision 0,
+    and so is Precision where a class of the truth is never predicted. Predicted pixels without a class (255) are wrong.
 
     classes: names of labels 0..K-1.
     """
@@ -74,27 +76,32 @@ class SemanticEvaluator(Evaluator):
         self.images += int(state["images"])
 
     def compute(self) -> dict[str, float | None]:
-        """mIoU, mAcc, mDice, aAcc, then IoU/<class> and Acc/<class>; fractions, None where undefined."""
-        iou, accuracy, dice = self._by_class()
+        """mIoU, mAcc, mDice, aAcc, mPrecision, mF1, fwIoU, then IoU, Acc, Precision and F1/<class>; None where undefined."""
+        shares = class_shares(self.confusion)
         correct, counted = np.trace(self.confusion), self.confusion.sum()
+        means = {f"m{name}": mean_defined(values) for name, values in shares.items()}
         numbers = {
-            "mIoU": mean_defined(iou),
-            "mAcc": mean_defined(accuracy),
-            "mDice": mean_defined(dice),
+            "mIoU": means["mIoU"],
+            "mAcc": means["mAcc"],
+            "mDice": means["mF1"],
             "aAcc": float(correct / counted) if counted else None,
+            "mPrecision": means["mPrecision"],
+            "mF1": means["mF1"],
+            "fwIoU": _weighted(shares["IoU"], self.confusion.sum(1)),
         }
-        numbers.update({f"IoU/{name}": value for name, value in zip(self.classes, iou, strict=True)})
-        numbers.update({f"Acc/{name}": value for name, value in zip(self.classes, accuracy, strict=True)})
+        for name, values in shares.items():
+            numbers.update({f"{name}/{label}": value for label, value in zip(self.classes, values, strict=True)})
         return numbers
 
     def tables(self) -> list[tuple[str, list[str], list[list[str]]]]:
-        """The familiar two: Class | IoU | Acc, and aAcc | mIoU | mAcc | mDice, in per cent."""
-        iou, accuracy, _ = self._by_class()
-        rows = [[name, percent(i), percent(a)] for name, i, a in zip(self.classes, iou, accuracy, strict=True)]
+        """The familiar two: Class | IoU | Acc | Precision | F1, and aAcc | mIoU | mAcc | mDice ..., in per cent."""
+        shares = class_shares(self.confusion)
+        columns = [[percent(value) for value in values] for values in shares.values()]
+        rows = [list(row) for row in zip(self.classes, *columns, strict=True)]
         numbers = self.compute()
-        summary = ["aAcc", "mIoU", "mAcc", "mDice"]
+        summary = ["aAcc", "mIoU", "mAcc", "mDice", "mPrecision", "fwIoU"]
         return [
-            ("Classes", ["Class", "IoU", "Acc"], rows),
+            ("Classes", ["Class", *shares], rows),
             ("Summary", summary, [[percent(numbers[name]) for name in summary]]),
         ]
 
@@ -108,18 +115,8 @@ class SemanticEvaluator(Evaluator):
 
     def never_right(self) -> list[str]:
         """Classes with true pixels of which not one was found."""
-        _, accuracy, _ = self._by_class()
+        accuracy = class_shares(self.confusion)["Acc"]
         return [name for name, share in zip(self.classes, accuracy, strict=True) if share == 0]
-
-    def _by_class(self) -> tuple[list[float | None], list[float | None], list[float | None]]:
-        """IoU, accuracy and Dice of each class."""
-        right = np.diagonal(self.confusion)
-        true, predicted = self.confusion.sum(1), self.confusion[:, :-1].sum(0)
-        return (
-            _quotients(right, true + predicted - right),
-            _quotients(right, true),
-            _quotients(2 * right, true + predicted),
-        )
 
 
 def _sparse(matrix: np.ndarray) -> dict[str, np.ndarray]:
@@ -133,5 +130,30 @@ def _sparse(matrix: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
+def class_shares(confusion: np.ndarray) -> dict[str, list[float | None]]:
+    """IoU, Acc, Precision and F1 of each class of a matrix (K, K + 1) int64; None where a class has none.
+
+    >>> class_shares(np.array([[3, 1, 0], [0, 0, 2]]))["Precision"]  # the second is true twice, predicted once, wrongly
+    [1.0, 0.0]
+    """
+    right = np.diagonal(confusion)
+    true, predicted = confusion.sum(1), confusion[:, :-1].sum(0)
+    # A true class that is never predicted has precision 0 / 0, which is counted as 0: None would raise the mean.
+    return {
+        "IoU": _quotients(right, true + predicted - right),
+        "Acc": _quotients(right, true),
+        "Precision": _quotients(right, np.where(predicted, predicted, true)),
+        "F1": _quotients(2 * right, true + predicted),
+    }
+
+
 def _quotients(above: np.ndarray, below: np.ndarray) -> list[float | None]:
     return [a / b if b else None for a, b in zip(above.tolist(), below.tolist(), strict=True)]
+
+
+def _weighted(values: list[float | None], weights: np.ndarray) -> float | None:
+    """The mean of the values that have a weight."""
+    total = int(weights.sum())
+    if not total:
+        return None
+    return sum(value * weight for value, weight in zip(values, weights.tolist(), strict=True) if value) / total
