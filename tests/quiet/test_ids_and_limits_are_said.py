@@ -42,20 +42,42 @@ def test_image_ids_that_only_count_are_said(picture: Path, tmp_path: Path) -> No
     assert "counts the pictures" not in notes(model, picture, tmp_path / "csv", ["csv"])
 
 
-def found_of(count: int) -> str:
-    """The title of COCO's table after perfect detections of so many objects in one picture."""
+def perfect(count: int, given: int, pictures: int = 1, **arguments: int) -> CocoEvaluator:
+    """COCO's evaluator after perfect detections of the first `given` of so many objects in each picture."""
     left = np.arange(count, dtype=np.float32) * 10
     xyxy = np.stack([left, left * 0, left + 8, left * 0 + 8], axis=1)
     labels = np.zeros(count, np.int64)
-    detections = Detections(torch.from_numpy(xyxy), torch.linspace(1, 0.5, count), torch.from_numpy(labels))
-    evaluator = CocoEvaluator(["dot"])
-    evaluator.update([detections], [Truth("a", 1, (20, 10 * count), boxes=Boxes.of(xyxy, labels))])
+    found = Detections(torch.from_numpy(xyxy), torch.linspace(1, 0.5, count), torch.from_numpy(labels))
+    found = Detections(*(field[:given] for field in found))
+    evaluator = CocoEvaluator(["dot"], **arguments)
+    for number in range(pictures):
+        truth = Truth(str(number), number, (20, 10 * count), boxes=Boxes.of(xyxy, labels))
+        evaluator.update([found], [truth])
+    return evaluator
+
+
+def title(evaluator: CocoEvaluator) -> str:
     return evaluator.tables()[0][0]
 
 
 def test_objects_beyond_the_limit_of_the_metric_are_said() -> None:
-    assert found_of(100) == "COCO"
-    assert "30 of 130 boxes cannot be found" in found_of(130)
+    assert title(perfect(100, 100)) == "COCO"
+    assert "30 of 130 boxes cannot be found" in title(perfect(130, 130))
+
+
+def test_the_limit_of_the_metric_can_be_raised() -> None:
+    raised = perfect(400, 400, max_detections=1000)
+    assert title(raised) == "COCO"
+    numbers = raised.compute()
+    assert numbers["AP"] == pytest.approx(1, abs=1e-12)
+    assert numbers["AR1000"] == pytest.approx(1, abs=1e-12)
+    assert numbers["AR10"] == pytest.approx(10 / 400)
+    assert "AR100" not in numbers
+
+
+def test_objects_beyond_the_limit_of_the_model_are_said() -> None:
+    assert "no picture was given more than 50 detections" in title(perfect(60, 50, pictures=3))
+    assert title(perfect(60, 50, pictures=1)) == "COCO"
 
 
 def test_pages_that_are_not_predicted_are_said(tmp_path: Path) -> None:

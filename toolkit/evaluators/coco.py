@@ -11,28 +11,33 @@ from typing import ClassVar
 
 import numpy as np
 
+from toolkit.bounds import PositiveInt
 from toolkit.contracts import EVALUATORS, Evaluator
 from toolkit.evaluators.checks import percent
 from toolkit.evaluators.detection_record import NO_BOX, DetectionRecord
-from toolkit.ops.average_precision import COCO_IOUS, COCO_LIMITS, PrecisionRecall, TruthTable, coco_precision_recall
+from toolkit.ops.average_precision import (
+    COCO_IOUS,
+    COCO_LIMITS,
+    DetectionTable,
+    PrecisionRecall,
+    TruthTable,
+    coco_precision_recall,
+)
 from toolkit.samples import Detections, Prediction, Truth
 
 _SIZES = ("all", "small", "medium", "large")
-_LINES: tuple[tuple[str, str, float | None, str, int], ...] = (
-    ("AP", "precision", None, "all", 100),
-    ("AP50", "precision", 0.5, "all", 100),
-    ("AP75", "precision", 0.75, "all", 100),
-    ("APs", "precision", None, "small", 100),
-    ("APm", "precision", None, "medium", 100),
-    ("APl", "precision", None, "large", 100),
-    ("AR1", "recall", None, "all", 1),
-    ("AR10", "recall", None, "all", 10),
-    ("AR100", "recall", None, "all", 100),
-    ("ARs", "recall", None, "small", 100),
-    ("ARm", "recall", None, "medium", 100),
-    ("ARl", "recall", None, "large", 100),
-)
-"""COCO's twelve lines: name, which array, overlap threshold (None: all ten), object size, detections an image."""
+
+
+def _lines(limits: Sequence[int]) -> list[tuple[str, str, float | None, str, int]]:
+    """COCO's twelve lines: name, which array, overlap threshold (None: all ten), object size, detections an image."""
+    most = limits[-1]
+    precision: list[tuple[str, float | None, str]] = [("AP", None, "all"), ("AP50", 0.5, "all"), ("AP75", 0.75, "all")]
+    precision += [(f"AP{size[0]}", None, size) for size in _SIZES[1:]]
+    recall = [(f"AR{limit}", "all", limit) for limit in limits] + [(f"AR{size[0]}", size, most) for size in _SIZES[1:]]
+    return [
+        *((name, "precision", iou, size, most) for name, iou, size in precision),
+        *((name, "recall", None, size, limit) for name, size, limit in recall),
+    ]
 
 
 @EVALUATORS.register("coco")
@@ -42,16 +47,20 @@ class CocoEvaluator(Evaluator):
     A class without a true box has no AP (None) and does not enter the mean; true boxes and no detection give AP 0.
     The size of an object is its annotated `area`. A crowd region is ignored, and so is what lies in it. A difficult
     box (VOC's flag, which COCO does not have) is ignored too: as in the VOC devkit, any number of detections may
-    match it, with the usual overlap. Of a class, the best 100 detections of an image count.
+    match it, with the usual overlap.
 
-    classes: names of labels 0..K-1.
+    Args:
+        classes: names of labels 0..K-1.
+        max_detections: detections of a class that count in one image, best first; COCO's is 100. Where images hold more
+            boxes of a class, AP cannot reach 100 %, which the table says. Numbers of two limits are not comparable.
     """
 
     metric: ClassVar[str] = "AP"
     takes: ClassVar[type[Prediction] | None] = Detections
 
-    def __init__(self, classes: list[str]) -> None:
+    def __init__(self, classes: list[str], max_detections: PositiveInt = COCO_LIMITS[-1]) -> None:
         self.classes = tuple(classes)
+        self.limits = (*(limit for limit in COCO_LIMITS[:-1] if limit < max_detections), max_detections)
         self._record = DetectionRecord(classes, type(self))
         self._curves: PrecisionRecall | None = None
 
@@ -76,13 +85,21 @@ class CocoEvaluator(Evaluator):
     def curves(self) -> PrecisionRecall:
         """Precision, recall and score arrays in pycocotools' layout: thresholds, recalls, classes, sizes, limits."""
         if self._curves is None:
-            self._curves = coco_precision_recall(*self._record.tables(), num_classes=len(self.classes))
+            self._curves = coco_precision_recall(
+                *self._record.tables(), num_classes=len(self.classes), limits=self.limits
+            )
         return self._curves
 
     def compute(self) -> dict[str, float | None]:
-        """AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100, ARs, ARm, ARl and AP/<class>."""
+        """AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100, ARs, ARm, ARl and AP/<class>.
+
+        With another `max_detections` its number stands in the name of AR100.
+        """
         curves = self.curves()
-        numbers = {line[0]: _summary(curves, *line[1:]) for line in _LINES}
+        numbers = {
+            name: _summary(curves, kind, iou, size, self.limits.index(limit))
+            for name, kind, iou, size, limit in _lines(self.limits)
+        }
         for place, name in enumerate(self.classes):
             numbers[f"AP/{name}"] = _mean(curves.precision[:, :, place, 0, -1])
         return numbers
@@ -101,9 +118,9 @@ class CocoEvaluator(Evaluator):
         numbers, curves = self.compute(), self.curves()
         familiar = [
             [name, "0.50:0.95" if iou is None else f"{iou:.2f}", size, str(limit), percent(numbers[name])]
-            for name, _, iou, size, limit in _LINES
+            for name, _, iou, size, limit in _lines(self.limits)
         ]
-        truths, _ = self._record.tables()
+        truths, detections = self._record.tables()
         counts = np.bincount(truths.labels[~truths.ignored], minlength=len(self.classes))
         by_class = []
         for place, name in enumerate(self.classes):
@@ -111,29 +128,44 @@ class CocoEvaluator(Evaluator):
             values = (precision, precision[0], precision[5], curves.recall[:, place, 0, -1])
             by_class.append([name, str(counts[place]), *(percent(_mean(value)) for value in values)])
         return [
-            (f"COCO{_beyond_the_limit(truths)}", ["metric", "IoU", "area", "detections", "%"], familiar),
-            ("Classes", ["class", "boxes", "AP", "AP50", "AP75", "AR100"], by_class),
+            (
+                f"COCO{_beyond_the_limits(truths, detections, self.limits[-1])}",
+                ["metric", "IoU", "area", "detections", "%"],
+                familiar,
+            ),
+            ("Classes", ["class", "boxes", "AP", "AP50", "AP75", f"AR{self.limits[-1]}"], by_class),
         ]
 
 
-def _beyond_the_limit(truths: TruthTable) -> str:
-    """A sentence where pictures hold more boxes of a class than AP looks at: it then stays below 100 % whatever is found."""
-    limit, wanted = COCO_LIMITS[-1], ~truths.ignored
+def _beyond_the_limits(truths: TruthTable, detections: DetectionTable, limit: int) -> str:
+    """A sentence where pictures hold more boxes than AP looks at, or than the model ever gives: AP then stays below 100 %."""
+    wanted = ~truths.ignored
     _, counts = np.unique(np.stack([truths.images[wanted], truths.labels[wanted]]), axis=1, return_counts=True)
     missed, total = int(np.maximum(counts - limit, 0).sum()), int(wanted.sum())
-    if not missed:
-        return ""
-    return (
-        f": AP looks at the best {limit} detections of a class in a picture, but {int((counts > limit).sum())} times a picture "
-        f"holds more boxes of one; {missed} of {total} boxes cannot be found"
-    )
+    if missed:
+        return (
+            f": AP looks at the best {limit} detections of a class in a picture, but {int((counts > limit).sum())} times "
+            f"a picture holds more boxes of one; {missed} of {total} boxes cannot be found "
+            f"(evaluator coco's max_detections: {int(counts.max())} would look at all)"
+        )
+    boxes, found = (np.bincount(images) for images in (truths.images[wanted], detections.images))
+    most = int(found.max(initial=0))
+    crowded = int((boxes > most).sum())
+    # Equally many in several pictures are a limit of the model's; in one, or when they are few, it may be chance.
+    if most >= 20 and crowded and int((found == most).sum()) > 1:
+        return (
+            f": no picture was given more than {most} detections, which looks like the model's limit, but {crowded} hold "
+            f"more boxes (a detector's is model.head.test.per_image)"
+        )
+    return ""
 
 
 def _summary(curves: PrecisionRecall, kind: str, iou: float | None, size: str, limit: int) -> float | None:
+    """Mean over what a line of the table is about. limit: place among the limits."""
     array = curves.precision if kind == "precision" else curves.recall
     if iou is not None:
         array = array[np.isclose(COCO_IOUS, iou)]
-    return _mean(array[..., _SIZES.index(size), COCO_LIMITS.index(limit)])
+    return _mean(array[..., _SIZES.index(size), limit])
 
 
 def _mean(values: np.ndarray) -> float | None:
