@@ -28,6 +28,7 @@ $(VENV)/.installed: setup.cfg pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.installed-test: setup.cfg pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --no-deps 'tidecv==1.0.1'  # what it asks for brings a second OpenCV
 	@touch $@ $(VENV)/.installed
 
 demo: $(VENV)/.installed

@@ -11,6 +11,7 @@ from toolkit.contracts import EVALUATORS, Evaluator
 from toolkit.errors import DataError, Problem
 from toolkit.evaluators.checks import mean_defined, of_kind, percent
 from toolkit.ops.confusion import confusion_matrix
+from toolkit.ops.pixel_errors import border_distance, count_error_pixels, error_kinds
 from toolkit.samples import LabelMap, Prediction, Truth
 
 
@@ -45,9 +46,17 @@ class SemanticEvaluator(Evaluator):
             self._add(prediction, truth)
 
     def rows(self, predictions: Sequence[Prediction], truths: Sequence[Truth]) -> list[dict[str, np.ndarray]]:
-        """Adds images, and gives the cells of each image's matrix that are not 0, and their pixels."""
+        """Adds images, and gives the cells of each image's matrix that are not 0, their pixels, and the kinds of errors."""
         pairs = zip(predictions, truths, strict=True)
-        return [_sparse(self._add(prediction, truth)) for prediction, truth in pairs]
+        return [_sparse(self._add(prediction, truth)) | self._errors(prediction, truth) for prediction, truth in pairs]
+
+    def _errors(self, prediction: Prediction, truth: Truth) -> dict[str, np.ndarray]:
+        """What an image was counted for as wrong, by kind (`ops/pixel_errors.py`)."""
+        if truth.label_map is None or not isinstance(prediction, LabelMap):  # `_add` has refused both
+            return {}
+        answer = prediction.labels.numpy()
+        kinds = error_kinds(truth.label_map, answer, border_distance(truth.size))
+        return {"error_pixels": count_error_pixels(truth.label_map, answer, kinds, len(self.classes))[None]}
 
     def _add(self, prediction: Prediction, truth: Truth) -> np.ndarray:
         """Counts one image; gives its matrix."""
