@@ -51,6 +51,6 @@ def _count(image: ImageBoxes, matrix: np.ndarray, score: float, overlap: float) 
     partners = np.where(partners >= 0, partners, others)
     found = partners >= 0
     np.add.at(matrix, (image.truth_labels[partners[found]], labels[found]), 1)
-    np.add.at(matrix, (none, labels[~found & ~image.spared[:number]]), 1)
+    matrix[none] += np.bincount(labels[~found & ~image.spared[:number]], minlength=none + 1)
     missed = ~np.isin(np.arange(len(image.truths)), partners)
-    np.add.at(matrix, (image.truth_labels[missed], none), 1)
+    matrix[:, none] += np.bincount(image.truth_labels[missed], minlength=none + 1)
