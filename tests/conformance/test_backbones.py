@@ -23,6 +23,7 @@ CASES: dict[str, list[dict[str, Any]]] = {
     "alexnet": [{"variant": "2012"}],
     "googlenet": [{"auxiliary": True}, {"true_5x5": True, "batch_norm": False}],
     "resnet": [{"depth": 18}, {"depth": 18, "norm": "frozen_batch", "in_channels": 1}],
+    "efficientnet_lite": [{}, {"variant": 2, "in_channels": 1}],
     "timm": [{"model": "test_resnet"}, {"model": "test_convnext", "in_channels": 1}, {"model": "test_vit"}],
     "smp": [{"encoder": "mit_b0"}, {"encoder": "tu-test_resnet", "output_stride": 16, "depth": 4, "in_channels": 1}],
 }
