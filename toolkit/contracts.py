@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from toolkit.errors import PartsError, Problem
+from toolkit.errors import ConfigError, PartsError, Problem
 from toolkit.registry import Registry
 from toolkit.samples import Batch, Prediction, Sample, Truth
 
@@ -611,6 +611,36 @@ class Evaluator(ABC):
 
     takes: ClassVar[type[Prediction] | None] = None
     """The prediction it compares ("LabelMap"): what the head `gives`. None: not said, nothing is compared."""
+
+    class_means: ClassVar[bool] = False
+    """Whether it has means over `self.classes`, from which `excluded` ones are left out."""
+
+    classes: tuple[str, ...] = ()
+    """Names of labels 0..K-1."""
+
+    excluded: tuple[str, ...] = ()
+    """Classes that are in no mean over classes, and so do not decide what is best; see `exclude`."""
+
+    def exclude(self, names: Sequence[str]) -> None:
+        """Leaves classes out of every mean over classes; their own numbers stay.
+
+        Raises ConfigError for names that are no classes, for all classes at once, and for an evaluator without such means.
+        """
+        unknown = [name for name in names if name not in self.classes]
+        if not self.class_means:
+            message = f"'{EVALUATORS.name_of(type(self))}' has no mean over classes to leave any out of"
+            raise ConfigError(Problem("evaluate.exclude", message, "remove the one or the other"))
+        if unknown:
+            message = f"names {', '.join(unknown)}, but the classes are {', '.join(self.classes)}"
+            raise ConfigError(Problem("evaluate.exclude", message))
+        if set(names) >= set(self.classes):
+            raise ConfigError(Problem("evaluate.exclude", "leaves out every class, so that no mean is left"))
+        self.excluded = tuple(name for name in self.classes if name in names)
+
+    @property
+    def averaged(self) -> list[int]:
+        """Labels of the classes that are in the means."""
+        return [label for label, name in enumerate(self.classes) if name not in self.excluded]
 
     @abstractmethod
     def update(self, predictions: Sequence[Prediction], truths: Sequence[Truth]) -> None:

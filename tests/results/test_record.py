@@ -10,11 +10,14 @@ import torch
 
 from toolkit.engine.evaluate import counted_rows
 from toolkit.errors import DataError
+from toolkit.evaluators.classification import ClassificationEvaluator
 from toolkit.evaluators.coco import CocoEvaluator
+from toolkit.evaluators.dense_regression import DenseRegressionEvaluator
+from toolkit.evaluators.regression import RegressionEvaluator
 from toolkit.evaluators.semantic import SemanticEvaluator
 from toolkit.evaluators.voc import VocEvaluator
 from toolkit.results.record import Record
-from toolkit.samples import Boxes, Detections, LabelMap, Truth
+from toolkit.samples import Boxes, Detections, ImageScores, ImageValues, LabelMap, Truth, ValueMap
 
 NAMES = ["sky", "road", "car"]
 
@@ -55,7 +58,29 @@ def box_images(count=7, seed=0):
     return pairs
 
 
+def other_pairs(count=7, seed=0):
+    """(scores and class, values with an unknown one, value maps with unknown pixels) of images."""
+    rng = np.random.default_rng(seed)
+    scores, values, maps = [], [], []
+    for number in range(count):
+        name = f"{number}.png"
+        probabilities = ImageScores(torch.from_numpy(rng.random(3).astype(np.float32)))
+        scores.append((probabilities, Truth(name, number, (8, 8), image_label=int(rng.integers(3)))))
+        true = rng.random(3).astype(np.float32)
+        true[0] = np.nan if number == 2 else true[0]
+        guessed = ImageValues(torch.from_numpy(rng.random(3).astype(np.float32)))
+        values.append((guessed, Truth(name, number, (8, 8), image_values=true)))
+        depth = rng.random((8, 8)).astype(np.float32)
+        depth[0, 0] = np.nan
+        made = ValueMap(torch.from_numpy(rng.random((8, 8)).astype(np.float32)))
+        maps.append((made, Truth(name, number, (8, 8), value_map=depth)))
+    return scores, values, maps
+
+
 MAKERS = {
+    "classes": (lambda: [ClassificationEvaluator(NAMES)], lambda *count: other_pairs(*count)[0]),
+    "values": (lambda: [RegressionEvaluator(NAMES)], lambda *count: other_pairs(*count)[1]),
+    "maps": (lambda: [DenseRegressionEvaluator(["depth"])], lambda *count: other_pairs(*count)[2]),
     "semantic": (lambda: [SemanticEvaluator(NAMES)], label_maps),
     "boxes": (lambda: [CocoEvaluator(NAMES), VocEvaluator(NAMES)], box_images),
 }
@@ -78,7 +103,7 @@ def assert_same(one, other):
     assert list(one.arrays) == list(other.arrays)
     for name, array in one.arrays.items():
         assert array.dtype == other.arrays[name].dtype, name
-        assert np.array_equal(array, other.arrays[name]), name
+        np.testing.assert_array_equal(array, other.arrays[name], name)
 
 
 @pytest.mark.parametrize("kind", MAKERS)

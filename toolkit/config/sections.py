@@ -182,11 +182,17 @@ class EvaluateSection:
         batch_size: images of a batch while measuring; null takes data.batch_size. It changes speed and memory only.
         loss: whether the loss is measured too, a mean over images of what each would have alone, in evaluation mode; it
             shares the net's pass with the metric where the images are of a legal size.
+        exclude: names of classes that are in no mean over classes (mIoU, AP ...), and so do not decide what is "best";
+            their own numbers are shown all the same.
+        record: whether a training writes the record of its best weights on val (`evaluation/val/`) at its end; where the
+            last weights are not the best ones it costs one more evaluation.
     """
 
     evaluators: list[EvaluatorPart] = field(default_factory=list)
     batch_size: PositiveInt | None = None
     loss: bool = True
+    exclude: list[str] = field(default_factory=list)
+    record: bool = True
 
 
 @dataclass(frozen=True)

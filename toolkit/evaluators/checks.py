@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from toolkit.contracts import EVALUATORS, Evaluator
@@ -36,6 +36,15 @@ def mean_defined(values: Iterable[float | None]) -> float | None:
     """
     defined = [value for value in values if value is not None]
     return sum(defined) / len(defined) if defined else None
+
+
+def means_said(excluded: Sequence[str]) -> str:
+    """What a table's title adds about classes that are left out of the means; "" for none.
+
+    >>> means_said(["background"])
+    ', means without background'
+    """
+    return f", means without {', '.join(excluded)}" if excluded else ""
 
 
 def percent(value: float | None) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from toolkit.contracts import EVALUATORS, Evaluator
 from toolkit.errors import DataError, Problem
-from toolkit.evaluators.checks import mean_defined, of_kind, percent
+from toolkit.evaluators.checks import mean_defined, means_said, of_kind, percent
 from toolkit.samples import ImageScores, Prediction, Truth
 
 TOP = 5
@@ -28,6 +28,7 @@ class ClassificationEvaluator(Evaluator):
 
     metric: ClassVar[str] = "top1"
     takes: ClassVar[type[Prediction] | None] = ImageScores
+    class_means: ClassVar[bool] = True
 
     def __init__(self, classes: list[str]) -> None:
         self.classes = tuple(classes)
@@ -36,26 +37,38 @@ class ClassificationEvaluator(Evaluator):
 
     def update(self, predictions: Sequence[Prediction], truths: Sequence[Truth]) -> None:
         """Adds images. Raises DataError, naming the image, without a class or with scores for other classes."""
-        for prediction, truth in zip(predictions, truths, strict=True):
-            label = truth.image_label
-            if label is None:
-                raise DataError(Problem(truth.name, "has no class to compare with", "use another evaluator"))
-            if not 0 <= label < len(self.classes):
-                raise DataError(Problem(truth.name, f"has class {label}, wanted 0..{len(self.classes) - 1}"))
-            prediction = of_kind(self, prediction, ImageScores, truth.name)
-            scores = prediction.scores.numpy()
-            if scores.shape != (len(self.classes),):
-                message = f"has scores of shape {scores.shape} for {len(self.classes)} classes"
-                raise DataError(Problem(truth.name, message))
-            rank = int((scores > scores[label]).sum() + (scores[:label] == scores[label]).sum())
-            self.counts[:, label] += (rank < 1, rank < TOP, 1)
+        self.rows(predictions, truths)
+
+    def rows(self, predictions: Sequence[Prediction], truths: Sequence[Truth]) -> list[dict[str, np.ndarray]]:
+        """Adds images, and gives the true class of each, its rank among the scores (0: first), and the scores."""
+        return [self._add(prediction, truth) for prediction, truth in zip(predictions, truths, strict=True)]
+
+    def _add(self, prediction: Prediction, truth: Truth) -> dict[str, np.ndarray]:
+        label = truth.image_label
+        if label is None:
+            raise DataError(Problem(truth.name, "has no class to compare with", "use another evaluator"))
+        if not 0 <= label < len(self.classes):
+            raise DataError(Problem(truth.name, f"has class {label}, wanted 0..{len(self.classes) - 1}"))
+        prediction = of_kind(self, prediction, ImageScores, truth.name)
+        scores = prediction.scores.numpy()
+        if scores.shape != (len(self.classes),):
+            message = f"has scores of shape {scores.shape} for {len(self.classes)} classes"
+            raise DataError(Problem(truth.name, message))
+        rank = int((scores > scores[label]).sum() + (scores[:label] == scores[label]).sum())
+        self.counts[:, label] += (rank < 1, rank < TOP, 1)
+        return {"image_label": np.array([label]), "image_rank": np.array([rank]), "image_scores": scores[None].copy()}
 
     def state(self) -> dict[str, np.ndarray]:
         """The counts (3, K) of right, nearly right and all images of each class, to be added to another process's."""
         return {"counts": self.counts.copy()}
 
     def merge(self, state: Mapping[str, np.ndarray]) -> None:
-        """Adds another evaluator's counts."""
+        """Adds another evaluator's counts, or the rows of some images."""
+        if "image_rank" in state:
+            label, rank = state["image_label"], state["image_rank"]
+            for place, counted in enumerate((rank < 1, rank < TOP, rank >= 0)):
+                self.counts[place] += np.bincount(label[counted], minlength=len(self.classes))
+            return
         self.counts += state["counts"]
 
     def compute(self) -> dict[str, float | None]:
@@ -65,7 +78,7 @@ class ClassificationEvaluator(Evaluator):
         numbers = {
             "top1": first / images if images else None,
             "top5": five / images if images and len(self.classes) > TOP else None,
-            "mAcc": mean_defined(by_class),
+            "mAcc": mean_defined(by_class[label] for label in self.averaged),
         }
         return {**numbers, **{f"Acc/{name}": value for name, value in zip(self.classes, by_class, strict=True)}}
 
@@ -93,5 +106,5 @@ class ClassificationEvaluator(Evaluator):
         summary = ["top1", "top5", "mAcc"]
         return [
             ("Classes", ["Class", "Images", "Acc"], rows),
-            ("Summary", summary, [[percent(numbers[name]) for name in summary]]),
+            (f"Summary{means_said(self.excluded)}", summary, [[percent(numbers[name]) for name in summary]]),
         ]

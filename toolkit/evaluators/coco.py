@@ -13,7 +13,7 @@ import numpy as np
 
 from toolkit.bounds import PositiveInt
 from toolkit.contracts import EVALUATORS, Evaluator
-from toolkit.evaluators.checks import percent
+from toolkit.evaluators.checks import means_said, percent
 from toolkit.evaluators.detection_record import NO_BOX, DetectionRecord
 from toolkit.ops.average_precision import (
     COCO_IOUS,
@@ -57,6 +57,7 @@ class CocoEvaluator(Evaluator):
 
     metric: ClassVar[str] = "AP"
     takes: ClassVar[type[Prediction] | None] = Detections
+    class_means: ClassVar[bool] = True
 
     def __init__(self, classes: list[str], max_detections: PositiveInt = COCO_LIMITS[-1]) -> None:
         self.classes = tuple(classes)
@@ -95,9 +96,10 @@ class CocoEvaluator(Evaluator):
 
         With another `max_detections` its number stands in the name of AR100.
         """
-        curves = self.curves()
+        curves, kept = self.curves(), self.averaged
+        averaged = PrecisionRecall(curves.precision[:, :, kept], curves.recall[:, kept], curves.scores[:, :, kept])
         numbers = {
-            name: _summary(curves, kind, iou, size, self.limits.index(limit))
+            name: _summary(averaged, kind, iou, size, self.limits.index(limit))
             for name, kind, iou, size, limit in _lines(self.limits)
         }
         for place, name in enumerate(self.classes):
@@ -111,7 +113,7 @@ class CocoEvaluator(Evaluator):
     def never_right(self) -> list[str]:
         """Classes with true boxes whose AP is 0."""
         numbers = self.compute()
-        return [name for name in self.classes if numbers[f"AP/{name}"] == 0]
+        return [self.classes[label] for label in self.averaged if numbers[f"AP/{self.classes[label]}"] == 0]
 
     def tables(self) -> list[tuple[str, list[str], list[list[str]]]]:
         """COCO's twelve lines, and AP, AP50, AP75 and AR of every class with the number of its true boxes."""
@@ -129,7 +131,7 @@ class CocoEvaluator(Evaluator):
             by_class.append([name, str(counts[place]), *(percent(_mean(value)) for value in values)])
         return [
             (
-                f"COCO{_beyond_the_limits(truths, detections, self.limits[-1])}",
+                f"COCO{means_said(self.excluded)}{_beyond_the_limits(truths, detections, self.limits[-1])}",
                 ["metric", "IoU", "area", "detections", "%"],
                 familiar,
             ),

@@ -45,6 +45,11 @@ class DenseRegressionEvaluator(Evaluator):
 
     def update(self, predictions: Sequence[Prediction], truths: Sequence[Truth]) -> None:
         """Adds images. Raises DataError, naming the image, without a value map or with one of another size."""
+        self.rows(predictions, truths)
+
+    def rows(self, predictions: Sequence[Prediction], truths: Sequence[Truth]) -> list[dict[str, np.ndarray]]:
+        """Adds images, and gives the sums over each one's pixels, and how many those are."""
+        found = []
         for prediction, truth in zip(predictions, truths, strict=True):
             if truth.value_map is None:
                 raise DataError(Problem(truth.name, "has no value map to compare with", "use another evaluator"))
@@ -56,30 +61,40 @@ class DenseRegressionEvaluator(Evaluator):
             known = ~np.isnan(truth.value_map)
             if self.maximum is not None:
                 known &= np.where(known, truth.value_map, 0) <= self.maximum
-            self._add(given[known].astype(np.float64), truth.value_map[known].astype(np.float64))
+            sums, pixels = self._sums(given[known].astype(np.float64), truth.value_map[known].astype(np.float64))
+            self.sums += sums
+            self.pixels += pixels
+            found.append({"value_sums": sums[None], "value_pixels": pixels[None]})
+        return found
 
-    def _add(self, p: np.ndarray, y: np.ndarray) -> None:
-        error = p - y
-        self.sums[NAMES.index("RMSE")] += (error**2).sum()
-        self.sums[NAMES.index("MAE")] += abs(error).sum()
+    def _sums(self, p: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The sums over the pixels of one image, and their number with a truth above 0 and in all."""
+        sums, error = np.zeros(len(NAMES)), p - y
+        sums[NAMES.index("RMSE")] = (error**2).sum()
+        sums[NAMES.index("MAE")] = abs(error).sum()
         above = y > 0
-        self.pixels += (int(above.sum()), len(y))
+        pixels = np.array([above.sum(), len(y)], np.int64)
         error, y, p = error[above], y[above], np.maximum(p[above], self.minimum)
         ratio = np.maximum(p / y, y / p)
         logs = np.log(p) - np.log(y)
         for k in (1, 2, 3):
-            self.sums[k - 1] += (ratio < 1.25**k).sum()
-        self.sums[NAMES.index("AbsRel")] += (abs(error) / y).sum()
-        self.sums[NAMES.index("SqRel")] += (error**2 / y).sum()
-        self.sums[NAMES.index("RMSElog")] += (logs**2).sum()
-        self.sums[NAMES.index("log10")] += abs(logs).sum() / np.log(10)
+            sums[k - 1] = (ratio < 1.25**k).sum()
+        sums[NAMES.index("AbsRel")] = (abs(error) / y).sum()
+        sums[NAMES.index("SqRel")] = (error**2 / y).sum()
+        sums[NAMES.index("RMSElog")] = (logs**2).sum()
+        sums[NAMES.index("log10")] = abs(logs).sum() / np.log(10)
+        return sums, pixels
 
     def state(self) -> dict[str, np.ndarray]:
         """Sums of the errors and the number of pixels, to be added to another process's."""
         return {"sums": self.sums.copy(), "pixels": self.pixels.copy()}
 
     def merge(self, state: Mapping[str, np.ndarray]) -> None:
-        """Adds another evaluator's sums."""
+        """Adds another evaluator's sums, or the rows of some images."""
+        if "value_sums" in state:
+            self.sums += state["value_sums"].sum(0)
+            self.pixels += state["value_pixels"].sum(0)
+            return
         self.sums += state["sums"]
         self.pixels += state["pixels"]
 

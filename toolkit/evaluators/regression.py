@@ -9,7 +9,7 @@ import numpy as np
 
 from toolkit.contracts import EVALUATORS, Evaluator
 from toolkit.errors import DataError, Problem
-from toolkit.evaluators.checks import mean_defined, of_kind
+from toolkit.evaluators.checks import mean_defined, means_said, of_kind
 from toolkit.samples import ImageValues, Prediction, Truth
 
 
@@ -26,6 +26,7 @@ class RegressionEvaluator(Evaluator):
 
     metric: ClassVar[str] = "R2"
     takes: ClassVar[type[Prediction] | None] = ImageValues
+    class_means: ClassVar[bool] = True
 
     def __init__(self, classes: list[str]) -> None:
         self.classes = tuple(classes)
@@ -34,6 +35,11 @@ class RegressionEvaluator(Evaluator):
 
     def update(self, predictions: Sequence[Prediction], truths: Sequence[Truth]) -> None:
         """Adds images. Raises DataError, naming the image, without values or with another number of them."""
+        self.rows(predictions, truths)
+
+    def rows(self, predictions: Sequence[Prediction], truths: Sequence[Truth]) -> list[dict[str, np.ndarray]]:
+        """Adds images, and gives the true and the predicted values of each."""
+        found = []
         for prediction, truth in zip(predictions, truths, strict=True):
             if truth.image_values is None:
                 raise DataError(Problem(truth.name, "has no values to compare with", "use another evaluator"))
@@ -43,9 +49,14 @@ class RegressionEvaluator(Evaluator):
             if not wanted.shape == given.shape == (len(self.classes),):
                 message = f"has {wanted.size} values, {given.size} predicted, for {len(self.classes)} names"
                 raise DataError(Problem(truth.name, message))
-            known = ~np.isnan(wanted)
-            error = np.where(known, given - wanted, 0.0)
-            self._add(np.stack([known, abs(error), error**2, np.where(known, wanted, 0.0), np.zeros(len(wanted))]))
+            self._add_values(wanted, given)
+            found.append({"image_values": wanted[None], "predicted_values": given[None]})
+        return found
+
+    def _add_values(self, wanted: np.ndarray, given: np.ndarray) -> None:
+        known = ~np.isnan(wanted)
+        error = np.where(known, given - wanted, 0.0)
+        self._add(np.stack([known, abs(error), error**2, np.where(known, wanted, 0.0), np.zeros(len(wanted))]))
 
     def _add(self, other: np.ndarray) -> None:
         """Joins two sets of sums; means and squared deviations as in Chan, Golub and LeVeque 1979, equation 2.1."""
@@ -60,7 +71,11 @@ class RegressionEvaluator(Evaluator):
         return {"sums": self.sums.copy()}
 
     def merge(self, state: Mapping[str, np.ndarray]) -> None:
-        """Adds another evaluator's sums."""
+        """Adds another evaluator's sums, or the rows of some images."""
+        if "image_values" in state:
+            for wanted, given in zip(state["image_values"], state["predicted_values"], strict=True):
+                self._add_values(wanted, given)
+            return
         self._add(state["sums"])
 
     def compute(self) -> dict[str, float | None]:
@@ -71,7 +86,7 @@ class RegressionEvaluator(Evaluator):
             "MAE": [a / n if n else None for a, n in zip(absolute, count, strict=True)],
             "RMSE": [(a / n) ** 0.5 if n else None for a, n in zip(squared, count, strict=True)],
         }
-        numbers = {name: mean_defined(values) for name, values in by_name.items()}
+        numbers = {name: mean_defined(values[place] for place in self.averaged) for name, values in by_name.items()}
         for name, values in by_name.items():
             numbers.update({f"{name}/{value}": v for value, v in zip(self.classes, values, strict=True)})
         return numbers
@@ -80,7 +95,8 @@ class RegressionEvaluator(Evaluator):
         """Value | R2 | MAE | RMSE, with the means in the last row."""
         numbers, header = self.compute(), ["R2", "MAE", "RMSE"]
         rows = [[name, *(_text(numbers[f"{key}/{name}"]) for key in header)] for name in self.classes]
-        return [("Values", ["Value", *header], [*rows, ["mean", *(_text(numbers[key]) for key in header)]])]
+        means = ["mean", *(_text(numbers[key]) for key in header)]
+        return [(f"Values{means_said(self.excluded)}", ["Value", *header], [*rows, means])]
 
 
 def _text(value: float | None) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from toolkit.contracts import EVALUATORS, Evaluator
 from toolkit.errors import DataError, Problem
-from toolkit.evaluators.checks import mean_defined, of_kind, percent
+from toolkit.evaluators.checks import mean_defined, means_said, of_kind, percent
 from toolkit.ops.confusion import confusion_matrix
 from toolkit.ops.pixel_errors import border_distance, count_error_pixels, error_kinds
 from toolkit.samples import LabelMap, Prediction, Truth
@@ -33,6 +33,7 @@ class SemanticEvaluator(Evaluator):
 
     metric: ClassVar[str] = "mIoU"
     takes: ClassVar[type[Prediction] | None] = LabelMap
+    class_means: ClassVar[bool] = True
 
     def __init__(self, classes: list[str]) -> None:
         self.classes = tuple(classes)
@@ -88,7 +89,7 @@ class SemanticEvaluator(Evaluator):
         """mIoU, mAcc, mDice, aAcc, mPrecision, mF1, fwIoU, then IoU, Acc, Precision and F1/<class>; None where undefined."""
         shares = class_shares(self.confusion)
         correct, counted = np.trace(self.confusion), self.confusion.sum()
-        means = {f"m{name}": mean_defined(values) for name, values in shares.items()}
+        means = {f"m{name}": mean_defined(values[label] for label in self.averaged) for name, values in shares.items()}
         numbers = {
             "mIoU": means["mIoU"],
             "mAcc": means["mAcc"],
@@ -111,21 +112,21 @@ class SemanticEvaluator(Evaluator):
         summary = ["aAcc", "mIoU", "mAcc", "mDice", "mPrecision", "fwIoU"]
         return [
             ("Classes", ["Class", *shares], rows),
-            ("Summary", summary, [[percent(numbers[name]) for name in summary]]),
+            (f"Summary{means_said(self.excluded)}", summary, [[percent(numbers[name]) for name in summary]]),
         ]
 
     def constant_answer(self) -> tuple[str, float] | None:
         """The class with the most pixels everywhere: its IoU is its share, the others' is 0."""
-        true = self.confusion.sum(1)
-        if np.count_nonzero(true) < 2:
+        true, kept = self.confusion.sum(1), self.averaged
+        if np.count_nonzero(true[kept]) < 2:
             return None
-        most = int(true.argmax())
-        return f"'{self.classes[most]}' everywhere", float(true[most] / true.sum() / np.count_nonzero(true))
+        most = kept[int(true[kept].argmax())]
+        return f"'{self.classes[most]}' everywhere", float(true[most] / true.sum() / np.count_nonzero(true[kept]))
 
     def never_right(self) -> list[str]:
         """Classes with true pixels of which not one was found."""
         accuracy = class_shares(self.confusion)["Acc"]
-        return [name for name, share in zip(self.classes, accuracy, strict=True) if share == 0]
+        return [self.classes[label] for label in self.averaged if accuracy[label] == 0]
 
 
 def _sparse(matrix: np.ndarray) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from toolkit.contracts import EVALUATORS, Evaluator
-from toolkit.evaluators.checks import percent
+from toolkit.evaluators.checks import means_said, percent
 from toolkit.evaluators.detection_record import NO_BOX, DetectionRecord
 from toolkit.ops.voc_average_precision import VocCurve, VocStyle, voc_curve
 from toolkit.samples import Detections, Prediction, Truth
@@ -32,6 +32,7 @@ class VocEvaluator(Evaluator):
 
     metric: ClassVar[str] = "mAP@0.5"
     takes: ClassVar[type[Prediction] | None] = Detections
+    class_means: ClassVar[bool] = True
 
     def __init__(self, classes: list[str], style: VocStyle = "area", plus_one: bool = False) -> None:
         self.classes = tuple(classes)
@@ -71,7 +72,7 @@ class VocEvaluator(Evaluator):
     def compute(self) -> dict[str, float | None]:
         """mAP@0.5 and AP@0.5/<class>."""
         by_class = [curve.ap for curve in self.curves()]
-        defined = [ap for ap in by_class if ap is not None]
+        defined = [by_class[label] for label in self.averaged if by_class[label] is not None]
         numbers: dict[str, float | None] = {self.metric: float(np.mean(defined)) if defined else None}
         return numbers | {f"AP@0.5/{name}": ap for name, ap in zip(self.classes, by_class, strict=True)}
 
@@ -82,7 +83,7 @@ class VocEvaluator(Evaluator):
     def never_right(self) -> list[str]:
         """Classes with true boxes whose AP is 0."""
         numbers = self.compute()
-        return [name for name in self.classes if numbers[f"AP@0.5/{name}"] == 0]
+        return [self.classes[label] for label in self.averaged if numbers[f"AP@0.5/{self.classes[label]}"] == 0]
 
     def tables(self) -> list[tuple[str, list[str], list[list[str]]]]:
         """AP of every class with the number of its true boxes and detections; the mean last."""
@@ -92,4 +93,5 @@ class VocEvaluator(Evaluator):
         ]
         truths, detections = (sum(int(row[column]) for row in rows) for column in (1, 2))
         mean = [["mean", str(truths), str(detections), percent(self.compute()[self.metric])]]
-        return [(f"VOC, IoU 0.5, {self.style.replace('_', ' ')}", ["class", "boxes", "detections", "AP"], rows + mean)]
+        title = f"VOC, IoU 0.5, {self.style.replace('_', ' ')}{means_said(self.excluded)}"
+        return [(title, ["class", "boxes", "detections", "AP"], rows + mean)]

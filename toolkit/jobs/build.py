@@ -302,7 +302,10 @@ def build_evaluators(config: Config, classes: Sequence[str]) -> list[Evaluator]:
     problems = [p for part in config.evaluate.evaluators for p in _misfit(config.model.head, part)]
     if problems:
         raise ConfigError(problems)
-    return [build_part(part, classes=list(classes)) for part in config.evaluate.evaluators]
+    built = [build_part(part, classes=list(classes)) for part in config.evaluate.evaluators]
+    for evaluator in built if config.evaluate.exclude else []:
+        evaluator.exclude(config.evaluate.exclude)
+    return built
 
 
 def _misfit(head: PartSpec, evaluator: PartSpec) -> list[Problem]:
