@@ -72,7 +72,7 @@ class VocEvaluator(Evaluator):
     def compute(self) -> dict[str, float | None]:
         """mAP@0.5 and AP@0.5/<class>."""
         by_class = [curve.ap for curve in self.curves()]
-        defined = [by_class[label] for label in self.averaged if by_class[label] is not None]
+        defined = [ap for ap in (by_class[label] for label in self.averaged) if ap is not None]
         numbers: dict[str, float | None] = {self.metric: float(np.mean(defined)) if defined else None}
         return numbers | {f"AP@0.5/{name}": ap for name, ap in zip(self.classes, by_class, strict=True)}
 
