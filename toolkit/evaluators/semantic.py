@@ -12,6 +12,7 @@ from toolkit.errors import DataError, Problem
 from toolkit.evaluators.checks import mean_defined, means_said, of_kind, percent
 from toolkit.ops.confusion import confusion_matrix
 from toolkit.ops.pixel_errors import border_distance, count_error_pixels, error_kinds
+from toolkit.ops.score_bins import count_scores
 from toolkit.samples import LabelMap, Prediction, Truth
 
 
@@ -47,7 +48,7 @@ class SemanticEvaluator(Evaluator):
             self._add(prediction, truth)
 
     def rows(self, predictions: Sequence[Prediction], truths: Sequence[Truth]) -> list[dict[str, np.ndarray]]:
-        """Adds images, and gives the cells of each image's matrix that are not 0, their pixels, and the kinds of errors."""
+        """Adds images, and gives the cells of each image's matrix that are not 0, their pixels, kinds of errors, and scores."""
         pairs = zip(predictions, truths, strict=True)
         return [_sparse(self._add(prediction, truth)) | self._errors(prediction, truth) for prediction, truth in pairs]
 
@@ -57,7 +58,11 @@ class SemanticEvaluator(Evaluator):
             return {}
         answer = prediction.labels.numpy()
         kinds = error_kinds(truth.label_map, answer, border_distance(truth.size))
-        return {"error_pixels": count_error_pixels(truth.label_map, answer, kinds, len(self.classes))[None]}
+        arrays = {"error_pixels": count_error_pixels(truth.label_map, answer, kinds, len(self.classes))[None]}
+        if prediction.scores is not None:
+            found = count_scores(truth.label_map, answer, prediction.scores.numpy(), len(self.classes))
+            arrays |= {"score_counts": np.array([len(found[0])]), "score_cells": found[0], "score_pixels": found[1]}
+        return arrays
 
     def _add(self, prediction: Prediction, truth: Truth) -> np.ndarray:
         """Counts one image; gives its matrix."""
