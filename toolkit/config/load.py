@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from toolkit.config.describe_parts import live_parts
+from toolkit.config.division import with_splits
 from toolkit.config.overrides import override
 from toolkit.config.parts import Parts, is_current, shipped_parts
 from toolkit.config.paths import read, stored_config, weights_file
@@ -94,7 +95,7 @@ def described(ask: Callable[[Parts], T]) -> T:
 
 
 def _checked(source: Source, trust: bool | Container[str] = True) -> Config:
-    return described(lambda parts: ConfigValidator(source, parts, trust).config())
+    return with_splits(described(lambda parts: ConfigValidator(source, parts, trust).config()), source.where)
 
 
 def _parts_in(value: Any) -> Iterator[PartSpec]:

@@ -107,6 +107,34 @@ class SplitSection:
 
 
 @dataclass(frozen=True)
+class DivisionSection:
+    """How the data set of `data.train` is divided into train, val and test: the same for ever, whatever else changes.
+
+    Every class is in every part where it can be. Val and test get the transforms of train that are not random and move
+    no pixel, unless they have a section of their own with the same data set. The names are kept in the run's `splits/`.
+
+    Args:
+        val: share of the images, 0 to 1, that is measured during training; does not count with `folds`.
+        test: share of the images, 0 to 1, that only `toolkit evaluate --split test` measures.
+        seed: number that the division follows from, beside the names; the config's own `seed` does not change it.
+        by: what stays together: "group", near copies and the groups of `data.group` (every image is read once for it);
+            or "image", each by itself.
+        folds: number of parts of equal size, of which each once is `val`; null divides by `val`.
+        fold: which of the folds is measured, 0 to folds - 1; the others are trained on.
+        lists: a CSV file with the columns image and split, or a folder with train.txt, val.txt and test.txt, that says it
+            all in place of the shares (`toolkit split` writes both).
+    """
+
+    val: Annotated[float, Interval(ge=0, lt=1)] = 0.2
+    test: Annotated[float, Interval(ge=0, lt=1)] = 0.0
+    seed: NonNegativeInt = 0
+    by: Literal["group", "image"] = "group"
+    folds: Annotated[int, Interval(ge=2)] | None = None
+    fold: NonNegativeInt = 0
+    lists: str | None = None
+
+
+@dataclass(frozen=True)
 class DataSection:
     """Where samples come from, and how many of them a batch takes.
 
@@ -133,6 +161,12 @@ class DataSection:
             how many.
         shared_images: what happens when some pictures of `val` are also in `train`, pixel for pixel: "stop", because what
             is measured on them says nothing of new images, or "allow", which only says so.
+        split: how the images of `train` are divided among train, val and test, for data of a single folder; null: each
+            split has a data set of its own.
+        group: which images belong together, as frames of a video or slices of a patient do: "folder", the path of a CSV
+            file with the columns image and group, or a regular expression for the name ("patient[0-9]+"); null: none.
+        share: how much of the training images is used, 0 to 1, for learning curves; smaller shares are part of larger
+            ones, and every class keeps about its share.
     """
 
     train: SplitSection
@@ -147,6 +181,9 @@ class DataSection:
     repeat_threshold: Annotated[float, Interval(gt=0, le=1)] = 0.001
     on_bad: Literal["stop", "skip"] = "stop"
     shared_images: Literal["stop", "allow"] = "stop"
+    split: DivisionSection | None = None
+    group: str | None = None
+    share: Annotated[float, Interval(gt=0, le=1)] = 1.0
 
     @property
     def batch_images(self) -> int:

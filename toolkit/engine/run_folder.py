@@ -19,8 +19,9 @@ from toolkit.files import cannot_write, replacing
 NONFINITE_FILE = "nonfinite_batch.state"
 """A batch whose loss was not finite (`engine/replay.py`)."""
 _BEFORE_THE_FIRST_SAVE = ("config.yaml", "environment.json", "skipped.json", "metrics.jsonl", "train.log")
+_LISTS = tuple(f"splits/{name}" for name in ("train.txt", "val.txt", "test.txt", "splits.csv"))
 _MAY_STAY = re.compile(
-    rf"(rank\d+_)?{re.escape(NONFINITE_FILE)}|loggers\.json|tensorboard|wandb|mlflow|{re.escape(LOCK_FILE)}"
+    rf"(rank\d+_)?{re.escape(NONFINITE_FILE)}|splits|loggers\.json|tensorboard|wandb|mlflow|{re.escape(LOCK_FILE)}"
 )
 _HALF_WRITTEN = re.compile(
     r"\.(?:config\.yaml|environment\.json|skipped\.json|metrics\.jsonl|last\.state|(?:last|best)\.safetensors)\.\d+\.tmp"
@@ -41,6 +42,7 @@ class RunFolder:
         self.config = path / "config.yaml"
         self.environment = path / "environment.json"
         self.skipped = path / "skipped.json"
+        self.splits = path / "splits"
         self.metrics = path / "metrics.jsonl"
         self.log = path / "train.log"
         self.last = path / "last.safetensors"
@@ -69,7 +71,7 @@ class RunFolder:
             chosen.mkdir(parents=True, exist_ok=True)
             folder = RunFolder(chosen, lock or lock_folder(chosen))
             _remove_leftovers(chosen)
-            for leftover in _BEFORE_THE_FIRST_SAVE:
+            for leftover in (*_BEFORE_THE_FIRST_SAVE, *_LISTS):
                 (chosen / leftover).unlink(missing_ok=True)
             probe = chosen / ".writable"
             probe.touch()

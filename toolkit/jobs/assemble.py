@@ -13,6 +13,7 @@ import torch
 from toolkit.config.sections import Config
 from toolkit.contracts import Dataset
 from toolkit.data.loading.loader import SeededDataset, eval_loader, train_loader
+from toolkit.data.splits.lists import SplitNames
 from toolkit.data.transforms.pipeline import Pipeline
 from toolkit.engine.batch_size import largest_batch
 from toolkit.engine.evaluate import Evaluation, evaluate
@@ -33,10 +34,12 @@ from toolkit.jobs.build import (
     check_classes,
     classes_of,
     computed_weights,
+    division_of,
     draws_of,
     with_class_weights,
 )
 from toolkit.jobs.conventions import conventions_of
+from toolkit.jobs.division import Divided, kept_parts, written_out
 from toolkit.jobs.epochs import with_steps
 from toolkit.jobs.restore import initialise
 from toolkit.models.transfer import Transfer
@@ -62,7 +65,9 @@ class Assembled(NamedTuple):
     weights: list[list[float]]
 
 
-def assemble(config: Config, *, fresh: bool = True, skips: SkipTable | None = None) -> Assembled:
+def assemble(
+    config: Config, *, fresh: bool = True, skips: SkipTable | None = None, parts: SplitNames | None = None
+) -> Assembled:
     """Builds it.
 
     Raises UserError for what is wrong with data, parts or weights.
@@ -71,8 +76,10 @@ def assemble(config: Config, *, fresh: bool = True, skips: SkipTable | None = No
         config: the whole config, checked but not built.
         fresh: whether the weights do not come from a state, so that they are pretrained or taken as the config says.
         skips: samples that were left out before, see `build_dataset`; None finds them out.
+        parts: names of the images of each split where `data.split` divides them; None finds them.
     """
-    datasets = {split: build_dataset(config, split, skips) for split in ("train", "val") if getattr(config.data, split)}
+    splits = [split for split in ("train", "val") if getattr(config.data, split)]
+    datasets = {split: build_dataset(config, split, skips, parts) for split in splits}
     known = with_steps(with_class_weights(config, datasets["train"]), len(datasets["train"]))
     torch.manual_seed(config.seed)  # whatever happened before in this process
     pretrained = fresh and known.model.init_from is None
@@ -82,7 +89,7 @@ def assemble(config: Config, *, fresh: bool = True, skips: SkipTable | None = No
         check_classes(dataset, model, split)
         build_transforms(known, split)
     weights = computed_weights(config, known)
-    return Assembled(known, model, datasets, taken, weights)
+    return Assembled(written_out(known, build_transforms(known, "train")), model, datasets, taken, weights)
 
 
 def build_job(
@@ -196,7 +203,11 @@ def evaluation(
 
 
 def agreed_table(
-    fabric: Any, config: Config, path: Path | None, splits: Sequence[str] = ("train", "val")
+    fabric: Any,
+    config: Config,
+    path: Path | None,
+    splits: Sequence[str] = ("train", "val"),
+    parts: SplitNames | None = None,
 ) -> SkipTable | None:
     """What all processes leave out: found, or read from `path`, by the first and told to the others.
 
@@ -205,6 +216,7 @@ def agreed_table(
         config: the whole config, checked but not built.
         path: `skipped.json` of a run that is continued, or None.
         splits: names of the splits that are looked at.
+        parts: names of the images of each split where `data.split` divides them; None finds them.
     """
     if config.data.on_bad == "stop" or (path is None and fabric.world_size == 1):
         return None
@@ -212,8 +224,29 @@ def agreed_table(
     if fabric.is_global_zero:
         table = read_skip_table(path) if path is not None else None
         if table is None:
-            table = skip_table({split: build_dataset(config, split) for split in splits if getattr(config.data, split)})
+            known = [split for split in splits if getattr(config.data, split)]
+            table = skip_table({split: build_dataset(config, split, None, parts) for split in known})
     return dict(fabric.broadcast(table))
+
+
+def agreed_parts(fabric: Any, config: Config, lists: Path | None) -> Divided | None:
+    """The images of each part that `data.split` makes: read from a run's lists, or found, by the first of all processes.
+
+    Args:
+        fabric: the processes that have to agree.
+        config: the whole config, checked but not built.
+        lists: folder `splits` of a run that is continued or measured, or None; where there is none the parts are found.
+    """
+    if config.data.split is None:
+        return None
+    parts = None
+    if fabric.is_global_zero:
+        kept = lists is not None and lists.is_dir()
+        parts = kept_parts(lists) if kept and lists is not None else division_of(config)
+    if fabric.world_size == 1:
+        return parts
+    told, notes = fabric.broadcast((dict(parts), parts.notes) if parts is not None else None)
+    return Divided.of(told, notes)
 
 
 LOOKED_AT = 32

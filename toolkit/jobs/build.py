@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from toolkit.config.division import follows, makes
 from toolkit.config.sections import Config, PartSpec, SplitSection
 from toolkit.config.signatures import MISSING, construct, constructor_arguments
 from toolkit.config.source import dotted
@@ -16,8 +17,10 @@ from toolkit.data.classes.frequencies import ComputedWeights
 from toolkit.data.classes.tables import class_table
 from toolkit.data.loading.class_presence import class_presence
 from toolkit.data.loading.sampling import ClassBalanced, Draws, RepeatFactors, aspect_groups, repeat_factors
+from toolkit.data.splits.lists import SplitNames
 from toolkit.errors import ConfigError, DataError, PartsError, Place, Problem, UserError
 from toolkit.jobs.bad_samples import SkipTable, as_before, identity_of, leniently, skipping
+from toolkit.jobs.division import Divided, divide, part_of, share_of, usable_in_evaluation
 from toolkit.jobs.part_classes import part_class
 from toolkit.labels import ClassTable, default_palette
 from toolkit.layers.downloads import NeedsDownloadError
@@ -108,7 +111,9 @@ def classes_of(config: Config, dataset: Dataset | None = None) -> ClassTable:
     return ClassTable(tuple(dataset.classes), tuple(dataset.palette) or default_palette(len(dataset.classes)))
 
 
-def build_dataset(config: Config, split: str, skips: SkipTable | None = None) -> Dataset:
+def build_dataset(
+    config: Config, split: str, skips: SkipTable | None = None, parts: SplitNames | None = None
+) -> Dataset:
     """The data set of a split. Raises ConfigError when the config has none, DataError for what is wrong on disk.
 
     With `data.on_bad: skip` it lacks the samples that are wrong.
@@ -117,10 +122,11 @@ def build_dataset(config: Config, split: str, skips: SkipTable | None = None) ->
         config: the whole config, checked but not built.
         split: name of the split: "train", "val" or "test".
         skips: samples that were left out before; None reads every sample to find out, or remembers it.
+        parts: names of the images of each split where `data.split` divides them; None finds them.
     """
     if config.data.on_bad == "stop":
-        return build_whole(config, split)
-    dataset, faults = leniently(lambda: build_whole(config, split))
+        return build_whole(config, split, parts)
+    dataset, faults = leniently(lambda: build_whole(config, split, parts))
     if skips is not None:
         return as_before(dataset, faults, split, skips)
     return skipping(dataset, faults, identity_of_split(config, split, dataset), split, config.data.workers)
@@ -137,8 +143,23 @@ def identity_of_split(config: Config, split: str, dataset: Dataset) -> str:
     return identity_of(split_section(config, split).dataset, dataset.classes)
 
 
-def build_whole(config: Config, split: str) -> Dataset:
-    """The data set of a split with every sample, whatever `data.on_bad` says; raises as `build_dataset` does."""
+def build_whole(config: Config, split: str, parts: SplitNames | None = None) -> Dataset:
+    """The data set of a split with every sample, whatever `data.on_bad` says; raises as `build_dataset` does.
+
+    Args:
+        config: the whole config, checked but not built.
+        split: name of the split: "train", "val" or "test".
+        parts: names of the images of each split where `data.split` divides them; None finds them.
+    """
+    dataset = _undivided(config, split)
+    rule = config.data.split
+    if rule is not None and makes(rule, split):
+        known = parts if parts is not None else _divided(config, split, dataset)
+        dataset = part_of(dataset, known.get(split, ()), split)
+    return share_of(dataset, config) if split == "train" else dataset
+
+
+def _undivided(config: Config, split: str) -> Dataset:
     section = split_section(config, split)
     context: dict[str, Any] = {}
     if config.data.classes is not None:
@@ -147,6 +168,23 @@ def build_whole(config: Config, split: str) -> Dataset:
     if config.data.classes is not None and tuple(dataset.classes) != tuple(context["classes"]):
         raise ConfigError(class_lists_differ(f"data.{split}.dataset", dataset.classes, context["classes"]))
     return dataset
+
+
+def _divided(config: Config, split: str, dataset: Dataset) -> Divided:
+    assert config.data.split is not None  # who calls it has asked
+    return divide(dataset, config.data.split, config.data.group, identity_of_split(config, split, dataset))
+
+
+def division_of(config: Config) -> Divided | None:
+    """The images of each part that `data.split` makes of the training data set; None for a config without it.
+
+    Raises as `build_dataset` does, and DataError for images that cannot be divided so.
+    """
+    if config.data.split is None:
+        return None
+    if config.data.on_bad == "stop":
+        return _divided(config, "train", _undivided(config, "train"))
+    return _divided(config, "train", leniently(lambda: _undivided(config, "train"))[0])
 
 
 def aspect_groups_of(config: Config, dataset: Dataset) -> np.ndarray | None:
@@ -222,6 +260,8 @@ def draws_of(config: Config, dataset: Dataset) -> Draws | None:
 def build_transforms(config: Config, split: str) -> list[Transform]:
     """The transforms of a split, in order; those that go by class names get them.
 
+    Val and test that follow from train (`data.split`) have those of train that evaluation can use.
+
     Raises ConfigError with the problems of all of them.
     """
     parts = split_section(config, split).transforms
@@ -236,7 +276,7 @@ def build_transforms(config: Config, split: str) -> list[Transform]:
             problems += error.problems
     if problems:
         raise ConfigError(problems)
-    return built
+    return usable_in_evaluation(built) if follows(config, split) else built
 
 
 def build_model(config: Config, *, pretrained: bool = True, classes: ClassTable | None = None) -> VisionModel:

@@ -12,10 +12,11 @@ from toolkit.contracts import Dataset
 from toolkit.data.loading.workers import worker_deaths_explained
 from toolkit.engine.interrupt import StopRequest
 from toolkit.engine.process import make_fabric
+from toolkit.engine.run_folder import RunFolder
 from toolkit.engine.settings import TrainSettings
 from toolkit.errors import ConfigError, Problem
 from toolkit.jobs.agreement import check_channels
-from toolkit.jobs.assemble import agreed_table, evaluation
+from toolkit.jobs.assemble import agreed_parts, agreed_table, evaluation
 from toolkit.jobs.build import build_dataset, check_classes
 from toolkit.jobs.restore import restore
 from toolkit.models.vision_model import VisionModel
@@ -43,7 +44,8 @@ def run_evaluation(
     config = restored.config
     settings: TrainSettings = dataclasses.replace(config.train, deterministic=False)
     fabric = make_fabric(settings)
-    dataset = build_dataset(config, split, agreed_table(fabric, config, None, [split]))
+    parts = agreed_parts(fabric, config, RunFolder(restored.path.parent).splits)
+    dataset = build_dataset(config, split, agreed_table(fabric, config, None, [split], parts), parts)
     check_classes(dataset, restored.model, split)
     _refuse_other_channels(config, restored.model, dataset, split)
     if not config.evaluate.evaluators:

@@ -9,6 +9,7 @@ from toolkit.config.sections import Config
 from toolkit.config.validate import SECTIONS
 from toolkit.contracts import Dataset, Transform
 from toolkit.data.faults.skipped import skipped_text
+from toolkit.data.splits.lists import SplitNames
 from toolkit.data.transforms.pipeline import refuse_for_evaluation
 from toolkit.errors import ConfigError, UserError
 from toolkit.jobs.agreement import (
@@ -21,8 +22,10 @@ from toolkit.jobs.build import (
     build_whole,
     class_lists_differ,
     classes_of,
+    division_of,
     identity_of_split,
 )
+from toolkit.jobs.division import division_said
 from toolkit.labels import ClassTable
 from toolkit.preflight.data.copies import check_shared_images
 from toolkit.preflight.data.faults import note_constructor_faults
@@ -63,10 +66,13 @@ def look_at_data(config: Config, report: Report, valid: frozenset[str] = SECTION
     datasets: dict[str, Dataset] = {}
     transforms: dict[str, list[Transform]] = {}
     scans: list[ScanSplit] = []
+    parts = report.attempt("division", division_of, config) if "data.train" in valid else None
+    if config.data.split is not None and parts is None:
+        valid = valid - {f"data.{split}" for split in SPLITS}
     for split in SPLITS:
         if f"data.{split}" not in valid or getattr(config.data, split) is None:
             continue
-        dataset = _dataset(config, split, report, scans)
+        dataset = _dataset(config, split, report, scans, parts)
         if dataset is not None:
             datasets[split] = dataset
             report.note("data", f"{split}: {_counted(dataset)}")
@@ -75,18 +81,23 @@ def look_at_data(config: Config, report: Report, valid: frozenset[str] = SECTION
             transforms[split] = built
             if split != "train":
                 report.attempt("transforms", refuse_for_evaluation, built, f"data.{split}.transforms")
+    if parts is not None and "train" in transforms:
+        for line in division_said(config, parts, transforms["train"]):
+            report.note(*line.split(maxsplit=1))
     check_shared_images(report, datasets, allowed=config.data.shared_images == "allow")
     note_readings(report, datasets, CHOOSES_BEST)
     return Seen(datasets, transforms, _classes(config, datasets, report, valid), scans)
 
 
-def _dataset(config: Config, split: str, report: Report, scans: list[ScanSplit]) -> Dataset | None:
+def _dataset(
+    config: Config, split: str, report: Report, scans: list[ScanSplit], parts: SplitNames | None
+) -> Dataset | None:
     """The samples that can be used; those that are wrong are findings, or left out where the config says so.
 
     Training does not touch the test images, which many a copy of a data set lacks: that is no error.
     """
     try:
-        whole, faults = leniently(lambda: build_whole(config, split))
+        whole, faults = leniently(lambda: build_whole(config, split, parts))
     except UserError as error:
         for problem in error.problems:
             if split == "test":

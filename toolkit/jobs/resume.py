@@ -40,6 +40,7 @@ class NewRun(NamedTuple):
         state: always None here: nothing was saved.
         config: always None here: there is no earlier one.
         skipped: always None here: no sample was left out before.
+        splits: always None here: the data were not divided before.
     """
 
     folder: RunFolder
@@ -49,6 +50,7 @@ class NewRun(NamedTuple):
     state: None = None
     config: None = None
     skipped: None = None
+    splits: None = None
 
 
 class SavedRun(NamedTuple):
@@ -68,6 +70,11 @@ class SavedRun(NamedTuple):
     def skipped(self) -> Path:
         """The record of samples that are left out."""
         return self.folder.skipped
+
+    @property
+    def splits(self) -> Path:
+        """The folder of the lists by which the data were divided."""
+        return self.folder.splits
 
 
 def resolve(

@@ -11,6 +11,7 @@ from toolkit.config.plain import Difference, flattened, to_yaml
 from toolkit.config.sections import Config
 from toolkit.data.faults.skipped import skipped_text
 from toolkit.data.loading.workers import worker_deaths_explained
+from toolkit.data.splits.lists import write_lists
 from toolkit.engine.interrupt import StopAtOnce
 from toolkit.engine.log import RunLog
 from toolkit.engine.loggers import open_loggers
@@ -18,11 +19,13 @@ from toolkit.engine.machine import environment
 from toolkit.engine.process import explained, leave, make_fabric
 from toolkit.engine.run_folder import RunFolder, fresh_for_all
 from toolkit.engine.train import train
-from toolkit.jobs.assemble import Assembled, agreed_table, assemble, build_job, with_batch_size
+from toolkit.jobs.assemble import Assembled, agreed_parts, agreed_table, assemble, build_job, with_batch_size
 from toolkit.jobs.bad_samples import skip_table
+from toolkit.jobs.build import build_transforms
 from toolkit.jobs.check import check_settings, quick_check
 from toolkit.jobs.conventions import as_trained
 from toolkit.jobs.data_folders import refuse_run_in_data
+from toolkit.jobs.division import division_said
 from toolkit.jobs.epochs import epochs_said
 from toolkit.jobs.resume import NewRun, SavedRun, changes_of, compare_images, config_file_text, resolve, say_changes
 from toolkit.jobs.start_screen import announce
@@ -70,8 +73,12 @@ def _training(
     """
     if isinstance(run, SavedRun):
         config = as_trained(config, run.state.conventions, run.folder.state)
-    built = assemble(config, fresh=run.state is None, skips=agreed_table(fabric, config, run.skipped))
+    parts = agreed_parts(fabric, config, run.splits)
+    skips = agreed_table(fabric, config, run.skipped, parts=parts)
+    built = assemble(config, fresh=run.state is None, skips=skips, parts=parts)
     notes = _refuse_or_note(run, built, allow_changes=allow_changes)
+    if parts is not None:
+        notes += division_said(config, parts, build_transforms(config, "train"))
     built, sized = with_batch_size(fabric, built, run.config)
     changes = [] if isinstance(run, NewRun) else changes_of(run, built.config, built.model, allowed=allow_changes)
     folder = run.folder
@@ -79,6 +86,8 @@ def _training(
         folder = folders.enter_context(fresh_for_all(fabric, folder, exact=run.exact))
     if fabric.is_global_zero:
         _write_records(folder, run, built, changes, str(fabric.device.type))
+        if parts is not None and not isinstance(run, SavedRun):
+            write_lists(folder.splits, parts)
     log = RunLog(folder.metrics, folder.log, shown=fabric.is_global_zero, quiet=quiet)
     if folder.lock is not None and folder.lock.taken_from is not None:
         log.line(f"note       {folder.path} was locked by {folder.lock.taken_from}, which is gone")

@@ -13,15 +13,13 @@ import numpy as np
 from toolkit.contracts import Dataset
 from toolkit.data.images.fingerprint import hash_bits, mirrored_bits, near_pairs, pixel_digest
 from toolkit.data.images.read import image_size, read_image
+from toolkit.data.splits.groups import MOST_COMPARED, joined
 from toolkit.errors import Problem, UserError, listed
 from toolkit.preflight.data.files import image_paths
 from toolkit.preflight.data.record import SplitRecords, count
 from toolkit.preflight.findings import Finding, Report
 
 _SHOWN_PAIRS = 3
-
-_MOST = 60_000
-"""Pictures among which near copies are looked for: the work grows with the square, a minute or so at this number."""
 
 
 class _Hashes:
@@ -56,8 +54,8 @@ def note_copies(report: Report, splits: Sequence[SplitRecords]) -> None:
             same = _note_across(report, earlier, split)
             _note_near_across(report, earlier, split, looks[earlier.name], looks[split.name], same)
     number = sum(len(one.bits) for one in looks.values())
-    if number > _MOST:
-        report.note("copies", f"near copies were not looked for among {number:,} images (more than {_MOST:,})")
+    if number > MOST_COMPARED:
+        report.note("copies", f"near copies were not looked for among {number:,} images (more than {MOST_COMPARED:,})")
 
 
 def _groups(split: SplitRecords) -> list[list[int]]:
@@ -91,7 +89,7 @@ def _same_labels(one: SplitRecords, first: int, other: SplitRecords, second: int
 
 
 def _note_near_within(report: Report, split: SplitRecords, looks: _Hashes, exact: set[int]) -> None:
-    if len(looks.bits) > _MOST:
+    if len(looks.bits) > MOST_COMPARED:
         return
     groups = _joined(looks, exact)
     if not groups:
@@ -110,21 +108,16 @@ def _note_near_within(report: Report, split: SplitRecords, looks: _Hashes, exact
 
 def _joined(looks: _Hashes, exact: set[int]) -> list[list[int]]:
     """Groups of samples linked by likeness (directly or through others), without the repeats of equal pictures."""
-    parent = list(range(len(looks.bits)))
-
-    def root(place: int) -> int:
-        while parent[place] != place:
-            parent[place] = parent[parent[place]]
-            place = parent[place]
-        return place
-
-    for bits in (looks.bits, mirrored_bits(looks.bits)):
-        for one, other in near_pairs(looks.bits, bits).tolist():
-            if one < other:
-                parent[root(other)] = root(one)
+    pairs = [
+        (one, other)
+        for bits in (looks.bits, mirrored_bits(looks.bits))
+        for one, other in near_pairs(looks.bits, bits).tolist()
+        if one < other
+    ]
+    first = joined(len(looks.bits), pairs).tolist()
     groups: dict[int, list[int]] = defaultdict(list)
     for place, members in enumerate(looks.members):
-        groups[root(place)] += [index for index in members if index not in exact]
+        groups[first[place]] += [index for index in members if index not in exact]
     return [sorted(group) for group in groups.values() if len(group) > 1]
 
 
@@ -155,7 +148,7 @@ def _note_across(report: Report, earlier: SplitRecords, later: SplitRecords) -> 
 def _note_near_across(
     report: Report, earlier: SplitRecords, later: SplitRecords, first: _Hashes, second: _Hashes, same: set[int]
 ) -> None:
-    if max(len(first.bits), len(second.bits)) > _MOST:
+    if max(len(first.bits), len(second.bits)) > MOST_COMPARED:
         return
     pairs = [(i, j) for i, j in second.near(first) if i not in same]
     if not pairs:

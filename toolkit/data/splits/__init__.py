@@ -1,0 +1,1 @@
+"""One data set becomes several: which images belong together, and how they are shared out."""
