@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from toolkit.config.plain import to_plain
 from toolkit.config.sections import Config, DivisionSection, SplitSection
@@ -30,7 +31,7 @@ def with_splits(config: Config, where: Callable[[tuple[str | int, ...]], Place])
     if problems:
         raise ConfigError(problems)
     wanted = {split for split in _HELD_OUT if makes(rule, split)}
-    made = {split: config.data.train for split in wanted if getattr(config.data, split) is None}
+    made: dict[str, Any] = {split: config.data.train for split in wanted if getattr(config.data, split) is None}
     return dataclasses.replace(config, data=dataclasses.replace(config.data, **made)) if made else config
 
 

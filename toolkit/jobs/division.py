@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -196,7 +197,7 @@ def written_out(config: Config, built: Sequence[Transform]) -> Config:
     kept = [
         part for part, one in zip(config.data.train.transforms, built, strict=True) if not one.random and not one.moves
     ]
-    made = {
+    made: dict[str, Any] = {
         split: SplitSection(dataclasses.replace(config.data.train.dataset, path=("data", split, "dataset")), kept)
         for split in ("val", "test")
         if follows(config, split)

@@ -65,8 +65,8 @@ def divided(
         give(unit, _choice(len(units[unit].members), left.astype(np.float64), left, room))
     _complete(units, table, part_of, len(shares))
     parts = np.zeros(len(names), np.int64)
-    for unit, part in zip(units, part_of.tolist(), strict=True):
-        parts[unit.members] = part
+    for one, part in zip(units, part_of.tolist(), strict=True):
+        parts[one.members] = part
     return parts
 
 
