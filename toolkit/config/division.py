@@ -21,7 +21,7 @@ def with_splits(config: Config, where: Callable[[tuple[str | int, ...]], Place])
     where they are built. Raises ConfigError for shares and folds that cannot be, and data sets of two kinds.
 
     Args:
-        config: the checked config.
+        config: the checked config, whose data.split says what is divided.
         where: the place in its file of a key, given as a path.
     """
     rule = config.data.split

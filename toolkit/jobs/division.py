@@ -191,7 +191,7 @@ def written_out(config: Config, built: Sequence[Transform]) -> Config:
     """The config whose sections `val` and `test`, where they follow from train's, name the transforms they have.
 
     Args:
-        config: the checked config.
+        config: the checked config, whose data.split says what is divided.
         built: the transforms of train, in order.
     """
     kept = [
