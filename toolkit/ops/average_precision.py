@@ -109,7 +109,36 @@ def coco_precision_recall(
     """
     shape = (len(ious), len(recalls), num_classes, len(areas), len(limits))
     result = PrecisionRecall(np.full(shape, -1.0), np.full(shape[:1] + shape[2:], -1.0), np.full(shape, -1.0))
-    truths, detections = _grouped(truths, detections, limits[-1])
+    for matches in class_matches(truths, detections, num_classes, ious, areas, limits[-1]):
+        counting = matches.truth_counts.sum(axis=0)
+        for place, limit in enumerate(limits):
+            for area in np.flatnonzero(counting).tolist():
+                at = (slice(None), slice(None), matches.label, area, place)
+                precision, recall, scores = matches.curve(area, limit, int(counting[area]), recalls)
+                result.precision[at], result.scores[at] = precision, scores
+                result.recall[:, matches.label, area, place] = recall
+    return result
+
+
+def class_matches(
+    truths: TruthTable,
+    detections: DetectionTable,
+    num_classes: int,
+    ious: np.ndarray = COCO_IOUS,
+    areas: Sequence[tuple[float, float]] = COCO_AREAS,
+    limit: int = COCO_LIMITS[-1],
+) -> Iterator[ClassMatches]:
+    """What became of the detections of each class in turn.
+
+    Args:
+        truths: every annotated box of the data set, in any order.
+        detections: every detection on the data set, in any order.
+        num_classes: K, the number of classes; labels beyond it are left out.
+        ious: (T,) overlaps from which a detection matches a truth, 0..1.
+        areas: A ranges (smallest, largest) of square pixels, both ends included.
+        limit: the most detections of a class that count in one image, best first.
+    """
+    truths, detections = _grouped(truths, detections, limit)
     bounds = np.asarray(areas, np.float64)
     truth_ends = np.searchsorted(truths.labels, np.arange(num_classes + 1))
     ends = np.searchsorted(detections.labels, np.arange(num_classes + 1))
@@ -121,43 +150,60 @@ def coco_precision_recall(
         outside = _outside(part.xywh[:, 2] * part.xywh[:, 3], bounds)
         ranks = group_ranks(_groups(part))
         for label in range(first, last):
-            counting = (~truth_ignored[truth_ends[label] : truth_ends[label + 1]]).sum(axis=0)
+            true = slice(truth_ends[label], truth_ends[label + 1])
             own = slice(ends[label] - ends[first], ends[label + 1] - ends[first])
-            curves = _ClassCurves(part.scores[own], ranks[own], ~outside[own], _of_class(matches, own))
-            for place, limit in enumerate(limits):
-                for area in np.flatnonzero(counting).tolist():
-                    at = (slice(None), slice(None), label, area, place)
-                    precision, recall, scores = curves.at(area, limit, int(counting[area]), recalls)
-                    result.precision[at], result.scores[at] = precision, scores
-                    result.recall[:, label, area, place] = recall
-    return result
+            yield _by_score(
+                label,
+                (part.images[own], part.scores[own], ranks[own], ~outside[own]),
+                _of_class(matches, own),
+                (truths.images[true], ~truth_ignored[true]),
+            )
 
 
-class _ClassCurves:
-    """The detections of one class, best first, and what became of those that overlap a truth."""
+class ClassMatches(NamedTuple):
+    """The D detections of one class, best first, what became of the C that overlap a truth, and its G truths.
 
-    def __init__(self, scores: np.ndarray, ranks: np.ndarray, in_area: np.ndarray, matches: Matches) -> None:
-        order = np.argsort(-scores, kind="stable")
-        place = np.empty(len(order), np.int64)
-        place[order] = np.arange(len(order))
-        self.scores, self.ranks, self.in_area = scores[order], ranks[order], in_area[order]
-        candidates = place[matches.detections]
-        by_score = np.argsort(candidates)
-        self.candidates = candidates[by_score]
-        self.matched, self.ignored = matches.matched[by_score], matches.ignored[by_score]
+    Args:
+        label: the class, 0..K-1.
+        images: (D,) int64 image of each detection, as in the tables.
+        scores: (D,) float64, falling.
+        ranks: (D,) int64, how many better ones of the class its image has.
+        in_area: (D, A) bool: whether its own size is in each area range.
+        candidates: (C,) int64 rows of those that overlap a truth, ascending.
+        matched: (C, A, T) bool: whether a truth was taken.
+        ignored: (C, A, T) bool: the truth that was taken does not count, hence neither does the detection.
+        truth_images: (G,) int64 image of each truth.
+        truth_counts: (G, A) bool: whether the truth counts in each area range.
+    """
 
-    def at(self, area: int, limit: int, truths: int, recalls: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Precision (T, R), recall (T,) and scores (T, R) over the first `limit` detections of each image."""
+    label: int
+    images: np.ndarray
+    scores: np.ndarray
+    ranks: np.ndarray
+    in_area: np.ndarray
+    candidates: np.ndarray
+    matched: np.ndarray
+    ignored: np.ndarray
+    truth_images: np.ndarray
+    truth_counts: np.ndarray
+
+    def curve(
+        self, area: int, limit: int, truths: int, recalls: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Precision (T, R), recall (T,) and scores (T, R) over the first `limit` detections of each image.
+
+        Args:
+            area: place of the area range, 0..A-1.
+            limit: detections of an image that count, best first.
+            truths: how many truths count in that range, 1 at least.
+            recalls: (R,) recalls at which precision is read.
+        """
         within = self.ranks < limit
         chosen = within[self.candidates]
         candidates = self.candidates[chosen]
-        matched, ignored = self.matched[chosen, area], self.ignored[chosen, area]
+        right, correction = self.counted(area, chosen)
         in_area = self.in_area[:, area]
-        # An unmatched detection counts (as false) when its own size is in the range; a matched one when its truth does.
-        usual = in_area[candidates, None]
-        correction = np.cumsum(np.where(matched, ~ignored, usual).astype(np.int64) - usual, axis=0)
-        seen = np.cumsum(in_area & within)[candidates, None] + correction
-        right = matched & ~ignored
+        seen = np.cumsum(in_area & within)[candidates, None] + np.cumsum(correction, axis=0)
         number = np.cumsum(right, axis=0)
         row, threshold = np.nonzero(right)
         step = number[row, threshold]
@@ -174,6 +220,35 @@ class _ClassCurves:
             scores[recalls <= 0] = self.scores[np.argmax(within)]
         reached = right.sum(axis=0) / truths
         return precision[index].T, reached, scores.T
+
+    def counted(self, area: int, chosen: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:
+        """Of some candidates: who is right (C', T) bool, and what must be added to the count of those in the area, int64.
+
+        An unmatched detection counts (as false) when its own size is in the range; a matched one when its truth does.
+        """
+        matched, ignored = self.matched[chosen, area], self.ignored[chosen, area]
+        usual = self.in_area[self.candidates[chosen], area, None]
+        correction = np.where(matched, ~ignored, usual).astype(np.int64) - usual
+        return matched & ~ignored, correction
+
+
+def _by_score(
+    label: int, found: tuple[np.ndarray, ...], matches: Matches, true: tuple[np.ndarray, np.ndarray]
+) -> ClassMatches:
+    """Detections (images, scores, ranks, in_area) of a class sorted by falling score, candidates with them."""
+    order = np.argsort(-found[1], kind="stable")
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    candidates = place[matches.detections]
+    by_score = np.argsort(candidates)
+    return ClassMatches(
+        label,
+        *(field[order] for field in found),
+        candidates[by_score],
+        matches.matched[by_score],
+        matches.ignored[by_score],
+        *true,
+    )
 
 
 def _grouped(truths: TruthTable, detections: DetectionTable, limit: int) -> tuple[TruthTable, DetectionTable]:

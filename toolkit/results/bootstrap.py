@@ -203,7 +203,9 @@ def spread(numbers: Numbers, *, resamples: int | None = None, seed: int = 0) -> 
     unknown = np.full(len(values), np.nan)
     if numbers.groups < 2:
         return Spread(numbers.names, numbers.groups, values, unknown, unknown, support, numbers.fractions)
-    drawn = np.concatenate([numbers.at(weights) for weights in draws(numbers.groups, resamples or numbers.resamples, seed)])
+    drawn = np.concatenate(
+        [numbers.at(weights) for weights in draws(numbers.groups, resamples or numbers.resamples, seed)]
+    )
     error = _deviation(drawn, 0) * np.sqrt(numbers.groups / (numbers.groups - 1))
     left_out = np.concatenate([numbers.at(weights) for weights in _leaving_out(numbers.groups)])
     with np.errstate(divide="ignore", invalid="ignore"):
