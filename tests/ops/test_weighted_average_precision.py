@@ -48,7 +48,7 @@ def test_equals_the_evaluation_of_repeated_images(seed: int) -> None:
     weights = np.random.default_rng(seed).multinomial(IMAGES, np.full(IMAGES, 1 / IMAGES), 6)
     weights[0] = 1
     alone = np.arange(IMAGES)
-    classes = [WeightedClass(m, alone, LIMITS) for m in class_matches(truths, found, CLASSES, limit=LIMITS[-1])]
+    classes = [WeightedClass(m, alone, LIMITS, IMAGES) for m in class_matches(truths, found, CLASSES, limit=LIMITS[-1])]
     for row, weight in enumerate(weights):
         curves = coco_precision_recall(*repeated(truths, found, weight), CLASSES, limits=LIMITS)
         for label, ready in enumerate(classes):
@@ -66,6 +66,6 @@ def test_images_of_a_group_count_together() -> None:
     groups = np.arange(IMAGES) // 4
     of_groups = np.array([[2, 0, 1], [1, 1, 1]], np.int32)
     for matches in class_matches(truths, found, CLASSES, limit=LIMITS[-1]):
-        by_group = WeightedClass(matches, groups, LIMITS).precision(of_groups)
-        by_image = WeightedClass(matches, np.arange(IMAGES), LIMITS).precision(of_groups[:, groups])
+        by_group = WeightedClass(matches, groups, LIMITS, 3).precision(of_groups)
+        by_image = WeightedClass(matches, np.arange(IMAGES), LIMITS, IMAGES).precision(of_groups[:, groups])
         np.testing.assert_array_equal(by_group, by_image)

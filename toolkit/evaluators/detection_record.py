@@ -10,7 +10,7 @@ import numpy as np
 from toolkit.contracts import Evaluator
 from toolkit.errors import DataError, Problem, listed
 from toolkit.evaluators.checks import of_kind
-from toolkit.ops.average_precision import DetectionTable, TruthTable
+from toolkit.ops.average_precision import DetectionTable, TruthTable, box_tables
 from toolkit.samples import Boxes, Detections, Prediction, Truth
 
 _FIELDS = {
@@ -85,19 +85,7 @@ class DetectionRecord:
                     "give each image its own id",
                 )
             )
-        spared = state["truth_crowd"] | state["truth_difficult"]
-        truths = TruthTable(
-            np.repeat(rank, state["truth_counts"]),
-            state["truth_labels"],
-            _xywh(state["truth_boxes"]),
-            state["truth_crowd"],
-            spared,
-            spared,
-            state["truth_area"],
-        )
-        images = np.repeat(rank, state["detection_counts"])
-        boxes = _xywh(state["detection_boxes"])
-        return truths, DetectionTable(images, state["detection_labels"], boxes, state["detection_scores"])
+        return box_tables(state, rank)
 
     def _row(self, prediction: Prediction, truth: Truth) -> dict[str, np.ndarray]:
         prediction = of_kind(self.owner, prediction, Detections, truth.name)
@@ -141,7 +129,3 @@ class DetectionRecord:
                 Problem(name, f"{kind} label {int(outside[0])}, but there are {len(self.classes)} classes "
                         f"(0..{len(self.classes) - 1})")
             )  # fmt: skip
-
-
-def _xywh(xyxy: np.ndarray) -> np.ndarray:
-    return np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]], axis=1)

@@ -6,7 +6,7 @@ So the curves are built from the matched detections alone, and everything else e
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -62,6 +62,34 @@ class DetectionTable(NamedTuple):
     labels: np.ndarray
     xywh: np.ndarray
     scores: np.ndarray
+
+
+def box_tables(arrays: Mapping[str, np.ndarray], images: np.ndarray) -> tuple[TruthTable, DetectionTable]:
+    """Flat arrays of N images, one image after the other, as two tables. Difficult boxes and crowds are ignored.
+
+    Args:
+        arrays: `truth_counts` and `detection_counts` (N,), how many rows of the other arrays belong to each image;
+            `truth_boxes` and `detection_boxes` (x1, y1, x2, y2), `..._labels`, `truth_crowd`, `truth_difficult`,
+            `truth_area` and `detection_scores`.
+        images: (N,) int64 number of each image in the tables.
+    """
+    spared = arrays["truth_crowd"] | arrays["truth_difficult"]
+    truths = TruthTable(
+        np.repeat(images, arrays["truth_counts"]),
+        arrays["truth_labels"],
+        _xywh(arrays["truth_boxes"]),
+        arrays["truth_crowd"],
+        spared,
+        spared,
+        arrays["truth_area"],
+    )
+    owners = np.repeat(images, arrays["detection_counts"])
+    boxes = _xywh(arrays["detection_boxes"])
+    return truths, DetectionTable(owners, arrays["detection_labels"], boxes, arrays["detection_scores"])
+
+
+def _xywh(xyxy: np.ndarray) -> np.ndarray:
+    return np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]], axis=1)
 
 
 class PrecisionRecall(NamedTuple):

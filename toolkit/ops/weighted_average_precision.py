@@ -46,10 +46,10 @@ class WeightedClass:
         groups: (N,) int64 number of the group that each image is drawn with, 0..G-1.
         limits: numbers of detections of an image, best first, for which recall is wanted, rising; the last is that of
             the matches.
+        number: G, how many groups there are.
     """
 
-    def __init__(self, matches: ClassMatches, groups: np.ndarray, limits: tuple[int, ...]) -> None:
-        number = int(groups.max(initial=-1)) + 1
+    def __init__(self, matches: ClassMatches, groups: np.ndarray, limits: tuple[int, ...], number: int) -> None:
         areas, thresholds = matches.matched.shape[1:]
         owners = groups[matches.images]
         self.counting = np.zeros((number, areas), np.int64)

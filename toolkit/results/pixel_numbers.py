@@ -20,8 +20,12 @@ def summed(rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
     return total
 
 
+_KINDS = ("IoU", "Acc", "Precision", "F1")
+_MEANS = (*(f"m{kind}" for kind in _KINDS), "mDice")
+
+
 class PixelNumbers(Numbers):
-    """mIoU, mAcc, mDice, aAcc, and IoU and Acc of every class, as the evaluator `semantic` defines them.
+    """IoU, Acc, Precision and F1 of every class, their means, aAcc and fwIoU, as the evaluator `semantic` defines them.
 
     Args:
         class_pixels: (N, 3, K) int64 pixels of each image and class: right, true, predicted (`Record.class_pixels`).
@@ -34,8 +38,8 @@ class PixelNumbers(Numbers):
         self, class_pixels: np.ndarray, groups: np.ndarray, classes: Sequence[str], excluded: Sequence[str] = ()
     ) -> None:
         self.sums = summed(class_pixels, groups).astype(np.float64)
-        by_class = [f"{kind}/{name}" for kind in ("IoU", "Acc") for name in classes]
-        super().__init__(["mIoU", "mAcc", "mDice", "aAcc", *by_class], len(self.sums))
+        by_class = [f"{kind}/{name}" for kind in _KINDS for name in classes]
+        super().__init__([*_MEANS, "aAcc", "fwIoU", *by_class], len(self.sums))
         self.counted = np.array([name not in excluded for name in classes], bool)
 
     def at(self, weights: np.ndarray) -> np.ndarray:
@@ -49,12 +53,17 @@ class PixelNumbers(Numbers):
         return (~np.isnan(self._numbers(self.sums))).sum(axis=0)
 
     def _numbers(self, pixels: np.ndarray) -> np.ndarray:
-        """(R, 3, K) to (R, 4 + 2 K)."""
+        """(R, 3, K) to (R, 7 + 4 K), in the order of the names."""
         right, true, predicted = pixels[:, 0], pixels[:, 1], pixels[:, 2]
-        iou, accuracy = quotient(right, true + predicted - right), quotient(right, true)
-        means = [mean_defined(part[:, self.counted]) for part in (iou, accuracy, 2 * iou / (1 + iou))]
-        overall = quotient(right.sum(axis=1), true.sum(axis=1))
-        return np.concatenate([np.stack([*means, overall], axis=1), iou, accuracy], axis=1)
+        iou = quotient(right, true + predicted - right)
+        # A true class that is never predicted has precision 0, one that is neither has none.
+        precision = quotient(right, np.where(predicted > 0, predicted, true))
+        by_class = [iou, quotient(right, true), precision, 2 * iou / (1 + iou)]
+        means = [mean_defined(values[:, self.counted]) for values in by_class]
+        counted = true.sum(axis=1)
+        weighted = np.where(true > 0, iou, 0.0) * true
+        overall = [quotient(part.sum(axis=1), counted) for part in (right, weighted)]
+        return np.concatenate([np.stack([*means, means[-1], *overall], axis=1), *by_class], axis=1)
 
 
 def quotient(above: np.ndarray, below: np.ndarray) -> np.ndarray:

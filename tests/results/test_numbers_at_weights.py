@@ -1,0 +1,93 @@
+"""Numbers at weights of groups are what the evaluators compute of images that stand as often."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from test_record import NAMES, box_images, label_maps
+
+from toolkit.contracts import Evaluator
+from toolkit.engine.evaluate import counted_rows
+from toolkit.evaluators.coco import CocoEvaluator
+from toolkit.evaluators.semantic import SemanticEvaluator
+from toolkit.results.bootstrap import Differences, Numbers, Together, draws
+from toolkit.results.box_numbers import CocoNumbers
+from toolkit.results.image_rows import taken
+from toolkit.results.pixel_numbers import PixelNumbers
+from toolkit.results.record import Record
+
+ABOUT = {"classes": NAMES}
+
+
+def record_of(evaluator: Evaluator, pairs: Sequence) -> Record:
+    predictions, truths = zip(*pairs, strict=True)
+    return Record.of(counted_rows([evaluator], predictions, truths), ABOUT)
+
+
+def evaluated(make: Callable[[], Evaluator], record: Record, weights: np.ndarray) -> dict[str, float | None]:
+    """What the evaluator says of the record's images, each as often as its weight."""
+    arrays = taken(record.arrays, np.repeat(np.arange(len(record)), weights))
+    if "image_ids" in arrays:
+        arrays["image_ids"] = np.arange(len(arrays["image_ids"]))
+    evaluator = make()
+    evaluator.merge(arrays)
+    return evaluator.compute()
+
+
+def pixel_numbers(record: Record, groups: np.ndarray) -> Numbers:
+    return PixelNumbers(record.class_pixels, groups, record.classes)
+
+
+def box_numbers(record: Record, groups: np.ndarray) -> Numbers:
+    return CocoNumbers(record.arrays, groups, record.classes)
+
+
+KINDS = {
+    "pixels": (lambda: SemanticEvaluator(NAMES), label_maps, pixel_numbers),
+    "boxes": (lambda: CocoEvaluator(NAMES), box_images, box_numbers),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_equal_the_evaluator_on_repeated_images(kind: str) -> None:
+    make, pairs, numbers_of = KINDS[kind]
+    for seed in range(3):
+        record = record_of(make(), pairs(14, seed))
+        numbers = numbers_of(record, np.arange(14))
+        (weights,) = draws(14, 8, seed)
+        for row, found in zip(weights, numbers.at(weights), strict=True):
+            expected = evaluated(make, record, row)
+            assert set(numbers.names) == set(expected)
+            ours = dict(zip(numbers.names, np.nan_to_num(found, nan=-1), strict=True))
+            theirs = {name: -1.0 if value is None else value for name, value in expected.items()}
+            assert ours == pytest.approx(theirs, abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_images_of_a_group_are_drawn_together(kind: str) -> None:
+    make, pairs, numbers_of = KINDS[kind]
+    record = record_of(make(), pairs(12))
+    groups = np.arange(12) // 3
+    (weights,) = draws(4, 5)
+    by_group = numbers_of(record, groups).at(weights)
+    np.testing.assert_array_equal(by_group, numbers_of(record, np.arange(12)).at(weights[:, groups]))
+
+
+def test_support_counts_the_groups_that_hold_a_class() -> None:
+    right = np.zeros((6, 3, 2), np.int64)
+    right[:, :, 0] = 5
+    right[4:, :, 1] = 7  # only in two images, which are one group
+    numbers = PixelNumbers(right, np.array([0, 1, 2, 3, 4, 4]), ["sky", "road"])
+    support = dict(zip(numbers.names, numbers.support().tolist(), strict=True))
+    assert (support["mIoU"], support["IoU/sky"], support["IoU/road"]) == (5, 5, 1)
+
+
+def test_differences_and_joined_numbers_keep_names_and_order() -> None:
+    record, other = (record_of(SemanticEvaluator(NAMES), label_maps(9, seed)) for seed in (0, 1))
+    a, b = (PixelNumbers(r.class_pixels, np.arange(9), r.classes) for r in (record, other))
+    (weights,) = draws(9, 4)
+    difference = Differences(a, Together([b]))
+    np.testing.assert_array_equal(difference.at(weights), b.at(weights) - a.at(weights))
+    assert difference.names == a.names
