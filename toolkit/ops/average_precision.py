@@ -180,11 +180,23 @@ def class_matches(
         for label in range(first, last):
             true = slice(truth_ends[label], truth_ends[label + 1])
             own = slice(ends[label] - ends[first], ends[label + 1] - ends[first])
-            yield _by_score(
+            found = _of_class(matches, own)
+            order = np.argsort(-part.scores[own], kind="stable")
+            place = np.empty(len(order), np.int64)
+            place[order] = np.arange(len(order))
+            candidates = place[found.detections]
+            by_score = np.argsort(candidates)
+            yield ClassMatches(
                 label,
-                (part.images[own], part.scores[own], ranks[own], ~outside[own]),
-                _of_class(matches, own),
-                (truths.images[true], ~truth_ignored[true]),
+                images=part.images[own][order],
+                scores=part.scores[own][order],
+                ranks=ranks[own][order],
+                in_area=~outside[own][order],
+                candidates=candidates[by_score],
+                matched=found.matched[by_score],
+                ignored=found.ignored[by_score],
+                truth_images=truths.images[true],
+                truth_counts=~truth_ignored[true],
             )
 
 
@@ -258,25 +270,6 @@ class ClassMatches(NamedTuple):
         usual = self.in_area[self.candidates[chosen], area, None]
         correction = np.where(matched, ~ignored, usual).astype(np.int64) - usual
         return matched & ~ignored, correction
-
-
-def _by_score(
-    label: int, found: tuple[np.ndarray, ...], matches: Matches, true: tuple[np.ndarray, np.ndarray]
-) -> ClassMatches:
-    """Detections (images, scores, ranks, in_area) of a class sorted by falling score, candidates with them."""
-    order = np.argsort(-found[1], kind="stable")
-    place = np.empty(len(order), np.int64)
-    place[order] = np.arange(len(order))
-    candidates = place[matches.detections]
-    by_score = np.argsort(candidates)
-    return ClassMatches(
-        label,
-        *(field[order] for field in found),
-        candidates[by_score],
-        matches.matched[by_score],
-        matches.ignored[by_score],
-        *true,
-    )
 
 
 def _grouped(truths: TruthTable, detections: DetectionTable, limit: int) -> tuple[TruthTable, DetectionTable]:

@@ -49,8 +49,12 @@ class PixelNumbers(Numbers):
         return self._numbers(pixels.reshape(-1, 3, classes))
 
     def support(self) -> np.ndarray:
-        """Groups in which a number is defined."""
-        return (~np.isnan(self._numbers(self.sums))).sum(axis=0)
+        """Groups that by themselves have the number."""
+        return (~np.isnan(self.alone())).sum(axis=0)
+
+    def alone(self) -> np.ndarray:
+        """(G, M): the numbers of every group by itself."""
+        return self._numbers(self.sums)
 
     def _numbers(self, pixels: np.ndarray) -> np.ndarray:
         """(R, 3, K) to (R, 7 + 4 K), in the order of the names."""
