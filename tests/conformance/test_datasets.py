@@ -74,6 +74,43 @@ def make_coco_masks(root: Path) -> dict[str, Any]:
     return arguments
 
 
+def make_labelme(root: Path) -> dict[str, Any]:
+    for index in range(4):
+        picture(root / f"{index}.jpg", index)
+        shape = {"label": "cat", "points": [[2, 3], [12, 3], [12, 15]], "shape_type": "polygon", "group_id": None}
+        document = {"imagePath": f"{index}.jpg", "imageHeight": SIZE[0], "imageWidth": SIZE[1], "shapes": [shape]}
+        (root / f"{index}.json").write_text(json.dumps(document))
+    return {"root": str(root)}
+
+
+def make_via(root: Path) -> dict[str, Any]:
+    rows = {}
+    for index in range(4):
+        picture(root / f"{index}.jpg", index)
+        shape = {"name": "polygon", "all_points_x": [2, 12, 12], "all_points_y": [3, 3, 15]}
+        region = {"shape_attributes": shape, "region_attributes": {"kind": "cat"}}
+        rows[f"{index}.jpg77"] = {"filename": f"{index}.jpg", "size": 77, "regions": [region]}
+    (root / "via.json").write_text(json.dumps(rows))
+    return {"root": str(root), "annotations": "via.json"}
+
+
+def make_cvat(root: Path) -> dict[str, Any]:
+    images = ""
+    for index in range(4):
+        picture(root / f"images/{index}.jpg", index)
+        shape = '<polygon label="cat" points="2,3;12,3;12,15" z_order="0"/>'
+        images += f'<image id="{index}" name="{index}.jpg" width="{SIZE[1]}" height="{SIZE[0]}">{shape}</image>'
+    (root / "annotations.xml").write_text(f"<annotations>{images}</annotations>")
+    return {"root": str(root)}
+
+
+def make_yolo_masks(root: Path) -> dict[str, Any]:
+    arguments = make_yolo(root)
+    for index in range(4):
+        (root / f"labels/train/{index}.txt").write_text("0 0.2 0.2 0.6 0.2 0.6 0.7\n")
+    return {**arguments, "classes": ["background", "cat"]}
+
+
 def make_voc(root: Path) -> dict[str, Any]:
     (root / "Annotations").mkdir()
     (root / "ImageSets/Main").mkdir(parents=True)
@@ -146,14 +183,21 @@ MINIATURES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "cityscapes": make_cityscapes,
     "coco": make_coco,
     "coco_masks": make_coco_masks,
+    "cvat": make_cvat,
+    "cvat_boxes": make_cvat,
     "image_folder": make_image_folder,
     "image_maps": make_image_maps,
     "image_masks": make_image_masks,
     "image_values": make_image_values,
+    "labelme": make_labelme,
+    "labelme_boxes": make_labelme,
     "shapes": make_shapes,
+    "via": make_via,
+    "via_boxes": make_via,
     "voc": make_voc,
     "voc_segmentation": make_voc_segmentation,
     "yolo": make_yolo,
+    "yolo_masks": make_yolo_masks,
 }
 
 pytestmark = pytest.mark.parametrize("name", DATASETS.names())

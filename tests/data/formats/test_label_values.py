@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from toolkit.data.datasets.image_masks import ImageMasks
-from toolkit.data.formats.label_values import MappedLabelReader, read_label_colors
+from toolkit.data.formats.class_files import read_label_colors
+from toolkit.data.formats.label_values import MappedLabelReader
 from toolkit.errors import ConfigError, DataError
 
 STORED = np.random.default_rng(0).integers(0, 256, (20, 30)).astype(np.uint8)

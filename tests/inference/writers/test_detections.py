@@ -45,7 +45,7 @@ def test_yolo_text_is_read_back(tmp_path) -> None:
     assert all(len(line.split()) == 6 for line in yolo_text(FOUND, (480, 640)).splitlines())
     path = tmp_path / "a.txt"
     path.write_text(yolo_text(FOUND, (480, 640), scores=False))
-    rows = np.array([box for _, box in read_yolo_labels(path, 2, ProblemList())])
+    rows = np.array([(row.label, *row.numbers) for row in read_yolo_labels(path, 2, ProblemList())])
     assert rows[:, 0].tolist() == [1, 0]
     center, extent = rows[:, 1:3], rows[:, 3:]
     xyxy = np.concatenate([center - extent / 2, center + extent / 2], 1) * [640, 480, 640, 480]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import posixpath
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from toolkit.data.formats.box_checks import FixBoxes, RawBoxes
 from toolkit.data.formats.boxed import BoxDataset
 from toolkit.data.formats.coco_file import CocoFile, read_coco_file
 from toolkit.data.formats.detection_index import ImageTable, build_index
-from toolkit.data.formats.image_listing import existing_images
+from toolkit.data.formats.image_listing import named_images
 from toolkit.data.formats.pairs import existing_folder
 from toolkit.errors import DataError, Place, Problem
 
@@ -61,7 +60,7 @@ class CocoDataset(BoxDataset):
         absent = tuple(name for name in classes or () if name not in table)
         names = _classes(path, table, classes, problems)
         ids = tuple(table[name] for name in names)
-        pictures = coco_pictures(file, base, path, folder, problems)
+        pictures = named_images(base, folder, file.image_names, path, problems)
 
         def box_name(box: int) -> Place:
             return Place(str(path), item=f"{file.annotation(box)} ({file.image_names[int(file.owners[box])]})")
@@ -84,21 +83,6 @@ def coco_places(root: str, annotations: str, images: str | None) -> tuple[Path, 
     base = existing_folder(root)
     path = base / annotations / _ROBOFLOW if (base / annotations).is_dir() else base / annotations
     return base, path, path.parent if images is None else base / images
-
-
-def coco_pictures(file: CocoFile, base: Path, path: Path, folder: Path, problems: ProblemList) -> list[str]:
-    """Names of a file's images relative to the data set's folder, as they stand on disk.
-
-    Args:
-        file: what the JSON holds, with the names of its images.
-        base: the data set's folder, which the names will be relative to.
-        path: the JSON's own path, for messages.
-        folder: folder that the names in the JSON start from.
-        problems: takes images that are missing, and names that lead out of their folder.
-    """
-    _refuse_outside(path, folder, file.image_names, problems)
-    prefix = _prefix(folder, base)
-    return existing_images(base, [prefix + name.replace("\\", "/") for name in file.image_names], path, problems)
 
 
 def object_categories(file: CocoFile, classes: list[str] | None) -> dict[str, int]:
@@ -130,18 +114,6 @@ def _classes(path: Path, table: dict[str, int], wanted: list[str] | None, proble
         problems.stop(path)
 
 
-def _refuse_outside(path: Path, folder: Path, names: list[str], problems: ProblemList) -> None:
-    """A file_name may go down from the images' folder, not out of it: such a data set would read anything anywhere."""
-    kind = "file names that lead out of the images' folder"
-    for position, name in enumerate(names):
-        parts = PurePosixPath(posixpath.normpath(name.replace("\\", "/")))
-        if parts.is_absolute() or PureWindowsPath(name).drive or parts.parts[:1] == ("..",):
-            message = f"file_name '{name}' leads out of the images' folder {folder.absolute()}"
-            remedy = "set `images` to the folder that holds them all, and correct the names"
-            with problems.about(position):
-                problems.add(kind, path, message, remedy)
-
-
 def _raw_boxes(file: CocoFile, category_ids: tuple[int, ...]) -> RawBoxes:
     # An id that is no label's belongs to a name that stands twice, which is refused before anything is read.
     labels = {number: label for label, number in enumerate(category_ids)}
@@ -149,9 +121,3 @@ def _raw_boxes(file: CocoFile, category_ids: tuple[int, ...]) -> RawBoxes:
     own = order[np.unique(file.category_ids, return_inverse=True)[1].reshape(-1)]
     xyxy = np.concatenate([file.xywh[:, :2], file.xywh[:, :2] + file.xywh[:, 2:]], axis=1)
     return RawBoxes(file.owners, xyxy, own, file.crowd, np.zeros(len(own), bool), file.area)
-
-
-def _prefix(folder: Path, root: Path) -> str:
-    """The images' folder relative to the root, with a slash at its end; absolute when it lies elsewhere."""
-    relative = folder.relative_to(root).as_posix() if folder.is_relative_to(root) else folder.absolute().as_posix()
-    return "" if relative == "." else f"{relative}/"

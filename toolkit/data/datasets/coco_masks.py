@@ -8,12 +8,13 @@ from typing import Literal
 import numpy as np
 
 from toolkit.contracts import DATASETS
-from toolkit.data.datasets.coco import coco_pictures, coco_places, object_categories
+from toolkit.data.datasets.coco import coco_places, object_categories
 from toolkit.data.faults.problem_list import ProblemList
 from toolkit.data.formats.coco_file import CocoFile, outline_of, outline_parts, read_coco_file, shown
-from toolkit.data.formats.outlined import BoxOnly, Drawing, OutlinedDataset, drawn_classes
+from toolkit.data.formats.image_listing import named_images
+from toolkit.data.formats.outlined import BoxOnly, Drawing, OutlinedDataset
 from toolkit.data.formats.outlines import ImageOutlines, Outline, Overlaps
-from toolkit.errors import DataError, Place
+from toolkit.errors import Place
 
 
 @DATASETS.register("coco_masks")
@@ -56,15 +57,10 @@ class CocoMasks(OutlinedDataset):
         problems = ProblemList()
         file = read_coco_file(path, problems, with_outlines=True)
         found = list(object_categories(file, classes))
-        try:
-            names = drawn_classes(found, classes, background, path)
-        except DataError as error:
-            problems.include(error)
-            problems.stop(path)
-        pictures = coco_pictures(file, base, path, folder, problems)
+        pictures = named_images(base, folder, file.image_names, path, problems)
         drawing = Drawing(background, overlaps, box_only, crowd)
-        super().__init__(names, base, outlines_of(file, pictures, path, problems), path, problems, drawing)
-        self.absent_classes = tuple(name for name in names if name not in (*found, background))
+        objects = outlines_of(file, pictures, path, problems)
+        super().__init__(classes, base, objects, path, problems, drawing, known=found)
 
 
 def outlines_of(file: CocoFile, pictures: list[str], path: Path, problems: ProblemList) -> list[ImageOutlines]:

@@ -6,7 +6,8 @@ from typing import Literal
 
 from toolkit.contracts import DATASETS
 from toolkit.data.classes.tables import class_table
-from toolkit.data.formats.label_values import label_reader, read_label_colors
+from toolkit.data.formats.class_files import read_label_colors
+from toolkit.data.formats.label_values import label_reader
 from toolkit.data.formats.paired import PairedDataset
 from toolkit.data.formats.pairs import existing_folder, find_pairs, read_split
 from toolkit.labels import ClassTable

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from toolkit.data.faults.problem_list import ProblemList
+from toolkit.data.formats.json_file import json_bytes, parse_json, read_json
 from toolkit.data.formats.outlines import Outline, outline_box, ring, run_lengths
-from toolkit.errors import DataError, Place, Problem, missing_path
+from toolkit.errors import DataError, Place, Problem
 
 Row = dict[str, Any]
 
@@ -122,33 +123,11 @@ def read_coco_file(path: Path, problems: ProblemList, *, with_outlines: bool = F
 
 
 def _parsed(path: Path, with_outlines: bool) -> Any:
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise DataError(missing_path("file", path)) from None
-    except OSError as error:
-        raise DataError(Problem(path, f"cannot be read: {error.strerror}")) from None
-    if not data.strip():
-        raise DataError(Problem(path, "the annotation file is empty"))
+    data = json_bytes(path)
     try:
         return json.loads(data if with_outlines else _OUTLINE.sub(b'"segmentation":null', data))
     except (ValueError, RecursionError):
-        return _parsed_whole(path, data)
-
-
-def _parsed_whole(path: Path, data: bytes) -> Any:
-    """Parses the unchanged file, so that the place in an error is the place in the file."""
-    try:
-        return json.loads(data.decode("utf-8-sig"))
-    except json.JSONDecodeError as error:
-        length = len(error.doc)
-        whole = f"; the file ends at character {length}, so it may be cut off" if error.pos > length - 100 else ""
-        message = f"is no valid JSON: {error.msg} (character {error.pos}){whole}"
-        raise DataError(
-            Problem(Place(str(path), error.lineno, error.colno), message, "fetch or export it again")
-        ) from None
-    except (ValueError, RecursionError) as error:
-        raise DataError(Problem(path, f"is no valid JSON: {error}")) from None
+        return parse_json(path, data)
 
 
 def _sections(path: Path, content: Any) -> dict[str, list[Row]]:
@@ -282,7 +261,7 @@ def _boxes(path: Path, annotations: list[Row], problems: ProblemList) -> np.ndar
         elif not box:
             missing.append(place)
     if missing:
-        outlines = _parsed_whole(path, path.read_bytes())["annotations"]
+        outlines = read_json(path)["annotations"]
         for place in missing:
             found = outline_of(outlines[place].get("segmentation"))
             x1, y1, x2, y2 = outline_box(found or Outline(""))

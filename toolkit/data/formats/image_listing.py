@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from urllib.parse import unquote
 
 from toolkit.data.faults.problem_list import ProblemList
@@ -44,6 +45,30 @@ def existing_images(root: Path, names: Sequence[str], source: Where, problems: P
         message = f"{len(other)} names stand in another form on disk, such as '{other[0][1]}' for '{other[0][0]}'"
         problems.notes.append(f"{source}: {message}")
     return [there or name for name, there in zip(names, found, strict=True)]
+
+
+def named_images(root: Path, folder: Path, names: Sequence[str], source: Where, problems: ProblemList) -> list[str]:
+    """Images that an annotation file names, as they stand on disk, relative to the data set's folder.
+
+    A name may go down from the images' folder, not out of it: such a data set would read anything anywhere.
+
+    Args:
+        root: the data set's folder, which the result is relative to.
+        folder: folder of the images, which the names are relative to.
+        names: paths with `/` or back slashes, as they stand in the file.
+        source: the file that names them, for messages.
+        problems: gets names that lead out, images that are missing, and the notes.
+    """
+    kind = "file names that lead out of the images' folder"
+    for position, name in enumerate(names):
+        parts = PurePosixPath(posixpath.normpath(name.replace("\\", "/")))
+        if parts.is_absolute() or PureWindowsPath(name).drive or parts.parts[:1] == ("..",):
+            message = f"file_name '{name}' leads out of the images' folder {folder.absolute()}"
+            remedy = "set `images` to the folder that holds them all, and correct the names"
+            problems.add(kind, source, message, remedy, image=position)
+    below = folder.relative_to(root).as_posix() if folder.is_relative_to(root) else folder.absolute().as_posix()
+    prefix = "" if below == "." else f"{below}/"
+    return existing_images(root, [prefix + name.replace("\\", "/") for name in names], source, problems)
 
 
 class _Folders:

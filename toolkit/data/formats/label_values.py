@@ -10,9 +10,8 @@ import cv2
 import numpy as np
 
 from toolkit.data.faults.leaving_out import FileError
-from toolkit.data.formats.name_lists import read_lines
 from toolkit.data.images.read import read_color_map, read_label_map
-from toolkit.errors import ConfigError, DataError, Problem, did_you_mean, listed
+from toolkit.errors import ConfigError, Problem, did_you_mean, listed
 from toolkit.samples import IGNORE_INDEX
 
 _UNKNOWN = 254
@@ -191,23 +190,6 @@ class ColorLabelReader(LabelReader):
         if len(values) > 20 and near.mean() > 0.5:
             return "most are near a colour of the table: the masks went through JPEG or were smoothed when resized"
         return "add the missing classes, or 'ignore: [r, g, b]', to colors"
-
-
-def read_label_colors(path: Path) -> dict[str, list[int]]:
-    """The classes and colours of CVAT's `labelmap.txt`, in its order: `name:r,g,b:parts:actions` lines, # comments.
-
-    Raises DataError for a file that is missing, or has a line of another form.
-    """
-    colors: dict[str, list[int]] = {}
-    for line in read_lines(path, "table of colours"):
-        if line.startswith("#"):
-            continue
-        name, _, rest = line.partition(":")
-        numbers = rest.split(":")[0].split(",")
-        if len(numbers) != 3 or not all(number.strip().isdecimal() for number in numbers):
-            raise DataError(Problem(path, f"wanted 'name:r,g,b', found '{line}'"))
-        colors[name.strip()] = [int(number) for number in numbers]
-    return colors
 
 
 def label_reader(

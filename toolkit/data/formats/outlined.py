@@ -1,6 +1,6 @@
 """The base of data sets whose annotation is outlines: a format only reads its files to `ImageOutlines`.
 
-The same outlines become label maps (`OutlinedDataset`) or boxes (`boxes_of`).
+The same outlines become label maps (`OutlinedDataset`) or boxes (`OutlinedBoxes`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from toolkit.contracts import Dataset
 from toolkit.data.classes.matching import match_names
 from toolkit.data.faults.leaving_out import FileError
 from toolkit.data.faults.problem_list import ProblemList
-from toolkit.data.formats.detection_index import ImageBoxes, wrong_size
+from toolkit.data.formats.box_checks import FixBoxes
+from toolkit.data.formats.boxed import BoxDataset
+from toolkit.data.formats.detection_index import ImageBoxes, index_boxes, wrong_size
 from toolkit.data.formats.outlines import (
     ImageOutlines,
     Outline,
@@ -31,7 +33,7 @@ from toolkit.data.formats.outlines import (
 from toolkit.data.formats.packed import PackedBytes, PackedStrings
 from toolkit.data.images.read import read_image
 from toolkit.data.images.traits import unread_pages
-from toolkit.errors import DataError, Problem, Where, listed
+from toolkit.errors import DataError, Place, Problem, Where, listed
 from toolkit.labels import IGNORE_INDEX, default_palette
 from toolkit.samples import Sample
 
@@ -43,6 +45,9 @@ IGNORED_LABELS = ("__ignore__", "ignore")
 
 BACKGROUND_LABELS = ("_background_", "background")
 """What labelling tools call the rest of the image, where they name it."""
+
+NO_OBJECTS = (*IGNORED_LABELS, *BACKGROUND_LABELS)
+"""Names that are no class of an object."""
 
 
 class Drawing(NamedTuple):
@@ -69,7 +74,8 @@ def drawn_classes(
     wanted: Sequence[str] | None,
     background: str,
     where: Where,
-    places: Mapping[str, str] | None = None,
+    problems: ProblemList,
+    places: Mapping[str, str],
 ) -> tuple[str, ...]:
     """The classes of a label map in label order: `wanted`, or the background and what was found.
 
@@ -80,19 +86,40 @@ def drawn_classes(
         wanted: names the user gives, in the order of the labels, or None.
         background: name of the class of the pixels of no object, or "ignore".
         where: file or folder that messages begin with.
+        problems: what is wrong already and is told together with this.
         places: where a found name stands and how often, in words, for messages.
-
-    >>> drawn_classes(["disc", "bar"], None, "background", ""), drawn_classes(["sky"], ["sky", "road"], "ignore", "")
-    (('background', 'disc', 'bar'), ('sky', 'road'))
     """
-    objects = [name for name in found if name not in (background, *IGNORED_LABELS, *BACKGROUND_LABELS)]
+    objects = [name for name in found if name not in (background, *NO_OBJECTS)]
     if wanted is None:
         return tuple(objects) if background == "ignore" else (background, *objects)
     if background != "ignore" and background not in wanted:
         message = f"the pixels outside of all outlines are '{background}', which is none of {_shown(wanted)}"
         remedy = f"write classes: [{background}, {', '.join(wanted[:3])} ...], or set background to one of them, or to ignore"
-        raise DataError(Problem(where, message, remedy))
-    return match_names(objects, wanted, where, complete=False, places=places)
+        problems.include(DataError(Problem(where, message, remedy)))
+        problems.stop(where)
+    return _matched(objects, wanted, where, problems, places)
+
+
+def _matched(
+    found: Sequence[str], wanted: Sequence[str] | None, where: Where, problems: ProblemList, places: Mapping[str, str]
+) -> tuple[str, ...]:
+    try:
+        return match_names(found, wanted, where, complete=False, places=places)
+    except DataError as error:
+        problems.include(error)
+        problems.stop(where)
+
+
+def named_places(images: Sequence[ImageOutlines]) -> dict[str, str]:
+    """Where each name of an object stands and how often, in words."""
+    found: dict[str, list[Place]] = {}
+    for image in images:
+        for one in image.outlines:
+            found.setdefault(one.label, []).append(one.where)
+    return {
+        name: f"{len(places)} object{'s' * (len(places) != 1)}, the first in {places[0]}"
+        for name, places in found.items()
+    }
 
 
 def _shown(names: Sequence[str]) -> str:
@@ -120,12 +147,13 @@ class OutlinedDataset(Dataset):
     A new format is a subclass whose constructor reads its files to `ImageOutlines`; see `labelme.py`.
 
     Args:
-        classes: names of the labels 0..K-1, see `drawn_classes`.
+        classes: names of the labels 0..K-1; None: the background, and what is found.
         root: the data set's folder, which the names of the images are relative to.
         images: the images and their objects, also those at which something is wrong.
         source: the file or folder that was read, which messages about the whole set name.
         problems: what reading has found wrong so far, by the images' positions.
         drawing: how objects become a label map.
+        known: names that the files list, whether objects have them or not; None: there is no such list.
         normalised: whether coordinates are fractions of their image instead of pixels.
 
     Raises:
@@ -134,15 +162,20 @@ class OutlinedDataset(Dataset):
 
     def __init__(
         self,
-        classes: Sequence[str],
+        classes: Sequence[str] | None,
         root: Path,
         images: Sequence[ImageOutlines],
         source: Where,
         problems: ProblemList,
         drawing: Drawing = _USUAL,
+        known: Sequence[str] | None = None,
         normalised: bool = False,
     ) -> None:
-        self.classes, self.root, self.drawing, self.normalised = tuple(classes), root, drawing, normalised
+        self.root, self.drawing, self.normalised = root, drawing, normalised
+        places = named_places(images)
+        found = list(known) if known is not None else sorted(places)
+        self.classes = drawn_classes(found, classes, drawing.background, source, problems, places)
+        self.absent_classes = tuple(name for name in self.classes if name not in (*found, drawing.background))
         self.palette = default_palette(len(self.classes))
         for position, image in enumerate(images):
             with problems.about(position):
@@ -263,14 +296,43 @@ def _unpack(packed: bytes) -> tuple[list[Outline], list[int]]:
     return outlines, labels
 
 
-def boxes_of(images: Sequence[ImageOutlines], classes: Sequence[str]) -> list[ImageBoxes]:
-    """The same objects as boxes; entries of one group and class are one object. Regions that do not count are left out.
+class OutlinedBoxes(BoxDataset):
+    """The same images and objects as boxes; entries of one group and class are one object.
 
     Args:
-        images: the images and their objects.
-        classes: names of the labels 0..K-1, which hold every object's name.
+        classes: names of the labels 0..K-1; None: what is found.
+        root: the data set's folder, which the names of the images are relative to.
+        images: the images and their objects, also those at which something is wrong.
+        source: the file or folder that was read, which messages about the whole set name.
+        problems: what reading has found wrong so far, by the images' positions.
+        keep_empty: whether images without objects stay, as background.
+        fix_boxes: what to do with boxes outside their image or without area.
+        known: names that the files list, whether objects have them or not; None: there is no such list.
+
+    Raises:
+        DataError: with all problems so far and what is wrong with the boxes.
     """
-    return [_boxes_of(image, classes) for image in images]
+
+    def __init__(
+        self,
+        classes: Sequence[str] | None,
+        root: Path,
+        images: Sequence[ImageOutlines],
+        source: Path,
+        problems: ProblemList,
+        keep_empty: bool = True,
+        fix_boxes: FixBoxes = "stop",
+        known: Sequence[str] | None = None,
+    ) -> None:
+        places = named_places(images)
+        found = [name for name in (known if known is not None else sorted(places)) if name not in NO_OBJECTS]
+        names = _matched(found, classes, source, problems, places)
+        left = sum(one.label not in names for image in images for one in image.outlines)
+        if left:
+            problems.notes.append(f"{source}: {left} objects are named {' or '.join(NO_OBJECTS)} and are left out")
+        boxes = [_boxes_of(image, names) for image in images]
+        super().__init__(names, root, index_boxes(boxes, source, problems, keep_empty, fix_boxes))
+        self.absent_classes = tuple(name for name in names if name not in found)
 
 
 def _boxes_of(image: ImageOutlines, classes: Sequence[str]) -> ImageBoxes:

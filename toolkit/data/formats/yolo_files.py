@@ -12,8 +12,24 @@ from toolkit.data.faults.problem_list import ProblemList
 from toolkit.data.formats.voc_file import number
 from toolkit.errors import DataError, Place, Problem, did_you_mean, missing_path
 
-YoloBox = tuple[int, float, float, float, float]
-"""Class, then center x, center y, width and height as fractions of the image."""
+
+class YoloRow(NamedTuple):
+    """One line of a label file.
+
+    Args:
+        line: number of the line in its file, from 1.
+        label: number of the object's class.
+        numbers: center x, center y, width and height, or the corners x, y in turn of an outline; fractions of the image.
+    """
+
+    line: int
+    label: int
+    numbers: tuple[float, ...]
+
+    @property
+    def is_outline(self) -> bool:
+        """Whether the numbers are corners of an outline."""
+        return len(self.numbers) > 4
 
 
 class YoloData(NamedTuple):
@@ -37,12 +53,7 @@ def read_data_yaml(path: Path, split: str) -> YoloData:
 
     Raises DataError for a file that is no YAML mapping, lacks the split or has wrong names.
     """
-    try:
-        content = yaml.safe_load(path.read_text("utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(Problem(path, f"is no valid YAML: {' '.join(str(error).split())}")) from None
-    if not isinstance(content, dict):
-        raise DataError(Problem(path, f"wanted 'train', 'val' and 'names', found {type(content).__name__}"))
+    content = _mapping(path)
     names = _names(path, content)
     base = path.parent / str(content.get("path") or ".")
     entries = content.get(split)
@@ -51,6 +62,21 @@ def read_data_yaml(path: Path, split: str) -> YoloData:
         raise DataError(Problem(path, f"has no split '{split}'", did_you_mean(split, splits)))
     entries = entries if isinstance(entries, list) else [entries]
     return YoloData(path, base, names, [_place(base, str(entry)) for entry in entries])
+
+
+def names_of_yaml(path: Path) -> list[str]:
+    """The class names of a data.yaml. Raises DataError for a file that is no YAML mapping or has wrong names."""
+    return _names(path, _mapping(path))
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text("utf-8-sig"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DataError(Problem(path, f"is no valid YAML: {' '.join(str(error).split())}")) from None
+    if not isinstance(content, dict):
+        raise DataError(Problem(path, f"wanted 'train', 'val' and 'names', found {type(content).__name__}"))
+    return content
 
 
 def _names(path: Path, content: dict[str, Any]) -> list[str]:
@@ -80,8 +106,8 @@ def _place(base: Path, entry: str) -> Path:
     return place
 
 
-def read_yolo_labels(path: Path, num_classes: int, problems: ProblemList) -> list[tuple[int, YoloBox]]:
-    """(line number, box) of one label file; lines that are wrong are left out, each with a problem.
+def read_yolo_labels(path: Path, num_classes: int, problems: ProblemList) -> list[YoloRow]:
+    """The objects of one label file; lines that are wrong are left out, each with a problem.
 
     Args:
         path: the label file of one image.
@@ -98,13 +124,13 @@ def read_yolo_labels(path: Path, num_classes: int, problems: ProblemList) -> lis
         fields = line.split()
         if not fields:
             continue
-        box = _box(Place(str(path), place), fields, num_classes, problems)
-        if box is not None:
-            found.append((place, box))
+        row = _row(Place(str(path), place), fields, num_classes, problems)
+        if row is not None:
+            found.append(row)
     return found
 
 
-def _box(where: Place, fields: list[str], num_classes: int, problems: ProblemList) -> YoloBox | None:
+def _row(where: Place, fields: list[str], num_classes: int, problems: ProblemList) -> YoloRow | None:
     is_outline = len(fields) >= 7 and len(fields) % 2 == 1
     if len(fields) != 5 and not is_outline:
         hint = "a sixth column looks like a confidence: are these predictions?" if len(fields) == 6 else ""
@@ -127,8 +153,4 @@ def _box(where: Place, fields: list[str], num_classes: int, problems: ProblemLis
             "boxes in pixels", where, message, "divide x and width by the image's width, y and height by its height"
         )
         return None
-    if is_outline:
-        problems.tally["outlines"] += 1
-        left, top, right, bottom = (edge(numbers[1 + axis :: 2]) for edge in (min, max) for axis in (0, 1))
-        return int(numbers[0]), (left + right) / 2, (top + bottom) / 2, right - left, bottom - top
-    return int(numbers[0]), numbers[1], numbers[2], numbers[3], numbers[4]
+    return YoloRow(where.line or 0, int(numbers[0]), tuple(numbers[1:]))
