@@ -110,7 +110,8 @@ def _read(
         raise DataError(Problem(source, f"no JSON files of LabelMe in {source.absolute()}{found}", remedy))
     known = {os.path.normpath(path): path for path in pictures.paths}
     keys = {same_name(path.relative_to(place).with_suffix("").as_posix()): path for path in pictures.paths}
-    read, owners = [], dict[Path, Path]()
+    read: list[ImageOutlines] = []
+    owners: dict[Path, Path] = {}
     for path in files.paths:
         with problems.about(len(read)):
             file = read_labelme_file(path, problems)

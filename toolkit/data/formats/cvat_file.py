@@ -160,7 +160,8 @@ def _corners(kind: str, shape: Attributes) -> np.ndarray | None:
         return None
     turned = math.radians(number(shape.get("rotation")) or 0.0)
     if kind == "ellipse":
-        return ellipse(*numbers, turned)
+        x, y, across, down = numbers
+        return ellipse(x, y, across, down, turned)
     corners = rectangle(*numbers)
     if not turned:
         return corners

@@ -96,7 +96,8 @@ def _shape(path: Path, place: int, row: Any, size: Size, problems: ProblemList) 
         corners = ring(points)  # newer files write all four corners, turned ones too
     elif points is not None and kind == "circle" and len(points) == 2:
         radius = math.dist(*points.tolist())
-        corners = ellipse(*points[0].tolist(), radius, radius)
+        x, y = points[0].tolist()
+        corners = ellipse(x, y, radius, radius)
     if corners is None:
         number = "no points" if points is None else f"{len(points)} points"
         message = f"a shape of type '{kind}' with {number}; wanted polygon, rectangle, circle or mask with its corners"

@@ -148,4 +148,4 @@ def _corners(kind: Any, shape: dict[str, Any]) -> np.ndarray | None:
     if kind == "rect":
         x, y, wide, high = numbers
         return rectangle(x, y, x + wide, y + high)
-    return ellipse(*numbers[:2], numbers[2], numbers[-1], turned)
+    return ellipse(numbers[0], numbers[1], numbers[2], numbers[-1], turned)
