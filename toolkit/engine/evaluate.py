@@ -24,7 +24,8 @@ from toolkit.errors import ConfigError, Problem
 from toolkit.models.vision_model import VisionModel
 from toolkit.progress import Progress
 from toolkit.results.image_rows import ImageRow, in_order
-from toolkit.samples import Batch, Prediction, Truth, by_size
+from toolkit.results.small_maps import packed_map
+from toolkit.samples import Batch, LabelMap, Prediction, Truth, by_size
 
 _REMEDIES = ("set evaluate.batch_size=1", "smaller images in data.val.transforms (labels are compared at full size)")
 
@@ -139,6 +140,8 @@ def counted_rows(
 ) -> list[ImageRow]:
     """Lets every evaluator count some images, and gives what they counted for each. Of one name the first array stays.
 
+    Predicted label maps are kept too, small, for pictures (`results/small_maps.py`).
+
     Args:
         evaluators: count the images, each in its way.
         predictions: what a model, or somebody's file, says of each image.
@@ -150,6 +153,9 @@ def counted_rows(
         arrays: dict[str, np.ndarray] = {}
         for rows in by_evaluator:
             arrays = {**rows[number], **arrays}
+        prediction = predictions[number]
+        if isinstance(prediction, LabelMap):
+            arrays |= packed_map(prediction.numpy())
         found.append(ImageRow(truth.name, truth.image_id, truth.size, arrays))
     return found
 

@@ -1,0 +1,1 @@
+"""Pages about what was measured: of one evaluation, of two beside one another, of many runs."""
