@@ -25,7 +25,8 @@ def test_a_record_of_label_maps_has_the_errors_of_all_its_images() -> None:
         [ImageRow(truth.name, truth.image_id, truth.size, row) for truth, row in zip(truths, rows, strict=True)],
         {"task": "segmentation", "classes": ["sky", "car"]},
     )
-    sections = diagnosis(record)
+    sections = diagnosis(record, lambda: SemanticEvaluator(["sky", "car"]))
+    assert set(sections) == {"errors", "confusion", "baseline"}  # it has no scores
     assert sections["errors"]["pixels"] == {"boundary": 0, "confusion": 0, "missed": 100, "false": 0}
     assert sections["errors"]["advice"].startswith("car loses 100.0 points of IoU by missed errors")
     assert sections["confusion"] == {
@@ -42,7 +43,10 @@ def test_a_record_of_boxes_has_kinds_of_errors_and_a_row_for_what_was_invented()
     found = Detections(boxes, torch.tensor([0.9, 0.8]), torch.tensor([0, 1]))
     rows = CocoEvaluator(["cat", "dog"]).rows([found], [truth])
     about = {"task": "detection", "classes": ["cat", "dog"]}
-    sections = diagnosis(Record.of([ImageRow("a.png", 1, (40, 40), rows[0])], about))
+    sections = diagnosis(
+        Record.of([ImageRow("a.png", 1, (40, 40), rows[0])], about), lambda: CocoEvaluator(["cat", "dog"])
+    )
+    assert set(sections) == {"errors", "confusion", "baseline", "operating_points", "calibration", "worklist"}
     assert sections["errors"]["count"]["background"] == sections["errors"]["count"]["missed"] == 1
     assert sections["confusion"]["counts"] == [[1, 0, 0], [0, 0, 1], [0, 1, 0]]
     assert sections["confusion"]["rows"][-1] == "background"

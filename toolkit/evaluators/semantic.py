@@ -10,9 +10,8 @@ import numpy as np
 from toolkit.contracts import EVALUATORS, Evaluator
 from toolkit.errors import DataError, Problem
 from toolkit.evaluators.checks import mean_defined, means_said, of_kind, percent
+from toolkit.evaluators.map_errors import map_errors
 from toolkit.ops.confusion import confusion_matrix
-from toolkit.ops.pixel_errors import border_distance, count_error_pixels, error_kinds
-from toolkit.ops.score_bins import count_scores
 from toolkit.samples import LabelMap, Prediction, Truth
 
 
@@ -53,16 +52,9 @@ class SemanticEvaluator(Evaluator):
         return [_sparse(self._add(prediction, truth)) | self._errors(prediction, truth) for prediction, truth in pairs]
 
     def _errors(self, prediction: Prediction, truth: Truth) -> dict[str, np.ndarray]:
-        """What an image was counted for as wrong, by kind (`ops/pixel_errors.py`)."""
         if truth.label_map is None or not isinstance(prediction, LabelMap):  # `_add` has refused both
             return {}
-        answer = prediction.labels.numpy()
-        kinds = error_kinds(truth.label_map, answer, border_distance(truth.size))
-        arrays = {"error_pixels": count_error_pixels(truth.label_map, answer, kinds, len(self.classes))[None]}
-        if prediction.scores is not None:
-            found = count_scores(truth.label_map, answer, prediction.scores.numpy(), len(self.classes))
-            arrays |= {"score_counts": np.array([len(found[0])]), "score_cells": found[0], "score_pixels": found[1]}
-        return arrays
+        return map_errors(truth.label_map, prediction, len(self.classes))
 
     def _add(self, prediction: Prediction, truth: Truth) -> np.ndarray:
         """Counts one image; gives its matrix."""

@@ -19,21 +19,27 @@ right; the gains do not add up}, "by_class": {class: {"IoU", "lost", "mended", "
 
 `calibration`: {"what", "temperature", "ece", "ece_after", "bins": [{"low", "high", "count", "score", "right"}], "bins_after"}.
 
-`worklist`: [{"image", "place": its number in the record, "box": [x1, y1, x2, y2], "kind", "label", "answer", "suspicion": 0..1,
-"reason": a sentence}], most suspicious first.
+`worklist`: [{"image", "place": its number in the record, "fold", "box": [x1, y1, x2, y2], "crop": the same with what is around
+it, "kind": "class", "box", "missing" or "extra", "label", "answer": names of classes or None, "suspicion": 0..1, "reason": a
+sentence}], most suspicious first.
 
 Numbers are fractions; None stands for what is not defined.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from toolkit.ops.pixel_errors import ERROR_KINDS
+from toolkit.results.baseline import Counting, baseline
 from toolkit.results.box_confusion import box_confusion
 from toolkit.results.box_errors import BOX_ERRORS, box_errors, error_costs
+from toolkit.results.calibration import calibration
 from toolkit.results.lost_iou import lost_iou
+from toolkit.results.operating_points import Goal, measured, operating_points
 from toolkit.results.record import Record
+from toolkit.results.worklist import worklist
 
 NO_CLASS, BACKGROUND = "no class", "background"
 """Names of what is no class: of pixels that were given none, and of places without an object."""
@@ -54,13 +60,28 @@ _BOX_ADVICE = dict(zip(BOX_ERRORS, (
 ), strict=True))  # fmt: skip
 
 
-def diagnosis(record: Record, score: float = 0.5) -> dict[str, Any]:
-    """The sections `errors` and `confusion` of a record; {} for a task that has neither.
+def diagnosis(
+    record: Record, evaluator: Callable[[], Counting] | None = None, points: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """All of the sections above that a record has the arrays for; {} for a task that has none.
 
     Args:
         record: what an evaluation counted.
-        score: detections below it, 0..1, are in no confusion matrix.
+        evaluator: makes an evaluator of the headline, which has counted nothing yet, for `baseline`; None leaves it out.
+        points: the section `operating_points` that the weights keep; None chooses thresholds of the largest F1 on the
+            record itself.
     """
+    sections = _errors(record)
+    if evaluator is not None:
+        sections["baseline"] = baseline(record, evaluator)
+    sections["operating_points"] = measured(points, record) if points else operating_points(record, Goal("f1"))
+    sections["calibration"] = calibration(record)
+    sections["worklist"] = worklist([record])
+    return {name: section for name, section in sections.items() if section}
+
+
+def _errors(record: Record, score: float = 0.5) -> dict[str, Any]:
+    """The sections `errors` and `confusion`; of detections with a score of at least `score`."""
     excluded = tuple(record.about.get("excluded") or ())
     if "error_pixels" in record.arrays:
         errors = lost_iou(record.class_pixels, record.arrays["error_pixels"], record.classes, excluded)
