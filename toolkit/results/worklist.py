@@ -41,7 +41,7 @@ def worklist(records: Sequence[Record], limit: int = 200) -> list[dict[str, Any]
         nothing), "suspicion" 0..1, "reason": a sentence}].
     """
     _refuse_shared_images(records)
-    found = []
+    found: list[dict[str, Any]] = []
     for fold, record in enumerate(records):
         names = record.classes
         for place, box, kind, label, answer, suspicion, reason in _suspects(record):
