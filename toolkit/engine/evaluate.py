@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from toolkit.analysis.out_of_memory import memory_explained
 from toolkit.contracts import Evaluator, FeaturePyramid
 from toolkit.engine.interrupt import Interrupted, StopRequest
-from toolkit.engine.process import gathered
+from toolkit.engine.process import gathered, on_device
 from toolkit.errors import ConfigError, Problem
 from toolkit.models.vision_model import VisionModel
 from toolkit.progress import Progress
@@ -96,9 +96,9 @@ def evaluate(
                     break
                 predictions: dict[int, Prediction] = {}
                 for places, equal in by_size(batch):
-                    on_device = fabric.to_device(equal._replace(truths=()))
+                    there = on_device(fabric, equal._replace(truths=()))
                     with fabric.autocast(), memory_explained("evaluation", model, _REMEDIES):
-                        answers = predict_and_measure(model, on_device, loss) if loss else model.predict(on_device)
+                        answers = predict_and_measure(model, there, loss) if loss else model.predict(there)
                     predictions |= zip(places, answers, strict=True)
                 found = [predictions[place] for place in range(batch.count)]
                 if with_rows:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from toolkit.engine.settings import TrainSettings
 from toolkit.errors import ConfigError, Problem, UserError
+from toolkit.samples import Batch
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of the GNU C library
 _LARGEST_MMAP_THRESHOLD = 1 << 30
@@ -149,6 +150,12 @@ class OneProcess:
     def no_backward_sync(self, module: nn.Module, *, enabled: bool = True) -> AbstractContextManager[None]:
         """Nothing: there are no other processes whose gradients could be waited for."""
         return nullcontext()
+
+
+def on_device(fabric: Any, batch: Batch) -> Batch:
+    """The batch on Fabric's device, but for the sizes of its images: only the host reads those, and would wait for them."""
+    moved: Batch = fabric.to_device(batch)
+    return moved._replace(sizes=batch.sizes, original_sizes=batch.original_sizes)
 
 
 def alone(fabric: Any, precision: str) -> Any:

@@ -15,7 +15,7 @@ from toolkit.engine.async_scalars import AsyncScalars
 from toolkit.engine.finite import FiniteCheck, StepRecord
 from toolkit.engine.optim import warmed_up
 from toolkit.engine.parameters import LateParts
-from toolkit.engine.process import sum_over_processes
+from toolkit.engine.process import on_device, sum_over_processes
 from toolkit.engine.settings import TrainSettings
 from toolkit.models.vision_model import VisionModel
 from toolkit.ops.padding import legal_size, pad_targets
@@ -123,7 +123,7 @@ class TrainingStep:
         """
         torch.manual_seed(seed)
         with self._sums_of_all():
-            return apply_shares(self.module(self.fabric.to_device(batch)), shares or {})
+            return apply_shares(self.module(on_device(self.fabric, batch)), shares or {})
 
     def backward(self, losses: Mapping[str, Tensor], parts: int = 1) -> None:
         """Adds the gradients of the sum of the terms, divided by `parts`; all are NaN where the sum is not finite."""

@@ -120,8 +120,10 @@ class ImageHead(Head):
         return of_images(self.layers, pyramid, batch)
 
     def _cross_entropy(self, logits: Tensor, labels: Tensor, batch: Batch) -> Tensor:
-        wrong = ((labels < 0) | (labels >= self.num_classes)).nonzero().flatten().tolist()
-        if wrong:
+        # Elsewhere looking would make every step wait for the device.
+        legal = labels.device.type != "cpu" or bool(((labels >= 0) & (labels < self.num_classes)).all())
+        if not legal:
+            wrong = ((labels < 0) | (labels >= self.num_classes)).nonzero().flatten().tolist()
             found = ", ".join(f"{batch.names[i]} ({int(labels[i])})" for i in wrong)
             raise DataError(Problem("head 'image'", f"labels are not within 0..{self.num_classes - 1}: {found}"))
         return F.cross_entropy(logits.float(), labels, self.class_weights, label_smoothing=self.label_smoothing)

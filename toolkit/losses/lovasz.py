@@ -66,13 +66,15 @@ class Lovasz(PixelLoss):
         if self.mode == "binary":
             truth = labels == 1
             return _extension((1 - scores[:, 0] * torch.where(truth, 1.0, -1.0)).relu(), truth)
-        present = [k for k in labels.unique().tolist() if weights[k] > 0]
+        classes = torch.arange(len(weights), device=labels.device)
+        here = (labels[:, None] == classes).any(0) & (weights > 0)
+        present = [k for k, found in enumerate(here.tolist()) if found]  # on a GPU the one wait for all classes
         if not present:
             return None
         parts = [
             weights[k] * _extension((labels == k).to(scores).sub(scores[:, k]).abs(), labels == k) for k in present
         ]
-        return torch.stack(parts).sum() / weights[present].sum()
+        return torch.stack(parts).sum() / torch.stack([weights[k] for k in present]).sum()
 
     def _weights(self, logits: Tensor) -> Tensor:
         weights = self.class_weights

@@ -40,6 +40,8 @@ class MeanPixelLoss(PixelLoss):
         self.normalise = normalise
         self.class_weights: Tensor | None
         self.register_buffer("class_weights", resolve_class_weights(class_weights), persistent=False)
+        # Denominators are asked of labels that are still on the host: copying the buffer back would wait for the device.
+        self._host_weights = None if self.class_weights is None else self.class_weights.clone()
 
     @abstractmethod
     def pixel_terms(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -85,7 +87,9 @@ class MeanPixelLoss(PixelLoss):
     def _divisor(self, labels: Tensor, counted: Tensor) -> Tensor:
         if self.class_weights is None or self.normalise == "pixels":
             return counted.sum().float()
-        return (self.class_weights.to(labels.device)[labels] * counted).sum()
+        weights = self._host_weights if labels.device.type == "cpu" else self.class_weights
+        assert weights is not None  # both or neither
+        return (weights.to(labels.device)[labels] * counted).sum()
 
     def _weights_for(self, classes: int) -> Tensor | None:
         weights = self.class_weights

@@ -1,0 +1,186 @@
+"""Training, evaluation and prediction of every head and loss keep everything on the model's device.
+
+No accelerator is needed: see `rehearsed_device.py`. What would make the host wait for the device is counted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conformance.test_losses import CASES as LOSS_CASES
+from lightning_fabric.utilities.apply_func import move_data_to_device
+from rehearsed_device import ACCELERATOR, CPU, MixedDevicesError, label, on_accelerator, put, rehearsal
+from torch import Tensor
+
+import toolkit.heads
+import toolkit.losses  # noqa: F401  registers
+from toolkit.backbones.unet_encoder import UNetEncoder
+from toolkit.contracts import HEADS, LOSSES, PixelLoss
+from toolkit.engine.evaluate import evaluate
+from toolkit.engine.prepare import trained_module, with_base_rates
+from toolkit.engine.process import OneProcess
+from toolkit.engine.settings import TrainSettings
+from toolkit.engine.step import TrainingStep
+from toolkit.engine.weight_average import WeightAverage
+from toolkit.heads.roi import RoiSettings
+from toolkit.heads.rpn import AnchorSettings, ProposalSettings, RpnSettings
+from toolkit.models.vision_model import VisionModel
+from toolkit.necks.fpn import FPN
+from toolkit.samples import Batch, Boxes, Sample, Truth, collate
+
+CLASSES = 4
+HEAD_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "image": {"hidden": [8], "dropout": [0.5, 0.0]},
+    "pixel": {"dropout": 0.3},
+    "rcnn": {
+        "rpn": RpnSettings(
+            anchors=AnchorSettings(scales=(4.0,)),
+            proposals=ProposalSettings(before_train=40, after_train=20, before_test=40, after_test=10),
+            samples=16,
+        ),
+        "roi": RoiSettings(hidden=16, samples=8, dropout=0.2),
+    },
+}
+WAITS = {"rcnn": 51, "lovasz": 24}
+"""How often a step of two batches may wait for the device, where it is more than `WAITS_OF_A_STEP`: a detector asks how
+many boxes are left, Lovász-softmax which pixels count and which classes are there."""
+WAITS_OF_A_STEP = 3
+"""The losses of each of two batches and the gradient norm, which a GPU hands over by an event (`engine/async_scalars.py`)."""
+
+
+class Rehearsed(OneProcess):
+    """One process whose device is the accelerator; batches are moved by Fabric's own function."""
+
+    device = ACCELERATOR
+
+    def to_device(self, value: Any) -> Any:
+        """The batch as Fabric leaves it."""
+        return move_data_to_device(value, ACCELERATOR)
+
+    def autocast(self) -> Any:
+        """Nothing: float32."""
+        return contextlib.nullcontext()
+
+
+def batch_of(sizes: list[tuple[int, int]], *, truths: bool = False) -> Batch:
+    """Random pictures with every kind of annotation."""
+    generator = np.random.default_rng(0)
+    samples = []
+    for index, (height, width) in enumerate(sizes):
+        labels = generator.integers(0, CLASSES, (height, width)).astype(np.uint8)
+        labels[:2] = 255
+        samples.append(
+            Sample(
+                generator.integers(0, 256, (height, width, 3), np.uint8),
+                f"{index}.png",
+                index,
+                (height, width),
+                labels,
+                Boxes.of([[2, 2, 15, 12], [5, 4, 20, 18]], [0, 1]),
+                index % CLASSES,
+                np.linspace(0, 1, CLASSES, dtype=np.float32),
+                generator.random((height, width)).astype(np.float32) + 0.5,
+            )
+        )
+    return collate(samples, [Truth.of(sample) for sample in samples] if truths else ())
+
+
+def model_with(name: str, arguments: dict[str, Any]) -> VisionModel:
+    torch.manual_seed(0)
+    backbone = UNetEncoder(in_channels=3, width=2, depth=3, padding="same", norm="batch", dropout=0.0)
+    neck = FPN(backbone.spec, strides=[2, 4], channels=4, extra="none") if name == "rcnn" else None
+    spec = neck.spec if neck else backbone.spec
+    head = HEADS.find(name)(spec, CLASSES, **arguments)
+    return VisionModel(backbone, neck, head, [f"class {i}" for i in range(CLASSES)])
+
+
+def trained_step(model: VisionModel) -> tuple[TrainingStep, WeightAverage]:
+    settings = TrainSettings(steps=4, accumulate=2, clip_norm=0.5)
+    module = trained_module(Rehearsed(), model, settings)
+    optimizer = with_base_rates(torch.optim.AdamW(model.parameters(), lr=0.01, foreach=True))
+    return TrainingStep(Rehearsed(), module, optimizer, settings), WeightAverage(model, 0.9)
+
+
+def batches() -> list[Batch]:
+    return [batch_of([(24, 32), (20, 28)]), batch_of([(24, 32), (24, 32)])]
+
+
+def assert_few(waits: Counter[str], name: str) -> None:
+    most = WAITS.get(name, WAITS_OF_A_STEP)
+    assert waits.total() <= most, "\n".join(f"{number} x {what}" for what, number in waits.most_common())
+
+
+@pytest.mark.parametrize("name", HEADS.names())
+def test_a_head_stays_on_its_device(name: str) -> None:
+    """Two steps of two batches, resumed between, with averaged weights; an evaluation and a prediction."""
+    model = model_with(name, HEAD_ARGUMENTS.get(name, {}))
+    with rehearsal() as waits:
+        on_accelerator(model)
+        step, average = trained_step(model)
+        step.run(0, batches())
+        step.optimizer.load_state_dict(step.optimizer.state_dict())
+        waits.clear()
+        step.run(1, batches())
+        average.update()
+        assert_few(waits, name)
+        assert all(label(parameter) == ACCELERATOR for parameter in model.parameters())
+        model.eval()
+        with average.in_model():
+            evaluate(Rehearsed(), model, [batch_of([(24, 32), (20, 28)], truths=True)], [], images=2, with_loss=True)
+            for prediction in model.predict(Rehearsed().to_device(batch_of([(24, 32)]))):
+                assert all(label(part) != ACCELERATOR for part in prediction if isinstance(part, Tensor))
+
+
+def step_with(loss: PixelLoss) -> Counter[str]:
+    """The waits of a step of two batches."""
+    model = model_with("pixel", {"loss": loss})
+    with rehearsal() as waits:
+        on_accelerator(model)
+        trained_step(model)[0].run(0, batches())
+    return waits
+
+
+@pytest.mark.parametrize(("name", "arguments"), LOSS_CASES)
+def test_a_loss_stays_on_its_device(name: str, arguments: dict[str, Any]) -> None:
+    assert_few(step_with(LOSSES.find(name)(**arguments)), name)
+
+
+class Planted(PixelLoss):
+    """A squared error with a fault that no processor shows."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__()
+        self.fault = fault
+        self.factors = torch.ones(CLASSES)  # no buffer: it does not move with the model
+
+    def forward(self, logits: Tensor, labels: Tensor, weight_map: Tensor | None = None) -> Tensor:
+        if self.fault == "left on the host":
+            logits = logits * self.factors[:, None, None]
+        if self.fault == "a factory without a device":
+            logits = logits + torch.arange(CLASSES)[:, None, None]
+        if self.fault == "waits":
+            logits = logits / max(logits.detach().abs().max().item(), 1.0)
+        if self.fault == "looks":
+            logits = logits[labels[:, None].expand_as(logits) < 255]
+        return logits.square().mean()
+
+
+@pytest.mark.parametrize("fault", ["left on the host", "a factory without a device"])
+def test_two_devices_are_found(fault: str) -> None:
+    loss = Planted(fault)
+    with rehearsal():
+        put(loss.factors, CPU)
+    with pytest.raises(MixedDevicesError, match="reads two devices"):
+        step_with(loss)
+
+
+@pytest.mark.parametrize("fault", ["waits", "looks"])
+def test_waits_are_found(fault: str) -> None:
+    with pytest.raises(AssertionError, match="x "):
+        assert_few(step_with(Planted(fault)), "planted")
+    assert_few(step_with(Planted("none")), "planted")
