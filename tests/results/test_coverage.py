@@ -12,7 +12,7 @@ import pytest
 
 from toolkit.results.bootstrap import draws
 from toolkit.results.comparison import NOISE, Difference, differences
-from toolkit.results.intervals import intervals_of, numbers_of
+from toolkit.results.intervals import interval_sections, numbers_of
 from toolkit.results.record import Record
 
 RESAMPLES = 400
@@ -34,7 +34,7 @@ def truth_of(record: Record) -> dict[str, float]:
 
 def held(record: Record, truth: dict[str, float]) -> np.ndarray:
     """Which intervals hold the true number, in the order of `truth`."""
-    found = intervals_of(record, resamples=RESAMPLES)["by_metric"]
+    found = interval_sections(record, resamples=RESAMPLES)["intervals"]
     return np.array([found[name]["low"] <= value <= found[name]["high"] for name, value in truth.items()])
 
 

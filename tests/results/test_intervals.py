@@ -9,7 +9,7 @@ import pytest
 from toolkit.results.bootstrap import Numbers, draws, spread
 from toolkit.results.comparison import NOISE, differences, holm
 from toolkit.results.evaluator_numbers import EvaluatorNumbers
-from toolkit.results.intervals import intervals_of, numbers_of
+from toolkit.results.intervals import interval_sections, numbers_of
 from toolkit.results.pixel_numbers import PixelNumbers
 from toolkit.results.record import Record
 
@@ -55,7 +55,7 @@ def test_resamples_are_draws_of_as_many_groups_whatever_the_tables_size(monkeypa
 
 @pytest.mark.parametrize(("images", "said"), [(1, "1 independent group"), (7, "7 independent groups"), (8, "")])
 def test_below_eight_groups_there_is_no_interval_but_a_sentence(images: int, said: str) -> None:
-    found = intervals_of(record_of(images))["by_metric"]["mIoU"]
+    found = interval_sections(record_of(images))["intervals"]["mIoU"]
     assert found["groups"] == images
     assert (found["low"] is None) == (found["high"] is None) == bool(said)
     assert found.get("why", "") == (f"no interval: {said}" if said else "")
@@ -79,18 +79,18 @@ def test_a_number_that_never_changes_has_no_interval() -> None:
 
 def test_frames_of_one_clip_are_told_within_it_by_seconds() -> None:
     names = [f"0016E5_{number:05}.png" for number in range(7959, 8160, 2)]
-    told = intervals_of(record_of(101, names, ["0016E5"] * 101), resamples=200)
-    assert told["by_metric"]["mIoU"]["why"] == "no interval: 1 independent group"
+    told = interval_sections(record_of(101, names, ["0016E5"] * 101), resamples=200)
+    assert told["intervals"]["mIoU"]["why"] == "no interval: 1 independent group"
     assert told["within"]["blocks"] == 7
     assert "one second" in told["within"]["said"]
-    inside = told["within"]["by_metric"]["mIoU"]
+    inside = told["within"]["intervals"]["mIoU"]
     assert inside["low"] < inside["value"] < inside["high"]
 
 
 def test_sections_of_one_stack_are_told_by_folds_of_neighbours() -> None:
     names = [f"images/{number:02}.png" for number in (5, 12, 20, 27)]
-    told = intervals_of(record_of(4, names), resamples=200)
-    assert told["by_metric"]["mIoU"]["why"] == "no interval: 4 independent groups"
+    told = interval_sections(record_of(4, names), resamples=200)
+    assert told["intervals"]["mIoU"]["why"] == "no interval: 4 independent groups"
     assert told["within"]["blocks"] == 4
     assert "folds of neighbouring images" in told["within"]["said"]
 

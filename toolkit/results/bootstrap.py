@@ -59,6 +59,10 @@ class Numbers(ABC):
     def support(self) -> np.ndarray:
         """(M,) int64: how many groups hold anything that a number is made of."""
 
+    def alone(self) -> np.ndarray:
+        """(G, M) the numbers of every group by itself."""
+        return self.at(np.eye(self.groups, dtype=np.int64))
+
     def values(self) -> np.ndarray:
         """(M,) the numbers of the data set itself."""
         return self.at(np.ones((1, self.groups), np.int64))[0]
@@ -77,6 +81,10 @@ class Together(Numbers):
     def at(self, weights: np.ndarray) -> np.ndarray:
         """All numbers at the same weights."""
         return np.concatenate([part.at(weights) for part in self.parts], axis=1)
+
+    def alone(self) -> np.ndarray:
+        """As each kind does it."""
+        return np.concatenate([part.alone() for part in self.parts], axis=1)
 
     def support(self) -> np.ndarray:
         """Of each number, as its own kind says."""

@@ -8,8 +8,8 @@ multiple test procedure"): if nothing differs, the chance that any class is call
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,7 +34,7 @@ class Difference:
         high: upper end of the interval.
         p: how likely a difference as large is, either way, if the two were equally good; 1 when nothing can be said.
         p_adjusted: the same for all metrics of its kind together (Holm), which the verdict goes by.
-        groups: how many independent groups of images it comes from.
+        groups: how many independent groups of images it comes from; of recipes, how many trainings.
         verdict: what the second is: "better", "worse" or "within noise".
         why: why there is no interval, else "".
         pair: numbers of the two predictions among those that are compared.
@@ -61,6 +61,106 @@ class Difference:
         return told | ({"why": self.why} if self.why else {})
 
 
+@dataclass(frozen=True)
+class ChangedImage:
+    """One image and the deciding metric of it in each prediction.
+
+    Args:
+        image: its name in the record.
+        place: its number in the first record.
+        values: the metric of this image alone, of each prediction; None when undefined.
+        difference: how much more the last prediction has than the first; None when undefined.
+    """
+
+    image: str
+    place: int
+    values: tuple[float | None, ...]
+    difference: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything a comparison says.
+
+    Args:
+        measured: what the intervals and verdicts are about: "images" (the sample of images) or "seeds".
+        said: the same as a sentence.
+        names: what the predictions are called, or the recipes; the first is what the others are held against.
+        metric: the deciding metric.
+        differences: every metric of every other prediction against the first.
+        within: the same within a clip or stack, where there are fewer than eight groups of images: {"blocks", "said",
+            "differences"}; None where there are more.
+        images: every image by how much the deciding metric changed, most first.
+        facts: what was compared: images, groups, split, folders, weights.
+        notes: what else a reader must know, a sentence each.
+    """
+
+    measured: str
+    said: str
+    names: tuple[str, ...]
+    metric: str
+    differences: Sequence[Difference]
+    within: Mapping[str, Any] | None
+    images: Sequence[ChangedImage]
+    facts: Mapping[str, Any]
+    notes: Sequence[str] = ()
+
+    def of(self, metric: str, prediction: int = 1) -> Difference | None:
+        """The difference of one metric between the first and another prediction; None when it has none."""
+        for found in self.differences:
+            if found.metric == metric and found.pair[1] == prediction:
+                return found
+        return None
+
+    def as_json(self) -> dict[str, Any]:
+        """All fields as plain JSON."""
+        within = None
+        if self.within is not None:
+            within = {**self.within, "differences": [found.as_json() for found in self.within["differences"]]}
+        return {
+            "measured": self.measured,
+            "said": self.said,
+            "names": list(self.names),
+            "metric": self.metric,
+            "differences": [found.as_json() for found in self.differences],
+            "within": within,
+            "images": [{**asdict(image), "values": list(image.values)} for image in self.images],
+            **self.facts,
+            "notes": list(self.notes),
+        }
+
+
+def most_changed(names: Sequence[str], values: Sequence[np.ndarray]) -> list[ChangedImage]:
+    """Images by how much their number changed from the first to the last prediction, most first; undefined ones last.
+
+    Args:
+        names: N names of images.
+        values: of each prediction (N,) the deciding metric of every image alone, nan where undefined.
+    """
+    change = values[-1] - values[0]
+    order = np.argsort(-np.nan_to_num(np.abs(change), nan=-1), kind="stable")
+    return [
+        ChangedImage(
+            names[place], int(place), tuple(_plain(float(one[place])) for one in values), _plain(float(change[place]))
+        )
+        for place in order
+    ]  # fmt: skip
+
+
+class Row(NamedTuple):
+    """A difference before its verdict, which depends on the others; fields as in `Difference`."""
+
+    metric: str
+    a: float | None
+    b: float | None
+    low: float | None
+    high: float | None
+    p: float
+    groups: int
+    why: str = ""
+    pair: tuple[int, int] = (0, 1)
+
+
 def differences(
     predictions: Sequence[Numbers],
     *,
@@ -76,7 +176,7 @@ def differences(
         resamples: how many times the groups are drawn; None takes what the numbers are made for.
         metrics: names of the metrics that are wanted; all that the predictions share if not given.
     """
-    rows: list[tuple[str, Mapping[str, Any]]] = []
+    rows: list[Row] = []
     for second in range(1, len(predictions)):
         pair = Differences(predictions[0], predictions[second])
         found = spread(pair, resamples=resamples)
@@ -84,11 +184,11 @@ def differences(
         values = [dict(zip(part.names, part.values().tolist(), strict=True)) for part in (pair.a, pair.b)]
         for name, p in zip(pair.names, p_values.tolist(), strict=True):
             if metrics is None or name in metrics:
+                a, b = (_plain(part[name]) for part in values)
                 interval = intervals[name]
-                row: dict[str, Any] = {"a": _plain(values[0][name]), "b": _plain(values[1][name]), "low": interval.low}
-                row |= {"high": interval.high, "p": p, "groups": interval.groups, "why": interval.why}
-                rows.append((name, row | {"pair": (0, second)}))
-    return _judged(rows)
+                ends = interval.low, interval.high
+                rows.append(Row(name, a, b, *ends, p, interval.groups, interval.why, (0, second)))
+    return judged(rows)
 
 
 def smaller_is_better(metric: str) -> bool:
@@ -113,26 +213,26 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
-def _judged(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Difference]:
-    """With verdicts: classes of a metric together, and the same metric of several predictions."""
+def judged(rows: Sequence[Row]) -> list[Difference]:
+    """With verdicts: those of the classes of a metric are made together, and those of one metric of several predictions."""
     kinds: dict[str, list[int]] = {}
-    for place, (name, _) in enumerate(rows):
-        kinds.setdefault(name.split("/")[0] + "/" * ("/" in name), []).append(place)
+    for place, row in enumerate(rows):
+        if not row.why:
+            kinds.setdefault(row.metric.split("/")[0] + "/" * ("/" in row.metric), []).append(place)
     adjusted = [1.0] * len(rows)
     for places in kinds.values():
-        told = [place for place in places if not rows[place][1]["why"]]
-        for place, p in zip(told, holm([rows[place][1]["p"] for place in told]), strict=True):
+        for place, p in zip(places, holm([rows[place].p for place in places]), strict=True):
             adjusted[place] = p
     return [
-        Difference(metric=name, p_adjusted=p, verdict=_verdict(name, row, p), **row)
-        for (name, row), p in zip(rows, adjusted, strict=True)
+        Difference(**row._asdict(), p_adjusted=p, verdict=_verdict(row, p))
+        for row, p in zip(rows, adjusted, strict=True)
     ]
 
 
-def _verdict(metric: str, row: Mapping[str, Any], p: float) -> str:
-    if row["why"] or p > CHANCE or row["a"] is None or row["b"] is None:
+def _verdict(row: Row, p: float) -> str:
+    if row.why or p > CHANCE or row.a is None or row.b is None:
         return NOISE
-    return BETTER if (row["b"] > row["a"]) != smaller_is_better(metric) else WORSE
+    return BETTER if (row.b > row.a) != smaller_is_better(row.metric) else WORSE
 
 
 def _plain(number: float) -> float | None:

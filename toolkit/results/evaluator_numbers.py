@@ -42,9 +42,8 @@ class EvaluatorNumbers(Numbers):
         return np.array(rows, np.float64).reshape(len(weights), len(self.names))
 
     def support(self) -> np.ndarray:
-        """Groups of which a number is defined by themselves."""
-        alone = [self._row(np.flatnonzero(self.image_groups == group)) for group in range(self.groups)]
-        return (~np.isnan(np.array(alone, np.float64))).sum(axis=0)
+        """Groups that by themselves have the number."""
+        return (~np.isnan(self.alone())).sum(axis=0)
 
     def _row(self, places: np.ndarray) -> list[float]:
         found = self._computed(places)

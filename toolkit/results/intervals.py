@@ -45,11 +45,12 @@ def numbers_of(record: Record, makers: Makers = (), groups: np.ndarray | None = 
     return Together(parts) if len(parts) > 1 else parts[0]
 
 
-def intervals_of(record: Record, makers: Makers = (), *, resamples: int | None = None) -> dict[str, Any]:
-    """The section `intervals` of a record: {"groups", "by_metric": {name: {"value", "low", "high", "groups", "why"}}}.
+def interval_sections(record: Record, makers: Makers = (), *, resamples: int | None = None) -> dict[str, Any]:
+    """The sections of a record's numbers that say how sure they are; {} when its arrays give no numbers.
 
-    Where there are fewer than eight independent groups, `within` says what the images themselves allow: {"blocks",
-    "said", "by_metric"}, from drawing blocks of neighbouring images. It is no statement on other clips or series.
+    `intervals`: {name: {"value", "low", "high", "groups"}}, with "why" where there is no interval. Where there are fewer
+    than eight independent groups, `within` says what the images themselves allow: {"blocks", "said", "intervals"}, from
+    drawing blocks of neighbouring images. It is no statement on other clips or series.
 
     Args:
         record: what an evaluation counted.
@@ -60,12 +61,11 @@ def intervals_of(record: Record, makers: Makers = (), *, resamples: int | None =
     if numbers is None:
         return {}
     found = spread(numbers, resamples=resamples).intervals()
-    told: dict[str, Any] = {"groups": numbers.groups}
-    told["by_metric"] = {name: interval.as_json() for name, interval in found.items()}
+    told: dict[str, Any] = {"intervals": {name: interval.as_json() for name, interval in found.items()}}
     if numbers.groups < FEWEST_GROUPS and (blocks := neighbours(record.images, record.groups)):
         inside = numbers_of(record, makers, blocks.numbers)
         assert inside is not None  # the same record gave numbers above
         found = spread(inside, resamples=resamples).intervals(fewest=2)
         by_metric = {name: interval.as_json() for name, interval in found.items()}
-        told["within"] = {"blocks": inside.groups, "said": blocks.said, "by_metric": by_metric}
+        told["within"] = {"blocks": inside.groups, "said": blocks.said, "intervals": by_metric}
     return told
