@@ -506,6 +506,8 @@ class Dataset(ABC):
     """Samples that are left out of it, because something is wrong with them (`data.on_bad: skip`)."""
     notes: tuple[str, ...] = ()
     """Sentences about what was read otherwise than it stands, or not read at all; told by `check` and `train`."""
+    annotated: bool = True
+    """False for images whose files hold no annotations at all (COCO's image_info): they cannot be measured."""
     absent_classes: tuple[str, ...] = ()
     """Classes that were asked for and that its files do not know; an error where no split's files do."""
 
@@ -554,7 +556,7 @@ class Subset(Dataset):
         self.classes, self.palette = tuple(whole.classes), tuple(whole.palette)
         self.root, self.channels = whole.root, whole.channels
         self.category_ids, self.absent_classes = whole.category_ids, whole.absent_classes
-        self.skips, self.notes = whole.skips, whole.notes
+        self.skips, self.notes, self.annotated = whole.skips, whole.notes, whole.annotated
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -83,6 +83,14 @@ def make_labelme(root: Path) -> dict[str, Any]:
     return {"root": str(root)}
 
 
+def make_class_masks(root: Path) -> dict[str, Any]:
+    for index in range(4):
+        picture(root / f"images/{index}.jpg", index)
+        for name in ("cat", "dog"):
+            mask(root / f"masks/{name}/{index}.png", 2, ignore=0)
+    return {"root": str(root), "masks": "masks/{class}/{name}.png"}
+
+
 def make_via(root: Path) -> dict[str, Any]:
     rows = {}
     for index in range(4):
@@ -181,6 +189,7 @@ def make_cityscapes(root: Path) -> dict[str, Any]:
 MINIATURES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "camvid": make_camvid,
     "cityscapes": make_cityscapes,
+    "class_masks": make_class_masks,
     "coco": make_coco,
     "coco_masks": make_coco_masks,
     "cvat": make_cvat,

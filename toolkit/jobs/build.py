@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Container, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from toolkit.config.division import follows, makes
 from toolkit.config.sections import Config, PartSpec, SplitSection
-from toolkit.config.signatures import MISSING, construct, constructor_arguments
+from toolkit.config.signatures import MISSING, Argument, construct, constructor_arguments
 from toolkit.config.source import dotted
 from toolkit.contracts import EVALUATORS, Dataset, Evaluator, OptimizerRule, Schedule, Transform
 from toolkit.data.classes.frequencies import ComputedWeights
@@ -48,6 +48,7 @@ def build_part(part: PartSpec, *, pretrained: bool = True, **context: Any) -> An
     if not pretrained:
         arguments.update({name: known[name].default for name in arguments if _is_filled(name, arguments[name])})
     arguments.update({name: value for name, value in context.items() if name in known and name not in arguments})
+    arguments.update({name: None for name in known if name not in arguments and _may_be_left_open(known[name])})
     missing = [name for name, known_ in known.items() if known_.default is MISSING and name not in arguments]
     if missing:
         raise ConfigError(
@@ -61,6 +62,11 @@ def build_part(part: PartSpec, *, pretrained: bool = True, **context: Any) -> An
         raise ConfigError(
             Problem(dotted(part.path), f"'{part.name}' refuses its arguments: {_reason(error)}")
         ) from error
+
+
+def _may_be_left_open(argument: Argument) -> bool:
+    """Whether an argument without a default may be null: the classes of a data set that may find them itself."""
+    return argument.default is MISSING and type(None) in get_args(argument.annotation)
 
 
 def _reason(error: Exception) -> str:

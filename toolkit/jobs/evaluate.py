@@ -14,7 +14,7 @@ from toolkit.engine.interrupt import StopRequest
 from toolkit.engine.process import make_fabric
 from toolkit.engine.run_folder import RunFolder
 from toolkit.engine.settings import TrainSettings
-from toolkit.errors import ConfigError, Problem
+from toolkit.errors import ConfigError, DataError, Problem
 from toolkit.jobs.agreement import check_channels
 from toolkit.jobs.assemble import agreed_parts, agreed_table, evaluation
 from toolkit.jobs.build import build_dataset, check_classes
@@ -47,6 +47,7 @@ def run_evaluation(
     parts = agreed_parts(fabric, config, RunFolder(restored.path.parent).splits)
     dataset = build_dataset(config, split, agreed_table(fabric, config, None, [split], parts), parts)
     check_classes(dataset, restored.model, split)
+    _refuse_unannotated(dataset, split)
     _refuse_other_channels(config, restored.model, dataset, split)
     if not config.evaluate.evaluators:
         raise ConfigError(
@@ -66,6 +67,13 @@ def run_evaluation(
         "unlabelled": result.unlabelled,
         "tables": result.tables,
     }
+
+
+def _refuse_unannotated(dataset: Dataset, split: str) -> None:
+    if not dataset.annotated:
+        message = f"its {len(dataset)} images have no annotations, so there is nothing to measure"
+        remedy = f"toolkit predict makes results of them: give it {dataset.files(0)[0].parent}"
+        raise DataError(Problem(f"data.{split}", message, remedy))
 
 
 def _refuse_other_channels(config: Config, model: VisionModel, dataset: Dataset, split: str) -> None:

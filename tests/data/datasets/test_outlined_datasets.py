@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from toolkit.data.datasets.class_masks import ClassMasks
 from toolkit.data.datasets.coco import CocoDataset
 from toolkit.data.datasets.coco_masks import CocoMasks
 from toolkit.data.datasets.cvat import Cvat, CvatBoxes
 from toolkit.data.datasets.labelme import Labelme, LabelmeBoxes
 from toolkit.data.datasets.via import Via, ViaBoxes
+from toolkit.data.datasets.voc_segmentation import VocSegmentation
 from toolkit.data.datasets.yolo import YoloDataset, YoloMasks
-from toolkit.errors import DataError
+from toolkit.errors import ConfigError, DataError
 
 
 def picture(path, size=(64, 96), seed=0):
@@ -385,3 +387,119 @@ def test_darknet_lists_with_labels_beside_the_images(tmp_path):
     assert dataset[0].boxes.xyxy.tolist() == [[20, 10, 60, 30]]
     with pytest.raises(DataError, match="has no split 'valid'"):
         YoloDataset(str(tmp_path), split="val")
+
+
+# --------------------------------------------------------------------------- variants of COCO's file
+
+
+def test_lvis_names_its_images_by_address(tmp_path):
+    where = coco(tmp_path, [{"segmentation": [[20, 20, 60, 20, 40, 50]], "bbox": [20, 20, 40, 30]}])
+    document = json.loads((tmp_path / "a.json").read_text())
+    for row in document["images"]:
+        row["coco_url"] = f"http://images.cocodataset.org/pics/{row.pop('file_name')}"
+        row |= {"neg_category_ids": [9], "not_exhaustive_category_ids": []}
+    for row in document["annotations"]:
+        del row["iscrowd"]
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    for images in ("pics", "."):
+        dataset = CocoMasks(**{**where, "images": images})
+        assert dataset[0].name == "pics/0.png"
+        assert dataset[0].label_map.sum() == 600
+        assert CocoDataset(**{**where, "images": images})[0].boxes.xyxy.tolist() == [[20, 20, 60, 50]]
+    assert any("1 images have no file_name" in note for note in dataset.notes)
+
+
+def test_objects365_names_begin_with_folders_of_its_server(tmp_path):
+    where = coco(tmp_path, [{"bbox": [20, 20, 40, 30]}])
+    document = json.loads((tmp_path / "a.json").read_text())
+    document["images"][0]["file_name"] = "images/v1/patch8/0.png"
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    dataset = CocoDataset(**where)
+    assert dataset[0].name == "pics/0.png"
+    assert any("(images/v1/patch8/)" in note for note in dataset.notes)
+
+
+def test_a_file_of_images_alone_has_nothing_to_measure(tmp_path):
+    where = coco(tmp_path, [])
+    document = json.loads((tmp_path / "a.json").read_text())
+    del document["annotations"]
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    for kind in (CocoDataset, CocoMasks):
+        dataset = kind(**where)
+        assert len(dataset) == 1
+        assert not dataset.annotated
+        assert any("has no 'annotations'" in note for note in dataset.notes)
+
+
+# --------------------------------------------------------------------------- a file a class
+
+
+def binary(path, region, size=(64, 96), value=255):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mask = np.zeros(size, np.uint8)
+    mask[region] = value
+    Image.fromarray(mask).save(path)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "disc", "bar"),
+    [
+        ("masks/{class}/{name}.png", "masks/my disc/p_1.png", "masks/bar_b/p_1.png"),
+        ("masks/{name}_{class}.png", "masks/p_1_my disc.png", "masks/p_1_bar_b.png"),
+        ("png/task-{name}-annotation-*-tag-{class}-*.png", "png/task-p_1-annotation-3-by-1-tag-my disc-0.png",
+         "png/task-p_1-annotation-3-by-1-tag-bar_b-0.png"),
+    ],
+)  # fmt: skip
+def test_a_binary_file_for_each_class(tmp_path, pattern, disc, bar):
+    picture(tmp_path / "images/p_1.jpg")
+    picture(tmp_path / "images/bare.jpg")
+    binary(tmp_path / disc, np.s_[:20], value=1)
+    binary(tmp_path / bar, np.s_[10:30])
+    classes = ["background", "my disc", "bar_b"]
+    dataset = ClassMasks(str(tmp_path), pattern, classes=classes)
+    assert [item.image.name for item in dataset.items] == ["p_1.jpg"]
+    labels = dataset[0].label_map
+    assert (labels[:10] == 1).all()
+    assert (labels[10:30] == 2).all()
+    assert (labels[30:] == 0).all()
+    assert any("bare.jpg" in note for note in dataset.notes)
+    soft = ClassMasks(str(tmp_path), pattern, classes=classes, above=127, unlabelled="background")
+    assert len(soft) == 2
+    assert (soft[1].label_map[:10] == 0).all()
+    with pytest.raises(DataError, match=r"is of class 'bar_b', which is none of .*did you mean 'bar_a'"):
+        ClassMasks(str(tmp_path), pattern, classes=["background", "my disc", "bar_a"])
+
+
+def test_masks_of_no_image_and_patterns_that_fit_nothing_are_named(tmp_path):
+    picture(tmp_path / "images/p.jpg")
+    binary(tmp_path / "masks/q_disc.png", np.s_[:20])
+    with pytest.raises(DataError, match=r"1 masks have no image: masks/q_disc.png"):
+        ClassMasks(str(tmp_path), "masks/{name}_{class}.png")
+    with pytest.raises(
+        DataError, match=r"no file is called like 'masks/\{name\}\+\{class\}.png'; there are masks/q_disc.png"
+    ):
+        ClassMasks(str(tmp_path), "masks/{name}+{class}.png")
+    with pytest.raises(ConfigError, match=r"wanted a path with \{name\} and \{class\}, once each"):
+        ClassMasks(str(tmp_path), "masks/{name}.png")
+
+
+# --------------------------------------------------------------------------- VOC's layout
+
+
+def test_a_segmentation_export_of_cvat_in_vocs_layout(tmp_path):
+    labels = np.random.default_rng(5).integers(0, 3, (64, 96)).astype(np.uint8)
+    colors = np.array([[0, 0, 0], [250, 50, 83], [36, 179, 83]], np.uint8)
+    picture(tmp_path / "JPEGImages/f.jpg")
+    (tmp_path / "SegmentationClass").mkdir()
+    Image.fromarray(colors[labels]).save(tmp_path / "SegmentationClass/f.png")
+    (tmp_path / "ImageSets/Segmentation").mkdir(parents=True)
+    (tmp_path / "ImageSets/Segmentation/default.txt").write_text("f\n")
+    with pytest.raises(DataError, match=r"VOC's 21 classes, not background, panel, wire; no labelmap.txt"):
+        VocSegmentation(str(tmp_path), "default", classes=["background", "panel", "wire"])
+    (tmp_path / "labelmap.txt").write_text("# label:color\nbackground:0,0,0::\npanel:250,50,83::\nwire:36,179,83::\n")
+    for classes in (None, ["background", "panel", "wire"]):
+        dataset = VocSegmentation(str(tmp_path), "default", classes=classes)
+        assert dataset.classes == ("background", "panel", "wire")
+        np.testing.assert_array_equal(dataset[0].label_map, labels)
+    turned = VocSegmentation(str(tmp_path), "default", classes=["wire", "panel", "background"])
+    np.testing.assert_array_equal(turned[0].label_map, 2 - labels)

@@ -25,6 +25,8 @@ IDS = np.random.default_rng(1).integers(0, 3000, (20, 30)).astype(np.uint16)
         (IDS, {0: 0, "default": 1}, IDS > 0),
         (STORED, {"0-127": 0, "128-255": 1}, STORED > 127),
         (STORED, {"0 - 127": 0, "default": 1}, STORED > 127),
+        (STORED, {"<=127": 0, ">127": 1}, STORED > 127),
+        (IDS, {"<1": 0, ">= 1": 1}, IDS > 0),
         (STORED, {"0-255": 1, "10-99": 0, 50: 1}, (STORED < 10) | (STORED > 99) | (STORED == 50)),
     ],
 )
@@ -58,8 +60,12 @@ def test_colours_of_a_label_map_need_no_typing(tmp_path: Path) -> None:
     dataset = ImageMasks(classes, str(tmp_path), colors="labelmap.txt")
     np.testing.assert_array_equal(dataset[0].label_map, labels)
     assert dataset.palette[1] == (250, 50, 83)
-    with pytest.raises(DataError, match=r"the colours stand in .*labelmap\.txt: say colors: labelmap\.txt"):
-        ImageMasks(classes, str(tmp_path))[0]
+    for given in (classes, None):
+        unsaid = ImageMasks(given, str(tmp_path))
+        assert unsaid.classes == tuple(classes)
+        assert unsaid.palette[1] == (250, 50, 83)
+        assert any("labelmap.txt: classes and colours" in note for note in unsaid.notes)
+        np.testing.assert_array_equal(unsaid[0].label_map, labels)
     with pytest.raises(ConfigError, match="'wire' is no class"):
         ImageMasks(classes[:2], str(tmp_path), colors="labelmap.txt")
 
@@ -68,3 +74,58 @@ def test_a_table_of_another_form_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_text("panel 250 50 83\n")
     with pytest.raises(DataError, match="wanted 'name:r,g,b', found 'panel 250 50 83'"):
         read_label_colors(tmp_path / "t.txt")
+
+
+def folder_of(root: Path, mask: np.ndarray) -> str:
+    for kind, pixels in (("images", np.zeros((*mask.shape[:2], 3), np.uint8)), ("masks", mask)):
+        (root / kind).mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(root / kind / "a.png")
+    return str(root)
+
+
+LABELS = np.random.default_rng(3).integers(0, 3, (12, 16)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "stored"),
+    [
+        ("classes.txt", "soil\nweed\ncrop\n", LABELS),
+        ("classes.txt", "0 soil\n1 weed\n2 crop\n", LABELS),
+        ("obj.names", "soil\nweed\ncrop\n", LABELS),
+        ("data.yaml", "names: [soil, weed, crop]\n", LABELS),
+        ("masks/_classes.csv", "Pixel Value, Class\n10, soil\n20, weed\n30, crop\n", LABELS * 10 + 10),
+        ("labelmap.txt", "soil:0,0,0::\nweed:9,8,7::\ncrop:250,0,3::\n", LABELS),  # the masks hold ids, not colours
+    ],
+)
+def test_names_come_from_a_table_beside_the_data(name: str, text: str, stored: np.ndarray, tmp_path: Path) -> None:
+    root = folder_of(tmp_path, stored)
+    with pytest.raises(DataError, match=r"no class names: data.classes says none, and none of labelmap.txt"):
+        ImageMasks(None, root)
+    (tmp_path / name).write_text(text)
+    dataset = ImageMasks(None, root)
+    assert dataset.classes == ("soil", "weed", "crop")
+    assert any(name in note for note in dataset.notes)
+    np.testing.assert_array_equal(dataset[0].label_map, LABELS)
+
+
+@pytest.mark.parametrize("kind", ["RGB", "P", "RGBA"])
+def test_colours_in_every_storage(kind: str, tmp_path: Path) -> None:
+    colors = {"soil": [0, 0, 0], "weed": [9, 8, 7], "crop": [250, 0, 3]}
+    root = folder_of(tmp_path, LABELS)
+    picture = Image.fromarray(np.array(list(colors.values()), np.uint8)[LABELS])
+    if kind == "P":
+        picture = Image.fromarray(LABELS)
+        picture.putpalette([value for color in colors.values() for value in color])
+    picture.convert(kind).save(tmp_path / "masks/a.png")
+    np.testing.assert_array_equal(ImageMasks(None, root, colors=colors)[0].label_map, LABELS)
+
+
+def test_a_table_that_is_none_is_named(tmp_path: Path) -> None:
+    root = folder_of(tmp_path, LABELS)
+    (tmp_path / "_classes.csv").write_text("filename, cat\na.png, yes\n")
+    with pytest.raises(DataError, match=r"_classes.csv: wanted rows 'value, class', found 'a.png"):
+        ImageMasks(None, root)
+    (tmp_path / "_classes.csv").unlink()
+    (tmp_path / "classes.txt").write_text("soil\nsoil\n")
+    with pytest.raises(DataError, match="names soil more than once"):
+        ImageMasks(None, root)

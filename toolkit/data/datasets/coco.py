@@ -11,7 +11,7 @@ from toolkit.data.classes.matching import match_names
 from toolkit.data.faults.problem_list import ProblemList
 from toolkit.data.formats.box_checks import FixBoxes, RawBoxes
 from toolkit.data.formats.boxed import BoxDataset
-from toolkit.data.formats.coco_file import CocoFile, read_coco_file
+from toolkit.data.formats.coco_file import NO_ANNOTATIONS, CocoFile, read_coco_file
 from toolkit.data.formats.detection_index import ImageTable, build_index
 from toolkit.data.formats.image_listing import named_images
 from toolkit.data.formats.pairs import existing_folder
@@ -69,7 +69,7 @@ class CocoDataset(BoxDataset):
         boxes = _raw_boxes(file, ids)
         index = build_index(listed, boxes, path, box_name, problems, keep_empty, fix_boxes, "xywh")
         super().__init__(names, base, index, ids)
-        self.absent_classes = absent
+        self.absent_classes, self.annotated = absent, not problems.tally[NO_ANNOTATIONS]
 
 
 def coco_places(root: str, annotations: str, images: str | None) -> tuple[Path, Path, Path]:

@@ -10,7 +10,7 @@ import numpy as np
 from toolkit.contracts import DATASETS
 from toolkit.data.datasets.coco import coco_places, object_categories
 from toolkit.data.faults.problem_list import ProblemList
-from toolkit.data.formats.coco_file import CocoFile, outline_of, outline_parts, read_coco_file, shown
+from toolkit.data.formats.coco_file import NO_ANNOTATIONS, CocoFile, outline_of, outline_parts, read_coco_file, shown
 from toolkit.data.formats.image_listing import named_images
 from toolkit.data.formats.outlined import BoxOnly, Drawing, OutlinedDataset
 from toolkit.data.formats.outlines import ImageOutlines, Outline, Overlaps
@@ -61,6 +61,7 @@ class CocoMasks(OutlinedDataset):
         drawing = Drawing(background, overlaps, box_only, crowd)
         objects = outlines_of(file, pictures, path, problems)
         super().__init__(classes, base, objects, path, problems, drawing, known=found)
+        self.annotated = not problems.tally[NO_ANNOTATIONS]
 
 
 def outlines_of(file: CocoFile, pictures: list[str], path: Path, problems: ProblemList) -> list[ImageOutlines]:

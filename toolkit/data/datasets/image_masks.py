@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 from toolkit.contracts import DATASETS
-from toolkit.data.classes.tables import class_table
 from toolkit.data.formats.class_files import read_label_colors
-from toolkit.data.formats.label_values import label_reader
+from toolkit.data.formats.mask_tables import mask_table
 from toolkit.data.formats.paired import PairedDataset
 from toolkit.data.formats.pairs import existing_folder, find_pairs, read_split
-from toolkit.labels import ClassTable
 
 
 @DATASETS.register("image_masks")
@@ -21,15 +19,18 @@ class ImageMasks(PairedDataset):
         ROOT/a.jpg          ROOT/a_mask.png      (images: ., masks: ., mask_suffix: _mask)
 
     Args:
-        classes: names of the labels 0..K-1, in the order of the class ids.
+        classes: names of the labels 0..K-1, in the order of the class ids; None: those of a table beside the data, which
+            is said (labelmap.txt with colours, _classes.csv with stored values, data.yaml, classes.txt, obj.names).
         root: the data set's folder, which all other paths are relative to.
         images: folder of the images or a glob pattern (`*/rgb/*.png`), relative to root.
         masks: folder of the masks or a glob pattern, relative to root.
         split: text file with one image name a line, relative to root; None takes every image.
         label_values: what the values in the masks mean, {0: 0, 255: 1}, {7: 0, 8: ignore} or, with ranges and a rest,
-            {0: 0, 1-65535: 1} and {0: 0, default: 1}; None: masks store class ids, and 255 where nothing counts.
+            {0: 0, 1-65535: 1}, {0: 0, default: 1} and {"<=127": 0, ">127": 1}; None: masks store class ids, and 255 where
+            nothing counts.
         colors: for colour-coded masks, the colour of each class as {class: [r, g, b]}, 0..255; or a file that says
-            them, relative to root: CVAT's labelmap.txt.
+            them, relative to root: CVAT's labelmap.txt. None: colours of a labelmap.txt are used where the masks hold
+            them.
         channels: how images are read: 3 for RGB, 1 for gray.
         image_suffix: end of the images' names that their masks' names lack ("_rgb").
         mask_suffix: end of the masks' names that their images' names lack: "_mask" pairs a.jpg with a_mask.png.
@@ -41,7 +42,7 @@ class ImageMasks(PairedDataset):
 
     def __init__(
         self,
-        classes: list[str],
+        classes: list[str] | None,
         root: str,
         images: str = "images",
         masks: str = "masks",
@@ -52,17 +53,12 @@ class ImageMasks(PairedDataset):
         image_suffix: str = "",
         mask_suffix: str = "",
     ) -> None:
-        names, palette, _ = class_table(classes)
         folder = existing_folder(root)
         if isinstance(colors, str):
             colors = read_label_colors(folder / colors)
-        if colors is not None:
-            own = {name: tuple(color) for name, color in colors.items()}
-            palette = tuple(own.get(name, (0, 0, 0)) for name in names)  # type: ignore[misc]
-        reader = label_reader(names, label_values, colors)
-        table = folder / "labelmap.txt"
-        if table.is_file():
-            reader.color_hint = f"the colours stand in {table}: say colors: labelmap.txt"
         keys = None if split is None else read_split(folder / split)
         pairs = find_pairs(folder / images, folder / masks, keys, image_suffix, mask_suffix)
-        super().__init__(ClassTable(names, palette), folder, pairs, reader, channels)
+        places = (pairs[0].mask.parent, folder / masks, folder / images, folder)
+        table, reader, notes = mask_table(classes, places, pairs[0].mask, label_values, colors)
+        super().__init__(table, folder, pairs, reader, channels)
+        self.notes = (*notes, *self.notes)

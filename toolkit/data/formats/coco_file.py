@@ -77,9 +77,9 @@ def read_coco_file(path: Path, problems: ProblemList, *, with_outlines: bool = F
         DataError: at once when nothing can be made of the file: missing, empty, no JSON, truncated (with the place),
             not COCO's sections.
     """
-    content = _sections(path, _parsed(path, with_outlines))
-    images = [row for row in _with_ids(path, content["images"], "image", problems)
-              if _is_named(path, row, "file_name", "image", problems)]  # fmt: skip
+    content = _sections(path, _parsed(path, with_outlines), problems)
+    images = _with_names(path, _with_ids(path, content["images"], "image", problems), problems)
+    images = [row for row in images if _is_named(path, row, "file_name", "image", problems)]
     categories = [row for row in _with_ids(path, content["categories"], "category", problems)
                   if _is_named(path, row, "name", "category", problems)]  # fmt: skip
     _refuse_repeated(path, [row["name"] for row in categories], "category name", problems)
@@ -130,22 +130,44 @@ def _parsed(path: Path, with_outlines: bool) -> Any:
         return parse_json(path, data)
 
 
-def _sections(path: Path, content: Any) -> dict[str, list[Row]]:
+def _sections(path: Path, content: Any, problems: ProblemList) -> dict[str, list[Row]]:
     wanted = ("images", "annotations", "categories")
     if not isinstance(content, dict):
         found = f"a {type(content).__name__}"
         if isinstance(content, list) and content and isinstance(content[0], dict) and "score" in content[0]:
             found = "a list of results (predictions, not annotations)"
         raise DataError(Problem(path, f"wanted an object with {', '.join(wanted)}, found {found}"))
-    problems = []
+    faults = []
+    if content.get("annotations") is None and isinstance(content.get("images"), list) and content.get("categories"):
+        content = {**content, "annotations": []}
+        problems.tally[NO_ANNOTATIONS] += 1
+        problems.notes.append(
+            f"{path}: has no 'annotations': its images can be predicted on, not learned from or measured"
+        )
     for name in wanted:
         section = content.get(name)
         if not isinstance(section, list) or not all(isinstance(row, dict) for row in section):
             found = "nothing" if section is None else type(section).__name__
-            problems.append(Problem(path, f"'{name}' must be a list of objects, found {found}"))
-    if problems:
-        raise DataError(problems)
+            faults.append(Problem(path, f"'{name}' must be a list of objects, found {found}"))
+    if faults:
+        raise DataError(faults)
     return content
+
+
+NO_ANNOTATIONS = "no annotations"
+"""Counted in `ProblemList.tally` for a file that lists images and categories only, such as COCO's image_info files."""
+
+
+def _with_names(path: Path, rows: list[Row], problems: ProblemList) -> list[Row]:
+    """The images with a `file_name`: LVIS gives a `coco_url` in its place, whose last two parts are folder and file."""
+    bare = [place for place, row in enumerate(rows) if "file_name" not in row and isinstance(row.get("coco_url"), str)]
+    if not bare:
+        return rows
+    problems.notes.append(f"{path}: {len(bare)} images have no file_name; folder and name are taken from coco_url")
+    named = list(rows)
+    for place in bare:
+        named[place] = {**rows[place], "file_name": "/".join(rows[place]["coco_url"].split("/")[-2:])}
+    return named
 
 
 Key = int | str | None

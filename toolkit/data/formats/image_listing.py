@@ -68,7 +68,29 @@ def named_images(root: Path, folder: Path, names: Sequence[str], source: Where, 
             problems.add(kind, source, message, remedy, image=position)
     below = folder.relative_to(root).as_posix() if folder.is_relative_to(root) else folder.absolute().as_posix()
     prefix = "" if below == "." else f"{below}/"
-    return existing_images(root, [prefix + name.replace("\\", "/") for name in names], source, problems)
+    plain = _shortened(folder, [name.replace("\\", "/") for name in names], source, problems)
+    return existing_images(root, [prefix + name for name in plain], source, problems)
+
+
+def _shortened(folder: Path, names: list[str], source: Where, problems: ProblemList) -> list[str]:
+    """The names without leading folders, where none is there as it stands and all are there without those.
+
+    LVIS and Objects365 name images by folders of their servers (train2017/, images/v1/patch8/).
+    """
+    folders = _Folders(folder)
+    if not names or "/" not in names[0] or any(folders.find(name) for name in names[:_TRIED]):
+        return names
+    for number in range(1, names[0].count("/") + 1):
+        short = ["/".join(name.split("/")[number:]) or name for name in names]
+        if all(folders.find(name) for name in short[:_TRIED]):
+            left = "/".join(names[0].split("/")[:number])
+            problems.notes.append(f"{source}: names begin with folders that are not there ({left}/); they are left out")
+            return short
+    return names
+
+
+_TRIED = 20
+"""Names that show whether all begin with folders that are not there."""
 
 
 class _Folders:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -27,9 +28,6 @@ _TALLIED = 50
 class LabelReader:
     """Reads a mask file into class ids 0..K-1 and `IGNORE_INDEX`. Base: ids are stored as they are."""
 
-    color_hint = ""
-    """What to do when the masks turn out to hold colours, where the data set knows better than anyone."""
-
     def __init__(self, classes: Sequence[str]) -> None:
         self.classes = tuple(classes)
         if len(self.classes) > MAX_NAMED:
@@ -38,13 +36,7 @@ class LabelReader:
 
     def __call__(self, path: Path) -> np.ndarray:
         """(H, W) uint8. Raises DataError naming the values outside the table and how many pixels have each."""
-        try:
-            stored = read_label_map(path)
-        except FileError as error:
-            if error.kind != "color_mask" or not self.color_hint:
-                raise
-            problem = error.problems[0].advising(f"{self.color_hint}; or {error.problems[0].suggestion}")
-            raise FileError(error.kind, problem, error.counts, error.table, error.file) from None
+        stored = read_label_map(path)
         labels = _apply(self._table, stored)
         if (labels == _UNKNOWN).any():
             raise self._outside(path, stored, labels == _UNKNOWN)
@@ -73,8 +65,8 @@ class LabelReader:
         if present == [0, 255] or present == [255]:
             return "values 0 and 255: a binary mask? label_values: {0: 0, 255: 1}"
         if len(present) > len(self.classes) + 20:
-            table = "label_values: {0: 0, 1-65535: 1}"
-            return f"so many values: instance ids or a soft mask ({table}), or a photograph instead of class ids?"
+            tables = "instance ids (label_values: {0: 0, 1-65535: 1}), a soft mask (label_values: {<=127: 0, >127: 1})"
+            return f"so many values: {tables}, or a photograph instead of class ids?"
         if 0 not in present and max(present) == len(self.classes):
             return (
                 f"ids that start at 1? label_values: {{1: 0, 2: 1, ..., {len(self.classes)}: {len(self.classes) - 1}}}"
@@ -87,17 +79,25 @@ class LabelReader:
 
 
 LabelValues = Mapping[Any, int | Literal["ignore"]]
-"""What stored values mean: class ids, or "ignore", by a value (7), a range of values ("1-65535"), or "default"."""
+"""What stored values mean: class ids, or "ignore", by a value (7), a range ("1-65535"), a bound (">127"), or "default"."""
+
+
+_BOUND = re.compile(r"(<=|>=|<|>)\s*(\d+)")
 
 
 def _values_of(key: int | str) -> range | None:
     """The stored values a key of a table names; None for a key that names none.
 
-    >>> _values_of(7), _values_of("128-255"), _values_of("9"), _values_of("high")
-    (range(7, 8), range(128, 256), range(9, 10), None)
+    >>> _values_of(7), _values_of("128-255"), _values_of(">= 128"), _values_of("<1"), _values_of("high")
+    (range(7, 8), range(128, 256), range(128, 65536), range(0, 1), None)
     """
     if isinstance(key, int):
         return range(key, key + 1)
+    bound = _BOUND.fullmatch(key.strip())
+    if bound is not None:
+        sign, value = bound[1], int(bound[2])
+        above = value + (sign == ">")
+        return range(above, 65536) if sign.startswith(">") else range(value + (sign == "<="))
     first, dash, last = (part.strip() for part in key.partition("-"))
     if not first.isdecimal() or (dash and not last.isdecimal()):
         return None
@@ -111,7 +111,7 @@ def _in_order(key: Any) -> tuple[int, str]:
 
 
 class MappedLabelReader(LabelReader):
-    """Stored values are mapped by a table: a value (7), a range ("1-65535") or "default" to a class id or "ignore".
+    """Stored values are mapped by a table: a value (7), a range ("1-65535", ">127") or "default" to a class id or "ignore".
 
     A value of its own goes before a range that holds it, and a range before "default".
     """
@@ -128,7 +128,7 @@ class MappedLabelReader(LabelReader):
                 problems.append(Problem("label_values", message))
         for stored, values in table.items():
             if not values:
-                message = f"entry '{stored}' names no values; wanted a value 7, a range '1-65535', or 'default'"
+                message = f"entry '{stored}' names no values; wanted a value 7, a range '1-65535', a bound '>127', or 'default'"
                 problems.append(Problem("label_values", message))
             elif not 0 <= values[0] <= values[-1] <= 65535:
                 problems.append(Problem("label_values", f"no mask can hold the value {stored}; wanted 0..65535"))

@@ -7,12 +7,12 @@ areas are right on average (the triangle 20 20 60 20 40 50 has 600 pixels).
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
 from toolkit.errors import Place
 from toolkit.labels import IGNORE_INDEX
@@ -22,6 +22,12 @@ Size = tuple[int, int]
 
 Overlaps = Literal["file_order", "larger_first"]
 """Which of two objects a pixel belongs to: the one that stands later in the file, or the one that is smaller."""
+
+
+def _codec() -> Any:
+    """pycocotools, imported when the first outline is drawn."""
+    return importlib.import_module("pycocotools.mask")
+
 
 _ARC_POINTS = 128
 """Corners of the polygon that stands for an ellipse: its area is 0.04 % too small."""
@@ -159,7 +165,7 @@ def run_lengths(encoded: Any) -> RunLengths | None:
             runs = np.asarray(counts, np.int64)
             if (runs < 0).any() or runs.sum() != height * width:
                 return None
-            counts = coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)["counts"]
+            counts = _codec().frPyObjects({"size": [height, width], "counts": counts}, height, width)["counts"]
         packed = counts.encode("ascii") if isinstance(counts, str) else bytes(counts)
     except (TypeError, ValueError, KeyError, OverflowError):
         return None
@@ -194,7 +200,7 @@ def mask_to_runs(mask: np.ndarray) -> RunLengths:
     >>> bool((object_mask(Outline("a", mask=mask_to_runs(np.eye(3) > 0)), (3, 3)) == np.eye(3)).all())
     True
     """
-    encoded = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+    encoded = _codec().encode(np.asfortranarray(mask, np.uint8))
     return RunLengths((mask.shape[0], mask.shape[1]), encoded["counts"])
 
 
@@ -249,7 +255,7 @@ def _window_mask(outline: Outline, size: Size) -> tuple[slice, slice, np.ndarray
         if outline.mask.size != tuple(size):
             raise ValueError(f"a mask of {outline.mask.size} on an image of {tuple(size)} (height, width)")
         height, width = size
-        decoded = coco_mask.decode({"size": [height, width], "counts": outline.mask.counts})
+        decoded = _codec().decode({"size": [height, width], "counts": outline.mask.counts})
         return slice(0, height), slice(0, width), decoded.astype(bool)
     rings = outline.rings or ((rectangle(*outline.box),) if outline.box else ())
     if not rings:
@@ -268,8 +274,8 @@ def _window_mask(outline: Outline, size: Size) -> tuple[slice, slice, np.ndarray
 
 def _filled(rings: Sequence[np.ndarray], corner: tuple[int, int], size: Size) -> np.ndarray:
     polygons = [(points - corner).ravel().tolist() for points in rings]
-    runs = coco_mask.frPyObjects(polygons, *size)
-    return coco_mask.decode(coco_mask.merge(runs)).astype(bool)
+    runs = _codec().frPyObjects(polygons, *size)
+    return _codec().decode(_codec().merge(runs)).astype(bool)
 
 
 # --------------------------------------------------------------------------- boxes
@@ -289,7 +295,7 @@ def outline_box(outline: Outline) -> tuple[float, float, float, float]:
     if outline.mask is None:
         return (math.nan,) * 4  # type: ignore[return-value]
     height, width = outline.mask.size
-    left, top, wide, high = coco_mask.toBbox({"size": [height, width], "counts": outline.mask.counts}).tolist()
+    left, top, wide, high = _codec().toBbox({"size": [height, width], "counts": outline.mask.counts}).tolist()
     return left, top, left + wide, top + high
 
 
