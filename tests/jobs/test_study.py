@@ -77,7 +77,6 @@ def test_shares_give_a_curve(config: Path, tmp_path: Path) -> None:
     command = [
         "study",
         str(config),
-        *SHORT,
         "train.steps=2",
         "--shares",
         "50,100",
@@ -86,6 +85,7 @@ def test_shares_give_a_curve(config: Path, tmp_path: Path) -> None:
         str(tmp_path / "s"),
     ]
     result = CliRunner().invoke(command_line, command)
+    assert result.exception is None, result.exception
     found = json.loads(result.stdout)
     assert [run["images"] for run in found["runs"]] == [3, 6]
     assert found["mean"] == found["runs"][1]["value"]
