@@ -165,7 +165,7 @@ class Record:
         for name in (NUMBERS_FILE, ARRAYS_FILE):
             if not (folder / name).is_file():
                 raise DataError(missing_path("file", folder / name, "", "make it with `toolkit evaluate`"))
-        value = _read_numbers(folder / NUMBERS_FILE)
+        value = read_numbers(folder / NUMBERS_FILE)
         if value.pop("arrays") != _digest(folder / ARRAYS_FILE):
             message = f"belongs to another {ARRAYS_FILE} than the one beside it"
             raise DataError(Problem(folder / NUMBERS_FILE, message, "evaluate again"))
@@ -180,7 +180,8 @@ class Record:
         )  # fmt: skip
 
 
-def _read_numbers(file: Path) -> dict[str, Any]:
+def read_numbers(file: Path) -> dict[str, Any]:
+    """What metrics.json says: "about", "arrays" and every section of numbers. Raises DataError for any other file."""
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
