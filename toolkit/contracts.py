@@ -671,6 +671,14 @@ class Evaluator(ABC):
     def compute(self) -> dict[str, float | None]:
         """Numbers by name, fractions 0..1 (where `percent` says so); None where undefined."""
 
+    def at_weights(self, arrays: Mapping[str, np.ndarray], weights: np.ndarray) -> dict[str, np.ndarray] | None:
+        """`compute` of R data sets in which image i stands weights[r, i] times, for the joined `rows` of N images.
+
+        Numbers by name, each (R,) float64 with nan where undefined, for weights (R, N) int64; resampling asks for
+        thousands. Default: None, there is no quicker way than to evaluate each.
+        """
+        return None
+
     def tables(self) -> list[tuple[str, list[str], list[list[str]]]]:
         """(title, header, rows) tables in the field's familiar form. Default: every number of `compute`, as `shown`."""
         name = EVALUATORS.name_of(type(self))

@@ -12,9 +12,12 @@ from toolkit.contracts import Evaluator
 from toolkit.engine.evaluate import counted_rows
 from toolkit.evaluators.coco import CocoEvaluator
 from toolkit.evaluators.semantic import SemanticEvaluator
+from toolkit.evaluators.voc import VocEvaluator
 from toolkit.results.bootstrap import Differences, Numbers, Together, draws
-from toolkit.results.box_numbers import CocoNumbers
+from toolkit.results.box_numbers import CocoNumbers, VocNumbers
+from toolkit.results.evaluator_numbers import EvaluatorNumbers
 from toolkit.results.image_rows import taken
+from toolkit.results.intervals import numbers_of
 from toolkit.results.pixel_numbers import PixelNumbers
 from toolkit.results.record import Record
 
@@ -44,8 +47,14 @@ def box_numbers(record: Record, groups: np.ndarray) -> Numbers:
     return CocoNumbers(record.arrays, groups, record.classes)
 
 
+def voc_numbers(style: str) -> Callable[[Record, np.ndarray], Numbers]:
+    return lambda record, groups: VocNumbers(record.arrays, groups, record.classes, style)
+
+
 KINDS = {
     "pixels": (lambda: SemanticEvaluator(NAMES), label_maps, pixel_numbers),
+    "voc": (lambda: VocEvaluator(NAMES), box_images, voc_numbers("area")),
+    "voc 2007": (lambda: VocEvaluator(NAMES, "11_points"), box_images, voc_numbers("11_points")),
     "boxes": (lambda: CocoEvaluator(NAMES), box_images, box_numbers),
 }
 
@@ -91,3 +100,22 @@ def test_differences_and_joined_numbers_keep_names_and_order() -> None:
     difference = Differences(a, Together([b]))
     np.testing.assert_array_equal(difference.at(weights), b.at(weights) - a.at(weights))
     assert difference.names == a.names
+
+
+@pytest.mark.parametrize("style", ["area", "11_points"])
+def test_the_style_of_voc_is_found_by_the_number_that_was_measured(style: str) -> None:
+    record = record_of(VocEvaluator(NAMES, style), box_images(14))
+    measured = evaluated(lambda: VocEvaluator(NAMES, style), record, np.ones(14, int))
+    numbers = numbers_of(record.with_numbers(metrics=measured))
+    assert dict(zip(numbers.names, numbers.values().tolist(), strict=True)) == pytest.approx(measured)
+
+
+def test_a_quick_way_of_an_evaluators_own_is_taken() -> None:
+    class Quick(SemanticEvaluator):
+        def at_weights(self, arrays, weights):
+            return {name: weights @ np.arange(weights.shape[1]) for name in ("mIoU", "aAcc")}
+
+    record = record_of(SemanticEvaluator(NAMES), label_maps(6))
+    numbers = EvaluatorNumbers(lambda: Quick(NAMES), record.arrays, np.arange(6) // 2, ["mIoU"])
+    (weights,) = draws(3, 4)
+    np.testing.assert_array_equal(numbers.at(weights)[:, 0], weights @ np.array([1, 5, 9]))

@@ -59,6 +59,45 @@ def voc_curve(
     >>> voc_curve(truths, found, 0, "area").ap, round(voc_curve(truths, found, 0, "11_points").ap, 4)
     (0.5, 0.5455)
     """
+    found = voc_matches(truths, detections, label, iou, plus_one)
+    number = int(found.truth_counts.sum())
+    true, false = np.cumsum(found.right), np.cumsum(found.counts & ~found.right)
+    precision = true / np.maximum(true + false, 1)
+    recall = true / max(number, 1)
+    ap = _average(precision, recall, style) if number else None
+    return VocCurve(precision, recall, ap, number)
+
+
+class VocMatches(NamedTuple):
+    """The D detections of one class, best first, what became of them, and its G truths.
+
+    Args:
+        images: (D,) int64 image of each detection, as in the tables.
+        right: (D,) bool: the first to be assigned to a truth that counts.
+        counts: (D,) bool: not assigned to an ignored truth.
+        truth_images: (G,) int64 image of each truth.
+        truth_counts: (G,) bool: whether the truth counts.
+    """
+
+    images: np.ndarray
+    right: np.ndarray
+    counts: np.ndarray
+    truth_images: np.ndarray
+    truth_counts: np.ndarray
+
+
+def voc_matches(
+    truths: TruthTable, detections: DetectionTable, label: int, iou: float = 0.5, plus_one: bool = False
+) -> VocMatches:
+    """What became of the detections of one class, as `voc_curve` says.
+
+    Args:
+        truths: every annotated box of the data set, of all classes.
+        detections: every detection on the data set, of all classes.
+        label: the class that is wanted, 0..K-1.
+        iou: overlap, 0..1, from which a detection may be true.
+        plus_one: whether widths and heights are one larger, as for inclusive corners.
+    """
     own = np.flatnonzero(truths.labels == label)
     own = own[np.argsort(truths.images[own], kind="stable")]
     found = np.flatnonzero(detections.labels == label)
@@ -81,14 +120,7 @@ def voc_curve(
     _, first = np.unique(assigned, return_index=True)
     right = np.zeros(len(found), bool)
     right[first] = True
-    right &= hit & ~spared
-
-    number = int((~ignored).sum())
-    true, false = np.cumsum(right), np.cumsum(~right & ~spared)
-    precision = true / np.maximum(true + false, 1)
-    recall = true / max(number, 1)
-    ap = _average(precision, recall, style) if number else None
-    return VocCurve(precision, recall, ap, number)
+    return VocMatches(images[by_score], right & hit & ~spared, ~spared, truths.images[own], ~ignored)
 
 
 def _average(precision: np.ndarray, recall: np.ndarray, style: VocStyle) -> float:

@@ -1,4 +1,4 @@
-"""COCO's average precision and recall of many data sets in which the same images stand several times.
+"""Average precision and recall of many data sets in which the same images stand several times, COCO's and VOC's.
 
 Matching happens inside an image, so it is done once. What changes with an image's weight is how often its detections
 and truths count: running sums over detections, best first, become running sums of weights. The results are those of
@@ -15,9 +15,48 @@ from typing import NamedTuple
 import numpy as np
 
 from toolkit.ops.average_precision import COCO_RECALLS, ClassMatches
+from toolkit.ops.voc_average_precision import VocMatches, VocStyle
 
 _AT_ONCE = 1 << 20
 """Detections times data sets that are summed together: bounds the memory (some 50 bytes each)."""
+
+
+class WeightedVocClass:
+    """One class's matches by the rules of Pascal VOC, made ready for weights.
+
+    Args:
+        matches: the class's detections and truths (`voc_matches`).
+        groups: (N,) int64 number of the group that each image is drawn with, 0..G-1.
+        style: "area" under the curve or the mean of "11_points".
+        number: G, how many groups there are.
+    """
+
+    def __init__(self, matches: VocMatches, groups: np.ndarray, style: VocStyle, number: int) -> None:
+        self.counting = np.bincount(groups[matches.truth_images[matches.truth_counts]], minlength=number)
+        self._counted = groups[matches.images[matches.counts]]
+        self._right = groups[matches.images[matches.right]]
+        self._seen = np.cumsum(matches.counts)[matches.right]
+        self._style = style
+
+    def precision(self, weights: np.ndarray) -> np.ndarray:
+        """Average precision at weights (R, G) int32: (R,), nan without a counted truth."""
+        truths = weights.astype(np.float64) @ self.counting
+        result = np.zeros(len(weights))
+        for rows in _batches(len(weights), len(self._counted)) if len(self._right) else ():
+            found = _running(weights[rows], self._right)
+            seen = np.take(_running(weights[rows], self._counted), self._seen, axis=1)
+            precision = found[:, 1:] / np.maximum(seen, 1)
+            np.maximum.accumulate(precision[:, ::-1], axis=1, out=precision[:, ::-1])
+            recall = found / np.maximum(truths[rows], 1)[:, None]
+            if self._style == "area":
+                steps = np.diff(recall, axis=1)
+            else:
+                points = np.searchsorted(np.arange(11) / 10, recall, "right")
+                points[:, 0] = 0  # recall 0 is read at the best precision there is
+                steps = np.diff(points, axis=1) / 11
+            result[rows] = np.einsum("rp,rp->r", precision, steps)
+        result[~(truths > 0)] = np.nan
+        return result
 
 
 class _Curve(NamedTuple):

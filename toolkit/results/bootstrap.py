@@ -5,8 +5,10 @@ The groups of a data set are drawn with replacement and every number is made ane
 narrow where there are some tens of groups or a class is rare (`tests/results/test_coverage.py` measures both). So an
 interval is
 
-    value ± t · error,   of fractions on the scale log(p / (1 - p)), so that it stays within 0..1
+    value - bias ± t · error,   of fractions on the scale log(p / (1 - p)), so that it stays within 0..1
 
+* bias: the lesser of the jackknife's (Quenouille 1956) and the resamples', where they agree on its sign, at most one
+  error: of few images AP comes out too high, and a class that is rare too low;
 * error: the larger of the resamples' standard deviation, times sqrt(G / (G - 1)) (Hesterberg 2015, "What teachers
   should know about the bootstrap", section 3.2), and the jackknife's (Efron & Stein 1981), which sees a class that
   few groups decide;
@@ -148,15 +150,17 @@ class Spread:
         names: M names.
         groups: G, how many groups were drawn from.
         values: (M,) the numbers themselves, nan where undefined.
-        errors: (M,) standard errors, of fractions on the scale log(p / (1 - p)).
+        centres: (M,) the numbers without their bias, of fractions on the scale log(p / (1 - p)).
+        errors: (M,) standard errors on the same scale.
         freedom: (M,) degrees of freedom of the errors.
         support: (M,) groups that hold anything a number is made of.
-        fractions: (M,) bool, whose error is on the scale log(p / (1 - p)).
+        fractions: (M,) bool, which numbers are on the scale log(p / (1 - p)).
     """
 
     names: tuple[str, ...]
     groups: int
     values: np.ndarray
+    centres: np.ndarray
     errors: np.ndarray
     freedom: np.ndarray
     support: np.ndarray
@@ -167,9 +171,9 @@ class Spread:
 
         fewest: groups below which no interval is given. level: how often intervals hold the true number.
         """
-        centre = np.where(self.fractions, _logit(self.values), self.values)
         reach = special.stdtrit(self.freedom, (1 + level) / 2) * self.errors
-        ends = [np.where(self.fractions, special.expit(end), end) for end in (centre - reach, centre + reach)]
+        ends = [self.centres - reach, self.centres + reach]
+        ends = [np.where(self.fractions, special.expit(end), end) for end in ends]
         found = {}
         for place, name in enumerate(self.names):
             why = self.without(place, fewest)
@@ -182,7 +186,7 @@ class Spread:
     def p_values(self, fewest: int = FEWEST_GROUPS) -> np.ndarray:
         """(M,) of differences: how likely one as large is, either way, when there is none; 1 where nothing can be said."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            p = 2 * special.stdtr(self.freedom, -np.abs(self.values) / self.errors)
+            p = 2 * special.stdtr(self.freedom, -np.abs(self.centres) / self.errors)
         unknown = [bool(self.without(place, fewest)) for place in range(len(self.names))]
         return np.where(unknown | np.isnan(p), 1.0, p)
 
@@ -207,28 +211,38 @@ def spread(numbers: Numbers, *, resamples: int | None = None, seed: int = 0) -> 
         resamples: how many times the groups are drawn; None takes what the numbers are made for.
         seed: of the draws; with the same one, the same result.
     """
-    values, support = numbers.values(), numbers.support()
-    unknown = np.full(len(values), np.nan)
+    values, support, fractions = numbers.values(), numbers.support(), numbers.fractions
+    centres = np.where(fractions, _logit(values), values)
     if numbers.groups < 2:
-        return Spread(numbers.names, numbers.groups, values, unknown, unknown, support, numbers.fractions)
-    drawn = np.concatenate(
-        [numbers.at(weights) for weights in draws(numbers.groups, resamples or numbers.resamples, seed)]
-    )
-    error = _deviation(drawn, 0) * np.sqrt(numbers.groups / (numbers.groups - 1))
-    left_out = np.concatenate([numbers.at(weights) for weights in _leaving_out(numbers.groups)])
+        unknown = np.full(len(values), np.nan)
+        return Spread(numbers.names, numbers.groups, values, centres, unknown, unknown, support, fractions)
+    tables = draws(numbers.groups, resamples or numbers.resamples, seed)
+    drawn = np.concatenate([numbers.at(weights) for weights in tables])
     with np.errstate(divide="ignore", invalid="ignore"):
-        error /= np.where(numbers.fractions, values * (1 - values), 1)  # the slope of log(p / (1 - p))
-    left_out = np.where(numbers.fractions, _logit(left_out), left_out)
-    influence = left_out - _mean(left_out)
+        slope = 1 / np.where(fractions, values * (1 - values), 1)  # of log(p / (1 - p))
+    left_out = np.concatenate([numbers.at(weights) for weights in _leaving_out(numbers.groups)])
+    left_out = np.where(fractions, _logit(left_out), left_out)
+    drawn_bias, drawn_error = (_mean(drawn) - values) * slope, _deviation(drawn) * slope
+    bias, error, freedom = _jackknife(left_out, centres, support)
+    bias = np.where(bias * drawn_bias > 0, np.sign(bias) * np.minimum(abs(bias), abs(drawn_bias)), 0)
+    errors = np.fmax(error, drawn_error * np.sqrt(numbers.groups / (numbers.groups - 1)))
+    same = np.nanmax(drawn, axis=0, initial=-np.inf) == np.nanmin(drawn, axis=0, initial=np.inf)
+    errors = np.where(same | np.isnan(values), 0.0, errors)
+    centres = centres - np.clip(np.nan_to_num(bias), -errors, errors)
+    return Spread(numbers.names, numbers.groups, values, centres, errors, freedom, support, fractions)
+
+
+def _jackknife(
+    left_out: np.ndarray, centres: np.ndarray, support: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bias, standard error and degrees of freedom (M,) from the numbers (B, M) without each of B blocks of groups."""
+    blocks, mean = len(left_out), _mean(left_out)
+    influence = left_out - mean
     squares = np.nansum(influence**2, axis=0)
-    blocks = len(left_out)
     with np.errstate(divide="ignore", invalid="ignore"):
         equal = 3 * squares**2 / np.nansum(influence**4, axis=0) - 1
     freedom = np.clip(np.nan_to_num(equal, nan=1.0), 1, np.clip(np.minimum(support, blocks) - 1, 1, None))
-    errors = np.fmax(error, np.sqrt(squares * (blocks - 1) / blocks))
-    same = np.nanmax(drawn, axis=0, initial=-np.inf) == np.nanmin(drawn, axis=0, initial=np.inf)
-    errors = np.where(same | np.isnan(values), 0.0, errors)
-    return Spread(numbers.names, numbers.groups, values, errors, freedom, support, numbers.fractions)
+    return (blocks - 1) * (mean - centres), np.sqrt(squares * (blocks - 1) / blocks), freedom
 
 
 def draws(groups: int, resamples: int, seed: int = 0) -> Iterator[np.ndarray]:
@@ -266,11 +280,10 @@ def _mean(rows: np.ndarray) -> np.ndarray:
     return np.nansum(rows, axis=0) / np.maximum(count, 1)
 
 
-def _deviation(rows: np.ndarray, axis: int) -> np.ndarray:
+def _deviation(rows: np.ndarray) -> np.ndarray:
     """Standard deviation of the defined values; 0 where fewer than two are."""
-    defined = ~np.isnan(rows)
-    count = np.maximum(defined.sum(axis=axis), 1)
-    return np.sqrt(np.nansum((rows - _mean(rows)) ** 2, axis=axis) / count)
+    count = np.maximum((~np.isnan(rows)).sum(axis=0), 1)
+    return np.sqrt(np.nansum((rows - _mean(rows)) ** 2, axis=0) / count)
 
 
 def _plain(number: float) -> float | None:

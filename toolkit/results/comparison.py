@@ -18,8 +18,8 @@ from toolkit.results.bootstrap import FEWEST_GROUPS, Differences, Numbers, sprea
 BETTER, WORSE, NOISE = "better", "worse", "within noise"
 CHANCE = 0.05
 """How often a difference may be told where there is none."""
-ERRORS = ("RMSE", "MAE", "AbsRel", "SqRel", "RMSElog", "log10", "warping", "pixel")
-"""Metrics of which less is better, by the beginning of their names."""
+ERRORS = ("RMSE", "MAE", "AbsRel", "SqRel", "RMSElog", "log10", "warping_error", "pixel_error")
+"""Metrics of which less is better, by their names before a class's."""
 
 
 @dataclass(frozen=True)

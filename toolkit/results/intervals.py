@@ -9,7 +9,7 @@ import numpy as np
 
 from toolkit.contracts import Evaluator
 from toolkit.results.bootstrap import FEWEST_GROUPS, Numbers, Together, spread
-from toolkit.results.box_numbers import CocoNumbers, limits_of
+from toolkit.results.box_numbers import VOC_MEAN, CocoNumbers, limits_of, voc_numbers
 from toolkit.results.evaluator_numbers import EvaluatorNumbers
 from toolkit.results.neighbours import neighbours
 from toolkit.results.pixel_numbers import PixelNumbers
@@ -34,6 +34,10 @@ def numbers_of(record: Record, makers: Makers = (), groups: np.ndarray | None = 
     limits = limits_of(tuple(record.numbers.get("metrics", {})))
     if "truth_boxes" in record.arrays and limits:
         parts.append(CocoNumbers(record.arrays, groups, record.classes, limits, excluded))
+    metrics = record.numbers.get("metrics", {})
+    if "truth_boxes" in record.arrays and VOC_MEAN in metrics:
+        voc = voc_numbers(record.arrays, groups, record.classes, excluded, metrics[VOC_MEAN])
+        parts += [voc] if voc is not None else []
     known = {name for part in parts for name in part.names}
     for make in makers:
         missing = [name for name in make().compute() if name not in known]
