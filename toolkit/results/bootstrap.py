@@ -218,8 +218,8 @@ def spread(numbers: Numbers, *, resamples: int | None = None, seed: int = 0) -> 
         return Spread(numbers.names, numbers.groups, values, centres, unknown, unknown, support, fractions)
     tables = draws(numbers.groups, resamples or numbers.resamples, seed)
     drawn = np.concatenate([numbers.at(weights) for weights in tables])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        slope = 1 / np.where(fractions, values * (1 - values), 1)  # of log(p / (1 - p))
+    inside = fractions & (values > 0) & (values < 1)
+    slope = 1 / np.where(inside, values * (1 - values), 1)  # of log(p / (1 - p))
     left_out = np.concatenate([numbers.at(weights) for weights in _leaving_out(numbers.groups)])
     left_out = np.where(fractions, _logit(left_out), left_out)
     drawn_bias, drawn_error = (_mean(drawn) - values) * slope, _deviation(drawn) * slope
