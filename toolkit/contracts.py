@@ -282,6 +282,9 @@ class Head(nn.Module, ABC):
     Weights note the value they were trained with; for those of a file without the note the second value holds.
     """
 
+    with_scores: bool = False
+    """Whether the predictions of a dense head carry the probability of the class they choose; detections always do."""
+
     pad_multiple: int = 1
     """Images get zeros (after normalisation) at the bottom and right up to a multiple of it; 1 asks for none."""
 

@@ -7,14 +7,16 @@ is no element of the tuple: the model that predicts adds it.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from toolkit import coco_results, drawing
 from toolkit.errors import Problem, UserError
-from toolkit.labels import NO_CLASSES, ClassTable
+from toolkit.labels import IGNORE_INDEX, NO_CLASSES, ClassTable
 
 P = TypeVar("P", bound="Named")
 
@@ -55,6 +57,19 @@ class LabelMap(_LabelMap, Named):
     def numpy(self) -> np.ndarray:
         """The labels, (H, W) uint8."""
         return self.labels.numpy()
+
+    def at_least(self, thresholds: Sequence[float], fallback: int = IGNORE_INDEX) -> LabelMap:
+        """The map whose pixels below their class' threshold are something else. Raises UserError for a map without scores.
+
+        thresholds: lowest score, 0..1, of each of the K classes. fallback: class of the other pixels, or `IGNORE_INDEX` for none.
+        """
+        if self.scores is None:
+            message = "has no scores to compare with thresholds"
+            raise UserError(Problem("at_least", message, "set model.head.with_scores = True before predicting"))
+        lowest = torch.zeros(IGNORE_INDEX + 1)
+        lowest[: len(thresholds)] = torch.tensor(thresholds, dtype=torch.float32)
+        labels = torch.where(self.scores >= lowest[self.labels.long()], self.labels, fallback)
+        return LabelMap(labels.to(torch.uint8), self.scores, self.uncertainty).of_classes(self.classes)
 
     def draw(self, image: np.ndarray, opacity: float = 0.5) -> np.ndarray:
         """The image with the classes in colour, above a legend: (h, w, 3) RGB uint8, small images enlarged.
@@ -107,9 +122,10 @@ class Detections(_Detections, Named):
         """Boxes, scores and labels as arrays."""
         return DetectionArrays(self.boxes.numpy(), self.scores.numpy(), self.labels.numpy())
 
-    def at_least(self, score: float) -> Detections:
-        """Those whose score is at least `score`, 0..1, in the same order."""
-        keep = self.scores >= score
+    def at_least(self, score: float | Sequence[float]) -> Detections:
+        """Those whose score is at least `score`, 0..1, one number or one a class, in the same order."""
+        lowest = torch.as_tensor(score, dtype=self.scores.dtype)
+        keep = self.scores >= (lowest[self.labels] if lowest.ndim else lowest)
         return Detections(self.boxes[keep], self.scores[keep], self.labels[keep]).of_classes(self.classes)
 
     def draw(self, image: np.ndarray, min_score: float = 0.5) -> np.ndarray:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from toolkit.errors import CheckpointError, UserError
-from toolkit.models.weights import load_into, read_weights, save_weights
+from toolkit.models.weights import load_into, read_weights, save_weights, set_metadata
 
 METADATA = {
     "classes": ["road", "café"],
@@ -157,3 +157,27 @@ def test_what_fits_is_taken_when_not_strict() -> None:
     assert "conv.weight" in report.mismatched
     with pytest.raises(CheckpointError):
         load_into(net, {"other": torch.zeros(1)}, strict=False)
+
+
+def test_an_entry_of_the_metadata_is_set_and_taken_away_and_the_tensors_stay_to_the_byte(tmp_path: Path) -> None:
+    path = tmp_path / "best.safetensors"
+    state = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor([1, 2], dtype=torch.int8)}
+    save_weights(path, state, {"classes": ["Bärs"], "step": 3})
+    before = path.read_bytes()
+    set_metadata(path, "operating_points", {"goal": "f1", "t": 0.1234567890123})
+    found, metadata = read_weights(path)
+    assert all(torch.equal(found[name], tensor) for name, tensor in state.items())
+    assert metadata == {"classes": ["Bärs"], "step": 3, "operating_points": {"goal": "f1", "t": 0.1234567890123}}
+    assert path.read_bytes()[-26:] == before[-26:]  # 6 float32 and 2 int8
+    set_metadata(path, "operating_points", None)
+    assert read_weights(path)[1] == {"classes": ["Bärs"], "step": 3}
+    assert [file.name for file in tmp_path.iterdir()] == ["best.safetensors"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\x05\x00\x00\x00\x00\x00\x00\x00[1,2]", b"PK" + b"\xff" * 40])
+def test_metadata_is_set_in_safetensors_files_only(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="is no safetensors file"):
+        set_metadata(path, "a", 1)
+    assert path.read_bytes() == content

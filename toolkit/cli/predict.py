@@ -36,7 +36,13 @@ _SHOWN = 5
 @click.option(
     "--score",
     type=click.FloatRange(0, 1),
-    help="Detections below it are left out of every format; default: all, and those from 0.5 on are drawn.",
+    help="Detections below it are left out of every format; default: the thresholds that the checkpoint keeps (toolkit "
+    "thresholds); without these all, and those from 0.5 on are drawn.",
+)
+@click.option(
+    "--no-thresholds",
+    is_flag=True,
+    help="Do not use the thresholds that the checkpoint keeps: everything the model answers.",
 )
 @click.option(
     "--max-detections",
@@ -55,6 +61,7 @@ def command(
     tile: str,
     score: float | None,
     max_detections: int | None,
+    no_thresholds: bool,
     device: str,
     trust_code: bool,
     as_json: bool,
@@ -71,7 +78,7 @@ def command(
     names = None if formats is None else [name.strip() for name in formats.split(",") if name.strip()]
     result = run_prediction(
         checkpoint, images, out, names, batch_size=batch_size, device=device, tile=_side(tile), score=score,
-        max_detections=max_detections, trust_code=trust_code,
+        max_detections=max_detections, trust_code=trust_code, thresholds=not no_thresholds,
     )  # fmt: skip
     if as_json:
         print_json(result)
@@ -113,6 +120,8 @@ def _notes(result: dict[str, Any]) -> list[str]:
             f"{count} reached the limit of {result['limit']} detections, so there may be more: {_some(limited)}; "
             "--max-detections raises it"
         )
+    if result.get("thresholds") is not None:
+        notes.append(_thresholds_used(result["thresholds"], "mask" in result["formats"]))
     notes += result["unread"]
     if "mask" in result["formats"]:
         labels = ", ".join(f"{label} {name}" for label, name in enumerate(result["classes"][:_SHOWN]))
@@ -130,6 +139,22 @@ def _notes(result: dict[str, Any]) -> list[str]:
     if len(renamed) > _SHOWN:
         notes.append(f"and {len(renamed) - _SHOWN} more are called otherwise than their pictures (all with --json)")
     return notes
+
+
+def _thresholds_used(points: dict[str, Any], dense: bool) -> str:
+    """Which score counts from where on, and what becomes of the rest."""
+    told = [
+        f"{name} {value:.4g}" if value is not None else f"{name} none ({points['whys'][name]})"
+        for name, value in list(points["thresholds"].items())[:_SHOWN]
+    ]
+    more = ", ..." if len(points["thresholds"]) > _SHOWN else ""
+    rest = "answers below are left out"
+    if dense:
+        rest = f"pixels below are {points['fallback'] or '255 (no class)'}"
+    return (
+        f"thresholds of the checkpoint ({points['goal']}, chosen on {points['split']}): {', '.join(told)}{more}; {rest}; "
+        "--no-thresholds takes everything"
+    )
 
 
 def _some(names: list[str]) -> str:

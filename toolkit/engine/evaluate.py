@@ -81,10 +81,12 @@ def evaluate(
         images: how many images there are, for the progress.
         stop: looked at between batches; raises Interrupted, in every process when one was asked.
         with_loss: whether the loss of each image is measured too, see `ValidationLoss`.
-        with_rows: whether what is counted for each image is kept too, for a record.
+        with_rows: whether what is counted for each image is kept too, for a record; dense predictions then have scores.
     """
     began = time.monotonic()
     flags = {module: module.training for module in model.modules()}
+    scored = model.head.with_scores
+    model.head.with_scores = scored or with_rows
     model.eval()
     loss = ValidationLoss() if with_loss else None
     seen = 0
@@ -110,6 +112,7 @@ def evaluate(
                 progress.update(min(seen * fabric.world_size, images))
     finally:
         _restore(flags)
+        model.head.with_scores = scored
     if stop is not None and stop.agreed(fabric):
         raise Interrupted
     rows = _merge(fabric, evaluators, loss, rows)

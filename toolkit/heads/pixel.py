@@ -75,8 +75,6 @@ class PixelHead(DenseHead):
         self.grid: Grid = "corner" if upsample == "corner" else "half_pixel"
         self.label_sampling = label_sampling
         self.interpolate = interpolate
-        self.with_scores = False
-        """Whether predictions carry the probability of the chosen class."""
         self.dropout = nn.Dropout(dropout)
         if init in ("identity", "noisy_identity"):
             _verify_identity(spec.channels[self.index], num_classes, init)

@@ -22,7 +22,8 @@ from toolkit.inference.writers.overlay import OverlayWriter
 from toolkit.jobs.restore import Restored, restore
 from toolkit.models.vision_model import VisionModel
 from toolkit.progress import Progress
-from toolkit.samples import Detections
+from toolkit.results.operating_points import StoredPoints, stored_points
+from toolkit.samples import Detections, LabelMap
 
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
@@ -39,6 +40,7 @@ def run_prediction(
     score: float | None = None,
     max_detections: int | None = None,
     trust_code: bool = False,
+    thresholds: bool = True,
 ) -> dict[str, Any]:
     """Predicts on files, folders and globs and writes the results under `out`.
 
@@ -54,14 +56,18 @@ def run_prediction(
         device: auto, cpu, cuda or mps.
         tile: side of a tile in pixels, or "auto", for pictures too large to be shown to the net whole
             (`TiledPrediction`).
-        score: detections below it, 0..1, are left out of every format; None is what the model was evaluated with.
+        score: detections below it, 0..1, are left out of every format; None takes the weights' operating points, and
+            without these what the model was evaluated with.
         max_detections: the most detections of an image, best first; None is what the model was evaluated with.
         trust_code: whether code that the checkpoint names may be imported and run.
+        thresholds: whether the operating points that the weights keep (`toolkit thresholds`) are used: detections below
+            their class' threshold are left out, pixels below it become the fallback. A `score` takes their place.
 
     Returns:
         {"images", "written" (files), "failed": [{"file", "reason"}], "images_per_second", "limited" (pictures that reached
         `limit`, the most detections of an image), "limit", "renamed": [{"file", "as"}], "unread" (sentences on pages that
-        were left), "formats" (that were written), "classes", "drawn_from", "stopped"}.
+        were left), "formats" (that were written), "classes", "drawn_from", "thresholds" (goal, split,
+        fallback and {class: threshold or None} of those that were used, or None), "stopped"}.
 
     Raises:
         UserError: a bad checkpoint, no pictures, a format that does not suit the model, a folder that cannot be written,
@@ -73,7 +79,9 @@ def run_prediction(
     model = restored.model.to(pick_device(device))
     keep_freed_memory()
     _set_limits(model, score, max_detections)
-    outputs = _outputs(Path(out), formats, model, pictures, score)
+    points = _points(restored) if thresholds and score is None else None
+    model.head.with_scores = model.head.with_scores or points is not None
+    outputs = _outputs(Path(out), formats, model, pictures, 0.0 if points is not None else score)
     stems = stems_of([picture.name for picture in pictures])
     failed: list[dict[str, str]] = []
     limited: list[str] = []
@@ -82,7 +90,7 @@ def run_prediction(
     try:
         with closing(results), StopRequest() as stop, Progress("predict", len(pictures), "img") as progress:  # type: ignore[type-var]
             for number, (stem, result) in enumerate(zip(stems, results, strict=True), 1):
-                _write(outputs, stem, result, score, failed)
+                _write(outputs, stem, _kept(result, score, points, model.classes), failed)
                 if _is_cut(result, model.head.max_detections):
                     limited.append(result.name)
                 progress.update(number)
@@ -103,7 +111,8 @@ def run_prediction(
         "unread": unread_pages(picture.path for picture in pictures if picture.path is not None),
         "formats": outputs.used_for(model.head.gives) if model.head.gives else outputs.formats or [],
         "classes": list(model.classes),
-        "drawn_from": overlay.min_score if isinstance(overlay, OverlayWriter) else None,
+        "drawn_from": overlay.min_score if isinstance(overlay, OverlayWriter) and points is None else None,
+        "thresholds": points._asdict() if points is not None else None,
         "stopped": number < len(pictures),
         "done": number - len(failed),
     }
@@ -139,14 +148,28 @@ def _outputs(
     return outputs
 
 
-def _write(outputs: Outputs, stem: str, result: ImageResult, score: float | None, failed: list[dict[str, str]]) -> None:
+def _points(restored: Restored) -> StoredPoints | None:
+    """The operating points of the weights, where the model answers something that thresholds cut."""
+    points = stored_points(restored.metadata, restored.model.classes, restored.path)
+    return points if restored.model.head.gives in (LabelMap, Detections) else None
+
+
+def _kept(result: ImageResult, score: float | None, points: StoredPoints | None, classes: Sequence[str]) -> ImageResult:
+    """One picture's answer without what stays below the score or its class' threshold."""
+    prediction = result.prediction
+    if isinstance(prediction, Detections) and (score is not None or points is not None):
+        return result._replace(prediction=prediction.at_least(points.values(classes) if points else score or 0.0))
+    if isinstance(prediction, LabelMap) and points is not None:
+        return result._replace(prediction=prediction.at_least(points.values(classes), points.label(classes)))
+    return result
+
+
+def _write(outputs: Outputs, stem: str, result: ImageResult, failed: list[dict[str, str]]) -> None:
     """One picture's files, or an entry in `failed`. Raises UserError for a full disk, which the next would meet too."""
     prediction = result.prediction
     if prediction is None or result.image is None:
         failed.append({"file": str(result.path), "reason": result.reason})
         return
-    if score is not None and isinstance(prediction, Detections):
-        prediction = prediction.at_least(score)
     try:
         outputs.add(stem, result.image, prediction)
     except ConfigError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -121,6 +122,36 @@ def _parsed(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return text
+
+
+def set_metadata(path: Path | str, name: str, value: Any) -> None:
+    """Sets one entry of a safetensors file's metadata, None takes it away; the tensors stay as they are, byte for byte.
+
+    The file is written anew beside itself and renamed. Raises CheckpointError for a file that is none, UserError when the
+    disk refuses.
+
+    Args:
+        path: the file, which is replaced.
+        name: name of the entry.
+        value: anything JSON can hold, or None.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length)) if length <= path.stat().st_size else None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(Problem(path, f"is no safetensors file, or a damaged one ({error})")) from error
+    if not isinstance(header, dict) or not isinstance(header.get("__metadata__", {}), dict):
+        raise CheckpointError(Problem(path, "is no safetensors file, or a damaged one"))
+    entries = {key: text for key, text in header.get("__metadata__", {}).items() if key != name}
+    header["__metadata__"] = entries if value is None else {**entries, name: json.dumps(value)}
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the format wants the tensors to begin at a multiple of 8
+    with replacing(path) as part, part.open("wb") as new, path.open("rb") as old:
+        new.write(len(text).to_bytes(8, "little") + text)
+        old.seek(8 + length)
+        shutil.copyfileobj(old, new, 1 << 20)
 
 
 def load_into(

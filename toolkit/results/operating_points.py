@@ -7,10 +7,13 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from toolkit.errors import ConfigError, Problem
+from toolkit.errors import CheckpointError, ConfigError, Problem, Where
+from toolkit.labels import IGNORE_INDEX
 from toolkit.results.record import Record
 from toolkit.results.score_curves import Misses, ScoreCurve, score_curves
 
+ENTRY = "operating_points"
+"""Entry of a weights file's metadata, and section of metrics.json."""
 _SHOWN = 200
 """Points of a curve that are written down for drawing."""
 
@@ -139,24 +142,33 @@ def point_at(curve: ScoreCurve, threshold: float | None) -> dict[str, float | No
     }
 
 
-def operating_points(record: Record, goal: Goal, report: Record | None = None) -> dict[str, Any]:
+def operating_points(
+    record: Record, goal: Goal, report: Record | None = None, fallback: str | None = None
+) -> dict[str, Any]:
     """Thresholds chosen on one record and what they give on another, as the section `operating_points`; {} without scores.
 
     Args:
         record: the evaluation that thresholds are chosen on.
         goal: what they are to reach.
         report: the evaluation of another split, on which they are measured; None measures on the same, which is too good.
+        fallback: name of the class that pixels below their threshold become; it has no threshold, and takes in what other
+            classes lose, so that its own precision and recall are not these. None: they become no class.
     """
     curves = score_curves(record)
     if not curves:
         return {}
-    choices = [chosen(curve, goal) for curve in curves]
+    choices = [
+        Choice(None, "pixels below the thresholds of other classes become it")
+        if name == fallback
+        else chosen(curve, goal)
+        for name, curve in zip(record.classes, curves, strict=True)
+    ]
     by_class = {
         name: {"threshold": choice.threshold, "reached": choice.threshold is not None, "why": choice.why,
                "chosen": point_at(curve, choice.threshold)}
         for name, curve, choice in zip(record.classes, curves, choices, strict=True)
     }  # fmt: skip
-    section = {"goal": str(goal), "chosen_on": record.about.get("split"), "by_class": by_class}
+    section = {"goal": str(goal), "chosen_on": record.about.get("split"), "fallback": fallback, "by_class": by_class}
     return measured(section, record if report is None else report)
 
 
@@ -193,12 +205,74 @@ def _drawn(curve: ScoreCurve, threshold: float | None) -> dict[str, list[float]]
     }
 
 
-def thresholds_of(section: Mapping[str, Any], classes: Sequence[str]) -> list[float]:
-    """The lowest score that counts of each class; 0 for a class without a threshold.
+class StoredPoints(NamedTuple):
+    """Operating points as a weights file keeps them (entry `operating_points` of its metadata).
 
     Args:
-        section: a section `operating_points`.
-        classes: names of the labels 0..K-1.
+        goal: what they were to reach, as `--goal` says it.
+        split: name of the split they were chosen on.
+        fallback: name of the class of pixels below their threshold; None for no class. Without meaning for boxes.
+        thresholds: lowest score that counts, 0..1, by class; None where the goal was not reached.
+        whys: why a class has none, by class.
     """
-    by_class = section["by_class"]
-    return [(by_class.get(name) or {}).get("threshold") or 0.0 for name in classes]
+
+    goal: str
+    split: str
+    fallback: str | None
+    thresholds: dict[str, float | None]
+    whys: dict[str, str]
+
+    def values(self, classes: Sequence[str]) -> list[float]:
+        """The lowest score of each class; 0 for a class without a threshold and for the fallback, which nothing falls below."""
+        return [0.0 if name == self.fallback else self.thresholds.get(name) or 0.0 for name in classes]
+
+    def label(self, classes: Sequence[str]) -> int:
+        """The label of pixels below their threshold."""
+        return IGNORE_INDEX if self.fallback is None else list(classes).index(self.fallback)
+
+
+def stored_points(metadata: Mapping[str, Any], classes: Sequence[str], where: Where) -> StoredPoints | None:
+    """The operating points in a weights file's metadata; None without any. Raises CheckpointError for what is none.
+
+    Args:
+        metadata: what the file says of itself.
+        classes: names of the model's labels 0..K-1.
+        where: the file, for the message.
+    """
+    section = metadata.get(ENTRY)
+    if section is None:
+        return None
+    by_class = section.get("by_class") if isinstance(section, dict) else None
+    if (
+        not isinstance(by_class, dict)
+        or not set(by_class) <= set(classes)
+        or section.get("fallback") not in (None, *classes)
+        or not all(isinstance(entry, dict) and _is_share(entry.get("threshold")) for entry in by_class.values())
+    ):
+        message = f"is damaged: its metadata's {ENTRY} should hold a threshold, 0 to 1, or none for each class"
+        raise CheckpointError(Problem(where, message, "choose them again with `toolkit thresholds`"))
+    return StoredPoints(
+        str(section.get("goal")),
+        str(section.get("chosen_on")),
+        section.get("fallback"),
+        {name: entry.get("threshold") for name, entry in by_class.items()},
+        {name: str(entry.get("why", "")) for name, entry in by_class.items() if entry.get("threshold") is None},
+    )
+
+
+def _is_share(value: Any) -> bool:
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1)
+
+
+def kept(section: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a section `operating_points` is kept with the weights: what was chosen, not what it gave elsewhere."""
+    entries = {
+        name: {key: entry[key] for key in ("threshold", "reached", "why", "chosen")}
+        for name, entry in section["by_class"].items()
+    }
+    return {
+        "goal": section["goal"],
+        "chosen_on": section["chosen_on"],
+        "fallback": section.get("fallback"),
+        "by_class": entries,
+    }
