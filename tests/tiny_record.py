@@ -59,7 +59,8 @@ def box_record(samples: list[Sample], **about: Any) -> Record:
     evaluator = CocoEvaluator(CLASSES)
     predictions = []
     for sample in samples:
-        boxes = [[11, 11, 60, 60], [80, 40, 150, 109], [2, 90, 30, 118]]
+        dog = [80, 40, 150, 109] if sample.position % 2 else [100, 2, 110, 12]
+        boxes = [[11, 11, 60, 60], dog, [2, 90, 30, 118]]
         scores = [0.9, 0.8 if sample.position % 2 else 0.1, 0.7]
         predictions.append(Detections(torch.tensor(boxes).float(), torch.tensor(scores), torch.tensor([1, 2, 1])))
     return _record(evaluator, predictions, samples, "detection", "AP", about)
@@ -73,7 +74,8 @@ def _record(
     said |= {"command": ["toolkit", "evaluate", "runs/mine run"], "checkpoint": "runs/mine run/best.safetensors"}
     record = Record.of(rows, {**said, **about})
     metrics = evaluator.compute()
-    intervals = {metric: {"value": metrics[metric], "low": 0.1234, "high": 0.9876, "groups": len(samples)}}
+    interval = {"value": metrics[metric], "low": 0.1234, "high": 0.9876, "groups": len(samples)}
+    intervals = {"groups": len(samples), "by_metric": {metric: interval}}
     baseline = [{"answer": "'background' everywhere", "metrics": {metric: 0.2222}}]
     return record.with_numbers(metrics=metrics, intervals=intervals, baseline=baseline, **diagnosis(record))
 
@@ -86,3 +88,22 @@ def write_record(record: Record, folder: Path, scores: list[float]) -> Path:
         writer.writerow(["image", "group", record.about["metric"]])
         writer.writerows([name, name, score] for name, score in zip(record.images, scores, strict=True))
     return folder
+
+
+def comparison_of(records: list[Record], changes: list[float]) -> dict[str, Any]:
+    """What a comparison of two records says, with made-up numbers."""
+    row = {"metric": "mIoU", "a": 0.5, "b": 0.6, "difference": 0.1, "low": 0.02, "high": 0.18, "p": 0.01, "p_adjusted": 0.02,
+           "groups": 5, "verdict": "better", "pair": [0, 1]}  # fmt: skip
+    of_class = {
+        **row,
+        "metric": f"IoU/{CLASSES[3]}",
+        "difference": -0.01,
+        "low": None,
+        "high": None,
+        "verdict": "within noise",
+    }
+    images = [{"image": records[0].images[place], "place": place, "values": [0.5, 0.5 + change], "difference": change}
+              for place, change in enumerate(changes)]  # fmt: skip
+    return {"measured": "images", "said": "measured: the sample of images", "names": ["first", "second"], "metric": "mIoU",
+            "differences": [row, {**of_class, "why": "no interval: 1 group"}], "within": None, "images": images, "percent": True,
+            "records": ["runs/first", "runs/second"], "weights": ["ab" * 32, None], "notes": ["mind the <gap>"]}  # fmt: skip

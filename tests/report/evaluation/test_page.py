@@ -47,8 +47,19 @@ def test_without_an_interval_the_page_says_why(tmp_path: Path) -> None:
     samples = label_samples(3)
     record = label_record(samples)
     why = "no interval: 1 independent group"
-    intervals = {"mIoU": {"value": 0.5, "low": None, "high": None, "groups": 1, "why": why}}
-    assert why in words(written(tmp_path, record.with_numbers(intervals=intervals), samples))
+    none = {"value": 0.5, "low": None, "high": None, "groups": 1, "why": why}
+    within = {"blocks": 3, "said": "by blocks of one second", "by_metric": {"mIoU": {"low": 0.4321, "high": 0.5432}}}
+    intervals = {"groups": 1, "by_metric": {"mIoU": none}, "within": within}
+    text = words(written(tmp_path, record.with_numbers(intervals=intervals), samples))
+    assert why in text
+    assert "43.21 to 54.32: by blocks of one second" in text
+
+
+def test_tagged_images_have_numbers_of_their_own(tmp_path: Path) -> None:
+    samples = label_samples(3)
+    part = {"images": 2, "groups": 1, "metrics": {"mIoU": 0.3456}}
+    text = words(written(tmp_path, label_record(samples).with_numbers(slices={"weather": {"fog": part}}), samples))
+    assert "weather fog 34.56 2 1" in text
 
 
 def test_names_from_outside_are_never_markup(tmp_path: Path) -> None:
@@ -114,17 +125,19 @@ def test_operating_points_are_drawn_and_decide_which_boxes_are(tmp_path: Path) -
     assert "cat 0.85" in sentence
     assert sentence in words(page)
     assert "cat 0.70" not in words(page)  # below its operating point
-    assert "cat 0.70" in words(written(tmp_path / "plain", record, samples))
+    assert "cat 0.70" in words(written(tmp_path / "plain", record.with_numbers(operating_points=None), samples))
 
 
 def test_suspicious_labels_are_cut_out(tmp_path: Path) -> None:
     for samples, record in [(s := label_samples(3), label_record(s)), (b := box_samples(3), box_record(b))]:
-        item = {"image": samples[1].name, "place": 1, "box": [20, 10, 30, 20], "kind": "missing box", "label": 1,
-                "answer": 2, "suspicion": 0.97, "reason": "the model is sure of a dog"}  # fmt: skip
+        item = {"image": samples[1].name, "place": 1, "box": [20, 10, 30, 20], "crop": [5, 0, 45, 35], "kind": "missing",
+                "label": None, "answer": CLASSES[2], "suspicion": 0.97, "reason": "the model is sure of a dog"}  # fmt: skip
         folder = tmp_path / record.about["task"]
         page = written(folder, record.with_numbers(worklist=[item]), samples)
         assert "the model is sure of a dog" in words(page)
         assert "Labels to look at again" in words(page)
+        assert 'viewBox="5 0 40 35"' in page  # the mark on the crop
+        assert 'data-part="label missing?"' in page
 
 
 def test_a_page_of_many_images_is_small_enough_for_mail(tmp_path: Path) -> None:

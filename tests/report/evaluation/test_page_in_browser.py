@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import pytest
 from browser import browser, complaints, opened, requests
-from tiny_record import CLASSES, box_record, box_samples, label_record, label_samples, write_record
+from tiny_record import CLASSES, box_record, box_samples, comparison_of, label_record, label_samples, write_record
 
+from toolkit.report.evaluation.comparison import write_comparison_page
 from toolkit.report.evaluation.page import write_evaluation_page
 
 
@@ -17,6 +18,7 @@ class Pages(NamedTuple):
     window: Any
     labels: Path
     boxes: Path
+    compared: Path
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +29,10 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
             scores = [1 - place / 10 for place in range(len(samples))]
             folder = write_record(make(samples), tmp_path_factory.mktemp(kind), scores)
             files.append(write_evaluation_page(folder, {sample.name: sample for sample in samples}.get))
+        samples = label_samples(5)
+        records = [label_record(samples, shift) for shift in (3, 1)]
+        read = {sample.name: sample for sample in samples}.get
+        files.append(write_comparison_page(folder, comparison_of(records, [0.1, -0.2, 0.3, 0.05, 0.0]), records, read))
         yield Pages(window, *files)
 
 
@@ -54,7 +60,7 @@ def press(window: Any, *keys: str) -> None:
     ActionChains(window).send_keys(*keys).perform()
 
 
-@pytest.mark.parametrize("kind", ["labels", "boxes"])
+@pytest.mark.parametrize("kind", ["labels", "boxes", "compared"])
 @pytest.mark.parametrize("size", [(1200, 900), (390, 840)])
 def test_a_page_opens_quietly_and_asks_for_nothing(pages: Pages, kind: str, size: tuple[int, int]) -> None:
     page = getattr(pages, kind)
@@ -125,6 +131,17 @@ def test_boxes_are_filtered_by_the_kind_of_their_error(pages: Pages) -> None:
     choose(pages.window, "[data-filter=class]", "1")
     assert shown(pages.window) == []
     assert run(pages.window, "return document.querySelector('.nothing').offsetHeight > 0")
+
+
+def test_compared_images_are_sorted_by_their_difference(pages: Pages) -> None:
+    opened(pages.window, pages.compared)
+    assert shown(pages.window) == [f"images/{place:03d}.png" for place in (1, 2, 0, 3)]  # the last one did not change
+    choose(pages.window, "[data-sort]", "falling")
+    assert shown(pages.window) == [f"images/{place:03d}.png" for place in (2, 0, 3, 1)]
+    choose(pages.window, "[data-filter=part]", "worse")
+    assert shown(pages.window) == ["images/001.png"]
+    pages.window.find_element("css selector", ".toggle [data-view=after]").click()
+    assert run(pages.window, "return document.querySelector('[aria-pressed=true]').textContent") == "second"
 
 
 def test_the_view_is_toggled_by_button_and_key(pages: Pages) -> None:

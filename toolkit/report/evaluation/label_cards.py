@@ -21,6 +21,20 @@ _WORTH_NAMING = 0.0005
 """Share of an image's pixels from which on a class or an error counts as present, for the filters."""
 
 
+CHANGE_KINDS: tuple[str, ...] = ("mended", "broken", "left")
+"""What can have become of a pixel between two predictions, unless it was right in both."""
+_CHANGE_WORDS = {"mended": "became right", "broken": "became wrong", "left": "still wrong"}
+_CHANGE_COLORS: tuple[Color, ...] = ((64, 224, 128), (255, 64, 64), (255, 221, 51))
+
+
+def change_legend() -> tuple[tuple[str, LegendEntry], ...]:
+    """What can have become of a wrong pixel, and its colour."""
+    return tuple(
+        (kind, LegendEntry(color, _CHANGE_WORDS[kind]))
+        for kind, color in zip(CHANGE_KINDS, _CHANGE_COLORS, strict=True)
+    )
+
+
 def kind_legend() -> tuple[tuple[str, LegendEntry], ...]:
     """The kinds of wrong pixels and their colours."""
     return tuple(
@@ -45,12 +59,12 @@ def label_card(
     words: str,
     order: float | None,
 ) -> Card:
-    """A card of one image: its truth, one or more predictions, and the errors of the last one.
+    """A card of one image: its truth, its prediction and the errors of it; or two predictions and what changed.
 
     Args:
         chosen: why the image is shown.
         sample: the image with its true label map, as the data set reads it.
-        predictions: small label maps (`results/small_maps.py`) by the key of their view; "prediction" for a single one.
+        predictions: one or two small label maps (`results/small_maps.py`) by the key of their view.
         classes: names and colours of the labels.
         words: the image's numbers for people.
         order: what cards are sorted by.
@@ -62,9 +76,14 @@ def label_card(
     layers = {"truth": color_layer(truth, colors, unpainted)}
     for key, labels in predictions.items():
         layers[key] = color_layer(labels, colors, unpainted)
-    last = list(predictions.values())[-1]
-    kinds = error_kinds(truth, last, border_distance((truth.shape[0], truth.shape[1])))
-    layers["error"] = _error_layer(kinds)
+    answers = list(predictions.values())
+    first, last = answers[0], answers[-1]
+    names, kind_colors = (CHANGE_KINDS, _CHANGE_COLORS) if len(predictions) > 1 else (tuple(ERROR_KINDS), KIND_COLORS)
+    if len(predictions) > 1:
+        kinds = _changes(truth, first, last)
+    else:
+        kinds = error_kinds(truth, last, border_distance((truth.shape[0], truth.shape[1])))
+    layers["error"] = _kind_layer(kinds, kind_colors)
     return Card(
         sample.name,
         words,
@@ -74,13 +93,20 @@ def label_card(
         sample.original_size,
         layers,
         frozenset().union(*(_present(labels) for labels in (truth, *predictions.values()))),
-        _errors(truth, last, kinds),
+        _errors(truth, last, kinds, names),
     )
 
 
-def _error_layer(kinds: np.ndarray) -> Markup:
+def _changes(truth: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """(H, W) uint8: 1 + place in `CHANGE_KINDS`, 0 where both are right, 255 where the truth is ignored."""
+    was, now = before == truth, after == truth
+    kinds = np.select([~was & now, was & ~now, ~was & ~now], [1, 2, 3], 0).astype(np.uint8)
+    return np.where(truth == IGNORE_INDEX, IGNORE_INDEX, kinds).astype(np.uint8)
+
+
+def _kind_layer(kinds: np.ndarray, kind_colors: Sequence[Color]) -> Markup:
     colors = np.zeros((256, 3), np.uint8)
-    colors[1 : 1 + len(KIND_COLORS)] = KIND_COLORS
+    colors[1 : 1 + len(kind_colors)] = kind_colors
     return color_layer(kinds, colors, (0, IGNORE_INDEX))
 
 
@@ -90,10 +116,12 @@ def _present(labels: np.ndarray) -> frozenset[int]:
     return frozenset(np.flatnonzero(counts > _WORTH_NAMING * labels.size).tolist())
 
 
-def _errors(truth: np.ndarray, prediction: np.ndarray, kinds: np.ndarray) -> frozenset[tuple[int, str]]:
+def _errors(
+    truth: np.ndarray, prediction: np.ndarray, kinds: np.ndarray, names: Sequence[str]
+) -> frozenset[tuple[int, str]]:
     """(label, kind) of the errors: of a wrong pixel both the class that was lost and the one that was given."""
     found: set[tuple[int, str]] = set()
-    for number, kind in enumerate(ERROR_KINDS, 1):
+    for number, kind in enumerate(names, 1):
         wrong = kinds == number
         for labels in (truth[wrong], prediction[wrong]):
             counts = np.bincount(labels, minlength=256)

@@ -25,6 +25,26 @@ class Shown(NamedTuple):
     why: str = ""
 
 
+class SliceRow(NamedTuple):
+    """A metric of the images with one tag.
+
+    Args:
+        tag: name of the tag ("weather").
+        value: what those images have ("night").
+        images: how many images these are.
+        groups: how many independent groups they come from.
+        text: their metric for people, without its unit.
+        number: the metric as it stands, for sorting; None where undefined.
+    """
+
+    tag: str
+    value: str
+    images: int
+    groups: int
+    text: str
+    number: float | None
+
+
 @dataclass(frozen=True)
 class ClassTableRows:
     """The table of classes.
@@ -49,7 +69,9 @@ class NumbersOf:
 
     def __init__(self, numbers: Mapping[str, Any], classes: Sequence[str], percent: bool) -> None:
         self.metrics: Mapping[str, float | None] = numbers.get("metrics") or {}
-        self.intervals: Mapping[str, Mapping[str, Any]] = numbers.get("intervals") or {}
+        intervals = numbers.get("intervals") or {}
+        self.intervals: Mapping[str, Mapping[str, Any]] = intervals.get("by_metric") or {}
+        self.within: Mapping[str, Any] = intervals.get("within") or {}
         self.baseline: Sequence[Mapping[str, Any]] = numbers.get("baseline") or ()
         self.classes, self.percent = tuple(classes), percent
 
@@ -57,10 +79,18 @@ class NumbersOf:
         """One metric with its interval."""
         value = self.metrics.get(name)
         found = self.intervals.get(name) or {}
-        low, high = found.get("low"), found.get("high")
-        interval = f"{self.text(low)} to {self.text(high)}" if low is not None and high is not None else ""
+        interval = self._interval(found)
         unit = " %" if self.percent and value is not None else ""
         return Shown(name, self.text(value) + unit, interval, value, "" if interval else str(found.get("why") or ""))
+
+    def inside(self, name: str) -> tuple[str, str] | None:
+        """Where there are too few groups: the interval that the images themselves allow, and what it was made of."""
+        interval = self._interval((self.within.get("by_metric") or {}).get(name) or {})
+        return (interval, str(self.within.get("said", ""))) if interval else None
+
+    def _interval(self, found: Mapping[str, Any]) -> str:
+        low, high = found.get("low"), found.get("high")
+        return f"{self.text(low)} to {self.text(high)}" if low is not None and high is not None else ""
 
     def text(self, value: float | None) -> str:
         """A value for people, without its unit."""
@@ -86,6 +116,15 @@ class NumbersOf:
             for name in self.classes
         )
         return ClassTableRows(tuple(found), rows)
+
+    def slices(self, section: Mapping[str, Any] | None, metric: str) -> list[SliceRow]:
+        """A row for each value of each tag: images, groups and the metric of those images alone."""
+        return [
+            SliceRow(tag, value, part["images"], part["groups"], self.text(number), number)
+            for tag, by_value in (section or {}).items()
+            for value, part in by_value.items()
+            for number in (part["metrics"].get(metric),)
+        ]
 
     def baselines(self, metric: str) -> list[tuple[str, str]]:
         """Answers that need no model, and what they reach in a metric."""

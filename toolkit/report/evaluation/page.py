@@ -84,7 +84,10 @@ def evaluation_page(record: Record, folder: Path, read: Reader | None = None, ru
         "points": points,
         "precision_recall": precision_recall(points, class_table(record)),
         "calibration": sections.get("calibration"),
-        "slices": sections.get("slices"),
+        "slices": numbers.slices(sections.get("slices"), metric),
+        "inside": numbers.inside(metric),
+        "metric": metric + (", %" if numbers.percent else ""),
+        "grouped": _grouped(about),
         "training": training_curves(events, metric),
         "gallery": gallery,
         "work": work,
@@ -93,6 +96,12 @@ def evaluation_page(record: Record, folder: Path, read: Reader | None = None, ru
         "config": _text(run / "config.yaml") if run is not None else None,
     }
     return render("evaluation.html", left_out=_left_out(values, read), **values)
+
+
+def _grouped(about: Mapping[str, Any]) -> str:
+    """How images were put into groups, in words."""
+    groups = about.get("groups")
+    return str(groups.get("how", "")) if isinstance(groups, Mapping) else str(groups or "")
 
 
 def _galleries(
@@ -132,8 +141,9 @@ def _left_out(values: Mapping[str, Any], read: Reader | None) -> list[str]:
 
 def _facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What was measured, with what, on what machine, as rows of words."""
-    keys = ("checkpoint", "weights", "split", "task", "metric", "groups", "excluded", "options")
+    keys = ("checkpoint", "weights", "split", "task", "metric", "excluded", "options")
     rows = [(key, about.get(key)) for key in keys]
+    rows.append(("groups", _grouped(about)))
     rows += [(str(key), value) for key, value in (about.get("environment") or {}).items() if key != "command"]
     return [(key, _said(value)) for key, value in rows if value not in (None, "", [], {})]
 

@@ -31,8 +31,7 @@ DRAWN_FROM = 0.5
 """Score from which boxes are drawn where no operating point is known."""
 _WORK = 60
 """Suspicious labels with a crop, at most."""
-_AROUND, _LEAST = 0.6, 96
-"""A crop shows so much of a box's sides around it, and at least so many pixels."""
+_WORK_KINDS = {"class": "another class?", "box": "drawn badly?", "missing": "label missing?", "extra": "nothing there?"}
 _SUSPECT = (255, 64, 64)
 
 
@@ -61,14 +60,18 @@ def image_scores(folder: Path, metric: str, images: Sequence[str]) -> list[float
     return [found.get(name) for name in images]
 
 
-def thresholds(record: Record) -> tuple[np.ndarray, str]:
-    """(K,) scores from which on boxes of each class are drawn, and a sentence that says them."""
+def thresholds(record: Record, classes: Sequence[str] = ()) -> tuple[np.ndarray, str]:
+    """(K,) scores from which on boxes of each class are drawn, and a sentence that says them.
+
+    classes: names of the classes in the order that is wanted, if not the record's.
+    """
+    names = tuple(classes) or record.classes
     points = (record.numbers.get("operating_points") or {}).get("by_class") or {}
     own = {name: point["threshold"] for name, point in points.items() if (point or {}).get("threshold") is not None}
-    values = np.array([own.get(name, DRAWN_FROM) for name in record.classes], np.float64)
+    values = np.array([own.get(name, DRAWN_FROM) for name in names], np.float64)
     if not own:
         return values, f"Boxes are drawn from score {DRAWN_FROM:.2f} on."
-    said = ", ".join(f"{name} {value:.2f}" for name, value in zip(record.classes, values.tolist(), strict=True))
+    said = ", ".join(f"{name} {value:.2f}" for name, value in zip(names, values.tolist(), strict=True))
     return values, f"Boxes are drawn from the operating point of their class on: {said}."
 
 
@@ -205,10 +208,9 @@ def worklist_of(record: Record, read: Reader) -> Gallery | None:
 def _work_card(record: Record, item: Mapping[str, Any], table: ClassTable, sample: Sample) -> Card:
     """A crop around a suspicious label, with the annotation and the prediction over it."""
     height, width = sample.original_size
-    crop = _crop_around(item["box"], (height, width))
-    left, top, right, bottom = crop
+    left, top, right, bottom = crop = _crop_of(item, (height, width))
     place = int(item["place"])
-    chosen = Chosen(place, str(item.get("kind", "")).replace("_", " "))
+    chosen = Chosen(place, _WORK_KINDS.get(item["kind"], str(item["kind"])))
     words, order = str(item.get("reason") or ""), item.get("suspicion")
     answer = unpacked_map(record.arrays, place, (height, width))
     if answer is not None and sample.label_map is not None:
@@ -220,21 +222,14 @@ def _work_card(record: Record, item: Mapping[str, Any], table: ClassTable, sampl
         answers = {"prediction": record.arrays}
         card = box_card(chosen, sample, answers, thresholds(record)[0], table, words, order, crop)
     mark = box_layer([DrawnBox(item["box"], _SUSPECT, "")], (bottom - top, right - left), (left, top))
-    labels = frozenset(label for label in (item.get("label"), item.get("answer")) if isinstance(label, int))
+    named = {item.get("label"), item.get("answer")}
+    labels = frozenset(label for label, name in enumerate(record.classes) if name in named)
     layers = {key: card.layers[key] + mark for key in ("truth", "prediction")}
     return replace(card, layers={"image": mark, **layers}, labels=labels or card.labels, errors=frozenset())
 
 
-def _crop_around(box: Sequence[float], size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """(left, top, right, bottom) of what is shown around a box, inside the image."""
-    x1, y1, x2, y2 = box
-    height, width = size
-    wide, high = max((x2 - x1) * (1 + 2 * _AROUND), _LEAST), max((y2 - y1) * (1 + 2 * _AROUND), _LEAST)
-    middle_x, middle_y = (x1 + x2) / 2, (y1 + y2) / 2
-    left, top = max(0, int(middle_x - wide / 2)), max(0, int(middle_y - high / 2))
-    return (
-        left,
-        top,
-        min(width, max(left + 1, round(middle_x + wide / 2))),
-        min(height, max(top + 1, round(middle_y + high / 2))),
-    )
+def _crop_of(item: Mapping[str, Any], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom) of what is shown, whole pixels inside the image and at least one."""
+    left, top, right, bottom = (int(edge) for edge in item["crop"])
+    left, top = max(0, min(left, size[1] - 1)), max(0, min(top, size[0] - 1))
+    return left, top, max(left + 1, min(right, size[1])), max(top + 1, min(bottom, size[0]))
