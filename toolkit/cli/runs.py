@@ -19,10 +19,11 @@ _SHOWN = 4
 """Differing keys of a run that the table shows; `--json` has them all."""
 
 
-@click.command("runs", epilog="Example: toolkit runs runs/")
+@click.command("runs", epilog="Example: toolkit runs runs/ --out runs.html")
 @click.argument("folder", type=click.Path(), default="runs", metavar="[DIR]")
+@click.option("--out", type=click.Path(), metavar="FILE.html", help="Write the table as a page, too.")
 @json_option
-def command(folder: str, as_json: bool) -> None:
+def command(folder: str, out: str | None, as_json: bool) -> None:
     """All runs below a folder: metric, interval, and in what their configs differ.
 
     A run that was not evaluated is shown with the last number of its training. Broken runs are named.
@@ -30,10 +31,17 @@ def command(folder: str, as_json: bool) -> None:
     from toolkit.jobs.runs import runs_below
 
     found = runs_below(folder)
+    told = found.as_json()
+    if out is not None:
+        from toolkit.report.evaluation.runs import write_runs_page
+
+        told["page"] = str(write_runs_page(out, told))
     if as_json:
-        print_json(found.as_json())
-    else:
-        _print(found)
+        print_json(told)
+        return
+    _print(found)
+    if out is not None:
+        say(f"\n{told['page']}")
 
 
 def _print(found: RunTable) -> None:
