@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from toolkit.ops.average_precision import DetectionTable, TruthTable, class_matches, coco_precision_recall
-from toolkit.ops.weighted_average_precision import WeightedClass
+from toolkit.ops.voc_average_precision import VocStyle, voc_curve, voc_matches
+from toolkit.ops.weighted_average_precision import WeightedClass, WeightedVocClass
 
 IMAGES, CLASSES, LIMITS = 12, 3, (1, 3, 5)
 
 
 def tables(seed: int) -> tuple[TruthTable, DetectionTable]:
-    """Boxes of all sizes, crowds, ignored ones, missed and doubled ones; scores differ inside an image."""
+    """Boxes of all sizes, crowds, ignored ones, missed and doubled ones; many equal scores, in images and between them."""
     rng = np.random.default_rng(seed)
     truths, found = int(rng.integers(1, 60)), int(rng.integers(0, 120))
     xywh = np.concatenate([rng.random((truths, 2)) * 200, np.exp(rng.normal(3.5, 1, (truths, 2)))], 1)
@@ -22,10 +23,8 @@ def tables(seed: int) -> tuple[TruthTable, DetectionTable]:
     labels = rng.integers(0, CLASSES, truths)
     near = rng.integers(0, truths, found)
     moved = xywh[near] * rng.uniform(0.8, 1.2, (found, 4))
-    # Scores that come again in other images, not in the same one.
     of = np.where(rng.random(found) < 0.9, images[near], rng.integers(0, IMAGES, found))
-    rank = np.array([np.sum(of[:i] == of[i]) for i in range(found)], np.int64)
-    scores = (rng.permutation(200)[rank % 200] + 1) / 201
+    scores = rng.integers(0, (4, 20, 10_000)[seed % 3], found) / 10_000
     table = TruthTable(images, labels, xywh, crowd, ignored, ignored, xywh[:, 2] * xywh[:, 3])
     return table, DetectionTable(of, np.where(rng.random(found) < 0.9, labels[near], 0), moved, scores)
 
@@ -69,3 +68,15 @@ def test_images_of_a_group_count_together() -> None:
         by_group = WeightedClass(matches, groups, LIMITS, 3).precision(of_groups)
         by_image = WeightedClass(matches, np.arange(IMAGES), LIMITS, IMAGES).precision(of_groups[:, groups])
         np.testing.assert_array_equal(by_group, by_image)
+
+
+@pytest.mark.parametrize("style", ["area", "11_points"])
+@pytest.mark.parametrize("seed", range(12))
+def test_voc_equals_the_evaluation_of_repeated_images(seed: int, style: VocStyle) -> None:
+    truths, found = tables(seed)
+    weights = np.random.default_rng(seed).multinomial(IMAGES, np.full(IMAGES, 1 / IMAGES), 6)
+    for label in range(CLASSES):
+        ready = WeightedVocClass(voc_matches(truths, found, label), np.arange(IMAGES), style, IMAGES)
+        for weight, ours in zip(weights, ready.precision(weights.astype(np.int32)), strict=True):
+            expected = voc_curve(*repeated(truths, found, weight), label, style).ap
+            assert (None if np.isnan(ours) else ours) == pytest.approx(expected, abs=1e-12)

@@ -73,6 +73,7 @@ class VocMatches(NamedTuple):
 
     Args:
         images: (D,) int64 image of each detection, as in the tables.
+        scores: (D,) float64, falling.
         right: (D,) bool: the first to be assigned to a truth that counts.
         counts: (D,) bool: not assigned to an ignored truth.
         truth_images: (G,) int64 image of each truth.
@@ -80,6 +81,7 @@ class VocMatches(NamedTuple):
     """
 
     images: np.ndarray
+    scores: np.ndarray
     right: np.ndarray
     counts: np.ndarray
     truth_images: np.ndarray
@@ -120,7 +122,8 @@ def voc_matches(
     _, first = np.unique(assigned, return_index=True)
     right = np.zeros(len(found), bool)
     right[first] = True
-    return VocMatches(images[by_score], right & hit & ~spared, ~spared, truths.images[own], ~ignored)
+    scores = detections.scores[found][by_score]
+    return VocMatches(images[by_score], scores, right & hit & ~spared, ~spared, truths.images[own], ~ignored)
 
 
 def _average(precision: np.ndarray, recall: np.ndarray, style: VocStyle) -> float:

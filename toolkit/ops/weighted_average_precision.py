@@ -3,8 +3,9 @@
 Matching happens inside an image, so it is done once. What changes with an image's weight is how often its detections
 and truths count: running sums over detections, best first, become running sums of weights. The results are those of
 evaluating a data set in which image i stands w_i times: copies of a right detection come one after the other, and
-precision rises from copy to copy, so that the last one decides (`test_weighted_average_precision.py` compares them).
-Only between equal scores of one class in one image may the order of copies differ.
+precision rises from copy to copy, so that the last one decides. Where detections of one image have equal scores, its
+copies come one after the other too, each with all of them, and these stand in the lists as often as an image is ever
+drawn. (`test_weighted_average_precision.py` compares with COCO's evaluation of repeated images.)
 """
 
 from __future__ import annotations
@@ -19,6 +20,57 @@ from toolkit.ops.voc_average_precision import VocMatches, VocStyle
 
 _AT_ONCE = 1 << 20
 """Detections times data sets that are summed together: bounds the memory (some 50 bytes each)."""
+_COPIES = 12
+"""Copies of an image whose order is kept between equal scores; more are drawn once in 10^10 times, and stand together."""
+
+
+class _Copies(NamedTuple):
+    """The list of a class's detections with those repeated that have equal scores in one image.
+
+    Args:
+        rows: (L,) int64 row of the matches that each place of the list is a copy of.
+        owners: (L,) int64 column of the extended weights that says how often it counts: a group, or a copy of one.
+        groups: (C,) int64 group of each further column, which come after those of the groups.
+        copies: (C,) int64 number of the copy that it stands for, 0.._COPIES-1.
+    """
+
+    rows: np.ndarray
+    owners: np.ndarray
+    groups: np.ndarray
+    copies: np.ndarray
+
+    def weights(self, weights: np.ndarray) -> np.ndarray:
+        """Weights (R, G) int32 with the further columns (R, G + C): 1 where there is such a copy."""
+        if not len(self.groups):
+            return weights
+        left = weights[:, self.groups] - self.copies
+        most = np.where(self.copies == _COPIES - 1, np.iinfo(np.int32).max, 1)
+        return np.concatenate([weights, np.clip(left, 0, most).astype(np.int32)], axis=1)
+
+
+def _copies(images: np.ndarray, scores: np.ndarray, right: np.ndarray, groups: np.ndarray, number: int) -> _Copies:
+    """The list with copies.
+
+    Args:
+        images: (D,) int64 image of each detection, best first, those of one image and score side by side.
+        scores: (D,) float64, falling.
+        right: (D,) bool: whether it ever is right; where none is, the order does not matter.
+        groups: (D,) int64 group of each.
+        number: G, how many groups there are.
+    """
+    begins = np.ones(len(images), bool)
+    begins[1:] = (images[1:] != images[:-1]) | (scores[1:] != scores[:-1])
+    run = np.cumsum(begins) - 1
+    tied = ((np.bincount(run) > 1) & (np.bincount(run, right) > 0))[run] if len(run) else begins
+    times = np.where(tied, _COPIES, 1)
+    rows = np.repeat(np.arange(len(images)), times)
+    copy = np.arange(len(rows)) - np.repeat(np.cumsum(times) - times, times)
+    order = np.lexsort((rows, copy, run[rows]))
+    rows, copy = rows[order], copy[order]
+    owners, again = groups[rows], tied[rows]
+    kinds, columns = np.unique(owners[again] * _COPIES + copy[again], return_inverse=True)
+    owners[again] = number + columns
+    return _Copies(rows, owners, kinds // _COPIES, kinds % _COPIES)
 
 
 class WeightedVocClass:
@@ -33,15 +85,16 @@ class WeightedVocClass:
 
     def __init__(self, matches: VocMatches, groups: np.ndarray, style: VocStyle, number: int) -> None:
         self.counting = np.bincount(groups[matches.truth_images[matches.truth_counts]], minlength=number)
-        self._counted = groups[matches.images[matches.counts]]
-        self._right = groups[matches.images[matches.right]]
-        self._seen = np.cumsum(matches.counts)[matches.right]
+        self._copies = _copies(matches.images, matches.scores, matches.right, groups[matches.images], number)
+        counts, right = matches.counts[self._copies.rows], matches.right[self._copies.rows]
+        self._counted, self._right = self._copies.owners[counts], self._copies.owners[right]
+        self._seen = np.cumsum(counts)[right]
         self._style = style
 
     def precision(self, weights: np.ndarray) -> np.ndarray:
         """Average precision at weights (R, G) int32: (R,), nan without a counted truth."""
         truths = weights.astype(np.float64) @ self.counting
-        result = np.zeros(len(weights))
+        result, weights = np.zeros(len(weights)), self._copies.weights(weights)
         for rows in _batches(len(weights), len(self._counted)) if len(self._right) else ():
             found = _running(weights[rows], self._right)
             seen = np.take(_running(weights[rows], self._counted), self._seen, axis=1)
@@ -89,31 +142,45 @@ class WeightedClass:
     """
 
     def __init__(self, matches: ClassMatches, groups: np.ndarray, limits: tuple[int, ...], number: int) -> None:
-        areas, thresholds = matches.matched.shape[1:]
-        owners = groups[matches.images]
+        areas, self.thresholds = matches.matched.shape[1:]
         self.counting = np.zeros((number, areas), np.int64)
         np.add.at(self.counting, groups[matches.truth_images], matches.truth_counts)
-        self.right = np.zeros((number, len(limits) + areas - 1), np.int64)
-        self._lists: list[tuple[np.ndarray, list[_Curve]]] = []
+        self.right = self._right(matches, groups, limits, number)
+        ever = np.zeros(len(matches.images), bool)
+        ever[matches.candidates] = (matches.matched & ~matches.ignored).any(axis=(1, 2))
+        self._copies = _copies(matches.images, matches.scores, ever, groups[matches.images], number)
+        self._lists = [self._list(matches, area) for area in range(areas)]
+
+    @staticmethod
+    def _right(matches: ClassMatches, groups: np.ndarray, limits: tuple[int, ...], number: int) -> np.ndarray:
+        """(G, limits + A - 1) detections that are right, over all thresholds: see `recall` for the columns."""
+        areas = matches.matched.shape[1]
+        found = np.zeros((number, len(limits) + areas - 1), np.int64)
+        owners, ranks = groups[matches.images[matches.candidates]], matches.ranks[matches.candidates]
         for area in range(areas):
-            right, correction = matches.counted(area, slice(None))
-            candidates = owners[matches.candidates]
-            in_area = matches.in_area[:, area]
-            seen = np.cumsum(in_area)[matches.candidates]
-            curves = [_curve(right[:, t], correction[:, t], candidates, seen) for t in range(thresholds)]
-            self._lists.append((owners[in_area], curves))
-            column = len(limits) - 1 + area
-            np.add.at(self.right[:, column], candidates, right.sum(axis=1))
-            if area == 0:
-                for place, limit in enumerate(limits[:-1]):
-                    within = matches.ranks[matches.candidates] < limit
-                    np.add.at(self.right[:, place], candidates[within], right[within].sum(axis=1))
-        self.thresholds = thresholds
+            right = matches.counted(area, slice(None))[0].sum(axis=1)
+            np.add.at(found[:, len(limits) - 1 + area], owners, right)
+            for place, limit in enumerate(limits[:-1] if area == 0 else ()):
+                np.add.at(found[:, place], owners, right * (ranks < limit))
+        return found
+
+    def _list(self, matches: ClassMatches, area: int) -> tuple[np.ndarray, list[_Curve]]:
+        """The owners of all detections of the size, and where the right ones stand, for an area range."""
+        candidate = np.full(len(matches.images), -1)
+        candidate[matches.candidates] = np.arange(len(matches.candidates))
+        of_list = candidate[self._copies.rows]
+        places = np.flatnonzero(of_list >= 0)
+        right, correction = (part[of_list[places]] for part in matches.counted(area, slice(None)))
+        in_area = matches.in_area[self._copies.rows, area]
+        owners, seen = self._copies.owners[places], np.cumsum(in_area)[places]
+        curves = [_curve(right[:, t], correction[:, t], owners, seen) for t in range(self.thresholds)]
+        return self._copies.owners[in_area], curves
 
     def precision(self, weights: np.ndarray) -> np.ndarray:
         """Mean precision over COCO's 101 recalls: weights (R, G) int32 to (R, A, T), nan without a counted truth."""
         truths = weights.astype(np.float64) @ self.counting
         result = np.empty((len(weights), len(self._lists), self.thresholds))
+        weights = self._copies.weights(weights)
         for area, (owners, curves) in enumerate(self._lists):
             for rows in _batches(len(weights), max([len(owners), *(len(curve.groups) for curve in curves)])):
                 seen = _running(weights[rows], owners)
