@@ -35,7 +35,7 @@ train:
   save_every: 2
   device: cpu
   threads: 1
-evaluate: {evaluators: [coco, voc]}
+evaluate: {evaluators: [coco, voc], record: false}
 name: tiny
 """
 

@@ -30,7 +30,7 @@ train:
   save_every: 2
   device: cpu
   threads: 1
-evaluate: {evaluators: [semantic]}
+evaluate: {evaluators: [semantic], record: false}
 name: tiny
 """
 

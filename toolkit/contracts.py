@@ -682,6 +682,10 @@ class Evaluator(ABC):
         """
         return None
 
+    def by_image(self, arrays: Mapping[str, np.ndarray]) -> list[dict[str, float | None]] | None:
+        """`compute` of each image alone, for the joined `rows` of many; None where nothing is quicker than one by one."""
+        return None
+
     def tables(self) -> list[tuple[str, list[str], list[list[str]]]]:
         """(title, header, rows) tables in the field's familiar form. Default: every number of `compute`, as `shown`."""
         name = EVALUATORS.name_of(type(self))

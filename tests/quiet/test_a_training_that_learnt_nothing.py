@@ -113,7 +113,11 @@ def test_a_training_says_it_once_at_its_end(step: int, said: bool) -> None:
     )
     log = SimpleNamespace(line=told.append, event=lambda **values: None)
     job = SimpleNamespace(
-        evaluate=lambda stop: result, judge=judge, log=log, model=torch.nn.Identity(), epoch=lambda step: 0.0
+        evaluate=lambda stop, last=False: result,
+        judge=judge,
+        log=log,
+        model=torch.nn.Identity(),
+        epoch=lambda step: 0.0,
     )
     position = RunPosition.of(None)
     position.step = step

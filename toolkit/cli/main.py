@@ -24,7 +24,20 @@ from toolkit.errors import ConfigError, Place, Problem, UserError
 from toolkit.files import cannot_write, is_full
 from toolkit.version import __version__
 
-_ORDER = ("demo", "new", "check", "describe", "train", "evaluate", "compare", "runs", "predict", "list", "schema")
+_ORDER = (
+    "demo",
+    "new",
+    "check",
+    "describe",
+    "train",
+    "evaluate",
+    "report",
+    "compare",
+    "runs",
+    "predict",
+    "list",
+    "schema",
+)
 """How `toolkit --help` shows verbs: the way of a first day; any other verb comes after them."""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from toolkit.analysis.out_of_memory import memory_explained
 from toolkit.contracts import Evaluator, FeaturePyramid
+from toolkit.data.images.fingerprint import look_of
 from toolkit.engine.interrupt import Interrupted, StopRequest
 from toolkit.engine.process import gathered, on_device
 from toolkit.errors import ConfigError, Problem
@@ -67,6 +68,8 @@ def evaluate(
     stop: StopRequest | None = None,
     with_loss: bool = False,
     with_rows: bool = False,
+    with_looks: bool = False,
+    predicted: Callable[[Sequence[Prediction], Sequence[Truth]], None] | None = None,
 ) -> Evaluation:
     """Runs a model over a loader whose batches carry truths, and returns the merged numbers (the same in every process).
 
@@ -82,6 +85,8 @@ def evaluate(
         stop: looked at between batches; raises Interrupted, in every process when one was asked.
         with_loss: whether the loss of each image is measured too, see `ValidationLoss`.
         with_rows: whether what is counted for each image is kept too, for a record; dense predictions then have scores.
+        with_looks: whether the rows say what each image looks like, for finding near copies.
+        predicted: is handed every image's prediction with its truth, to write it to a file.
     """
     began = time.monotonic()
     flags = {module: module.training for module in model.modules()}
@@ -103,8 +108,11 @@ def evaluate(
                         answers = predict_and_measure(model, there, loss) if loss else model.predict(there)
                     predictions |= zip(places, answers, strict=True)
                 found = [predictions[place] for place in range(batch.count)]
+                if predicted is not None:
+                    predicted(found, batch.truths)
                 if with_rows:
-                    rows += counted_rows(evaluators, found, batch.truths)
+                    looks = looks_of(batch) if with_looks else None
+                    rows += counted_rows(evaluators, found, batch.truths, looks)
                 else:
                     for evaluator in evaluators:
                         evaluator.update(found, batch.truths)
@@ -138,8 +146,18 @@ def evaluate(
     )
 
 
+def looks_of(batch: Batch) -> list[dict[str, np.ndarray]]:
+    """What each image of a batch looks like as the model is shown it, see `look_of`."""
+    images = batch.images.cpu().permute(0, 2, 3, 1).numpy()
+    sizes = batch.sizes.tolist()
+    return [look_of(image[:height, :width]) for image, (height, width) in zip(images, sizes, strict=True)]
+
+
 def counted_rows(
-    evaluators: Sequence[Evaluator], predictions: Sequence[Prediction], truths: Sequence[Truth]
+    evaluators: Sequence[Evaluator],
+    predictions: Sequence[Prediction],
+    truths: Sequence[Truth],
+    looks: Sequence[Mapping[str, np.ndarray]] | None = None,
 ) -> list[ImageRow]:
     """Lets every evaluator count some images, and gives what they counted for each. Of one name the first array stays.
 
@@ -149,11 +167,12 @@ def counted_rows(
         evaluators: count the images, each in its way.
         predictions: what a model, or somebody's file, says of each image.
         truths: the annotations of the same images.
+        looks: what each image looks like (`look_of`), or None.
     """
     by_evaluator = [evaluator.rows(predictions, truths) for evaluator in evaluators]
     found = []
     for number, truth in enumerate(truths):
-        arrays: dict[str, np.ndarray] = {}
+        arrays = dict(looks[number]) if looks is not None else {}
         for rows in by_evaluator:
             arrays = {**rows[number], **arrays}
         prediction = predictions[number]

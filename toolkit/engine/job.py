@@ -8,7 +8,6 @@ from typing import Any
 
 from toolkit.contracts import Evaluator, OptimizerRule, Schedule
 from toolkit.engine.evaluate import Evaluation
-from toolkit.engine.interrupt import StopRequest
 from toolkit.engine.log import RunLog
 from toolkit.engine.run_folder import RunFolder
 from toolkit.models.vision_model import VisionModel
@@ -24,7 +23,7 @@ class Job:
         optimizer_rule: what makes the optimizer of parameter groups.
         schedule: factors of the learning rate by step, or None for a constant one.
         batches: endless batches from a step on, called with the number of the first.
-        evaluate: one evaluation, or None without validation data.
+        evaluate: one evaluation, or None without validation data; told `last=True` where it knows to be the last.
         judge: the evaluator whose `metric` decides which weights are kept as best.
         images_per_epoch: number of samples of the training data.
         step_images: number of images of a step, of all processes.
@@ -43,7 +42,7 @@ class Job:
     optimizer_rule: OptimizerRule
     schedule: Schedule | None
     batches: Callable[[int], Iterable[Batch]]
-    evaluate: Callable[[StopRequest], Evaluation] | None
+    evaluate: Callable[..., Evaluation] | None
     judge: Evaluator | None
     images_per_epoch: int
     step_images: int

@@ -109,8 +109,8 @@ def _over_processes(fabric: Any, means: dict[str, float]) -> dict[str, float]:
 
 def measure(
     fabric: Any, job: Job, settings: TrainSettings, position: RunPosition, stop: StopRequest, progress: Progress
-) -> dict[str, float | None]:
-    """Evaluates, logs, and keeps the weights when they are the best so far; returns the metrics.
+) -> Evaluation:
+    """Evaluates, logs, and keeps the weights when they are the best so far; returns what was measured.
 
     Args:
         fabric: a launched Fabric; each of its processes measures its share of the images.
@@ -123,11 +123,10 @@ def measure(
     Raises Interrupted when a stop was asked for, nothing being changed.
     """
     progress.clear()
-    if job.evaluate is None:
-        return {}
+    assert job.evaluate is not None  # without validation data nothing is due
     share_buffers(fabric, job.model)  # all measure with the running statistics that are saved
     ended = position.finished(settings)
-    result, step = job.evaluate(stop), position.step
+    result, step = job.evaluate(stop, last=True) if ended else job.evaluate(stop), position.step
     values = {f"val/{name}": value for name, value in {**result.metrics, **result.losses}.items()}
     job.log.event(step=step, epoch=round(job.epoch(step), 3), **values)
     value = result.metrics.get(job.judge.metric) if job.judge is not None else None
@@ -144,7 +143,7 @@ def measure(
     if job.judge is not None and position.finished(settings):
         for line in learnt_nothing(job.judge, result, position.best):
             job.log.line(line)
-    return result.metrics
+    return result
 
 
 def learnt_nothing(judge: Evaluator, result: Evaluation, best: Mapping[str, float]) -> list[str]:

@@ -6,10 +6,12 @@ each step's random numbers are functions of (seed, step), so a resumed run is th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from toolkit.engine.batch_norm import recompute_bn
 from toolkit.engine.checkpoint import TrainState, save_state
+from toolkit.engine.evaluate import Evaluation
 from toolkit.engine.interrupt import Interrupted, StopRequest
 from toolkit.engine.job import Job
 from toolkit.engine.periodic import log_step, measure, say_time
@@ -28,13 +30,20 @@ class Trained(NamedTuple):
 
     Args:
         step: number of optimizer updates that were made.
-        metrics: numbers of the last evaluation, by name.
+        evaluation: the last evaluation, or None when there was none.
         early: whether `patience` ended the run before `steps`.
+        best: "value" and "step" of the best weights; {} without any.
     """
 
     step: int
-    metrics: dict[str, float | None]
+    evaluation: Evaluation | None
     early: bool
+    best: Mapping[str, float]
+
+    @property
+    def metrics(self) -> dict[str, float | None]:
+        """Numbers of the last evaluation, by name."""
+        return self.evaluation.metrics if self.evaluation is not None else {}
 
 
 def train(fabric: Any, job: Job, settings: TrainSettings, state: TrainState | None = None) -> Trained:
@@ -54,7 +63,7 @@ def train(fabric: Any, job: Job, settings: TrainSettings, state: TrainState | No
     position = RunPosition.of(state)
     if state is not None:
         job.log.keep_until(position.step, position.evaluated)
-    metrics: dict[str, float | None] = {}
+    evaluation: Evaluation | None = None
 
     shown = fabric.is_global_zero
     with (
@@ -79,7 +88,7 @@ def train(fabric: Any, job: Job, settings: TrainSettings, state: TrainState | No
                 save(fabric, job, step.optimizer, average, position)  # whatever may end the evaluation
                 try:
                     with average.in_model():
-                        metrics = measure(fabric, job, settings, position, stop, progress)
+                        evaluation = measure(fabric, job, settings, position, stop, progress)
                 except Interrupted:
                     fabric.barrier()  # the end of one process makes its launcher end the others: not before it is saved
                     raise
@@ -88,7 +97,7 @@ def train(fabric: Any, job: Job, settings: TrainSettings, state: TrainState | No
             if saving:
                 save(fabric, job, step.optimizer, average, position)
             if last:
-                return Trained(position.step, metrics, position.step < settings.steps)
+                return Trained(position.step, evaluation, position.step < settings.steps, position.best)
             if stopping:
                 fabric.barrier()
                 raise Interrupted

@@ -6,8 +6,9 @@ pycocotools, whose precision, recall and score arrays come out equal to the last
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import ClassVar, TypeVar
 
 import numpy as np
 
@@ -24,6 +25,8 @@ from toolkit.ops.average_precision import (
     coco_precision_recall,
 )
 from toolkit.samples import Detections, Prediction, Truth
+
+T = TypeVar("T", TruthTable, DetectionTable)
 
 _SIZES = ("all", "small", "medium", "large")
 
@@ -91,20 +94,51 @@ class CocoEvaluator(Evaluator):
             )
         return self._curves
 
+    def by_image(self, arrays: Mapping[str, np.ndarray]) -> list[dict[str, float | None]]:
+        """The numbers of each image alone: a class of an image is as a class of its own, and many are matched at once."""
+        record = DetectionRecord(self.classes, type(self))
+        record.merge(arrays)
+        truths, detections = record.tables()
+        _, ranks = np.unique(arrays["image_ids"], return_inverse=True)
+        pairs, own = np.unique(truths.images * len(self.classes) + truths.labels, return_inverse=True)
+        found = detections.images * len(self.classes) + detections.labels
+        known = np.isin(found, pairs)
+        detections = DetectionTable(*(field[known] for field in detections))
+        numbers: list[dict[str, float | None]] = [{} for _ in ranks]
+        places = np.argsort(ranks)
+        for first, last in _whole_images(pairs // len(self.classes), len(ranks)):
+            start, stop = np.searchsorted(pairs // len(self.classes), (first, last))
+            curves = coco_precision_recall(
+                _of_pairs(truths, own, start, stop),
+                _of_pairs(detections, np.searchsorted(pairs, found[known]), start, stop),
+                num_classes=int(stop - start), limits=self.limits,
+            )  # fmt: skip
+            ends = np.searchsorted(pairs // len(self.classes), np.arange(first, last + 1)) - start
+            for rank, (begin, end) in enumerate(pairwise(ends.tolist()), start=first):
+                part = PrecisionRecall(
+                    curves.precision[:, :, begin:end], curves.recall[:, begin:end], curves.scores[:, :, begin:end]
+                )
+                labels = pairs[start + begin : start + end] % len(self.classes)
+                numbers[places[rank]] = self._numbers(part, labels.tolist())
+        return numbers
+
     def compute(self) -> dict[str, float | None]:
         """AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100, ARs, ARm, ARl and AP/<class>.
 
         With another `max_detections` its number stands in the name of AR100.
         """
-        curves, kept = self.curves(), self.averaged
-        averaged = PrecisionRecall(curves.precision[:, :, kept], curves.recall[:, kept], curves.scores[:, :, kept])
+        return self._numbers(self.curves(), range(len(self.classes)))
+
+    def _numbers(self, curves: PrecisionRecall, labels: Sequence[int]) -> dict[str, float | None]:
+        """The numbers of curves whose classes are those `labels`."""
+        kept = [place for place, label in enumerate(labels) if self.classes[label] not in self.excluded]
+        averaged = _of_classes(curves, kept)
         numbers = {
             name: _summary(averaged, kind, iou, size, self.limits.index(limit))
             for name, kind, iou, size, limit in _lines(self.limits)
         }
-        for place, name in enumerate(self.classes):
-            numbers[f"AP/{name}"] = _mean(curves.precision[:, :, place, 0, -1])
-        return numbers
+        own = {label: _mean(curves.precision[:, :, place, 0, -1]) for place, label in enumerate(labels)}
+        return numbers | {f"AP/{name}": own.get(label) for label, name in enumerate(self.classes)}
 
     def constant_answer(self) -> tuple[str, float] | None:
         """The answer that finds no box anywhere, and its AP, 0."""
@@ -137,6 +171,31 @@ class CocoEvaluator(Evaluator):
             ),
             ("Classes", ["class", "boxes", "AP", "AP50", "AP75", f"AR{self.limits[-1]}"], by_class),
         ]
+
+
+def _of_classes(curves: PrecisionRecall, places: slice | list[int]) -> PrecisionRecall:
+    return PrecisionRecall(curves.precision[:, :, places], curves.recall[:, places], curves.scores[:, :, places])
+
+
+_PAIRS_AT_ONCE = 64
+"""Classes of images that are matched together; their curves take about 12 MB."""
+
+
+def _whole_images(image_of_pair: np.ndarray, images: int) -> Iterator[tuple[int, int]]:
+    """Ranges of images whose classes are few enough to be matched together; one image at least."""
+    ends = np.searchsorted(image_of_pair, np.arange(images + 1))
+    first = 0
+    while first < images:
+        last = max(first + 1, int(np.searchsorted(ends, ends[first] + _PAIRS_AT_ONCE, side="right")) - 1)
+        yield first, last
+        first = last
+
+
+def _of_pairs(table: T, numbers: np.ndarray, start: int, stop: int) -> T:
+    """The rows of a table whose number is in a range, with it, from 0 on, as their label."""
+    inside = (numbers >= start) & (numbers < stop)
+    part = type(table)(*(field[inside] for field in table))
+    return part._replace(labels=numbers[inside] - start)
 
 
 def _beyond_the_limits(truths: TruthTable, detections: DetectionTable, limit: int) -> str:

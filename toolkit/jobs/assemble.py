@@ -133,8 +133,12 @@ def build_job(
     evaluators = build_evaluators(config, model.classes)
     measured = "val" in datasets and bool(evaluators)
 
-    def evaluate_val(stop: StopRequest) -> Evaluation:
-        return evaluation(config, fabric, model, datasets["val"], "val", stop)
+    def evaluate_val(stop: StopRequest, *, last: bool = False) -> Evaluation:
+        recorded = last and config.evaluate.record
+        looks = recorded and data.group is None
+        return evaluation(
+            config, fabric, model, datasets["val"], "val", stop, with_rows=recorded, with_looks=looks
+        )  # fmt: skip
 
     return Job(
         model=model,
@@ -177,7 +181,13 @@ def model_metadata(model: VisionModel, config_text: str, dataset: Dataset) -> di
 
 
 def evaluation(
-    config: Config, fabric: Any, model: VisionModel, dataset: Dataset, split: str, stop: StopRequest | None
+    config: Config,
+    fabric: Any,
+    model: VisionModel,
+    dataset: Dataset,
+    split: str,
+    stop: StopRequest | None,
+    **kept: Any,
 ) -> Evaluation:
     """Measures a model on a split, with the config's evaluators.
 
@@ -188,6 +198,7 @@ def evaluation(
         dataset: the data set of the split.
         split: name of the split: "val" or "test".
         stop: asked between batches whether to end early; None never ends early.
+        kept: what is kept of each image beside the numbers (`with_rows`, `with_looks`, `predicted` of `evaluate`).
     """
     loader = eval_loader(
         dataset,
@@ -199,7 +210,8 @@ def evaluation(
         fabric.world_size,
     )
     evaluators = build_evaluators(config, model.classes)
-    return evaluate(fabric, model, loader, evaluators, images=len(dataset), stop=stop, with_loss=config.evaluate.loss)
+    with_loss = config.evaluate.loss
+    return evaluate(fabric, model, loader, evaluators, images=len(dataset), stop=stop, with_loss=with_loss, **kept)
 
 
 def agreed_table(

@@ -1,26 +1,70 @@
-"""A checkpoint measured on a split of the data that its own config names."""
+"""A checkpoint measured on a split of the data that its own config names, and the record of it beside the weights."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from toolkit.config.load import parse_config
+from toolkit.config.paths import is_run_folder
+from toolkit.config.plain import differences
 from toolkit.config.sections import Config
 from toolkit.contracts import Dataset
 from toolkit.data.loading.workers import worker_deaths_explained
+from toolkit.engine.evaluate import Evaluation
 from toolkit.engine.interrupt import StopRequest
+from toolkit.engine.machine import environment
 from toolkit.engine.process import make_fabric
 from toolkit.engine.run_folder import RunFolder
 from toolkit.engine.settings import TrainSettings
 from toolkit.errors import ConfigError, DataError, Problem
+from toolkit.files import cannot_write
 from toolkit.jobs.agreement import check_channels
 from toolkit.jobs.assemble import agreed_parts, agreed_table, evaluation
-from toolkit.jobs.build import build_dataset, check_classes
-from toolkit.jobs.restore import restore
+from toolkit.jobs.build import build_dataset, build_evaluators, check_classes
+from toolkit.jobs.predicted_files import PredictedFiles
+from toolkit.jobs.record import (
+    Measured,
+    Source,
+    about_evaluation,
+    made_record,
+    makers_of,
+    refuse_other_record,
+    with_all_numbers,
+    write_record,
+)
+from toolkit.jobs.restore import Restored, restore
+from toolkit.labels import ClassTable
 from toolkit.models.vision_model import VisionModel
+from toolkit.models.weights import read_weights, tensors_digest
 from toolkit.preflight.findings import Report
+from toolkit.report.evaluation.pictures import reader_of
+from toolkit.results.record import Record
+from toolkit.results.tags import read_tags
+
+_CHANGES_NO_NUMBER = (
+    "data.workers", "data.batch_size", "evaluate.batch_size", "evaluate.loss", "evaluate.record", "train.device",
+    "train.devices", "train.threads",
+)  # fmt: skip
+"""Keys of a config that may differ between two evaluations of one record."""
+
+
+class RecordWishes(NamedTuple):
+    """What is wanted of a record.
+
+    Args:
+        out: its folder; None is `evaluation/SPLIT` in the run, and none for weights outside of a run.
+        group: which images belong together, in place of the config's `data.group`.
+        tags: a CSV file of image and tags, whose values get numbers of their own.
+        save_predictions: whether label maps are written as pictures too.
+    """
+
+    out: str | Path | None = None
+    group: str | None = None
+    tags: str | Path | None = None
+    save_predictions: bool = False
 
 
 def run_evaluation(
@@ -30,8 +74,11 @@ def run_evaluation(
     *,
     quiet: bool = False,
     trust_code: bool = False,
+    wishes: RecordWishes | None = None,
 ) -> dict[str, Any]:
     """Evaluates a checkpoint or run folder on a split of its own config's data; returns {"metrics", "tables", ...}.
+
+    Its record is written too, see `RecordWishes`: "record" is its folder, or None.
 
     Args:
         checkpoint: a weights file or a run folder, whose best weights are taken.
@@ -39,7 +86,9 @@ def run_evaluation(
         overrides: changes of the config it was trained with, each `key=value`.
         quiet: whether nothing is said on stderr.
         trust_code: whether parts of the form module:Class that the file names are imported, which runs their module.
+        wishes: where the record goes, its groups and tags.
     """
+    wishes = wishes or RecordWishes()
     restored = restore(checkpoint, overrides, trust_code=trust_code)
     config = restored.config
     settings: TrainSettings = dataclasses.replace(config.train, deterministic=False)
@@ -53,9 +102,106 @@ def run_evaluation(
         raise ConfigError(
             Problem("evaluate.evaluators", "the config names no evaluator", "add evaluate.evaluators=[semantic]")
         )
+    source = _source(restored, checkpoint, split, overrides, wishes)
+    folder = record_folder(restored.path, split, wishes.out)
+    tags = read_tags(wishes.tags) if wishes.tags is not None else None
+    if folder is not None and fabric.is_global_zero:
+        refuse_other_record(folder, source)
+        make_folder(folder)
+    files = None
+    if folder is not None:
+        files = PredictedFiles(folder, class_table_of(restored.model), wishes.save_predictions, dataset)
     model = restored.model.to(fabric.device)
+    rule = wishes.group if wishes.group is not None else config.data.group
     with worker_deaths_explained(), StopRequest() as stop:
-        result = evaluation(config, fabric, model, dataset, split, stop)
+        result = evaluation(
+            config, fabric, model, dataset, split, stop,
+            with_rows=True, with_looks=rule is None, predicted=files.add if files is not None else None,
+        )  # fmt: skip
+    evaluators = build_evaluators(config, model.classes)
+    about = about_evaluation(evaluators, class_table_of(model, dataset), split, source)
+    about["environment"] = environment(str(fabric.device.type), config.seed)
+    makers = makers_of(lambda: build_evaluators(config, model.classes))
+    record = with_all_numbers(made_record(measured(result, dataset), about, rule, tags), makers)
+    if folder is not None and fabric.is_global_zero:
+        write_record(folder, record, makers, reader_of(dataset), run_around(restored.path))
+    if files is not None:
+        files.finish(fabric)
+    return _told(restored, split, dataset, result, record, folder)
+
+
+def measured(result: Evaluation, dataset: Dataset) -> Measured:
+    """What an evaluation gives a record. dataset: the images, for those that were left out."""
+    skipped = [skip._asdict() for skip in dataset.skips]
+    more = {"losses": result.losses, "unlabelled": result.unlabelled, "skipped": skipped}
+    return Measured(result.rows, result.metrics, more)
+
+
+def class_table_of(model: VisionModel, dataset: Dataset | None = None) -> ClassTable:
+    """Classes and colours of a model, with the ids of a data set, or else of the data it was trained on."""
+    ids = dataset.category_ids if dataset is not None and dataset.category_ids else model.category_ids
+    return ClassTable(tuple(model.classes), tuple(model.palette), tuple(ids))
+
+
+def record_folder(weights: Path, split: str, out: str | Path | None) -> Path | None:
+    """Where the record of weights on a split goes, or None: weights outside of a run have no place of their own.
+
+    Args:
+        weights: the file of weights that is measured.
+        split: name of the split: "val", "test" or "train".
+        out: the folder that is asked for; None is `evaluation/SPLIT` of the run.
+    """
+    if out is not None:
+        return Path(out)
+    return weights.parent / "evaluation" / split if is_run_folder(weights.parent) else None
+
+
+def run_around(weights: Path) -> Path | None:
+    """The run folder that a file of weights lies in, or None."""
+    return weights.parent if is_run_folder(weights.parent) else None
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder that can be written to, before any work is done for it. Raises UserError with --out to say."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        refused = cannot_write(folder, error)
+        raise type(refused)(
+            problem.advising("name another folder with --out DIR") for problem in refused.problems
+        ) from error
+
+
+def _source(
+    restored: Restored, checkpoint: str | Path, split: str, overrides: Sequence[str], wishes: RecordWishes
+) -> Source:
+    command = ["toolkit", "evaluate", str(checkpoint), "--split", split]
+    for option, value in (("--group", wishes.group), ("--tags", wishes.tags), ("--out", wishes.out)):
+        command += [option, str(value)] if value is not None else []
+    command += ["--save-predictions"] if wishes.save_predictions else []
+    digest = tensors_digest(read_weights(restored.path)[0])
+    return Source(digest, None, changed_options(restored, overrides), str(restored.path), [*command, *overrides])
+
+
+def changed_options(restored: Restored, overrides: Sequence[str]) -> dict[str, Any]:
+    """What the overrides of a checkpoint's config change, {key: value}, without what changes no number."""
+    keys = [override.partition("=")[0].lstrip("+~") for override in overrides]
+    if not keys:
+        return {}
+    stored = parse_config(str(restored.metadata["config"]), f"{restored.path} (config)", trust=True)
+    return {
+        one.key: one.new
+        for one in differences(stored, restored.config)
+        if one.key not in _CHANGES_NO_NUMBER and any(one.key.startswith(key) or key.startswith(one.key) for key in keys)
+    }
+
+
+def _told(
+    restored: Restored, split: str, dataset: Dataset, result: Evaluation, record: Record, folder: Path | None
+) -> dict[str, Any]:
     return {
         "checkpoint": str(restored.path),
         "split": split,
@@ -66,6 +212,11 @@ def run_evaluation(
         "losses": result.losses,
         "unlabelled": result.unlabelled,
         "tables": result.tables,
+        "intervals": record.numbers.get("intervals", {}),
+        "baseline": record.numbers.get("baseline", []),
+        "groups": record.about["groups"],
+        "notes": list(record.about["groups"]["notes"]),
+        "record": str(folder) if folder is not None else None,
     }
 
 

@@ -27,6 +27,7 @@ from toolkit.jobs.conventions import as_trained
 from toolkit.jobs.data_folders import refuse_run_in_data
 from toolkit.jobs.division import division_said
 from toolkit.jobs.epochs import epochs_said
+from toolkit.jobs.record_best import record_best
 from toolkit.jobs.resume import NewRun, SavedRun, changes_of, compare_images, config_file_text, resolve, say_changes
 from toolkit.jobs.start_screen import announce
 
@@ -100,6 +101,8 @@ def _training(
     with log.sending(open_loggers(names, folder.path, flattened(built.config), step)):
         trained = train(fabric, job, built.config.train, run.state)
     log.line(f"done: {trained.step} steps; {folder.path}")
+    if built.config.evaluate.record and job.evaluate is not None and trained.best:
+        record_best(fabric, built, folder, trained, log)
     if trained.early and run.state is not None and trained.step == run.state.step:
         log.line("note       it had stopped early: more steps need a larger train.patience, with --allow-changes")
     for split, dataset in built.datasets.items():

@@ -7,9 +7,11 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from toolkit.errors import CheckpointError, Problem, Where, missing_path
@@ -40,6 +42,24 @@ class LoadReport(NamedTuple):
     def complete(self) -> bool:
         """Whether file and model agree on every tensor."""
         return not (self.missing or self.unexpected or self.mismatched)
+
+
+def tensors_digest(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the tensors of a state dict, in hexadecimal: names, types, shapes and bytes, in the order of names.
+
+    What else a file of weights says of itself does not count, nor does the device.
+
+    >>> import torch
+    >>> one = {"a": torch.zeros(2), "b": torch.ones(1)}
+    >>> tensors_digest(one) == tensors_digest(dict(reversed(one.items()))), tensors_digest(one) == tensors_digest({})
+    (True, False)
+    """
+    digest = sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def save_weights(path: Path | str, model_state: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:

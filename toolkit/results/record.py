@@ -148,9 +148,8 @@ class Record:
 
     def _write_numbers(self, folder: Path, digest: str) -> None:
         value = {"format": FORMAT, "arrays": digest, "about": dict(self.about), **self.numbers}
-        text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
         with replacing(folder / NUMBERS_FILE, durable=False) as part:
-            part.write_text(text + "\n", encoding="utf-8")
+            part.write_bytes(_json_bytes(value))
 
     def _own_arrays(self) -> dict[str, np.ndarray]:
         texts = {"images": self.images, "groups": self.groups} | {f"tag_{tag}": v for tag, v in self.tags.items()}
@@ -178,6 +177,14 @@ class Record:
         return Record(
             about, texts["images"], own["image_ids"], own["sizes"], texts["groups"], tags, arrays, value
         )  # fmt: skip
+
+
+def _json_bytes(value: Any) -> bytes:
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # a file's name that is no UTF-8
+        return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
 
 
 def read_numbers(file: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ then the hash of the mirrored picture follows from the hash, by turning the bits
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 import cv2
 import numpy as np
@@ -53,6 +54,28 @@ def perceptual_hash(image: np.ndarray) -> str:
     bits = frequencies.ravel() > 0
     bits[0] = False  # the mean gray value, always positive
     return np.packbits(bits).tobytes().hex()
+
+
+def look_of(image: np.ndarray) -> dict[str, np.ndarray]:
+    """Both fingerprints of a picture as arrays of one row: `look_hash` (1, 32) and `look_digest` (1, 12) uint8.
+
+    The hash is of the first three channels, or the first; all 0 for a picture with too little in it, or with other
+    values than bytes. image: (H, W, C).
+    """
+    shown = image[:, :, : 3 if image.shape[2] >= 3 else 1]
+    text = perceptual_hash(np.ascontiguousarray(shown)) if image.dtype == np.uint8 else ""
+    marks = {"look_hash": text or "00" * (BITS // 8), "look_digest": pixel_digest(image)}
+    return {name: np.frombuffer(bytes.fromhex(mark), np.uint8)[None] for name, mark in marks.items()}
+
+
+def look_texts(arrays: Mapping[str, np.ndarray]) -> tuple[list[str], list[str]] | None:
+    """Digests and hashes of many pictures in hexadecimal, "" for none, from arrays of `look_of`; None without those."""
+    if "look_digest" not in arrays:
+        return None
+    digests, hashes = (
+        [row.tobytes().hex() if row.any() else "" for row in arrays[name]] for name in ("look_digest", "look_hash")
+    )
+    return digests, hashes
 
 
 def hash_bits(hashes: list[str]) -> np.ndarray:

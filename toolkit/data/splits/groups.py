@@ -81,6 +81,11 @@ def _matched(names: Sequence[str], rule: str) -> list[str | None]:
         message = f"'{rule}' is no regular expression: {error}"
         raise DataError(Problem("data.group", message, "or write folder, or the path of a CSV file")) from None
     matches = [pattern.search(name) for name in names]
+    if names and not any(matches):
+        message = f"'{rule}' matches none of the {len(names)} names, such as {names[0]}"
+        raise DataError(
+            Problem("data.group", message, "write a pattern that matches, folder, or the path of a CSV file")
+        )
     return [None if match is None else match.group(1 if pattern.groups else 0) for match in matches]
 
 

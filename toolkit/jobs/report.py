@@ -1,0 +1,48 @@
+"""The page of a record made again, from what the record says: nothing is computed, and no model is needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from toolkit.config.load import parse_config
+from toolkit.config.paths import config_text
+from toolkit.errors import UserError
+from toolkit.jobs.build import build_dataset
+from toolkit.jobs.record_folders import record_folder_of, run_of
+from toolkit.report.evaluation.page import PAGE_FILE, evaluation_page
+from toolkit.report.evaluation.pictures import Reader, reader_of
+from toolkit.report.page import write_page
+from toolkit.results.record import Record
+
+
+def write_report(path: str | Path, split: str | None = None, out: str | Path | None = None) -> dict[str, Any]:
+    """Writes `report.html` of a record anew; returns {"report": its path, "record": the folder, "notes": sentences}.
+
+    Args:
+        path: a run folder, or the folder of a record.
+        split: which record of the run; None takes val, or the only one.
+        out: the page's file; None is `report.html` in the record's folder.
+
+    Raises:
+        UserError: for a path without a record, and for one that is damaged.
+    """
+    folder = record_folder_of(path, split)
+    record = Record.read(folder)
+    run = run_of(folder)
+    read, notes = _reader(run, str(record.about.get("split", "")))
+    page = evaluation_page(record, folder, read, run if (run / "config.yaml").is_file() else None)
+    written = write_page(Path(out) if out is not None else folder / PAGE_FILE, page)
+    return {"report": str(written), "record": str(folder), "notes": notes}
+
+
+def _reader(run: Path, split: str) -> tuple[Reader | None, list[str]]:
+    """Reads the images that the run's config names; None, and why, where they are not to be had."""
+    config = run / "config.yaml"
+    if not config.is_file():
+        return None, [f"no pictures: {config} is not there, which says where the images are"]
+    try:
+        # Code that the config names stays unimported: whoever sends a run shall run nothing by its page.
+        return reader_of(build_dataset(parse_config(config_text(config), str(config)), split)), []
+    except UserError as error:
+        return None, [f"no pictures: {error}"]
