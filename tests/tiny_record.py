@@ -75,7 +75,7 @@ def _record(
     record = Record.of(rows, {**said, **about})
     metrics = evaluator.compute()
     interval = {"value": metrics[metric], "low": 0.1234, "high": 0.9876, "groups": len(samples)}
-    intervals = {"groups": len(samples), "by_metric": {metric: interval}}
+    intervals = {metric: interval}
     baseline = [{"answer": "'background' everywhere", "metrics": {metric: 0.2222}}]
     return record.with_numbers(metrics=metrics, intervals=intervals, baseline=baseline, **diagnosis(record))
 

@@ -48,9 +48,8 @@ def test_without_an_interval_the_page_says_why(tmp_path: Path) -> None:
     record = label_record(samples)
     why = "no interval: 1 independent group"
     none = {"value": 0.5, "low": None, "high": None, "groups": 1, "why": why}
-    within = {"blocks": 3, "said": "by blocks of one second", "by_metric": {"mIoU": {"low": 0.4321, "high": 0.5432}}}
-    intervals = {"groups": 1, "by_metric": {"mIoU": none}, "within": within}
-    text = words(written(tmp_path, record.with_numbers(intervals=intervals), samples))
+    within = {"blocks": 3, "said": "by blocks of one second", "intervals": {"mIoU": {"low": 0.4321, "high": 0.5432}}}
+    text = words(written(tmp_path, record.with_numbers(intervals={"mIoU": none}, within=within), samples))
     assert why in text
     assert "43.21 to 54.32: by blocks of one second" in text
 

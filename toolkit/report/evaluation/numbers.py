@@ -62,16 +62,15 @@ class NumbersOf:
     """The numbers of a record, ready to be shown: fractions in per cent, others as they are.
 
     Args:
-        numbers: sections of the record: `metrics`, `intervals`, `baseline` and others.
+        numbers: sections of the record: `metrics`, `intervals`, `within`, `baseline` and others.
         classes: names of the classes, for names of metrics of the form METRIC/CLASS.
         percent: whether the metrics are fractions.
     """
 
     def __init__(self, numbers: Mapping[str, Any], classes: Sequence[str], percent: bool) -> None:
         self.metrics: Mapping[str, float | None] = numbers.get("metrics") or {}
-        intervals = numbers.get("intervals") or {}
-        self.intervals: Mapping[str, Mapping[str, Any]] = intervals.get("by_metric") or {}
-        self.within: Mapping[str, Any] = intervals.get("within") or {}
+        self.intervals: Mapping[str, Mapping[str, Any]] = numbers.get("intervals") or {}
+        self.within: Mapping[str, Any] = numbers.get("within") or {}
         self.baseline: Sequence[Mapping[str, Any]] = numbers.get("baseline") or ()
         self.classes, self.percent = tuple(classes), percent
 
@@ -85,7 +84,7 @@ class NumbersOf:
 
     def inside(self, name: str) -> tuple[str, str] | None:
         """Where there are too few groups: the interval that the images themselves allow, and what it was made of."""
-        interval = self._interval((self.within.get("by_metric") or {}).get(name) or {})
+        interval = self._interval((self.within.get("intervals") or {}).get(name) or {})
         return (interval, str(self.within.get("said", ""))) if interval else None
 
     def _interval(self, found: Mapping[str, Any]) -> str:
