@@ -147,6 +147,14 @@ def make_image_folder(root: Path) -> dict[str, Any]:
     return {"root": str(root), "classes": ["cat", "dog"]}
 
 
+def make_image_stacks(root: Path) -> dict[str, Any]:
+    pages = [np.random.default_rng(index).integers(0, 255, SIZE, np.uint8) for index in range(4)]
+    for name, arrays in (("volume.tif", pages), ("labels.tif", [page // 128 for page in pages])):
+        first, *rest = map(Image.fromarray, arrays)
+        first.save(root / name, save_all=True, append_images=rest)
+    return {"root": str(root), "classes": ["no", "yes"], "images": "volume.tif", "masks": "labels.tif"}
+
+
 def make_image_values(root: Path) -> dict[str, Any]:
     rows = ["file,age,height"]
     for index in range(4):
@@ -197,6 +205,7 @@ MINIATURES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "image_folder": make_image_folder,
     "image_maps": make_image_maps,
     "image_masks": make_image_masks,
+    "image_stacks": make_image_stacks,
     "image_values": make_image_values,
     "labelme": make_labelme,
     "labelme_boxes": make_labelme,
@@ -309,14 +318,14 @@ def test_goes_through_the_loaders(dataset):
 
 def test_damaged_and_missing_pictures_are_named(name, tmp_path):
     dataset = build(name, tmp_path)
-    path = tmp_path / dataset[1].name
+    path = tmp_path / dataset[3].name.partition(" page ")[0]  # a page of a file with several
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match=path.name):
-        dataset[1]
+        dataset[3]
     path.unlink()
     with pytest.raises(DataError, match=path.name):
-        dataset[1]
+        dataset[3]
 
 
 def test_a_wrong_root_is_named(name, tmp_path):

@@ -15,7 +15,8 @@ _VERBS = {
     "describe": "info summary model anatomy visualize",
     "check": "verify lint config data doctor stats validate-config",
     "list": "ls show help models zoo",
-    "new": "init create start scaffold",
+    "init": "setup quickstart recognise recognize import prepare",
+    "new": "create start scaffold",
 }
 _OWN = {
     "--run": "name project output o output-dir out-dir save-dir work-dir logdir log-dir exp-name out",

@@ -26,6 +26,7 @@ from toolkit.version import __version__
 
 _ORDER = (
     "demo",
+    "init",
     "new",
     "check",
     "describe",

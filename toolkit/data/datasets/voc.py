@@ -23,7 +23,7 @@ from toolkit.errors import DataError, Place, Problem, listed, missing_path, no_s
 
 @DATASETS.register("voc")
 class VocDataset(BoxDataset):
-    """Images with an XML file each, in one of three layouts, tried in this order:
+    """Images with an XML file each, in folders that are named, or in one of three layouts, tried in this order:
 
         ROOT/ImageSets/Main/train.txt (names, one a line)   ROOT/Annotations/a.xml   ROOT/JPEGImages/a.jpg
         ROOT/train/a.xml   ROOT/train/a.jpg                 (side by side, Roboflow)
@@ -37,6 +37,9 @@ class VocDataset(BoxDataset):
         split: a list in ImageSets/Main, or a folder, that is read; "" reads everything.
         classes: names in label order; None takes root/classes.txt (one name a line), or the names found, sorted: then
             another split may have other classes, so give the list.
+        annotations: folder of the XML files, relative to root, where it has another name; `split` is then a list in
+            ImageSets/Main, or "".
+        images: folder of the images, relative to root, beside `annotations`; "." is the root itself.
         one_based: false for files whose corners are 0-based and whose xmax, ymax lie just outside the box.
         keep_empty: whether images without objects stay, as background.
         fix_boxes: what to do with boxes outside their image or without area.
@@ -53,16 +56,18 @@ class VocDataset(BoxDataset):
         one_based: bool = True,
         keep_empty: bool = True,
         fix_boxes: FixBoxes = "stop",
+        annotations: str | None = None,
+        images: str | None = None,
     ) -> None:
         folder = existing_folder(root)
-        layout = _layout(folder, split)
+        layout = _layout(folder, split) if annotations is None else _named(folder, split, annotations, images or ".")
         problems = ProblemList()
         found = _read(folder, layout, problems)
         source = layout.source
         names = _classes(folder, found, classes, source, problems)
         labels = {name: label for label, name in enumerate(names)}
-        images = [_boxes_of(image, file, path, labels, one_based) for image, file, path in found]
-        index = index_boxes(images, source, problems, keep_empty, fix_boxes)
+        boxes = [_boxes_of(image, file, path, labels, one_based) for image, file, path in found]
+        index = index_boxes(boxes, source, problems, keep_empty, fix_boxes)
         super().__init__(names, folder, index, range(1, len(names) + 1))  # VOC has no ids; COCO's begin with 1
 
 
@@ -126,6 +131,14 @@ def _layout(root: Path, split: str) -> _Layout:
         return _found(folder, folder)
     images = folder / "JPEGImages"
     return _found(folder / "Annotations", images if images.is_dir() else folder / "images")
+
+
+def _named(root: Path, split: str, annotations: str, images: str) -> _Layout:
+    """The layout of two folders that the config names."""
+    folder, pictures = existing_folder(root / annotations), existing_folder(root / images)
+    if not split:
+        return _found(folder, pictures)
+    return _listed(root / "ImageSets" / "Main" / f"{split}.txt", folder, pictures)
 
 
 def _listed(listing: Path, annotations: Path, images: Path) -> _Layout:

@@ -36,7 +36,15 @@ class LabelReader:
 
     def __call__(self, path: Path) -> np.ndarray:
         """(H, W) uint8. Raises DataError naming the values outside the table and how many pixels have each."""
-        stored = read_label_map(path)
+        return self.labels_of(read_label_map(path), path)
+
+    def labels_of(self, stored: np.ndarray, path: Path) -> np.ndarray:
+        """The (H, W) uint8 labels of stored values that are read already. Raises DataError as a call does.
+
+        Args:
+            stored: (H, W) values, uint8 or uint16.
+            path: where they were read, for messages.
+        """
         labels = _apply(self._table, stored)
         if (labels == _UNKNOWN).any():
             raise self._outside(path, stored, labels == _UNKNOWN)

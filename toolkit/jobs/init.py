@@ -1,0 +1,401 @@
+"""From a folder of files to a config: look, name the layout, measure what matters, write."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+
+from toolkit.config.load import parse_config
+from toolkit.config.sections import Config
+from toolkit.contracts import Dataset
+from toolkit.data.classes.frequencies import count_classes, median_frequency_weights, softened_weights
+from toolkit.data.classes.tables import class_table
+from toolkit.data.formats.boxed import BoxDataset
+from toolkit.data.layouts.candidate import WHOLE, Candidate, Task
+from toolkit.data.layouts.class_names import name_tables
+from toolkit.data.layouts.mask_files import classes_of, look_into, refuse_confused
+from toolkit.data.layouts.recognise import key_of, matching, recognise, refuse_doubt
+from toolkit.data.layouts.tree import Tree, scan, spread
+from toolkit.data.loading.loader import train_loader
+from toolkit.engine.machine import usable_cores
+from toolkit.engine.prepare import LossModule
+from toolkit.engine.process import OneProcess, make_fabric
+from toolkit.engine.step import TrainingStep
+from toolkit.errors import ConfigError, DataError, Problem, UserError
+from toolkit.files import cannot_write
+from toolkit.jobs.build import build_dataset, build_model, build_transforms, build_whole
+from toolkit.jobs.check import meta_model
+from toolkit.jobs.starting_point import (
+    DIVIDED,
+    StartingPoint,
+    batch_size,
+    config_text,
+    flow,
+    image_size,
+    steps_for,
+)
+from toolkit.labels import ClassTable, default_palette
+from toolkit.preflight.data.files import image_path, stored_sizes
+from toolkit.preflight.model.anchors import fitted
+from toolkit.preflight.model.geometry_trace import boxes_seen
+from toolkit.progress import Progress
+
+SAMPLE = 2000
+"""Files of each kind that are opened, unless asked otherwise."""
+_COUNTED = 100
+"""Label maps whose pixels are counted for shares and weights."""
+_SLOW_STEP = 20.0
+"""Seconds that one step may take to be measured."""
+
+Told = Callable[[str], None]
+
+
+class Reading(NamedTuple):
+    """How a folder is read.
+
+    Args:
+        candidate: the layout that was chosen.
+        classes: names of the labels, with their colours.
+        splits: arguments of the data set of each split.
+        notes: what was guessed or left out.
+    """
+
+    candidate: Candidate
+    classes: ClassTable
+    splits: Mapping[str, Mapping[str, Any]]
+    notes: tuple[str, ...]
+
+
+def init_folder(
+    folder: Path,
+    out: Path,
+    *,
+    task: Task | None = None,
+    layout: str | None = None,
+    minutes: float = 20.0,
+    sample: int = SAMPLE,
+    skip_bad: bool = False,
+    told: Told = lambda line: None,
+) -> dict[str, Any]:
+    """Looks at a folder and writes a config for it.
+
+    Args:
+        folder: with pictures and their annotation, in any of the known layouts.
+        out: YAML file that is written; never over another.
+        task: what is to be learned; None takes what the folder is made for.
+        layout: name of the layout, where several fit.
+        minutes: time that the training may take.
+        sample: how many files of each kind are opened at most.
+        skip_bad: whether the config leaves out what is wrong, instead of stopping.
+        told: takes what was found, as lines for people.
+
+    Returns:
+        {"layout", "task", "confidence", "evidence", "config", "classes", "splits", "notes", ...}: plain values.
+
+    Raises:
+        UserError: what cannot be understood, contradicts itself, or fits in several ways.
+    """
+    _refuse_out(out, folder)
+    tree = _scanned(folder)
+    candidates = recognise(tree)
+    chosen, notes = _choose(tree, candidates, task, layout)
+    told(f"layout     {chosen.layout}, {chosen.task}: {chosen.confidence:.0%} sure")
+    for line in chosen.evidence:
+        told(f"           {line}")
+    reading = _read(tree, chosen, sample)
+    reading = reading._replace(notes=(*notes, *reading.notes))
+    draft = _draft(folder, reading, skip_bad=skip_bad)
+    final, datasets = _tuned(draft, out, minutes)
+    for note in final.notes:
+        told(f"note       {note}")
+    told(f"classes    {len(final.classes)}: {', '.join(final.classes[:12])}{' ...' if len(final.classes) > 12 else ''}")
+    told(f"training   {final.steps} steps of {final.batch} images; {final.time}")
+    text = config_text(final)
+    parse_config(text, str(out))
+    _write(out, text)
+    return {
+        "layout": chosen.layout,
+        "task": chosen.task,
+        "confidence": chosen.confidence,
+        "evidence": list(chosen.evidence),
+        "config": str(out),
+        "classes": list(final.classes),
+        "splits": datasets,
+        "notes": list(final.notes),
+        "steps": final.steps,
+        "time": final.time,
+    }
+
+
+def _refuse_out(out: Path, folder: Path) -> None:
+    """Raises ConfigError for a file that exists, or would lie in the data."""
+    if out.exists():
+        raise ConfigError(Problem("--out", f"{out} exists already", "choose another name: --out FILE"))
+    if folder.is_dir() and out.resolve().is_relative_to(folder.resolve()):
+        message = f"{out} would lie in the data folder {folder}, where nothing is written"
+        raise ConfigError(Problem("--out", message, "name a file elsewhere: --out FILE"))
+
+
+def _scanned(folder: Path) -> Tree:
+    with Progress("look", 0, "files", every=5.0) as progress:
+        return scan(folder, lambda number: progress.update(number))
+
+
+def _choose(
+    tree: Tree, candidates: Sequence[Candidate], task: Task | None, layout: str | None
+) -> tuple[Candidate, list[str]]:
+    """The candidate that is meant, and what is said of others that say the same in another form."""
+    meant = matching(tree, candidates, task, layout)
+    first = meant[0]
+    rivals = [one for one in meant if not one.annotations & first.annotations]
+    same = [one for one in rivals if one.task == first.task and _are_equal(tree, first, one)]
+    chosen = refuse_doubt([one for one in meant if one not in same], candidates)
+    return chosen, [
+        f"the same boxes are here as {one.layout} too; --layout {key_of(one, candidates)} reads those" for one in same
+    ]
+
+
+def _are_equal(tree: Tree, one: Candidate, other: Candidate) -> bool:
+    """Whether two annotations of boxes are one in two forms: as many boxes of each class on the same pictures."""
+    if one.task != "detection" or set(one.splits) != set(other.splits) or one.pictures != other.pictures:
+        return False
+    try:
+        tables = [_boxes_by_picture(tree, each) for each in (one, other)]
+    except UserError:
+        return False
+    return tables[0] == tables[1]
+
+
+def _boxes_by_picture(tree: Tree, candidate: Candidate) -> dict[tuple[str, str], dict[str, int]]:
+    found = {}
+    for split, dataset in _unnamed(tree, candidate).items():
+        if not isinstance(dataset, BoxDataset):
+            raise DataError("no boxes")
+        index = dataset.index
+        for place in range(len(index)):
+            labels = index.boxes(place, (1 << 20, 1 << 20)).labels.tolist() if index.sizes[place].all() else []
+            counts = {dataset.classes[label]: labels.count(label) for label in set(labels)}
+            found[split, Path(index.names[place]).name] = counts
+    return found
+
+
+def _unnamed(tree: Tree, candidate: Candidate) -> dict[str, Dataset]:
+    """The data sets of a candidate with the classes that they find themselves."""
+    root = tree.root / candidate.root
+    text = config_text(
+        StartingPoint(str(root), "", candidate.task, candidate.classes or ("unknown",), ((0, 0, 0),), candidate.splits)
+    )
+    config = parse_config(text, "init")
+    if candidate.classes is None:
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, classes=None))
+    splits = [split or "train" for split in candidate.splits]
+    return {split: build_whole(config, split) for split in splits}
+
+
+def _read(tree: Tree, candidate: Candidate, sample: int) -> Reading:
+    """Classes and arguments of the data sets; masks are opened for them."""
+    place = tree.root / candidate.root
+    if candidate.layout == "cityscapes":
+        return Reading(candidate, class_table("cityscapes19"), candidate.splits, candidate.notes)
+    if candidate.masks:
+        return _read_masks(tree, candidate, sample)
+    names, notes = candidate.classes, list(candidate.notes)
+    if names is None:
+        found = [one.classes for one in _unnamed(tree, candidate).values()]
+        names = tuple(dict.fromkeys(name for classes in found for name in classes))
+        names = names if all(one == found[0] for one in found) else tuple(sorted(names))
+    refuse_confused(names, place)
+    return Reading(candidate, ClassTable(names, default_palette(len(names))), candidate.splits, tuple(notes))
+
+
+def _read_masks(tree: Tree, candidate: Candidate, sample: int) -> Reading:
+    paths = spread(candidate.masks, sample)
+    with Progress("masks", len(paths), "files", every=5.0) as progress:
+        stored = look_into((tree.root / path for path in paths), progress.update)
+    found = classes_of(stored, name_tables(tree, candidate.root), tree.root / paths[0])
+    refuse_confused(found.names, tree.root / candidate.root)
+    notes = [*candidate.notes, *found.notes]
+    if len(paths) < len(candidate.masks):
+        notes.append(f"{len(paths)} of {len(candidate.masks)} masks were opened: rare values may be missing (--sample)")
+    splits = {split: {**arguments, **found.arguments} for split, arguments in candidate.splits.items()}
+    return Reading(candidate, ClassTable(found.names, found.palette), splits, tuple(notes))
+
+
+def _draft(folder: Path, reading: Reading, *, skip_bad: bool) -> StartingPoint:
+    """A first config, whose data can be built."""
+    chosen = reading.candidate
+    what = f"{chosen.layout} ({chosen.task}), {chosen.confidence:.0%} sure: {chosen.evidence[0]}"
+    return StartingPoint(
+        str((folder / chosen.root).absolute()),
+        what,
+        chosen.task,
+        reading.classes.names,
+        reading.classes.palette,
+        reading.splits,
+        on_gpu=torch.cuda.is_available(),
+        workers=max(1, min(8, usable_cores() - 1)),
+        on_bad="skip" if skip_bad else "stop",
+        notes=reading.notes,
+    )
+
+
+def _tuned(draft: StartingPoint, out: Path, minutes: float) -> tuple[StartingPoint, dict[str, int]]:
+    """The config with all that follows from data and machine, and how many images each split has."""
+    config = parse_config(config_text(draft), str(out))
+    skips, divided = draft.on_bad == "skip", WHOLE in draft.splits
+    build = build_dataset if skips else build_whole
+    splits = [split or "train" for split in draft.splits] + (["val"] if divided and skips else [])
+    datasets = {split: build(config, split) for split in splits}
+    train = datasets["train"]
+    numbers = {split: len(dataset) for split, dataset in datasets.items()}
+    if divided and not skips:
+        held = max(1, round(DIVIDED["val"] * len(train)))
+        numbers = {"train": len(train) - held, "val": held, **{s: n for s, n in numbers.items() if s != "train"}}
+    sizes = list(stored_sizes(train).values())
+    if not sizes:
+        raise DataError(
+            Problem(Path(draft.root), "no picture of the training data can be opened", "toolkit check names them")
+        )
+    size, keeps = image_size(sizes, draft.task, on_gpu=draft.on_gpu)
+    same = len(set(sizes)) == 1 and sizes[0] == size
+    start = dataclasses.replace(
+        draft,
+        channels=_channels(train, draft),
+        size=None if same else size,
+        keeps_shape=keeps,
+        batch=batch_size(numbers["train"], draft.task, on_gpu=draft.on_gpu),
+    )
+    start = _with_numbers_of_classes(start, train)
+    config = parse_config(config_text(start), str(out))
+    if start.channels != draft.channels:
+        train = build(config, "train")
+    if draft.task == "detection":
+        start = _with_anchors(start, config, train)
+        config = parse_config(config_text(start), str(out))
+    return _with_steps(start, config, train, numbers, minutes), numbers
+
+
+def _channels(train: Dataset, draft: StartingPoint) -> int:
+    """1 where all of some pictures are gray and the data set can read them so."""
+    if any(arguments["name"] == "image_stacks" for arguments in draft.splits.values()):
+        return train.channels
+    readers = ("image_masks", "image_folder")
+    if any(arguments["name"] not in readers for arguments in draft.splits.values()):
+        return 3
+    modes = set()
+    for index in _some(len(train), 24):
+        path = image_path(train, index)
+        try:
+            with Image.open(path or "") as image:
+                modes.add(image.mode)
+        except OSError:
+            modes.add("")
+    return 1 if modes and modes <= {"L", "1", "LA"} else 3
+
+
+def _some(count: int, most: int) -> list[int]:
+    return sorted({int(place) for place in np.linspace(0, count - 1, min(count, most)).round()}) if count else []
+
+
+def _with_numbers_of_classes(start: StartingPoint, train: Dataset) -> StartingPoint:
+    """With shares of pixels and class weights, or numbers of boxes."""
+    if isinstance(train, BoxDataset):
+        counts = train.index.class_counts(len(start.classes))
+        return dataclasses.replace(start, shares=tuple(f"{int(count)} boxes" for count in counts))
+    if start.task != "segmentation":
+        return start
+    places = _some(len(train), _COUNTED)
+    counted = count_classes(_label_maps(train, places, skips=start.on_bad == "skip"), len(start.classes))
+    if not counted.pixels.any():
+        raise DataError(
+            Problem(Path(start.root), "no pixel of the masks counts", "toolkit check --full says what they hold")
+        )
+    shares = tuple(f"{share:.2%}" for share in counted.pixels / counted.pixels.sum())
+    weights = [float(f"{weight:.4g}") for weight in median_frequency_weights(counted)]
+    return dataclasses.replace(start, shares=shares, weights=(tuple(weights), tuple(softened_weights(weights))))
+
+
+def _label_maps(train: Dataset, places: Sequence[int], *, skips: bool) -> Iterator[np.ndarray]:
+    for index in places:
+        try:
+            label_map = train[index].label_map
+        except UserError:
+            if not skips:
+                raise
+            continue
+        if label_map is not None:
+            yield label_map
+
+
+def _with_anchors(start: StartingPoint, config: Config, train: Dataset) -> StartingPoint:
+    """With anchors that fit the boxes, where better ones than the net's own are found."""
+    model = meta_model(config, ClassTable(start.classes, start.palette))
+    layout = model.head.anchor_layout() if model is not None else None
+    if layout is None:
+        return start
+    boxes = boxes_seen(train, build_transforms(config, "train"), config.seed)
+    better = fitted(boxes, layout) if len(boxes.labels) else None
+    if better is None:
+        return start
+    shapes = {"scales": list(better.scales), "ratios": list(better.ratios)}
+    return dataclasses.replace(start, anchors=flow(shapes))
+
+
+def _with_steps(
+    start: StartingPoint, config: Config, train: Dataset, numbers: Mapping[str, int], minutes: float
+) -> StartingPoint:
+    """With the steps that fit into the time, by a step that was made."""
+    seconds, device = _step_seconds(config, train, start)
+    evaluation = seconds / start.batch * 0.5 * numbers.get("val", 0)
+    steps, every = steps_for(minutes, seconds, evaluation, numbers["train"], start.batch)
+    passes = steps * start.batch / max(1, numbers["train"])
+    time_said = (
+        f"{passes:.0f} passes; a step of {start.batch} images took {seconds:.2g} s on this {device} (measured), "
+    )
+    return dataclasses.replace(
+        start,
+        steps=steps,
+        evaluate_every=every,
+        time=f"{time_said}so about {_minutes(steps, seconds, evaluation, every)} min",
+    )
+
+
+def _minutes(steps: int, seconds: float, evaluation: float, every: int) -> str:
+    return f"{(steps * seconds + -(-steps // every) * evaluation) / 60:.3g}"
+
+
+def _step_seconds(config: Config, train: Dataset, start: StartingPoint) -> tuple[float, str]:
+    """Seconds of a training step with real images, the second of two that are made; and on what."""
+    fabric: Any = make_fabric(config.train) if start.on_gpu else OneProcess()
+    taken = began = 0.0
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        model = build_model(config, pretrained=False, classes=ClassTable(start.classes, start.palette))
+        step = TrainingStep(fabric, LossModule(model.to(fabric.device).train()), None, config.train)
+        began = time.perf_counter()
+        for batch in train_loader(train, build_transforms(config, "train"), start.batch, config.seed, 0, 2):
+            losses = step.losses(batch, config.seed)
+            step.backward(losses)
+            _ = [float(loss.detach()) for loss in losses.values()]  # waits for the device
+            taken, began = time.perf_counter() - began, time.perf_counter()
+            if taken > _SLOW_STEP:
+                break
+    return taken, fabric.device.type.upper()
+
+
+def _write(out: Path, text: str) -> None:
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with out.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+    except FileExistsError:
+        raise ConfigError(Problem("--out", f"{out} exists already", "choose another name: --out FILE")) from None
+    except OSError as error:
+        raise cannot_write(out, error) from error
