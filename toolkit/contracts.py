@@ -544,6 +544,10 @@ class Dataset(ABC):
         """
         return ()
 
+    def annotated(self, index: int) -> bytes:
+        """What the annotation says of a sample, as bytes that change with it, where several samples share a file; else b""."""
+        return b""
+
 
 class Subset(Dataset):
     """Some samples of any data set: what `Dataset.subset` gives where a data set has no better way.
@@ -581,6 +585,10 @@ class Subset(Dataset):
     def files(self, index: int) -> tuple[Path, ...]:
         """Those of the sample in the whole data set."""
         return self.whole.files(int(self.indices[index]))
+
+    def annotated(self, index: int) -> bytes:
+        """What the whole data set says of the sample's annotation."""
+        return self.whole.annotated(int(self.indices[index]))
 
 
 class Transform(ABC):

@@ -23,10 +23,14 @@ if TYPE_CHECKING:
 @click.option(
     "--html", "page", type=click.Path(), metavar="FILE", help="Write a page with pictures of the files at fault."
 )
+@click.option(
+    "--against", type=click.Path(), metavar="RUN", help="Say what of the data is otherwise than a run saw it."
+)
 @json_option
 def command(
-    config: str, overrides: tuple[str, ...], full: bool, preview: str | None, page: str | None, as_json: bool
-) -> None:
+    config: str, overrides: tuple[str, ...], full: bool, preview: str | None, page: str | None, against: str | None,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Everything that can be known before training.
 
     Config, parts that fit, data, data against the model, one batch forward and backward. Exit code 2 when the config
@@ -44,12 +48,14 @@ def command(
     from toolkit.jobs.check import check_config
 
     if loaded is not None:
-        report = check_config(loaded, full=full, preview=preview, page=page)
+        report = check_config(loaded, full=full, preview=preview, page=page, against=against)
     else:
         from toolkit.config.load import load_valid_sections
 
         sections, valid = load_valid_sections(config, overrides)
-        report = check_config(sections, full=full, preview=preview, page=page, valid=valid, mistakes=mistakes)
+        report = check_config(
+            sections, full=full, preview=preview, page=page, against=against, valid=valid, mistakes=mistakes
+        )
     if as_json:
         print_json(report.as_json())
     else:

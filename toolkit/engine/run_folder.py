@@ -18,13 +18,13 @@ from toolkit.files import cannot_write, replacing
 
 NONFINITE_FILE = "nonfinite_batch.state"
 """A batch whose loss was not finite (`engine/replay.py`)."""
-_BEFORE_THE_FIRST_SAVE = ("config.yaml", "environment.json", "skipped.json", "metrics.jsonl", "train.log")
+_BEFORE_THE_FIRST_SAVE = ("config.yaml", "environment.json", "data.json", "skipped.json", "metrics.jsonl", "train.log")
 _LISTS = tuple(f"splits/{name}" for name in ("train.txt", "val.txt", "test.txt", "splits.csv"))
 _MAY_STAY = re.compile(
     rf"(rank\d+_)?{re.escape(NONFINITE_FILE)}|splits|loggers\.json|tensorboard|wandb|mlflow|{re.escape(LOCK_FILE)}"
 )
 _HALF_WRITTEN = re.compile(
-    r"\.(?:config\.yaml|environment\.json|skipped\.json|metrics\.jsonl|last\.state|(?:last|best)\.safetensors)\.\d+\.tmp"
+    r"\.(?:config\.yaml|environment\.json|data\.json|skipped\.json|metrics\.jsonl|last\.state|(?:last|best)\.safetensors)\.\d+\.tmp"
     r"|\.writable|\.tmp\w{6}"  # the last kind is the safetensors library's own
 )
 
@@ -41,6 +41,7 @@ class RunFolder:
         self.path, self.lock = path, lock
         self.config = path / "config.yaml"
         self.environment = path / "environment.json"
+        self.data = path / "data.json"
         self.skipped = path / "skipped.json"
         self.splits = path / "splits"
         self.metrics = path / "metrics.jsonl"

@@ -40,6 +40,7 @@ from toolkit.jobs.build import (
     with_class_weights,
 )
 from toolkit.jobs.data_folders import data_folders
+from toolkit.jobs.data_of_a_run import compare_with_run
 from toolkit.jobs.epochs import epochs_said, with_steps
 from toolkit.jobs.look_at_data import CHOOSES_BEST, Seen, look_at_data
 from toolkit.jobs.restore import initialise
@@ -86,6 +87,7 @@ def check_config(
     full: bool = False,
     preview: str | Path | None = None,
     page: str | Path | None = None,
+    against: str | Path | None = None,
     valid: frozenset[str] = SECTIONS,
     mistakes: Sequence[Problem] = (),
 ) -> Report:
@@ -96,6 +98,7 @@ def check_config(
         full: whether every sample of every split is read as well; minutes for large data sets.
         preview: folder for pictures of what the model will see; None draws none.
         page: HTML file that the report is written to; None writes none. Nothing else is written.
+        against: run folder, to say what of the data is otherwise than it saw; None compares with none.
         valid: sections to look at, when others are at fault (see `valid_sections`).
         mistakes: what is wrong in those others, told first.
     """
@@ -114,6 +117,8 @@ def check_config(
     _measured_at_all(config, report, valid)
     if valid == SECTIONS:
         first_batch(config, seen, report, tried)
+    if against is not None:
+        report.attempt("against", compare_with_run, report, Path(against), seen.datasets, thorough=full)
     if preview is not None:
         report.attempt("preview", _preview, config, seen, report, model, Path(preview))
         if "preview" not in report.statistics:

@@ -25,6 +25,7 @@ from toolkit.jobs.build import build_transforms
 from toolkit.jobs.check import check_settings, quick_check
 from toolkit.jobs.conventions import as_trained
 from toolkit.jobs.data_folders import refuse_run_in_data
+from toolkit.jobs.data_of_a_run import data_noted
 from toolkit.jobs.division import division_said
 from toolkit.jobs.epochs import epochs_said
 from toolkit.jobs.record_best import record_best
@@ -89,6 +90,7 @@ def _training(
         _write_records(folder, run, built, changes, str(fabric.device.type))
         if parts is not None and not isinstance(run, SavedRun):
             write_lists(folder.splits, parts)
+        folders.enter_context(data_noted(folder.data, built.datasets))
     log = RunLog(folder.metrics, folder.log, shown=fabric.is_global_zero, quiet=quiet)
     if folder.lock is not None and folder.lock.taken_from is not None:
         log.line(f"note       {folder.path} was locked by {folder.lock.taken_from}, which is gone")

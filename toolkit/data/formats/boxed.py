@@ -48,6 +48,10 @@ class BoxDataset(Dataset):
         image, annotation = self.root / self.index.names[index], self.index.annotation(index)
         return (image, Path(annotation)) if annotation else (image,)
 
+    def annotated(self, index: int) -> bytes:
+        """Boxes and class names of an image; see `Dataset`."""
+        return self.index.said_of(index, self.classes)
+
     def image_sizes(self) -> np.ndarray:
         """(N, 2) height and width of each image as the annotation says, 0 where it does not."""
         return self.index.sizes

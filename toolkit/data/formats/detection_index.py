@@ -127,6 +127,19 @@ class DetectionIndex:
         """Path of the file an image's boxes were read from; "" for none."""
         return self.annotations[position if len(self.annotations) == len(self) else 0]
 
+    def said_of(self, position: int, classes: Sequence[str]) -> bytes:
+        """The boxes of one image as bytes that change when a box, its class or a flag does.
+
+        Args:
+            position: place of the image.
+            classes: names of the labels, so that another order of the same classes changes nothing.
+        """
+        own = slice(int(self.offsets[position]), int(self.offsets[position + 1]))
+        names = "\n".join(classes[label] for label in self.labels[own].tolist())
+        return b"|".join(
+            (self.xyxy[own].tobytes(), names.encode(), self.crowd[own].tobytes(), self.difficult[own].tobytes())
+        )
+
     def boxes(self, position: int, size: tuple[int, int]) -> Boxes:
         """The boxes of one image, in pixels. size: (height, width) of the image."""
         own = slice(int(self.offsets[position]), int(self.offsets[position + 1]))
