@@ -278,6 +278,28 @@ def yolo(*, outlines: bool) -> Maker:
     return make
 
 
+def yolo_beside_the_pictures(folder: Path, source: random.Random) -> None:
+    """As labelImg writes it: classes.txt and a text file beside each picture."""
+    for name in words(source, 8):
+        image, _, boxes = scene(source)
+        save(folder / f"{name}.jpg", image)
+        text(folder / f"{name}.txt", _yolo_lines(boxes, outlines=False))
+    text(folder / "classes.txt", "gear\nbolt\n")
+
+
+def yolo_of_cvat(folder: Path, source: random.Random) -> None:
+    """CVAT's "YOLO 1.1": obj.data, obj.names, train.txt and obj_train_data."""
+    lines = []
+    for name in words(source, 8):
+        image, _, boxes = scene(source)
+        save(folder / "obj_train_data" / f"{name}.jpg", image)
+        text(folder / "obj_train_data" / f"{name}.txt", _yolo_lines(boxes, outlines=False))
+        lines.append(f"data/obj_train_data/{name}.jpg")
+    text(folder / "train.txt", "\n".join(lines) + "\n")
+    text(folder / "obj.names", "gear\nbolt\n")
+    text(folder / "obj.data", "classes = 2\ntrain = data/train.txt\nnames = data/obj.names\nbackup = backup/\n")
+
+
 def label_studio_yolo(folder: Path, source: random.Random) -> None:
     for name in words(source, 8):
         image, _, boxes = scene(source)
@@ -303,6 +325,30 @@ def labelme(folder: Path, source: random.Random) -> None:
         content: dict[str, Any] = {"version": "5.4.1", "flags": {}, "shapes": shapes, "imagePath": f"{name}.jpg", "imageData": None,
                    "imageHeight": HEIGHT, "imageWidth": WIDTH}  # fmt: skip
         text(folder / f"{name}.json", json.dumps(content))
+
+
+def label_studio_brush(folder: Path, source: random.Random) -> None:
+    """One black and white PNG a class and picture, named by task and label; pictures named by their task's number."""
+    for task in source.sample(range(1, 200), 8):
+        image, labels, _ = scene(source)
+        save(folder / "pictures" / f"{task}.jpg", image)
+        for label in (1, 2):
+            name = f"task-{task}-annotation-{100 + task}-by-1-tag-{NAMES[label - 1]}-0.png"
+            save(folder / name, (labels == label).astype(np.uint8) * 255)
+
+
+def mask_per_class(folder: Path, source: random.Random) -> None:
+    for name, image, labels in _pairs(source, 8):
+        save(folder / "images" / f"{name}.jpg", image)
+        for label in (1, 2):
+            save(folder / "masks" / f"{name}_{NAMES[label - 1]}.png", (labels == label).astype(np.uint8) * 255)
+
+
+def mask_folder_per_class(folder: Path, source: random.Random) -> None:
+    for name, image, labels in _pairs(source, 8):
+        save(folder / "images" / f"{name}.jpg", image)
+        for label in (1, 2):
+            save(folder / "masks" / NAMES[label - 1] / f"{name}.png", (labels == label).astype(np.uint8) * 255)
 
 
 def class_folders(folder: Path, source: random.Random) -> None:
@@ -350,7 +396,12 @@ MADE: dict[str, tuple[Maker, str, str, tuple[str, ...] | None]] = {
     "yolo-polygons": (yolo(outlines=True), "yolo-polygons", "segmentation", ("background", "gear", "bolt")),
     "labelme": (labelme, "labelme", "segmentation", ("background", "bolt", "gear")),
     "label-studio-coco": (label_studio_coco, "label-studio-coco", "segmentation", ("background", "gear", "bolt")),
+    "yolo-beside": (yolo_beside_the_pictures, "yolo-boxes", "detection", ("gear", "bolt")),
+    "yolo-cvat": (yolo_of_cvat, "yolo-boxes", "detection", ("gear", "bolt")),
     "label-studio-yolo": (label_studio_yolo, "label-studio-yolo", "detection", ("gear", "bolt")),
+    "label-studio-brush": (label_studio_brush, "label-studio-brush", "segmentation", ("background", "bolt", "gear")),
+    "mask-per-class": (mask_per_class, "mask-per-class", "segmentation", ("background", "bolt", "gear")),
+    "mask-folder-per-class": (mask_folder_per_class, "mask-per-class", "segmentation", ("background", "bolt", "gear")),
     "class-folders": (class_folders, "class-folders", "classification", ("bolt", "gear", "washer")),
     "class-folders-whole": (class_folders_in_one_piece, "class-folders", "classification", ("bolt", "gear", "washer")),
     "tiff-stacks": (tiff_stacks, "tiff-stacks", "segmentation", None),

@@ -544,7 +544,7 @@ class Dataset(ABC):
         """
         return ()
 
-    def annotated(self, index: int) -> bytes:
+    def annotation_of(self, index: int) -> bytes:
         """What the annotation says of a sample, as bytes that change with it, where several samples share a file; else b""."""
         return b""
 
@@ -586,9 +586,9 @@ class Subset(Dataset):
         """Those of the sample in the whole data set."""
         return self.whole.files(int(self.indices[index]))
 
-    def annotated(self, index: int) -> bytes:
+    def annotation_of(self, index: int) -> bytes:
         """What the whole data set says of the sample's annotation."""
-        return self.whole.annotated(int(self.indices[index]))
+        return self.whole.annotation_of(int(self.indices[index]))
 
 
 class Transform(ABC):

@@ -17,7 +17,7 @@ from mistake_data import Outcome, caller
 from toolkit.config.load import load_config
 from toolkit.jobs.build import build_dataset
 
-READ = [name for name in MADE if name not in ("yolo-polygons", "labelme")]
+READ = list(MADE)
 TRAINED = ("masks-flat", "voc-small", "class-folders")
 
 

@@ -39,7 +39,7 @@ def fill(table: dict[str, Any], stopped: Callable[[], bool] = lambda: False, sha
 
     Args:
         table: with "splits", each with "root" and "files" {path: [bytes, modified, hash]}; it is changed.
-        stopped: asked before every file.
+        stopped: asked before every file whether to end.
         share: of the time in which files are read, above 0 and at most 1.
     """
     known: dict[str, str | None] = {}

@@ -44,7 +44,7 @@ def _sample(dataset: Dataset, index: int) -> list[str] | None:
     paths = [name_in(dataset.root, path) for path in dataset.files(index)]
     if not paths:
         return None
-    mark = dataset.annotated(index)
+    mark = dataset.annotation_of(index)
     short = hashlib.blake2b(mark, digest_size=8).hexdigest() if mark else ""
     return [paths[0], paths[1] if len(paths) > 1 else "", short]
 

@@ -31,7 +31,7 @@ def data_noted(path: Path, datasets: Mapping[str, Dataset]) -> Iterator[None]:
     training ends stays without a hash, and is compared by size and time.
 
     Args:
-        path: `data.json` of the run.
+        path: file `data.json` in the run folder.
         datasets: data sets by split, as they are trained on.
 
     Raises:
@@ -79,7 +79,7 @@ def compare_with_run(report: Report, run: Path, datasets: Mapping[str, Dataset],
 
     Args:
         report: takes a warning for every kind of change, all names as a statistic, or the fact that nothing changed.
-        run: the run folder.
+        run: folder of the run, with its `data.json`.
         datasets: the config's data sets, by split.
         thorough: whether every file is hashed, not only those of another time.
     """

@@ -27,6 +27,7 @@ class YoloDataset(BoxDataset):
 
         ROOT/data.yaml (train, val, test, names, perhaps path and nc)
         ROOT/images/train/0001.jpg   ROOT/labels/train/0001.txt   (or ROOT/train/images, ROOT/train/labels)
+        ROOT/train/0001.jpg and .txt   (or ROOT/0001.jpg and .txt, split: "")
         ROOT/classes.txt (one class name a line), where there is no data.yaml and `classes` is not given
         ROOT/obj.data, obj.names, train.txt, obj_train_data/0001.jpg and .txt   (darknet, CVAT's "YOLO 1.1")
 

@@ -48,7 +48,7 @@ class BoxDataset(Dataset):
         image, annotation = self.root / self.index.names[index], self.index.annotation(index)
         return (image, Path(annotation)) if annotation else (image,)
 
-    def annotated(self, index: int) -> bytes:
+    def annotation_of(self, index: int) -> bytes:
         """Boxes and class names of an image; see `Dataset`."""
         return self.index.said_of(index, self.classes)
 

@@ -131,7 +131,7 @@ class DetectionIndex:
         """The boxes of one image as bytes that change when a box, its class or a flag does.
 
         Args:
-            position: place of the image.
+            position: place of the image in the index.
             classes: names of the labels, so that another order of the same classes changes nothing.
         """
         own = slice(int(self.offsets[position]), int(self.offsets[position + 1]))

@@ -234,7 +234,7 @@ class OutlinedDataset(Dataset):
         image, annotation = self.root / self.names[index], self.annotations[index]
         return (image, Path(annotation)) if annotation else (image,)
 
-    def annotated(self, index: int) -> bytes:
+    def annotation_of(self, index: int) -> bytes:
         """Outlines and class names of an image; see `Dataset`."""
         rows = pickle.loads(self._packed[index])
         return pickle.dumps([(self.classes[row[0]] if row[0] < len(self.classes) else "", *row[1:]) for row in rows])

@@ -11,6 +11,7 @@ from toolkit.data.formats.class_files import find_class_file
 from toolkit.data.formats.name_lists import match_lines, read_lines
 from toolkit.data.formats.yolo_files import YoloData, YoloRow, read_data_yaml, read_yolo_labels
 from toolkit.data.images.listing import image_files
+from toolkit.data.images.read import IMAGE_SUFFIXES
 from toolkit.errors import DataError, Problem, did_you_mean, missing_path, no_such
 
 
@@ -81,11 +82,16 @@ def _data(root: Path, split: str) -> YoloData:
     names = list(found.names) if found is not None else None
     if (root / "obj.data").is_file():
         return _darknet(root, split, names)
-    for place in (root / "images" / split, root / split / "images"):
-        if place.is_dir():
+    for place in (root / "images" / split, root / split / "images", root / split):
+        if place.is_dir() and (place != root / split or _holds_images(place)):
             return YoloData(found.path if found is not None else place, root, names, [place])
     wanted = f"{root.absolute()}/data.yaml or a folder {root.absolute()}/images/{split}"
     raise DataError(Problem("", f"no split '{split}': wanted {wanted}", no_such("folder", root / "images" / split)))
+
+
+def _holds_images(folder: Path) -> bool:
+    """Whether images lie in a folder itself, where labelImg writes the label files beside them."""
+    return any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.iterdir())
 
 
 def _darknet(root: Path, split: str, names: list[str] | None) -> YoloData:

@@ -57,12 +57,23 @@ class Tree:
     @cached_property
     def kinds(self) -> Counter[str]:
         """How many files have each extension, in lower case."""
-        return Counter(extension(name) for names in self.folders.values() for name in names)
+        return Counter({kind: sum(map(len, folders.values())) for kind, folders in self._by_kind.items()})
+
+    @cached_property
+    def _by_kind(self) -> dict[str, dict[str, list[str]]]:
+        """Names of the files by extension and folder."""
+        found: dict[str, dict[str, list[str]]] = {}
+        for folder, names in self.folders.items():
+            for name in names:
+                found.setdefault(extension(name), {}).setdefault(folder, []).append(name)
+        return found
 
     def _with(self, suffixes: Iterable[str]) -> dict[str, list[str]]:
-        wanted = frozenset(suffixes)
-        kept = ((folder, [n for n in names if extension(n) in wanted]) for folder, names in self.folders.items())
-        return {folder: names for folder, names in kept if names}
+        parts = [self._by_kind[kind] for kind in suffixes if kind in self._by_kind]
+        if len(parts) == 1:
+            return parts[0]
+        folders = dict.fromkeys(sorted(folder for part in parts for folder in part))
+        return {folder: sorted(name for part in parts for name in part.get(folder, ())) for folder in folders}
 
     def named(self, *suffixes: str) -> dict[str, list[str]]:
         """Names of the files with one of these extensions (".xml"), by folder, where there are any."""
@@ -88,7 +99,8 @@ def extension(name: str) -> str:
     >>> extension("A.JPG"), extension("README")
     ('.jpg', '')
     """
-    return os.path.splitext(name)[1].lower()  # noqa: PTH122 - text is quick
+    bare, dot, end = name.rpartition(".")
+    return f".{end.lower()}" if dot and bare else ""
 
 
 def stem(name: str) -> str:
@@ -97,7 +109,8 @@ def stem(name: str) -> str:
     >>> stem("a.b.png")
     'a.b'
     """
-    return os.path.splitext(name)[0]  # noqa: PTH122 - text is quick
+    bare, dot, _ = name.rpartition(".")
+    return bare if dot and bare else name
 
 
 def joined(*parts: str) -> str:

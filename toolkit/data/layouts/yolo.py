@@ -143,13 +143,16 @@ def _candidates(tree: Tree, found: Sequence[tuple[Part, Lines]]) -> Iterator[Can
         notes = (f"no table of classes lies beside the labels: the {top + 1} ids are called class0, class1 ...",)
     else:
         evidence += (f"{table.source} names {len(names)} classes",)
+    reachable = all(part.images in (part.labels, _images_of(part.labels)) for part in parts)
+    if not reachable:
+        notes += ("the label files are looked for in a folder called labels beside images: rename theirs",)
     tool = any(name == "notes.json" for name in tree.folders.get(root, ()))
     layout = "label-studio-yolo" if tool else "yolo-polygons" if outlined else "yolo-boxes"
     tasks: tuple[Task, ...] = ("segmentation", "detection") if outlined else ("detection",)
     for task in tasks:
         splits = _splits(tree, root, parts, task)
         labels = names if task == "detection" else ("background", *names)
-        confidence = round((0.98 if task == tasks[0] else 0.97) * share, 3)
+        confidence = round((0.98 if task == tasks[0] else 0.97) * share * (1.0 if reachable else 0.5), 3)
         yield Candidate(layout, task, confidence, evidence, root, splits, number, labels,
                         annotations=frozenset(joined(part.labels, "*.txt") for part in parts), notes=notes)  # fmt: skip
 
@@ -177,6 +180,8 @@ def _splits(tree: Tree, root: str, parts: Sequence[Part], task: Task) -> dict[st
     name = "yolo" if task == "detection" else "yolo_masks"
     table = next((one for one in ("data.yaml", "data.yml") if tree.has(joined(root, one))), None)
     keys = _keys(tree.root / joined(root, table)) if table else {}
+    if tree.has(joined(root, "obj.data")):
+        return {WHOLE: {"name": name, "split": "train"}}
     if keys and all(part.images == _images_of(part.labels) for part in parts):
         return usual_splits({split: {"name": name, "split": key} for split, key in keys.items()})
     found = {part.split: {"name": name, "split": _key(root, part)} for part in parts}
