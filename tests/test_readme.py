@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -46,36 +48,47 @@ def test_links_and_pictures_exist() -> None:
         assert (REPOSITORY / target).exists(), target
 
 
-def test_five_lines_on_own_pictures(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """The five lines, run in order on six small pictures, then the Python that uses their result."""
+def own_folders(place: Path) -> None:
+    """`pictures` with masks, `boxes` with COCO boxes, `photos`: small, with things that can be told by colour."""
     rng = np.random.default_rng(0)
-    for split, count in (("train", 4), ("val", 2)):
-        for kind in ("images", "masks"):
-            (tmp_path / "data" / kind / split).mkdir(parents=True)
+    coco: dict[str, Any] = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "disc"}]}
+    for split, count in (("train", 6), ("val", 4)):
+        for kind in ("pictures/images", "pictures/masks", "boxes"):
+            (place / kind / split).mkdir(parents=True)
         for index in range(count):
             mask = np.zeros((60, 80), np.uint8)
-            cv2.circle(mask, (int(rng.integers(20, 60)), 30), 15, 1, -1)
-            cv2.imwrite(str(tmp_path / "data" / "masks" / split / f"{index}.png"), mask)
-            image = rng.integers(0, 90, (60, 80, 3)) + 150 * mask[..., None]
-            cv2.imwrite(str(tmp_path / "data" / "images" / split / f"{index}.jpg"), image.astype(np.uint8))
-    (tmp_path / "photos").symlink_to(tmp_path / "data" / "images" / "val")
-    (tmp_path / "configs").symlink_to(REPOSITORY / "configs")
+            column = int(rng.integers(20, 60))
+            cv2.circle(mask, (column, 30), 15, 1, -1)
+            cv2.imwrite(str(place / "pictures/masks" / split / f"{index}.png"), mask)
+            image = (rng.integers(0, 90, (60, 80, 3)) + 150 * mask[..., None]).astype(np.uint8)
+            cv2.imwrite(str(place / "pictures/images" / split / f"{index}.jpg"), image)
+            name, number = f"{split}/{index}.jpg", len(coco["images"])
+            cv2.imwrite(str(place / "boxes" / name), image)
+            coco["images"].append({"id": number, "file_name": name, "height": 60, "width": 80})
+            box = {"bbox": [column - 15, 15, 31, 31], "area": 700, "iscrowd": 0, "category_id": 1}
+            coco["annotations"].append({"id": number, "image_id": number, **box})
+    (place / "boxes/all.json").write_text(json.dumps(coco))
+    (place / "photos").symlink_to(place / "pictures/images/val")
+
+
+def test_three_lines_on_own_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Both paths, three lines each, without an edit; then what follows them, and the Python that uses the result."""
+    own_folders(tmp_path)
     monkeypatch.chdir(tmp_path)
-    block = next(block for block in blocks("bash") if "mine.yaml" in block)
-    lines = [shlex.split(line, comments=True) for line in block.splitlines()]
-    assert [line[0] for line in lines] == ["cp", "toolkit", "toolkit", "toolkit", "toolkit"]
     small = ["train.steps=2", "data.batch_size=2", "data.workers=0", "train.warmup_steps=0"]
-    small += [f"data.{split}.transforms.0.{side}=64" for split in ("train", "val") for side in ("height", "width")]
-    for words in lines:
-        if words[0] == "cp":
-            text = Path(words[1]).read_text().replace("path/to/pictures", str(tmp_path / "data"))
-            Path(words[2]).write_text(text)
-            continue
-        changes = small if words[1] in ("check", "train") else []
-        assert run([*words[1:], *changes]) == 0, (words, capfd.readouterr().err)
-    assert len(list((tmp_path / "labelled").iterdir())) == 4
+    for name in ("mine.yaml", "own_boxes.yaml"):
+        block = next(block for block in blocks("bash") if f"--out {name}" in block)
+        lines = [shlex.split(line, comments=True) for line in block.splitlines()]
+        assert [line[:2] for line in lines] == [["toolkit", verb] for verb in ("init", "check", "train")]
+        for words in lines:
+            changes = small if words[1] == "train" else []
+            assert run([*words[1:], *changes]) == 0, (words, capfd.readouterr().err)
+    after = next(block for block in blocks("bash") if "toolkit evaluate runs/mine" in block and "labelled" in block)
+    for words in (shlex.split(line, comments=True) for line in after.splitlines()):
+        assert run(words[1:]) == 0, (words, capfd.readouterr().err)
+    assert len(list((tmp_path / "labelled").iterdir())) == 8
     resume = next(words for words in commands() if "--resume" in words)
     assert run([*resume[1:], *small, "train.steps=3"]) == 0
     job = next(block for block in blocks("python") if "toolkit.train" in block)

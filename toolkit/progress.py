@@ -35,7 +35,7 @@ class Progress:
 
     Args:
         label: word in front of the numbers ("train").
-        total: how many units of work there are.
+        total: how many units of work there are; 0 where nobody knows: then they are counted only.
         unit: word for a unit in the rate ("img" gives "img/s").
         every: seconds between plain lines when stderr is no terminal.
         shown: False says nothing at all (processes other than the first).
@@ -112,12 +112,19 @@ class Progress:
         """Units a second since the start."""
         return (self.done - self._first) / max(time.monotonic() - self._start, 1e-9)
 
+    def _count(self) -> str:
+        return f"{self.label} {self.done}  {self.rate:.3g} {self.unit}/s"
+
     def _line(self) -> str:
+        if not self.total:
+            return self._count()
         return (
             f"{self.label} {self.done}/{self.total}  {self.rate:.3g} {self.unit}/s  eta {duration(self.seconds_left)}"
         )
 
     def _bar(self) -> str:
+        if not self.total:
+            return self._count()
         cells = 20
         full = cells * self.done // max(self.total, 1)
         bar = "#" * full + "-" * (cells - full)

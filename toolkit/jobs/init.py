@@ -51,6 +51,8 @@ SAMPLE = 2000
 """Files of each kind that are opened, unless asked otherwise."""
 _COUNTED = 100
 """Label maps whose pixels are counted for shares and weights."""
+_MANY = 5000
+"""Pictures from which on reading their annotation takes long enough to be told of."""
 _SLOW_STEP = 20.0
 """Seconds that one step may take to be measured."""
 
@@ -109,6 +111,8 @@ def init_folder(
     told(f"layout     {chosen.layout}, {chosen.task}: {chosen.confidence:.0%} sure")
     for line in chosen.evidence:
         told(f"           {line}")
+    if chosen.pictures > _MANY:
+        told(f"reading    the annotation of {chosen.pictures} pictures")
     reading = _read(tree, chosen, sample)
     reading = reading._replace(notes=(*notes, *reading.notes))
     draft = _draft(folder, reading, skip_bad=skip_bad)
@@ -180,7 +184,7 @@ def _boxes_by_picture(tree: Tree, candidate: Candidate) -> dict[tuple[str, str],
             raise DataError("no boxes")
         index = dataset.index
         for place in range(len(index)):
-            labels = index.boxes(place, (1 << 20, 1 << 20)).labels.tolist() if index.sizes[place].all() else []
+            labels = index.labels[int(index.offsets[place]) : int(index.offsets[place + 1])].tolist()
             counts = {dataset.classes[label]: labels.count(label) for label in set(labels)}
             found[split, Path(index.names[place]).name] = counts
     return found
@@ -239,6 +243,7 @@ def _draft(folder: Path, reading: Reading, *, skip_bad: bool) -> StartingPoint:
         reading.classes.names,
         reading.classes.palette,
         reading.splits,
+        images=chosen.pictures,
         on_gpu=torch.cuda.is_available(),
         workers=max(1, min(8, usable_cores() - 1)),
         on_bad="skip" if skip_bad else "stop",
@@ -295,7 +300,7 @@ def _channels(train: Dataset, draft: StartingPoint) -> int:
         try:
             with Image.open(path or "") as image:
                 modes.add(image.mode)
-        except OSError:
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
             modes.add("")
     return 1 if modes and modes <= {"L", "1", "LA"} else 3
 

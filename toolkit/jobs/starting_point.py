@@ -31,6 +31,8 @@ _EPOCHS = 300
 
 DIVIDED = {"val": 0.2, "seed": 0}
 """How data in one piece is divided: a fifth is measured."""
+_COMPARED = 20_000
+"""Images up to which near copies are looked for, for which every image is read once before the first training."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class StartingPoint:
         task: what is to be learned from the data.
         classes: names of the labels 0..K-1.
         palette: a colour (r, g, b) for each class.
+        images: number of pictures in the folder.
         shares: words for each class's comment: its share of pixels, its number of boxes.
         splits: arguments of each split's data set; `WHOLE` alone is divided.
         channels: of the images, 3 or 1.
@@ -66,6 +69,7 @@ class StartingPoint:
     classes: tuple[str, ...]
     palette: tuple[Color, ...]
     splits: Mapping[str, Mapping[str, Any]]
+    images: int = 0
     shares: tuple[str, ...] = ()
     channels: int = 3
     size: Size | None = None
@@ -249,8 +253,11 @@ def _data(start: StartingPoint) -> list[str]:
     if start.on_bad == "skip":
         lines.append("  on_bad: skip  # what is wrong is left out, and counted wherever it matters")
     if WHOLE in start.splits:
-        lines += ["  # The folder is not divided: a fifth of it is measured, near copies kept on one side, always the same.",
-                  f"  split: {flow(DIVIDED)}"]  # fmt: skip
+        near, by = "near copies kept on one side, ", dict[str, str]()
+        if start.images > _COMPARED:
+            near, by = "each image by itself (by: group reads all of them for near copies), ", {"by": "image"}
+        lines += [f"  # The folder is not divided: a fifth of it is measured, {near}always the same.",
+                  f"  split: {flow({**DIVIDED, **by})}"]  # fmt: skip
     for split, arguments in start.splits.items():
         is_train = split in (WHOLE, "train")
         channels = {"channels": 1} if start.channels == 1 else {}

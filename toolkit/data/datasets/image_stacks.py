@@ -102,7 +102,7 @@ def _page_sizes(path: Path) -> list[tuple[int, int]]:
                 image.seek(page)
                 sizes.append((image.height, image.width))
             return sizes
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SyntaxError) as error:
         raise DataError(Problem(path, f"cannot be read: {error}", "a TIFF with several pages is wanted")) from None
 
 
@@ -114,7 +114,7 @@ def _page(path: Path, page: int, *, keep: bool) -> np.ndarray:
             if not keep:
                 return image_pixels(image, path)
             stored = np.asarray(image)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise DataError(Problem(path, f"page {page + 1} cannot be read: {error}")) from None
     if stored.ndim != 2 or stored.min() < 0 or stored.max() > 65535 or (stored % 1).any():
         message = f"page {page + 1} holds no class ids: {stored.dtype} of shape {stored.shape}"

@@ -68,7 +68,7 @@ def _stack(tree: Tree, path: str) -> Stack | None:
         with Image.open(tree.root / path) as image:
             pages = getattr(image, "n_frames", 1)
             return Stack(path, pages, (image.height, image.width), image.mode in ("L", "1")) if pages > 1 else None
-    except (OSError, ValueError):
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # Pillow's words for what it cannot read
         return None
 
 
