@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
+import numpy as np
+
 from toolkit.contracts import EVALUATORS, Evaluator
 from toolkit.errors import DataError, Problem
-from toolkit.samples import PREDICTION_NAMES, Prediction
+from toolkit.ops.confusion import confusion_matrix
+from toolkit.samples import PREDICTION_NAMES, LabelMap, Prediction, Truth
 
 P = TypeVar("P", bound=Prediction)
 
@@ -26,6 +29,28 @@ def of_kind(evaluator: Evaluator | type[Evaluator], prediction: Prediction, kind
     who = EVALUATORS.name_of(evaluator if isinstance(evaluator, type) else type(evaluator))
     found = PREDICTION_NAMES.get(type(prediction), type(prediction).__name__)
     raise DataError(Problem(name, f"evaluator '{who}' takes {PREDICTION_NAMES[kind]}, but was given {found}"))
+
+
+def compared_labels(
+    evaluator: Evaluator, prediction: Prediction, truth: Truth, num_classes: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """True and predicted labels of one image, (H, W) uint8 each, and their confusion matrix (K, K + 1), see `ops/confusion.py`.
+
+    Raises DataError, naming the image, for another kind of prediction, a missing label map, other sizes or unknown labels.
+
+    Args:
+        evaluator: the evaluator that asks, for the message.
+        prediction: what the model gave for the image.
+        truth: the annotation of the image.
+        num_classes: K, the number of classes, which are 0..K-1.
+    """
+    if truth.label_map is None:
+        raise DataError(Problem(truth.name, "has no label map to compare with", "use another evaluator"))
+    labels = of_kind(evaluator, prediction, LabelMap, truth.name).labels.numpy()
+    try:
+        return truth.label_map, labels, confusion_matrix(truth.label_map, labels, num_classes)
+    except ValueError as error:
+        raise DataError(Problem(truth.name, str(error))) from error
 
 
 def mean_defined(values: Iterable[float | None]) -> float | None:

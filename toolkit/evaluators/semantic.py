@@ -8,10 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from toolkit.contracts import EVALUATORS, Evaluator
-from toolkit.errors import DataError, Problem
-from toolkit.evaluators.checks import mean_defined, means_said, of_kind, percent
+from toolkit.evaluators.checks import compared_labels, mean_defined, means_said, percent
 from toolkit.evaluators.map_errors import map_errors
-from toolkit.ops.confusion import confusion_matrix
 from toolkit.samples import LabelMap, Prediction, Truth
 
 
@@ -58,13 +56,7 @@ class SemanticEvaluator(Evaluator):
 
     def _add(self, prediction: Prediction, truth: Truth) -> np.ndarray:
         """Counts one image; gives its matrix."""
-        if truth.label_map is None:
-            raise DataError(Problem(truth.name, "has no label map to compare with", "use another evaluator"))
-        prediction = of_kind(self, prediction, LabelMap, truth.name)
-        try:
-            counted = confusion_matrix(truth.label_map, prediction.labels.numpy(), len(self.classes))
-        except ValueError as error:
-            raise DataError(Problem(truth.name, str(error))) from error
+        _, _, counted = compared_labels(self, prediction, truth, len(self.classes))
         self.confusion += counted
         self.images += 1
         return counted
