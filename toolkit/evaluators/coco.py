@@ -53,7 +53,7 @@ class CocoEvaluator(Evaluator):
     match it, with the usual overlap.
 
     Args:
-        classes: names of labels 0..K-1.
+        classes: names of the labels 0..K-1.
         max_detections: detections of a class that count in one image, best first; COCO's is 100. Where images hold more
             boxes of a class, AP cannot reach 100 %, which the table says. Numbers of two limits are not comparable.
     """
