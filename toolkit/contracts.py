@@ -369,6 +369,9 @@ class DenseHead(Head):
     stride: int
     """Pixels of the image a cell of the output stands for."""
 
+    with_scores: bool = False
+    """Whether predictions carry the probability of the chosen class, for heads that choose one."""
+
     @abstractmethod
     def predict_strips(
         self, strips: Iterable[Tensor], cells: tuple[int, int], size: tuple[int, int], original_size: tuple[int, int]
@@ -624,6 +627,9 @@ class Evaluator(ABC):
 
     takes: ClassVar[type[Prediction] | None] = None
     """The prediction it compares ("LabelMap"): what the head `gives`. None: not said, nothing is compared."""
+
+    wants_scores: bool = False
+    """Whether label maps must carry the probability of each pixel's class, which costs time and else is left out."""
 
     class_means: ClassVar[bool] = False
     """Whether it has means over `self.classes`, from which `excluded` ones are left out."""

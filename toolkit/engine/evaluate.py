@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.analysis.out_of_memory import memory_explained
-from toolkit.contracts import Evaluator, FeaturePyramid
+from toolkit.contracts import DenseHead, Evaluator, FeaturePyramid, Head
 from toolkit.data.images.fingerprint import look_of
 from toolkit.engine.interrupt import Interrupted, StopRequest
 from toolkit.engine.process import gathered, on_device
@@ -96,8 +97,9 @@ def evaluate(
     loss = ValidationLoss() if with_loss else None
     seen = 0
     rows: list[ImageRow] = []
+    progress = Progress("evaluate", images, "img", shown=fabric.is_global_zero)
     try:
-        with Progress("evaluate", images, "img", shown=fabric.is_global_zero) as progress, torch.inference_mode():
+        with progress, torch.inference_mode(), _scores_given(model.head, evaluators):
             for batch in loader:
                 if stop is not None and stop.requested:
                     break
@@ -180,6 +182,20 @@ def counted_rows(
             arrays |= packed_map(prediction.numpy())
         found.append(ImageRow(truth.name, truth.image_id, truth.size, arrays))
     return found
+
+
+@contextmanager
+def _scores_given(head: Head, evaluators: Sequence[Evaluator]) -> Iterator[None]:
+    """Meanwhile a dense head gives the probabilities that some evaluator wants."""
+    wanted = any(evaluator.wants_scores for evaluator in evaluators)
+    if not wanted or not isinstance(head, DenseHead):
+        yield
+        return
+    before, head.with_scores = head.with_scores, True
+    try:
+        yield
+    finally:
+        head.with_scores = before
 
 
 def _restore(flags: dict[nn.Module, bool]) -> None:

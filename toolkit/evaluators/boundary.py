@@ -9,7 +9,7 @@ import numpy as np
 
 from toolkit.bounds import Probability
 from toolkit.contracts import EVALUATORS, Evaluator
-from toolkit.evaluators.checks import compared_labels, means_said, percent
+from toolkit.evaluators.checks import compared_labels, means_said, percent, shares
 from toolkit.ops.boundaries import BAND, TOLERANCE, band_counts, edge_counts
 from toolkit.samples import LabelMap, Prediction, Truth
 
@@ -120,7 +120,7 @@ def boundary_numbers(
     by_class = boundary_f(arrays["boundary_edges"], present)
     times = np.ones(len(by_class)) if weights is None else np.asarray(weights, np.float64)
     inside, either = (times @ arrays["boundary_bands"][..., column] for column in (0, 1))
-    bands = _quotient(inside, either)
+    bands = shares(inside, either)
     kept = list(range(by_class.shape[1])) if averaged is None else list(averaged)
     image = _class_mean(by_class[:, kept])
     return {
@@ -134,25 +134,20 @@ def boundary_numbers(
 def boundary_f(edges: np.ndarray, present: Present = "truth") -> np.ndarray:
     """F-measure of each image and class, (N, K), from `boundary_edges`; NaN for a class that is absent or without boundary."""
     pixels, true, found, predicted, right = np.moveaxis(edges, -1, 0)
-    precision, recall = (np.nan_to_num(_quotient(*pair)) for pair in ((right, predicted), (found, true)))
+    precision, recall = (np.nan_to_num(shares(*pair)) for pair in ((right, predicted), (found, true)))
     counts = pixels > 0 if present == "truth" else (pixels > 0) | (predicted > 0)
-    f = np.nan_to_num(_quotient(2 * precision * recall, precision + recall))
+    f = np.nan_to_num(shares(2 * precision * recall, precision + recall))
     return np.where(counts & (true + predicted > 0), f, np.nan)
 
 
 def _class_mean(values: np.ndarray) -> np.ndarray:
     """Mean over the last axis of the values that are defined."""
-    return _quotient(np.nansum(values, -1), (~np.isnan(values)).sum(-1))
+    return shares(np.nansum(values, -1), (~np.isnan(values)).sum(-1))
 
 
 def _mean(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Weighted means (..., K) of the values (N, K) that are defined."""
-    return _quotient(weights @ np.nan_to_num(values), weights @ (~np.isnan(values)).astype(np.float64))
-
-
-def _quotient(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """above / below, NaN where that is 0."""
-    return np.divide(above, below, out=np.full(np.shape(below), np.nan), where=np.asarray(below) != 0)
+    return shares(weights @ np.nan_to_num(values), weights @ (~np.isnan(values)).astype(np.float64))
 
 
 def _defined(value: np.ndarray) -> float | None:

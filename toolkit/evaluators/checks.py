@@ -63,6 +63,15 @@ def mean_defined(values: Iterable[float | None]) -> float | None:
     return sum(defined) / len(defined) if defined else None
 
 
+def shares(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """above / below, NaN where that is 0, which is undefined.
+
+    >>> shares(np.array([1, 0]), np.array([2, 0]))
+    array([0.5, nan])
+    """
+    return np.divide(above, below, out=np.full(np.shape(below), np.nan), where=np.asarray(below) != 0)
+
+
 def means_said(excluded: Sequence[str]) -> str:
     """What a table's title adds about classes that are left out of the means; "" for none.
 
