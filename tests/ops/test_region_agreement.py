@@ -38,7 +38,7 @@ def test_pairs_equal_all_pairs_of_pixels_on_a_thousand_divisions() -> None:
 def test_pairs_and_information_equal_scikit_learn() -> None:
     metrics = pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed")
     random = np.random.default_rng(0)
-    for _ in range(100):
+    for _ in range(30):
         true, predicted = divisions(random)
         found, labels = overlaps(true, predicted), alone(true, predicted)
         n = len(labels[0])
