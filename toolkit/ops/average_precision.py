@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from toolkit.ops.box_pairs import group_ranks, overlapping_pairs
-from toolkit.ops.coco_matching import Matches, match
+from toolkit.ops.box_pairs import group_ranks
+from toolkit.ops.coco_matching import Boxes, Matches, match_boxes
 
 COCO_IOUS = np.linspace(0.5, 0.95, 10)
 """COCO's overlap thresholds, 0.50:0.05:0.95. Source: `setDetParams` in pycocotools' `cocoeval.py`, as the next two."""
@@ -135,17 +135,25 @@ def coco_precision_recall(
     >>> curves.recall[:, 0, 0, -1].tolist()  # an overlap of 0.8: one of two objects at threshold 0.5, none at 0.9
     [0.5, 0.0]
     """
-    shape = (len(ious), len(recalls), num_classes, len(areas), len(limits))
-    result = PrecisionRecall(np.full(shape, -1.0), np.full(shape[:1] + shape[2:], -1.0), np.full(shape, -1.0))
+    classes = (num_classes, len(areas), len(limits))
+    precision, scores = np.full((2, *classes, len(ious), len(recalls)), -1.0)
+    recall = np.full((*classes, len(ious)), -1.0)
     for matches in class_matches(truths, detections, num_classes, ious, areas, limits[-1]):
         counting = matches.truth_counts.sum(axis=0)
-        for place, limit in enumerate(limits):
-            for area in np.flatnonzero(counting).tolist():
-                at = (slice(None), slice(None), matches.label, area, place)
-                precision, recall, scores = matches.curve(area, limit, int(counting[area]), recalls)
-                result.precision[at], result.scores[at] = precision, scores
-                result.recall[:, matches.label, area, place] = recall
-    return result
+        taken = _taken(matches)
+        for area in np.flatnonzero(counting).tolist():
+            reached = np.searchsorted(np.arange(1, counting[area] + 1) / counting[area], recalls, "left")
+            for place, limit in enumerate(limits):
+                at = (matches.label, area, place)
+                whole = _curves(matches, taken[area], area, limit, int(counting[area]))
+                precision[at], scores[at], recall[at] = whole[0][:, reached], whole[1][:, reached], whole[2]
+                within = np.flatnonzero(matches.ranks < limit)
+                if len(within):  # recall 0 is reached by the very first detection, right or wrong
+                    scores[at][:, recalls <= 0] = matches.scores[within[0]]
+    # In pycocotools' order of axes.
+    return PrecisionRecall(
+        np.moveaxis(precision, (3, 4), (0, 1)), np.moveaxis(recall, 3, 0), np.moveaxis(scores, (3, 4), (0, 1))
+    )
 
 
 def class_matches(
@@ -174,7 +182,11 @@ def class_matches(
     for first, last in _class_chunks(ends):
         rows, columns = slice(ends[first], ends[last]), slice(truth_ends[first], truth_ends[last])
         part = DetectionTable(*(field[rows] for field in detections))
-        matches = _match_part(part, TruthTable(*(field[columns] for field in truths)), truth_ignored[columns], ious)
+        found_truths = Boxes(truths.xywh[columns], _groups(truths)[columns])
+        matches = match_boxes(
+            Boxes(part.xywh, _groups(part)), found_truths, truths.crowd[columns], truth_ignored[columns],
+            truths.reusable[columns], ious,
+        )  # fmt: skip
         outside = _outside(part.xywh[:, 2] * part.xywh[:, 3], bounds)
         ranks = group_ranks(_groups(part))
         for label in range(first, last):
@@ -227,40 +239,6 @@ class ClassMatches(NamedTuple):
     truth_images: np.ndarray
     truth_counts: np.ndarray
 
-    def curve(
-        self, area: int, limit: int, truths: int, recalls: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Precision (T, R), recall (T,) and scores (T, R) over the first `limit` detections of each image.
-
-        Args:
-            area: place of the area range, 0..A-1.
-            limit: detections of an image that count, best first.
-            truths: how many truths count in that range, 1 at least.
-            recalls: (R,) recalls at which precision is read.
-        """
-        within = self.ranks < limit
-        chosen = within[self.candidates]
-        candidates = self.candidates[chosen]
-        right, correction = self.counted(area, chosen)
-        in_area = self.in_area[:, area]
-        seen = np.cumsum(in_area & within)[candidates, None] + np.cumsum(correction, axis=0)
-        number = np.cumsum(right, axis=0)
-        row, threshold = np.nonzero(right)
-        step = number[row, threshold]
-
-        # Row i: at the (i+1)-th true positive; the zeros behind the last stand for recalls that are never reached.
-        precision = np.zeros((truths + 1, right.shape[1]))
-        scores = np.zeros_like(precision)
-        precision[step - 1, threshold] = step / (seen[row, threshold] + np.spacing(1))
-        scores[step - 1, threshold] = self.scores[candidates[row]]
-        precision = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
-        index = np.searchsorted(np.arange(1, truths + 1) / truths, recalls, "left")
-        scores = scores[index]
-        if within.any():  # recall 0 is reached by the very first detection, right or wrong
-            scores[recalls <= 0] = self.scores[np.argmax(within)]
-        reached = right.sum(axis=0) / truths
-        return precision[index].T, reached, scores.T
-
     def counted(self, area: int, chosen: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:
         """Of some candidates: who is right (C', T) bool, and what must be added to the count of those in the area, int64.
 
@@ -272,13 +250,80 @@ class ClassMatches(NamedTuple):
         return matched & ~ignored, correction
 
 
+class _Taken(NamedTuple):
+    """The E candidates that took a truth, in one area range: by threshold, then as in `ClassMatches`.
+
+    thresholds, candidates: (E,) int64, places of both. right: (E,) bool, whether the truth counts. correction: (E,) int64,
+    what taking it changes in the number of detections that count.
+    """
+
+    thresholds: np.ndarray
+    candidates: np.ndarray
+    right: np.ndarray
+    correction: np.ndarray
+
+
+def _taken(matches: ClassMatches) -> list[_Taken]:
+    """Who took a truth, for each area range. Few do, so that what comes after is a matter of lists."""
+    found = []
+    for area in range(matches.in_area.shape[1]):
+        thresholds, candidates = np.nonzero(np.ascontiguousarray(matches.matched[:, area].T))
+        right = ~matches.ignored[candidates, area, thresholds]
+        correction = right.astype(np.int64) - matches.in_area[matches.candidates[candidates], area]
+        found.append(_Taken(thresholds, candidates, right, correction))
+    return found
+
+
+def _curves(
+    matches: ClassMatches, taken: _Taken, area: int, limit: int, truths: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Precision and scores (T, truths + 1) at each true positive, zeros behind the last, and recall (T,) that is reached.
+
+    Only the first `limit` detections of each image count. Precision is the highest there or beyond.
+    """
+    within = matches.ranks < limit
+    places = matches.candidates[taken.candidates]
+    counted = within[places]
+    right = taken.right[counted]
+    thresholds, places = taken.thresholds[counted], places[counted]
+    number = matches.matched.shape[2]
+    starts = np.searchsorted(thresholds, np.arange(number))
+    step = _running(right.astype(np.int64), starts)[right]
+    seen = (np.cumsum(matches.in_area[:, area] & within)[places] + _running(taken.correction[counted], starts))[right]
+    thresholds, places = thresholds[right], places[right]
+    precision, scores = np.zeros((2, number, truths + 1))
+    precision[thresholds, step - 1] = step / (seen + np.spacing(1))
+    scores[thresholds, step - 1] = matches.scores[places]
+    precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    return precision, scores, np.bincount(thresholds, minlength=number) / truths
+
+
+def _running(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Running sums (E,) of the values (E,), which begin anew at each start."""
+    sums = np.cumsum(values)
+    before = np.append(0, sums)[starts]
+    return sums - np.repeat(before, np.diff(starts, append=len(values)))
+
+
 def _grouped(truths: TruthTable, detections: DetectionTable, limit: int) -> tuple[TruthTable, DetectionTable]:
     """Both sorted by (class, image), detections then by falling score and cut to `limit` in each group."""
-    order = np.lexsort((truths.images, truths.labels))
+    order = _by(truths.labels, _by(truths.images))
     truths = TruthTable(*(field[order] for field in truths))
-    order = np.lexsort((-detections.scores, detections.images, detections.labels))
+    order = np.argsort(-detections.scores, kind="stable")
+    order = _by(detections.labels, _by(detections.images, order))
     order = order[group_ranks(_groups(detections)[order]) < limit]
     return truths, DetectionTable(*(field[order] for field in detections))
+
+
+def _by(keys: np.ndarray, order: np.ndarray | None = None) -> np.ndarray:
+    """An order of the elements, sorted by their keys, else as before: (N,) integers from 0 on to (N,) int64.
+
+    Numbers of 16 bits are sorted in linear time, larger ones digit by digit.
+    """
+    order = np.arange(len(keys)) if order is None else order
+    for digit in range(0, max(1, int(keys.max(initial=0)).bit_length()), 16):
+        order = order[np.argsort((keys[order] >> digit).astype(np.uint16), kind="stable")]
+    return order
 
 
 def _groups(table: TruthTable | DetectionTable) -> np.ndarray:
@@ -299,13 +344,6 @@ def _class_chunks(ends: np.ndarray) -> Iterator[tuple[int, int]]:
         last = min(max(last, first + 1), classes)
         yield first, last
         first = last
-
-
-def _match_part(part: DetectionTable, truths: TruthTable, truth_ignored: np.ndarray, ious: np.ndarray) -> Matches:
-    groups = _groups(part)
-    minimum = float(np.minimum(ious, 1 - 1e-10).min())
-    pairs = overlapping_pairs(part.xywh, groups, truths.xywh, _groups(truths), truths.crowd, minimum)
-    return match(pairs, groups, truth_ignored, truths.reusable, ious)
 
 
 def _of_class(matches: Matches, own: slice) -> Matches:

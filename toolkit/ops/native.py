@@ -23,7 +23,8 @@ from pathlib import Path
 import torch
 
 _LOG = logging.getLogger(__name__)
-_FLAGS = ("-std=c99", "-shared", "-fPIC")
+# Sums of products are rounded twice, as numpy and torch do, unless a kernel says fma.
+_FLAGS = ("-std=c99", "-shared", "-fPIC", "-ffp-contract=off")
 # gcc's -O3 compiles two to three times longer for the same speed; not every compiler knows these flags, nor the
 # processor's name, so plainer builds are tried next.
 _TUNING = (
