@@ -288,8 +288,10 @@ def _curves(
     thresholds, places = taken.thresholds[counted], places[counted]
     number = matches.matched.shape[2]
     starts = np.searchsorted(thresholds, np.arange(number))
-    step = _running(right.astype(np.int64), starts)[right]
-    seen = (np.cumsum(matches.in_area[:, area] & within)[places] + _running(taken.correction[counted], starts))[right]
+    step = _running(right.astype(np.int64), thresholds, starts)[right]
+    seen = (
+        np.cumsum(matches.in_area[:, area] & within)[places] + _running(taken.correction[counted], thresholds, starts)
+    )[right]
     thresholds, places = thresholds[right], places[right]
     precision, scores = np.zeros((2, number, truths + 1))
     precision[thresholds, step - 1] = step / (seen + np.spacing(1))
@@ -298,11 +300,10 @@ def _curves(
     return precision, scores, np.bincount(thresholds, minlength=number) / truths
 
 
-def _running(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Running sums (E,) of the values (E,), which begin anew at each start."""
+def _running(values: np.ndarray, groups: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Running sums (E,) of the values (E,), anew in each group; groups (E,) ascend, and starts says where each begins."""
     sums = np.cumsum(values)
-    before = np.append(0, sums)[starts]
-    return sums - np.repeat(before, np.diff(starts, append=len(values)))
+    return sums - np.append(0, sums)[starts][groups]
 
 
 def _grouped(truths: TruthTable, detections: DetectionTable, limit: int) -> tuple[TruthTable, DetectionTable]:

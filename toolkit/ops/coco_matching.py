@@ -125,11 +125,17 @@ def match_boxes(
     inputs = [*detections, len(rows), *truths, len(truths.groups), crowd, truth_ignored, reusable]
     inputs += [cells[0], np.minimum(ious, _SURELY), cells[1], minimum]
     work = [np.zeros((len(truths.groups), *cells), np.uint8), np.empty(most), rows, codes]
-    kept = [np.ascontiguousarray(value) if isinstance(value, np.ndarray) else value for value in inputs] + work
+    # Kept until the kernel has read them: they may be copies.
+    kept = [np.ascontiguousarray(value, _LAYOUT.get(value.dtype.kind)) if isinstance(value, np.ndarray) else value
+            for value in inputs] + work  # fmt: skip
     library.match_boxes.restype = ctypes.c_int64
     found = library.match_boxes(*(_argument(value) for value in kept))
     codes = codes[:found]
     return Matches(rows[:found], codes > 0, codes > 1)
+
+
+_LAYOUT = {"f": np.float64, "i": np.int64}
+"""What the kernel reads, by kind of number."""
 
 
 def _argument(value: np.ndarray | int | float) -> ctypes.c_void_p | ctypes.c_int64 | ctypes.c_double:
