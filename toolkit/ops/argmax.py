@@ -33,17 +33,19 @@ typedef int64_t i64;
 enum { BLOCK = 512 };
 typedef struct { const i64 *low, *high, *base; const float *share; } line;  /* share 0: no neighbour is looked at */
 
-static void columns(const float *restrict row, float *restrict out, line at, i64 n) {
-  if (!at.share) for (i64 i = 0; i < n; i++) out[i] = row[at.low[i]];
-  else for (i64 i = 0; i < n; i++) out[i] = FMA(at.share[i], row[at.high[i]] - row[at.low[i]], row[at.base[i]]); }
+static void columns(const float *restrict row, i64 step, float *restrict out, line at, i64 n) {
+  if (!at.share) for (i64 i = 0; i < n; i++) out[i] = row[at.low[i] * step];
+  else for (i64 i = 0; i < n; i++) {
+    float low = row[at.low[i] * step], high = row[at.high[i] * step];
+    out[i] = FMA(at.share[i], high - low, row[at.base[i] * step]); } }
 
 /* A later class wins when it is larger, or the first that is not a number. */
 #define RUNNING(VALUE) for (i64 i = 0; i < n; i++) { float v = VALUE; \
   int wins = !(v <= best[i]) & (best[i] == best[i]); best[i] = wins ? v : best[i]; found[i] = wins ? k : found[i]; }
 
-/* Rows [first, last) of the labels (rows, width), from maps whose planes and rows lie that many numbers apart.
+/* Rows [first, last) of the labels (rows, width), from maps whose planes, rows and columns lie that many numbers apart.
    kept: space for two rows of all classes, or 0 where columns are taken as they are. */
-void best_classes(const float *maps, i64 plane, i64 stride, i64 classes, line rows, line across, i64 width,
+void best_classes(const float *maps, i64 plane, i64 stride, i64 step, i64 classes, line rows, line across, i64 width,
     float *kept, uint8_t *labels, i64 first, i64 last) {
   float best[BLOCK]; int32_t found[BLOCK];
   i64 held[2] = {-1, -1}, apart = kept ? width : plane;
@@ -55,7 +57,8 @@ void best_classes(const float *maps, i64 plane, i64 stride, i64 classes, line ro
       if (!kept) { lines[e] = maps + at * stride; continue; }
       float *line_of = kept + slot * classes * width;
       if (held[slot] != at)
-        for (i64 k = 0; k < classes; k++) columns(maps + k * plane + at * stride, line_of + k * width, across, width);
+        for (i64 k = 0; k < classes; k++)
+          columns(maps + k * plane + at * stride, step, line_of + k * width, across, width);
       held[slot] = at; lines[e] = line_of; }
     const float *nearer = rows.share && rows.base[r] != ends[0] ? lines[1] : lines[0];
     float share = rows.share ? rows.share[r] : 0;
@@ -116,18 +119,18 @@ class _Line(ctypes.Structure):
 
 
 def _best_by_kernel(maps: Tensor, rows: Tensor, columns: Tensor) -> Tensor | None:
-    """The labels, or None where the kernel cannot serve: another device or type, classes last, few values, no compiler."""
+    """The labels, or None where the kernel cannot serve: another device or type, few values, no compiler."""
     items = maps.shape[0] * len(rows) * len(columns)
     plain = type(maps) is Tensor and maps.device.type == "cpu" and maps.dtype == torch.float32
-    if not plain or maps.stride(2) != 1 or items < _SMALLEST:
+    if not plain or items < _SMALLEST:
         return None
     library = compile_c(_SOURCE)
     if library is None:
         return None
     down, across = line_weights(rows, maps.shape[1]), line_weights(columns, maps.shape[2])
-    as_they_are = across.share is None and torch.equal(across.low, torch.arange(maps.shape[2]))
+    as_they_are = maps.stride(2) == 1 and across.share is None and torch.equal(across.low, torch.arange(maps.shape[2]))
     labels = torch.empty(len(rows), len(columns), dtype=torch.uint8)
-    sizes = (ctypes.c_int64(number) for number in (maps.stride(0), maps.stride(1), maps.shape[0]))
+    sizes = (ctypes.c_int64(number) for number in (*maps.stride(), maps.shape[0]))
     head = (ctypes.c_void_p(maps.data_ptr()), *sizes, _pointers(down), _pointers(across), ctypes.c_int64(len(columns)))
     target = ctypes.c_void_p(labels.data_ptr())
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ctypes
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -122,7 +122,7 @@ def match_boxes(
     rows = np.empty(len(detections.groups), np.int64)
     codes = np.empty((len(rows), *cells), np.uint8)
     most = int(np.diff(np.flatnonzero(np.diff(truths.groups, prepend=-1, append=-1))).max(initial=1))
-    inputs = [*detections, len(rows), *truths, len(truths.groups), crowd, truth_ignored, reusable]
+    inputs: list[Any] = [*detections, len(rows), *truths, len(truths.groups), crowd, truth_ignored, reusable]
     inputs += [cells[0], np.minimum(ious, _SURELY), cells[1], minimum]
     work = [np.zeros((len(truths.groups), *cells), np.uint8), np.empty(most), rows, codes]
     # Kept until the kernel has read them: they may be copies.

@@ -76,8 +76,8 @@ def overlaps(true: np.ndarray, predicted: np.ndarray) -> Overlaps:
     one, other = true[counted].astype(np.int64), predicted[counted].astype(np.int64)
     pairs, shared = np.unique(one * (int(other.max(initial=0)) + 1) + other, return_counts=True)
     in_region = pairs % (int(other.max(initial=0)) + 1) > 0
-    sizes = [np.bincount(labels)[1:] for labels in (one, other)]
-    return Overlaps(*(n[n > 0].astype(np.float64) for n in (shared[in_region], *sizes)), int((other == 0).sum()))
+    sizes = [pixels[pixels > 0].astype(np.float64) for pixels in (np.bincount(labels)[1:] for labels in (one, other))]
+    return Overlaps(shared[in_region].astype(np.float64), sizes[0], sizes[1], int((other == 0).sum()))
 
 
 def rand_pairs(found: Overlaps) -> tuple[float, float, float]:
