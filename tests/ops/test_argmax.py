@@ -89,6 +89,12 @@ def test_equals_interpolate_then_argmax_but_for_rounding(way):
             assert first - second < 1e-5
 
 
+def test_a_position_that_rounds_to_the_next_value(way):
+    maps = torch.tensor([[[0.0, 0.0, 9.0]], [[1.0, 1.0, 1.0]]])
+    almost = torch.tensor([0.0, 2.0 - 2e-16, 2.0], dtype=torch.float64)
+    assert best_classes(maps, torch.zeros(1), almost)[0].tolist() == [[1, 0, 0]]
+
+
 def test_threads_share_the_rows(monkeypatch, way):
     maps = torch.randn(7, 30, 20)
     positions = resize_positions(30, 201), resize_positions(20, 77)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from toolkit.ops.native import compile_c, split
-from toolkit.ops.resize import line_weights, sample_rows
+from toolkit.ops.resize import LineWeights, line_weights, sample_rows
 
 _BAND_VALUES = 1 << 20
 """Numbers a band of rows may hold (4 MiB of float32): a 19-class image of 1024x2048 is worked off in 40 bands."""
@@ -31,13 +31,15 @@ _SOURCE = r"""
 #endif
 typedef int64_t i64;
 enum { BLOCK = 512 };
-typedef struct { const i64 *low, *high, *base; const float *share; } line;  /* share 0: no neighbour is looked at */
+/* Where results are read: between two values, a share of their difference (negative: from the second) away from the
+   nearer one. No shares: at the first. */
+typedef struct { const int32_t *low, *high; const float *share; } line;
 
 static void columns(const float *restrict row, i64 step, float *restrict out, line at, i64 n) {
   if (!at.share) for (i64 i = 0; i < n; i++) out[i] = row[at.low[i] * step];
   else for (i64 i = 0; i < n; i++) {
-    float low = row[at.low[i] * step], high = row[at.high[i] * step];
-    out[i] = FMA(at.share[i], high - low, row[at.base[i] * step]); } }
+    float low = row[at.low[i] * step], high = row[at.high[i] * step], share = at.share[i];
+    out[i] = FMA(share, high - low, share < 0 ? high : low); } }
 
 /* A later class wins when it is larger, or the first that is not a number. */
 #define RUNNING(VALUE) for (i64 i = 0; i < n; i++) { float v = VALUE; \
@@ -50,7 +52,7 @@ void best_classes(const float *maps, i64 plane, i64 stride, i64 step, i64 classe
   float best[BLOCK]; int32_t found[BLOCK];
   i64 held[2] = {-1, -1}, apart = kept ? width : plane;
   for (i64 r = first; r < last; r++) {
-    i64 ends[2] = {rows.low[r], rows.share ? rows.high[r] : rows.low[r]};
+    i64 ends[2] = {rows.low[r], rows.high[r]};
     const float *lines[2];
     for (int e = 0; e < 2; e++) {
       i64 at = ends[e], slot = at & 1;
@@ -60,8 +62,8 @@ void best_classes(const float *maps, i64 plane, i64 stride, i64 step, i64 classe
         for (i64 k = 0; k < classes; k++)
           columns(maps + k * plane + at * stride, step, line_of + k * width, across, width);
       held[slot] = at; lines[e] = line_of; }
-    const float *nearer = rows.share && rows.base[r] != ends[0] ? lines[1] : lines[0];
     float share = rows.share ? rows.share[r] : 0;
+    const float *nearer = lines[share < 0];
     for (i64 start = 0; start < width; start += BLOCK) {
       i64 n = width - start < BLOCK ? width - start : BLOCK;
       for (i64 i = 0; i < n; i++) { best[i] = -INFINITY; found[i] = 0; }
@@ -115,7 +117,7 @@ def best_classes(
 class _Line(ctypes.Structure):
     """`line` of the kernel: where the results of one axis are read. Pointers into tensors that the caller keeps."""
 
-    _fields_ = (*((name, ctypes.c_void_p) for name in ("low", "high", "base", "share")),)
+    _fields_ = (*((name, ctypes.c_void_p) for name in ("low", "high", "share")),)
 
 
 def _best_by_kernel(maps: Tensor, rows: Tensor, columns: Tensor) -> Tensor | None:
@@ -128,7 +130,12 @@ def _best_by_kernel(maps: Tensor, rows: Tensor, columns: Tensor) -> Tensor | Non
     if library is None:
         return None
     down, across = line_weights(rows, maps.shape[1]), line_weights(columns, maps.shape[2])
-    as_they_are = maps.stride(2) == 1 and across.share is None and torch.equal(across.low, torch.arange(maps.shape[2]))
+    every_column = torch.arange(maps.shape[2], dtype=torch.int32)
+    as_they_are = maps.stride(2) == 1 and across.share is None and torch.equal(across.low, every_column)
+        maps.stride(2) == 1
+        and across.share is None
+        and torch.equal(across.low, torch.arange(maps.shape[2], dtype=torch.int32))
+    )
     labels = torch.empty(len(rows), len(columns), dtype=torch.uint8)
     sizes = (ctypes.c_int64(number) for number in (*maps.stride(), maps.shape[0]))
     head = (ctypes.c_void_p(maps.data_ptr()), *sizes, _pointers(down), _pointers(across), ctypes.c_int64(len(columns)))
@@ -143,5 +150,5 @@ def _best_by_kernel(maps: Tensor, rows: Tensor, columns: Tensor) -> Tensor | Non
     return labels
 
 
-def _pointers(weights: tuple[Tensor, Tensor, Tensor, Tensor | None]) -> _Line:
+def _pointers(weights: LineWeights) -> _Line:
     return _Line(*(None if part is None else part.data_ptr() for part in weights))

@@ -128,18 +128,17 @@ def _take(maps: Tensor, index: Tensor, dim: int) -> Tensor:
 
 
 class LineWeights(NamedTuple):
-    """Linear interpolation at P positions of a line: base + share * (high - low), as `torch.lerp` does it.
+    """Linear interpolation at P positions of a line, as `torch.lerp` does it: from the nearer value on.
 
     Args:
-        low: (P,) int64, the value before each position.
-        high: (P,) int64, the value behind it.
-        base: (P,) int64, the nearer of the two.
-        share: (P,) float32 share of the difference, -0.5..0.5; None where all positions are values themselves.
+        low: (P,) int32, the value before each position.
+        high: (P,) int32, the value behind it.
+        share: (P,) float32 share of high - low, added to low where it is 0..0.5, to high where it is -0.5..0; None where
+            all positions are values themselves.
     """
 
     low: Tensor
     high: Tensor
-    base: Tensor
     share: Tensor | None
 
 
@@ -148,15 +147,14 @@ def line_weights(positions: Tensor, values: int) -> LineWeights:
 
     positions: (P,) float64, 0..values - 1. values: how many values the line has.
 
-    >>> low, high, base, share = line_weights(torch.tensor([0.25, 0.75], dtype=torch.float64), 2)
-    >>> low.tolist(), high.tolist(), base.tolist(), share.tolist()
-    ([0, 0], [1, 1], [0, 1], [0.25, -0.25])
+    >>> low, high, share = line_weights(torch.tensor([0.25, 0.75], dtype=torch.float64), 2)
+    >>> low.tolist(), high.tolist(), share.tolist()
+    ([0, 0], [1, 1], [0.25, -0.25])
     """
     before = positions.floor()
-    low = before.long()
+    low = before.int()
     if torch.equal(before, positions):
-        return LineWeights(low, low, low, None)
-    high = (low + 1).clamp_max(values - 1)
-    share = (positions - before).float()
-    first = share < 0.5
-    return LineWeights(low, high, torch.where(first, low, high), torch.where(first, share, share - 1))
+        return LineWeights(low, low, None)
+    share, high = (positions - before).float(), (low + 1).clamp_max(values - 1)
+    low = torch.where(share == 1, high, low)  # rounded up to the next value
+    return LineWeights(low, high, torch.where(share < 0.5, share, share - 1))
