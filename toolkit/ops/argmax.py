@@ -132,10 +132,6 @@ def _best_by_kernel(maps: Tensor, rows: Tensor, columns: Tensor) -> Tensor | Non
     down, across = line_weights(rows, maps.shape[1]), line_weights(columns, maps.shape[2])
     every_column = torch.arange(maps.shape[2], dtype=torch.int32)
     as_they_are = maps.stride(2) == 1 and across.share is None and torch.equal(across.low, every_column)
-        maps.stride(2) == 1
-        and across.share is None
-        and torch.equal(across.low, torch.arange(maps.shape[2], dtype=torch.int32))
-    )
     labels = torch.empty(len(rows), len(columns), dtype=torch.uint8)
     sizes = (ctypes.c_int64(number) for number in (*maps.stride(), maps.shape[0]))
     head = (ctypes.c_void_p(maps.data_ptr()), *sizes, _pointers(down), _pointers(across), ctypes.c_int64(len(columns)))
