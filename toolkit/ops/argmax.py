@@ -39,7 +39,7 @@ static void columns(const float *restrict row, i64 step, float *restrict out, li
   if (!at.share) for (i64 i = 0; i < n; i++) out[i] = row[at.low[i] * step];
   else for (i64 i = 0; i < n; i++) {
     float low = row[at.low[i] * step], high = row[at.high[i] * step], share = at.share[i];
-    out[i] = FMA(share, high - low, share < 0 ? high : low); } }
+    out[i] = FMA(share, high - low, signbit(share) ? high : low); } }
 
 /* A later class wins when it is larger, or the first that is not a number. */
 #define RUNNING(VALUE) for (i64 i = 0; i < n; i++) { float v = VALUE; \
@@ -63,7 +63,7 @@ void best_classes(const float *maps, i64 plane, i64 stride, i64 step, i64 classe
           columns(maps + k * plane + at * stride, step, line_of + k * width, across, width);
       held[slot] = at; lines[e] = line_of; }
     float share = rows.share ? rows.share[r] : 0;
-    const float *nearer = lines[share < 0];
+    const float *nearer = lines[signbit(share) != 0];
     for (i64 start = 0; start < width; start += BLOCK) {
       i64 n = width - start < BLOCK ? width - start : BLOCK;
       for (i64 i = 0; i < n; i++) { best[i] = -INFINITY; found[i] = 0; }

@@ -133,8 +133,8 @@ class LineWeights(NamedTuple):
     Args:
         low: (P,) int32, the value before each position.
         high: (P,) int32, the value behind it.
-        share: (P,) float32 share of high - low, added to low where it is 0..0.5, to high where it is -0.5..0; None where
-            all positions are values themselves.
+        share: (P,) float32 share of high - low, added to high where its sign is negative (-0.5..-0), else to low (0..0.5);
+            None where all positions are values themselves.
     """
 
     low: Tensor
@@ -155,6 +155,6 @@ def line_weights(positions: Tensor, values: int) -> LineWeights:
     low = before.int()
     if torch.equal(before, positions):
         return LineWeights(low, low, None)
-    share, high = (positions - before).float(), (low + 1).clamp_max(values - 1)
-    low = torch.where(share == 1, high, low)  # rounded up to the next value
-    return LineWeights(low, high, torch.where(share < 0.5, share, share - 1))
+    share = (positions - before).float()
+    # Where the share is rounded up to 1 it becomes -0, whose sign still says where it is added.
+    return LineWeights(low, (low + 1).clamp_max(values - 1), torch.where(share < 0.5, share, -(1 - share)))
