@@ -22,6 +22,7 @@ TOY = {
     "recompute.py": ["--size", "32", "64", "--batch", "2", "--rounds", "1"],
     "resampling.py": ["--maps", "9", "--map-resamples", "50", "--size", "64", "96", "--images", "20", "--truths", "100",
                       "--detections", "300", "--resamples", "20", "--rounds", "1"],
+    "segmentation_eval.py": ["--size", "64", "96", "--rounds", "1", "--evaluated", "64", "96", "--images", "1"],
     "train_step.py": ["--config", "configs/tiny/unet_shapes.yaml", "--steps", "2", "--smp-encoder", "", "data.batch_size=2"],
 }  # fmt: skip
 
