@@ -58,3 +58,26 @@ def test_views_and_counts_beyond_float32():
     assert pairs[3, 3] == 1
     strided = np.arange(60, dtype=np.uint8).reshape(6, 10)[::2, 1::3]
     assert np.array_equal(count_labels(strided), np.bincount(strided.ravel(), minlength=256))
+
+
+def test_equals_scikit_learn_on_a_thousand_maps() -> None:
+    """Of 100 maps at a time, whose labels are told apart by adding ten for each: their matrices lie on the diagonal."""
+    metrics = pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed")
+    random = np.random.default_rng(0)
+    for _ in range(10):
+        true, predicted, found = [], [], []
+        for number in range(100):
+            classes, shape = int(random.integers(1, 6)), tuple(random.integers(1, 9, 2))
+            truth, prediction = random.integers(0, classes, (2, *shape)).astype(np.uint8)
+            truth[random.random(shape) < random.choice([0, 0.2, 1])] = 255
+            prediction[random.random(shape) < random.choice([0, 0.2])] = 255  # no class
+            found.append(confusion_matrix(truth, prediction, classes))
+            counted = truth != 255
+            true.append(truth[counted].astype(int) + 10 * number)
+            predicted.append(
+                np.where(prediction[counted] == 255, classes, prediction[counted].astype(int)) + 10 * number
+            )
+        whole = metrics.confusion_matrix(np.concatenate(true), np.concatenate(predicted), labels=range(1000))
+        for number, own in enumerate(found):
+            first, classes = 10 * number, len(own)
+            assert own.tolist() == whole[first : first + classes, first : first + classes + 1].tolist()
