@@ -369,9 +369,6 @@ class DenseHead(Head):
     stride: int
     """Pixels of the image a cell of the output stands for."""
 
-    with_scores: bool = False
-    """Whether predictions carry the probability of the chosen class, for heads that choose one."""
-
     @abstractmethod
     def predict_strips(
         self, strips: Iterable[Tensor], cells: tuple[int, int], size: tuple[int, int], original_size: tuple[int, int]

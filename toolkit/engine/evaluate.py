@@ -8,8 +8,7 @@ from __future__ import annotations
 import math
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.analysis.out_of_memory import memory_explained
-from toolkit.contracts import DenseHead, Evaluator, FeaturePyramid, Head
+from toolkit.contracts import Evaluator, FeaturePyramid
 from toolkit.data.images.fingerprint import look_of
 from toolkit.engine.interrupt import Interrupted, StopRequest
 from toolkit.engine.process import gathered, on_device
@@ -92,14 +91,13 @@ def evaluate(
     began = time.monotonic()
     flags = {module: module.training for module in model.modules()}
     scored = model.head.with_scores
-    model.head.with_scores = scored or with_rows
+    model.head.with_scores = scored or with_rows or any(evaluator.wants_scores for evaluator in evaluators)
     model.eval()
     loss = ValidationLoss() if with_loss else None
     seen = 0
     rows: list[ImageRow] = []
-    progress = Progress("evaluate", images, "img", shown=fabric.is_global_zero)
     try:
-        with progress, torch.inference_mode(), _scores_given(model.head, evaluators):
+        with Progress("evaluate", images, "img", shown=fabric.is_global_zero) as progress, torch.inference_mode():
             for batch in loader:
                 if stop is not None and stop.requested:
                     break
@@ -182,20 +180,6 @@ def counted_rows(
             arrays |= packed_map(prediction.numpy())
         found.append(ImageRow(truth.name, truth.image_id, truth.size, arrays))
     return found
-
-
-@contextmanager
-def _scores_given(head: Head, evaluators: Sequence[Evaluator]) -> Iterator[None]:
-    """Meanwhile a dense head gives the probabilities that some evaluator wants."""
-    wanted = any(evaluator.wants_scores for evaluator in evaluators)
-    if not wanted or not isinstance(head, DenseHead):
-        yield
-        return
-    before, head.with_scores = head.with_scores, True
-    try:
-        yield
-    finally:
-        head.with_scores = before
 
 
 def _restore(flags: dict[nn.Module, bool]) -> None:
