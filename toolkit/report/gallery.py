@@ -96,6 +96,7 @@ class Gallery:
         kinds: (key, name and colour) of the kinds of error, likewise.
         note: what was left out, or "".
         orders: words for the two orders, smallest first and largest first.
+        narrow: whether three cards stand beside one another on a wide screen, not two.
     """
 
     views: tuple[View, ...]
@@ -104,6 +105,7 @@ class Gallery:
     kinds: tuple[tuple[str, LegendEntry], ...] = ()
     note: str = ""
     orders: tuple[str, str] = ("worst first", "best first")
+    narrow: bool = False
 
     @property
     def parts(self) -> list[str]:

@@ -65,7 +65,8 @@ def precision_recall(points: Mapping[str, Any], classes: ClassTable) -> Markup |
             continue
         red, green, blue = colors[classes.names.index(name)].tolist()
         pairs = [(r, p) for r, p in zip(curve["recall"], curve["precision"], strict=True) if r is not None]
-        found.append(_with_point(name, pairs, (red, green, blue), by_class.get(name) or {}))
+        if len(pairs) > 1:
+            found.append(_with_point(name, pairs, (red, green, blue), by_class.get(name) or {}))
     if not found:
         return None
     return curves(found[:_MOST_CURVES], "Precision by recall", ("recall", "precision"), high=(1.0, 1.0))

@@ -29,8 +29,10 @@ Reader = Callable[[str], Sample | None]
 PER_IMAGE_FILE = "per_image.csv"
 DRAWN_FROM = 0.5
 """Score from which boxes are drawn where no operating point is known."""
-_WORK = 60
+_WORK = 36
 """Suspicious labels with a crop, at most."""
+_LEAST = 64
+"""Pixels of a crop's side, at least."""
 _WORK_KINDS = {"class": "another class?", "box": "drawn badly?", "missing": "label missing?", "extra": "nothing there?"}
 _SUSPECT = (255, 64, 64)
 
@@ -202,7 +204,7 @@ def worklist_of(record: Record, read: Reader) -> Gallery | None:
     views = (View("image", "image"), View("truth", "annotation"), View("prediction", "prediction"))
     present = sorted({label for card in kept for label in card.labels})
     orders = ("least suspicious first", "most suspicious first")
-    return Gallery(views, tuple(kept), class_entries(table, present), (), note, orders) if kept else None
+    return Gallery(views, tuple(kept), class_entries(table, present), (), note, orders, narrow=True) if kept else None
 
 
 def _work_card(record: Record, item: Mapping[str, Any], table: ClassTable, sample: Sample) -> Card:
@@ -229,7 +231,16 @@ def _work_card(record: Record, item: Mapping[str, Any], table: ClassTable, sampl
 
 
 def _crop_of(item: Mapping[str, Any], size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """(left, top, right, bottom) of what is shown, whole pixels inside the image and at least one."""
+    """(left, top, right, bottom) of what is shown, inside the image: its crop, made square where there is room."""
     left, top, right, bottom = (int(edge) for edge in item["crop"])
-    left, top = max(0, min(left, size[1] - 1)), max(0, min(top, size[0] - 1))
-    return left, top, max(left + 1, min(right, size[1])), max(top + 1, min(bottom, size[0]))
+    side = max(right - left, bottom - top, _LEAST)
+    left, right = _widened(left, right, side, size[1])
+    top, bottom = _widened(top, bottom, side, size[0])
+    return left, top, right, bottom
+
+
+def _widened(low: int, high: int, wanted: int, most: int) -> tuple[int, int]:
+    """A stretch of `wanted` pixels around another, moved so that it lies within 0..most."""
+    wanted = min(wanted, most)
+    low = min(max(0, (low + high - wanted) // 2), most - wanted)
+    return low, low + wanted
