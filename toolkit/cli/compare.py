@@ -36,13 +36,19 @@ def command(runs: tuple[str, ...], seeds: bool, split: str | None, out: str | No
     comparison = compare_recipes(runs, split) if seeds else compare_runs(runs, split)
     result = comparison.as_json()
     if out is not None:
+        from toolkit.jobs.report import write_comparison_report
+
         result["written"] = str(write_comparison(comparison, out))
+        report = write_comparison_report(result, out)
+        result["page"] = report["page"]
+        for note in report["notes"]:
+            say(f"note: {note}", err=True)
     if as_json:
         print_json(result)
         return
     _print(comparison)
     if out is not None:
-        say(f"\n{result['written']}")
+        say(f"\n{result['written']}\n{result['page']}")
 
 
 def _print(comparison: Comparison) -> None:

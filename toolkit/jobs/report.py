@@ -1,7 +1,8 @@
-"""The page of a record made again, from what the record says: nothing is computed, and no model is needed."""
+"""The pages of records made of what the records say: nothing is computed, and no model is needed."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ from toolkit.config.paths import config_text
 from toolkit.errors import UserError
 from toolkit.jobs.build import build_dataset
 from toolkit.jobs.record_folders import record_folder_of, run_of
+from toolkit.report.evaluation.comparison import write_comparison_page
 from toolkit.report.evaluation.page import PAGE_FILE, evaluation_page
 from toolkit.report.evaluation.pictures import Reader, reader_of
 from toolkit.report.page import write_page
 from toolkit.results.record import Record
+from toolkit.results.same_images import in_order_of
 
 
 def write_report(path: str | Path, split: str | None = None, out: str | Path | None = None) -> dict[str, Any]:
@@ -30,13 +33,25 @@ def write_report(path: str | Path, split: str | None = None, out: str | Path | N
     folder = record_folder_of(path, split)
     record = Record.read(folder)
     run = run_of(folder)
-    read, notes = _reader(run, str(record.about.get("split", "")))
+    read, notes = reader_of_run(run, str(record.about.get("split", "")))
     page = evaluation_page(record, folder, read, run if (run / "config.yaml").is_file() else None)
     written = write_page(Path(out) if out is not None else folder / PAGE_FILE, page)
     return {"report": str(written), "record": str(folder), "notes": notes}
 
 
-def _reader(run: Path, split: str) -> tuple[Reader | None, list[str]]:
+def write_comparison_report(comparison: Mapping[str, Any], folder: str | Path) -> dict[str, Any]:
+    """Writes `compare.html` beside a comparison; returns {"page": its path, "notes": sentences}.
+
+    comparison: as plain JSON, with the folders of its records. folder: that of the page, made if need be.
+    """
+    folders = [Path(path) for path in comparison["records"]]
+    first, *others = [Record.read(path) for path in folders]
+    read, notes = reader_of_run(run_of(folders[0]), str(first.about.get("split", "")))
+    records = [first, *(in_order_of(record, first) for record in others)]
+    return {"page": str(write_comparison_page(folder, comparison, records, read)), "notes": notes}
+
+
+def reader_of_run(run: Path, split: str) -> tuple[Reader | None, list[str]]:
     """Reads the images that the run's config names; None, and why, where they are not to be had."""
     config = run / "config.yaml"
     if not config.is_file():

@@ -91,15 +91,17 @@ def confusion_picture(section: Mapping[str, Any], unit: str) -> Markup:
 def mix_ups(section: Mapping[str, Any], unit: str) -> list[str]:
     """The largest confusions as sentences, by their share of the true class's row."""
     rows, columns, counts = _cut(section)
+    classes = len(rows) if "overlap" not in section else len(rows) - 1  # the last row of boxes is no class
     found = [
-        (share, counts[i][j], rows[i], columns[j])
-        for i, row in enumerate(_shares(counts))
+        (share, counts[i][j], rows[i], "" if j == classes else columns[j])
+        for i, row in enumerate(_shares(counts)[:classes])
         for j, share in enumerate(row)
-        if share and rows[i] != columns[j]
+        if share and i != j
     ]
     found.sort(key=lambda entry: (-entry[0], -entry[1]))
+    nothing = "is missed" if "overlap" in section else "is given no class"
     return [
-        f"{percent(share)} of {true} is taken for {answer} ({count:,.0f} {unit})"
+        f"{percent(share)} of {true} {f'is taken for {answer}' if answer else nothing} ({count:,.0f} {unit})"
         for share, count, true, answer in found[:_MIX_UPS]
     ]
 
