@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from toolkit.errors import ConfigError
+from toolkit.results.box_confusion import box_confusion
 from toolkit.results.operating_points import Goal, chosen, guaranteed, operating_points, parsed_goal, point_at
 from toolkit.results.record import Record
 from toolkit.results.score_curves import Misses, ScoreCurve, curve_of
@@ -90,7 +91,7 @@ def test_the_mean_risk_on_other_images_stays_below_the_guarantee(risk: float) ->
 def test_too_few_independent_units_guarantee_nothing_and_say_so() -> None:
     choice = guaranteed(Misses(np.array([0.9] * 4), np.ones(4), 4), 0.1)
     assert choice.threshold is None
-    assert choice.why.endswith("for 4 independent images or groups cannot show less than 0.2000")
+    assert choice.why.endswith("4 independent images or groups cannot guarantee less than 0.2000")
 
 
 def test_images_of_one_group_are_one_unit() -> None:
@@ -133,6 +134,35 @@ def test_points_are_chosen_on_one_record_and_measured_on_another() -> None:
     assert section["by_class"]["dog"]["why"] == "it does not occur in the truth"
     place = section["curves"]["cat"]["threshold"].index(5 / 11)
     assert section["curves"]["cat"]["recall"][place] == 0.0
+
+
+@pytest.mark.parametrize("goal", ["f1", "precision=0.15", "recall=0.4"])
+def test_detections_cut_at_the_thresholds_have_the_precision_and_recall_that_are_told(goal: str) -> None:
+    random = np.random.default_rng(4)
+    counts, truth_counts = np.full(12, 15), np.full(12, 6)
+
+    def boxes(count: int) -> np.ndarray:
+        corner = random.uniform(0, 12, (count, 2))
+        return np.concatenate([corner, corner + random.uniform(6, 11, (count, 2))], axis=1)
+
+    arrays = {
+        "truth_counts": truth_counts, "truth_boxes": boxes(72), "truth_labels": random.integers(0, 2, 72),
+        "truth_crowd": random.random(72) < 0.1, "truth_difficult": np.zeros(72, bool),
+        "detection_counts": counts, "detection_boxes": boxes(180), "detection_labels": random.integers(0, 2, 180),
+        "detection_scores": random.random(180).astype(np.float32).astype(np.float64),
+    }  # fmt: skip
+    record = boxes_of(12, np.ones(12, bool))
+    record = Record(record.about, record.images, record.image_ids, record.sizes, record.groups, arrays=arrays)
+    section = operating_points(record, parsed_goal(goal))
+    lowest = np.array([section["by_class"][name]["threshold"] or 0.0 for name in record.classes])
+    kept = arrays["detection_scores"] >= lowest[arrays["detection_labels"]]
+    images = np.repeat(np.arange(12), 15)[kept]
+    cut = {name: array[kept] for name, array in arrays.items() if name.startswith("detection_") and len(array) == 180}
+    matrix = box_confusion({**arrays, **cut, "detection_counts": np.bincount(images, minlength=12)}, 2, 0.0).sum(0)
+    for label, name in enumerate(record.classes):
+        entry = section["by_class"][name]
+        assert entry["precision"] == matrix[label, label] / matrix[:, label].sum()
+        assert entry["recall"] == matrix[label, label] / matrix[label].sum()
 
 
 @pytest.mark.parametrize("text", ["precision", "precision=2", "f1=0.9", "accuracy=0.9", "recall=x", ""])

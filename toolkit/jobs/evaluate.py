@@ -41,6 +41,7 @@ from toolkit.models.vision_model import VisionModel
 from toolkit.models.weights import read_weights, tensors_digest
 from toolkit.preflight.findings import Report
 from toolkit.report.evaluation.pictures import reader_of
+from toolkit.results.operating_points import ENTRY, stored_points
 from toolkit.results.record import Record
 from toolkit.results.tags import read_tags
 
@@ -122,7 +123,9 @@ def run_evaluation(
     about = about_evaluation(evaluators, class_table_of(model, dataset), split, source)
     about["environment"] = environment(str(fabric.device.type), config.seed)
     makers = makers_of(lambda: build_evaluators(config, model.classes))
-    record = with_all_numbers(made_record(measured(result, dataset), about, rule, tags), makers)
+    stored_points(restored.metadata, model.classes, restored.path)
+    points = restored.metadata.get(ENTRY)
+    record = with_all_numbers(made_record(measured(result, dataset), about, rule, tags), makers, points)
     if folder is not None and fabric.is_global_zero:
         write_record(folder, record, makers, reader_of(dataset), run_around(restored.path))
     if files is not None:

@@ -19,7 +19,6 @@ from toolkit.files import replacing
 from toolkit.labels import ClassTable
 from toolkit.report.evaluation.page import write_evaluation_page
 from toolkit.report.evaluation.pictures import Reader
-from toolkit.results.baseline import baseline
 from toolkit.results.diagnosis import diagnosis
 from toolkit.results.image_rows import ImageRow
 from toolkit.results.image_table import Makers, image_numbers, write_image_table
@@ -144,16 +143,15 @@ def grouped(record: Record, rule: str | None) -> tuple[Record, dict[str, Any]]:
     return replace(record, groups=groups), told
 
 
-def with_all_numbers(record: Record, makers: Makers) -> Record:
+def with_all_numbers(record: Record, makers: Makers, points: Mapping[str, Any] | None = None) -> Record:
     """The record with every section of numbers that its arrays give: all that a page or a table shows.
 
     Args:
         record: what was counted, with its groups, tags and metrics.
         makers: each gives a fresh evaluator, in the order of those that counted.
+        points: operating points that the weights keep, as their metadata holds them; None chooses some.
     """
-    sections = interval_sections_of(record, makers) | diagnosis(record)
-    if makers:
-        sections["baseline"] = baseline(record, makers[0])
+    sections = interval_sections_of(record, makers) | diagnosis(record, makers[0] if makers else None, points)
     if record.about["split"] == "train":  # what a model has learnt from it does not doubt
         sections.pop("worklist", None)
     if record.tags:

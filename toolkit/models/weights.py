@@ -152,7 +152,7 @@ def set_metadata(path: Path | str, name: str, value: Any) -> None:
 
     Args:
         path: the file, which is replaced.
-        name: name of the entry.
+        name: name of the entry, which replaces one that is there.
         value: anything JSON can hold, or None.
     """
     path = Path(path)

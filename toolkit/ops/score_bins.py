@@ -55,7 +55,7 @@ def dense_counts(cells: np.ndarray, pixels: np.ndarray, num_classes: int) -> np.
 
     Args:
         cells: (C,) numbers of cells, from `count_scores`, of one image or of many behind one another.
-        pixels: (C,) pixels in each.
+        pixels: (C,) how many pixels each of the cells holds.
         num_classes: K, the number of classes.
     """
     counts = np.bincount(cells, weights=pixels, minlength=num_classes * len(SCORE_EDGES) * 2)

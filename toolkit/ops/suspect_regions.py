@@ -20,7 +20,7 @@ class Suspects(NamedTuple):
         labels: (R,) uint8 class that is annotated.
         answers: (R,) uint8 class that the model answers.
         kinds: (R,) uint8 1 + place in `ERROR_KINDS` of most of its pixels.
-        pixels: (R,) int64 size.
+        pixels: (R,) int64 size of each region in pixels.
         scores: (R,) float32 suspicion, 0..1: mean probability of the answer, less for regions as small as a border is thick.
     """
 

@@ -66,7 +66,7 @@ def diagnosis(
     """All of the sections above that a record has the arrays for; {} for a task that has none.
 
     Args:
-        record: what an evaluation counted.
+        record: what an evaluation counted, with its groups.
         evaluator: makes an evaluator of the headline, which has counted nothing yet, for `baseline`; None leaves it out.
         points: the section `operating_points` that the weights keep; None chooses thresholds of the largest F1 on the
             record itself.

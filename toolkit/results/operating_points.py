@@ -71,8 +71,8 @@ def chosen(curve: ScoreCurve, goal: Goal) -> Choice:
     reaches it. risk: see `guaranteed`. Of equals the highest. A goal that no threshold reaches is not replaced by another.
 
     Args:
-        curve: what each threshold gives.
-        goal: what is asked for.
+        curve: what each threshold gives on the split of choice.
+        goal: what the threshold is to reach there.
     """
     if not curve.truths:
         return Choice(None, "it does not occur in the truth")
@@ -121,7 +121,7 @@ def guaranteed(misses: Misses, risk: float) -> Choice:
     least = float(bound.min()) if len(bound) else 1.0
     why = f"no threshold guarantees {risk:g}: with all answers the bound is {least:.4f}"
     if 1 / (count + 1) > risk:
-        why += f", for {count} independent images or groups cannot show less than {1 / (count + 1):.4f}"
+        why += f"; {count} independent images or groups cannot guarantee less than {1 / (count + 1):.4f}"
     return Choice(None, why)
 
 
@@ -129,7 +129,7 @@ def point_at(curve: ScoreCurve, threshold: float | None) -> dict[str, float | No
     """Precision, recall and F1 of a class with a threshold; None where undefined, and for no threshold.
 
     Args:
-        curve: counts of the class.
+        curve: what each threshold gives, on any split.
         threshold: the lowest score that counts, or None.
     """
     if threshold is None:

@@ -31,9 +31,9 @@ class ScoreCurve(NamedTuple):
     """Counts of a class for falling thresholds; entry i is of the answers with a score of at least `thresholds[i]`.
 
     Args:
-        thresholds: (M,) float64, falling.
-        right: (M,) int64 answers that are right.
-        answers: (M,) int64 answers.
+        thresholds: (M,) float64 scores 0..1, falling, each once.
+        right: (M,) int64 answers from each score on that are right.
+        answers: (M,) int64 answers from each score on, right or wrong.
         truths: true objects or pixels of the class, found or not.
         misses: the same image by image.
     """
