@@ -31,6 +31,9 @@ def test_a_better_run_is_told_with_its_interval_and_the_images(tmp_path, capsys)
     assert len(changes) == 20
     assert changes == sorted(changes, reverse=True)
     assert json.loads((tmp_path / "out" / "comparison.json").read_text())["differences"] == told["differences"]
+    page = (tmp_path / "out" / "compare.html").read_text()
+    assert "run1 against run0" in page
+    assert told["page"].endswith("compare.html")
     assert run(["compare", *reversed(runs)]) == 0
     out = capsys.readouterr().out
     assert "mIoU: run0 is worse than run1." in out

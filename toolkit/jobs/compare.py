@@ -16,6 +16,7 @@ from toolkit.files import replacing
 from toolkit.jobs.record_folders import filled_in, names_of, read_records
 from toolkit.results.bootstrap import FEWEST_GROUPS, Numbers
 from toolkit.results.comparison import ChangedImage, Comparison, differences, most_changed
+from toolkit.results.image_table import image_numbers
 from toolkit.results.intervals import Makers, numbers_of
 from toolkit.results.neighbours import neighbours
 from toolkit.results.record import Record
@@ -145,17 +146,18 @@ def write_comparison(comparison: Comparison, folder: str | Path) -> Path:
 
 
 def image_values(record: Record, metric: str, makers: Makers) -> np.ndarray:
-    """(N,) a metric of every image alone, nan where undefined.
+    """(N,) a metric of every image alone, nan where undefined or not known.
 
     Args:
         record: what an evaluation counted.
         metric: name of the metric.
         makers: give fresh evaluators, one of which has it.
     """
-    alone = numbers_of(record, makers, np.arange(len(record)))
-    if alone is None or metric not in alone.names:
-        return np.full(len(record), np.nan)
-    return alone.alone()[:, alone.names.index(metric)]
+    for make in makers:
+        if metric in make().compute():
+            found = [numbers[metric] for numbers in image_numbers(record, [make])]
+            return np.array([np.nan if value is None else value for value in found], np.float64)
+    return np.full(len(record), np.nan)
 
 
 def _makers(record: Record) -> Makers:
