@@ -9,7 +9,7 @@ import pytest
 from toolkit.results.bootstrap import Numbers, draws, spread
 from toolkit.results.comparison import NOISE, differences, holm
 from toolkit.results.evaluator_numbers import EvaluatorNumbers
-from toolkit.results.intervals import interval_sections, numbers_of
+from toolkit.results.intervals import interval_said, interval_sections, numbers_of
 from toolkit.results.pixel_numbers import PixelNumbers
 from toolkit.results.record import Record
 
@@ -85,6 +85,25 @@ def test_frames_of_one_clip_are_told_within_it_by_seconds() -> None:
     assert "one second" in told["within"]["said"]
     inside = told["within"]["intervals"]["mIoU"]
     assert inside["low"] < inside["value"] < inside["high"]
+
+
+def test_how_sure_the_deciding_metric_is_stands_in_a_sentence() -> None:
+    def said(made: Record) -> str:
+        sections = interval_sections(made, resamples=100)
+        metrics = {name: found["value"] for name, found in sections["intervals"].items()}
+        return interval_said(
+            replace(made, about={**made.about, "metric": "mIoU"}).with_numbers(metrics=metrics, **sections)
+        )
+
+    assert re.fullmatch(
+        r"mIoU [\d.]+, 95 % interval [\d.]+ to [\d.]+, by drawing the 20 images again", said(record_of(20))
+    )
+    grouped = said(record_of(20, groups=[str(number // 2) for number in range(20)]))
+    assert grouped.endswith("by drawing the 10 groups of the 20 images again")
+    few = said(record_of(5, [f"{number}.png" for number in range(5)]))
+    assert re.match(
+        r"mIoU [\d.]+, no interval: 5 independent groups; [\d.]+ to [\d.]+ within the series, by 5 folds", few
+    )
 
 
 def test_sections_of_one_stack_are_told_by_folds_of_neighbours() -> None:

@@ -122,6 +122,8 @@ def _show(result: dict[str, Any], tables: list[Any]) -> None:
     took = f"{skipped} in {result['seconds']:.1f} s"
     for note in result["notes"]:
         say(f"note: {note}")
+    if result["interval_said"]:
+        say(result["interval_said"])
     say(f"{result['checkpoint']}: {result['images']} images of '{result['split']}'{shown}{took}")
     if result["record"] is not None:
         say(f"record: {result['record']}")

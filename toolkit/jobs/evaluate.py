@@ -41,6 +41,7 @@ from toolkit.models.vision_model import VisionModel
 from toolkit.models.weights import read_weights, tensors_digest
 from toolkit.preflight.findings import Report
 from toolkit.report.evaluation.pictures import reader_of
+from toolkit.results.intervals import interval_said
 from toolkit.results.operating_points import ENTRY, stored_points
 from toolkit.results.record import Record
 from toolkit.results.tags import read_tags
@@ -216,6 +217,8 @@ def _told(
         "unlabelled": result.unlabelled,
         "tables": result.tables,
         "intervals": record.numbers.get("intervals", {}),
+        "within": record.numbers.get("within"),
+        "interval_said": interval_said(record),
         "baseline": record.numbers.get("baseline", []),
         "groups": record.about["groups"],
         "notes": list(record.about["groups"]["notes"]),

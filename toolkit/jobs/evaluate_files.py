@@ -45,6 +45,7 @@ from toolkit.labels import IGNORE_INDEX, ClassTable, default_palette
 from toolkit.progress import Progress
 from toolkit.report.evaluation.pictures import Reader, reader_of
 from toolkit.results.image_rows import ImageRow
+from toolkit.results.intervals import interval_said
 from toolkit.results.tags import read_tags
 from toolkit.samples import Boxes, LabelMap, Prediction, Truth
 
@@ -137,6 +138,8 @@ def evaluate_files(
         "unlabelled": 0,
         "tables": [table for evaluator in evaluators for table in evaluator.tables()],
         "intervals": record.numbers.get("intervals", {}),
+        "within": record.numbers.get("within"),
+        "interval_said": interval_said(record),
         "baseline": record.numbers.get("baseline", []),
         "groups": record.about["groups"],
         "notes": [*compared.notes, *record.about["groups"]["notes"]],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -73,3 +73,30 @@ def interval_sections(record: Record, makers: Makers = (), *, resamples: int | N
         by_metric = {name: interval.as_json() for name, interval in found.items()}
         told["within"] = {"blocks": inside.groups, "said": blocks.said, "intervals": by_metric}
     return told
+
+
+def interval_said(record: Record) -> str:
+    """How sure the deciding metric of a record is, in a sentence; "" where its arrays give no numbers.
+
+    record: with its sections `metrics`, `intervals` and, where there are few groups, `within`.
+    """
+    metric, percent = str(record.about["metric"]), bool(record.about.get("percent", True))
+    found = record.numbers.get("intervals", {}).get(metric)
+    if found is None or found["value"] is None:
+        return ""
+    said = f"{metric} {_text(found['value'], percent)}"
+    if found["low"] is not None:
+        images = "images" if found["groups"] == len(record) else f"groups of the {len(record)} images"
+        return f"{said}, 95 % interval {_ends(found, percent)}, by drawing the {found['groups']} {images} again"
+    within = record.numbers.get("within") or {}
+    inside = within.get("intervals", {}).get(metric, {})
+    beside = f"; {_ends(inside, percent)} {within['said']}" if inside.get("low") is not None else ""
+    return f"{said}, {found['why']}{beside}"
+
+
+def _ends(found: Mapping[str, Any], percent: bool) -> str:
+    return f"{_text(found['low'], percent)} to {_text(found['high'], percent)}"
+
+
+def _text(value: float, percent: bool) -> str:
+    return f"{100 * value:.2f}" if percent else f"{value:.4g}"

@@ -63,7 +63,7 @@ def neighbours(images: Sequence[str], groups: Sequence[str], rate: float = FRAME
     return Blocks(_numbered(series, folds, len(images)), f"{said}: {_WITHIN}")
 
 
-_WITHIN = "what other stretches of the same scenes would give, not what other scenes would"
+_WITHIN = "what other stretches of the same would give, not what others would"
 
 
 def _last_number(name: str) -> tuple[str, int | None]:
