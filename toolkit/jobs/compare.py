@@ -29,8 +29,8 @@ class Alike(NamedTuple):
     """Records of the same images, made ready to be compared.
 
     Args:
-        names: what each is called.
-        folders: where each lies.
+        names: what each record is called in tables and sentences.
+        folders: the folder that each record was read from.
         records: the records, their images in the order of the first.
         makers: give the evaluators whose numbers have no quick way.
         notes: what a reader must know, a sentence each.
@@ -149,8 +149,8 @@ def image_values(record: Record, metric: str, makers: Makers) -> np.ndarray:
     """(N,) a metric of every image alone, nan where undefined or not known.
 
     Args:
-        record: what an evaluation counted.
-        metric: name of the metric.
+        record: what an evaluation counted, image by image.
+        metric: name of the metric, as an evaluator gives it.
         makers: give fresh evaluators, one of which has it.
     """
     for make in makers:

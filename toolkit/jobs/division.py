@@ -50,7 +50,7 @@ def divide(dataset: Dataset, rule: DivisionSection, group: str | None = None, id
     """The names of each part of a data set. Pictures are read, once, to find near copies and the classes they hold.
 
     Args:
-        dataset: the whole data set.
+        dataset: the whole data set, of which every sample gets a part.
         rule: what the config says in `data.split`.
         group: which images belong together, as `data.group` says it; None joins none.
         identity: class and arguments of the data set, for what is remembered of its pictures; "" remembers nothing.
@@ -160,7 +160,7 @@ def part_of(dataset: Dataset, names: Sequence[str], split: str) -> Dataset:
     """The samples of those names, in the data set's order. Raises DataError for names that it has not.
 
     Args:
-        dataset: the whole data set.
+        dataset: the whole data set, of which every sample gets a part.
         names: names of the samples that are wanted.
         split: name of the part for the message.
     """

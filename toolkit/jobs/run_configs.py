@@ -44,7 +44,7 @@ def differing(configs: Sequence[Mapping[str, Any]], ignored: Sequence[str] = ("n
     """The keys whose values are not the same in all configs, in the order of the first that has each.
 
     Args:
-        configs: flat configs.
+        configs: values by dotted key, a mapping a run.
         ignored: keys that are not looked at.
 
     >>> differing([{"seed": 0, "train.steps": 5}, {"seed": 0, "train.steps": 9, "data.root": "x"}])

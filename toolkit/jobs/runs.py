@@ -67,7 +67,7 @@ class RunTable:
     """All runs below a folder.
 
     Args:
-        folder: the folder.
+        folder: path of the folder whose sub-folders were looked through.
         rows: a row a record, or a run without one: by metric and split, the best first; broken ones last.
         keys: keys of the configs that are not the same in all runs.
         usual: the value that most runs have, of each of those keys.

@@ -36,7 +36,7 @@ def run_study(
     the images they are measured on.
 
     Args:
-        path: the config file.
+        path: the config file that all runs are made from.
         overrides: `key=value` texts that all runs share.
         asked: what differs between the runs.
         out: folder of the study; None is `runs/NAME-study`.

@@ -216,9 +216,9 @@ class ClassMatches(NamedTuple):
     """The D detections of one class, best first, what became of the C that overlap a truth, and its G truths.
 
     Args:
-        label: the class, 0..K-1.
+        label: number of the class, 0..K-1.
         images: (D,) int64 image of each detection, as in the tables.
-        scores: (D,) float64, falling.
+        scores: (D,) float64 score of each detection, falling.
         ranks: (D,) int64, how many better ones of the class its image has.
         in_area: (D, A) bool: whether its own size is in each area range.
         candidates: (C,) int64 rows of those that overlap a truth, ascending.

@@ -100,7 +100,7 @@ def match_boxes(
     """Matches detections to truths by COCO's rule, see `match`.
 
     Args:
-        detections: the boxes that choose.
+        detections: the boxes that choose, best score first.
         truths: the boxes that are chosen.
         crowd: (G,) bool, truths that a detection overlaps by its own area.
         truth_ignored: (G, A) bool: truths that do not count in each of A area ranges.

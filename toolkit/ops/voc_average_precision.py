@@ -73,7 +73,7 @@ class VocMatches(NamedTuple):
 
     Args:
         images: (D,) int64 image of each detection, as in the tables.
-        scores: (D,) float64, falling.
+        scores: (D,) float64 score of each detection, falling.
         right: (D,) bool: the first to be assigned to a truth that counts.
         counts: (D,) bool: not assigned to an ignored truth.
         truth_images: (G,) int64 image of each truth.

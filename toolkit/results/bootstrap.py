@@ -147,7 +147,7 @@ class Spread:
     """How far M numbers vary from sample to sample.
 
     Args:
-        names: M names.
+        names: M names, one for each of the numbers.
         groups: G, how many groups were drawn from.
         values: (M,) the numbers themselves, nan where undefined.
         centres: (M,) the numbers without their bias, of fractions on the scale log(p / (1 - p)).

@@ -31,7 +31,7 @@ class CocoNumbers(Numbers):
     Args:
         arrays: flat arrays of N images as a record holds them (`box_tables`), with `image_ids` (N,).
         groups: (N,) int64 numbers 0..G-1 of the groups that images are drawn in.
-        classes: K names.
+        classes: K names, of the labels 0..K-1.
         limits: numbers of detections of a class that count in one image, rising, each with an AR of its own.
         excluded: names of classes that the means leave out.
     """
@@ -80,7 +80,7 @@ class VocNumbers(Numbers):
     Args:
         arrays: flat arrays of N images as a record holds them (`box_tables`), with `image_ids` (N,).
         groups: (N,) int64 numbers 0..G-1 of the groups that images are drawn in.
-        classes: K names.
+        classes: K names, of the labels 0..K-1.
         style: which area counts, see `voc_curve`.
         plus_one: whether widths and heights are one larger.
         excluded: names of classes that the mean leaves out.
@@ -123,7 +123,7 @@ def voc_numbers(
     Args:
         arrays: flat arrays of N images, as of `VocNumbers`.
         groups: (N,) int64 numbers of the groups that images are drawn in.
-        classes: K names.
+        classes: K names, of the labels 0..K-1.
         excluded: names of classes that the mean leaves out.
         value: the mAP@0.5 that was measured; None when it is undefined.
     """

@@ -27,7 +27,7 @@ class Difference:
     """One metric of two predictions.
 
     Args:
-        metric: its name.
+        metric: name of the metric, as an evaluator gives it.
         a: its value of the first prediction; None when undefined.
         b: its value of the second.
         low: lower end of the 95 % interval of b - a; None when there is none.
@@ -86,7 +86,7 @@ class Comparison:
         measured: what the intervals and verdicts are about: "images" (the sample of images) or "seeds".
         said: the same as a sentence.
         names: what the predictions are called, or the recipes; the first is what the others are held against.
-        metric: the deciding metric.
+        metric: name of the deciding metric, "mIoU" or "AP".
         differences: every metric of every other prediction against the first.
         within: the same within a clip or stack, where there are fewer than eight groups of images: {"blocks", "said",
             "differences"}; None where there are more.

@@ -17,7 +17,7 @@ class EvaluatorNumbers(Numbers):
     By `Evaluator.at_weights` where it has that, otherwise by evaluating each data set anew, which is exact and slow.
 
     Args:
-        make: gives a fresh evaluator.
+        make: gives a fresh evaluator, which has counted nothing.
         arrays: rows of N images, as a record holds them.
         groups: (N,) int64 numbers 0..G-1 of the groups that images are drawn in.
         names: the numbers that are wanted; of all that it computes if not given.

@@ -22,7 +22,7 @@ def numbers_of(record: Record, makers: Makers = (), groups: np.ndarray | None = 
     """All numbers of a record at any weights of its groups; None when its arrays give none.
 
     Args:
-        record: what an evaluation counted.
+        record: what an evaluation counted, image by image.
         makers: give the evaluators anew whose numbers have no quick way; without them only the quick ones are made.
         groups: (N,) int64 numbers 0..G-1 of the groups; the record's own if not given.
     """
@@ -57,7 +57,7 @@ def interval_sections(record: Record, makers: Makers = (), *, resamples: int | N
     drawing blocks of neighbouring images. It is no statement on other clips or series.
 
     Args:
-        record: what an evaluation counted.
+        record: what an evaluation counted, image by image.
         makers: give the evaluators anew whose numbers have no quick way.
         resamples: how many times the groups are drawn; None: 10,000 of label maps, 1,000 of boxes.
     """

@@ -36,7 +36,7 @@ def neighbours(images: Sequence[str], groups: Sequence[str], rate: float = FRAME
 
     Args:
         images: N names, numbers in them counted by value.
-        groups: N names of groups.
+        groups: N names, of the group that each image is in.
         rate: how many numbers a second of video takes.
 
     >>> neighbours([f"clip_{number:03}.png" for number in range(0, 150, 10)], ["clip"] * 15).numbers.tolist()

@@ -30,7 +30,7 @@ class PixelNumbers(Numbers):
     Args:
         class_pixels: (N, 3, K) int64 pixels of each image and class: right, true, predicted (`Record.class_pixels`).
         groups: (N,) int64 numbers 0..G-1 of the groups that images are drawn in.
-        classes: K names.
+        classes: K names, of the labels 0..K-1.
         excluded: names of classes that the means leave out.
     """
 
