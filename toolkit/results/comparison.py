@@ -134,7 +134,7 @@ def most_changed(names: Sequence[str], values: Sequence[np.ndarray]) -> list[Cha
     """Images by how much their number changed from the first to the last prediction, most first; undefined ones last.
 
     Args:
-        names: N names of images.
+        names: N names of images, in the order of the values.
         values: of each prediction (N,) the deciding metric of every image alone, nan where undefined.
     """
     change = values[-1] - values[0]
