@@ -58,30 +58,45 @@ def suspect_regions(
     ([[5, 5, 15, 15]], [3])
     """
     wrong = (kinds > _BOUNDARY) & (kinds != NOT_COUNTED) & (prediction != NOT_COUNTED)
-    pairs = truth[wrong].astype(np.int64) * 256 + prediction[wrong]
-    found: list[tuple[float, list[int], int, int, int, int]] = []
+    pairs = truth.astype(np.uint16) * 256 + prediction
+    counts = np.bincount(pairs[wrong], minlength=1 << 16)
+    found: list[Region] = []
     small = np.pi * distance**2
-    for pair in np.unique(pairs).tolist():
-        label, answer = divmod(pair, 256)
-        mask = (wrong & (truth == label) & (prediction == answer)).astype(np.uint8)
-        number, regions, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-        pixels = stats[:, cv2.CC_STAT_AREA].astype(np.float64)
-        inside = mask.astype(bool)
-        sums = np.bincount(regions[inside], weights=scores[inside], minlength=number)
-        suspicion = sums / pixels * pixels / (pixels + small)
-        for region in np.argsort(-suspicion[1:], kind="stable")[:limit] + 1:
-            left, top, width, height = stats[region, :4].tolist()
-            own = kinds[top : top + height, left : left + width][
-                regions[top : top + height, left : left + width] == region
-            ]
-            kind = int(np.bincount(own).argmax())
-            box = [left, top, left + width, top + height]
-            found.append((float(suspicion[region]), box, label, answer, kind, int(pixels[region])))
-    found.sort(key=lambda entry: (-entry[0], entry[1]))
-    return _as_arrays(found[:limit])
+    # No region is larger than all pixels of its pair: once the best ones are known, smaller pairs need no look.
+    for pair in np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)].tolist():
+        if len(found) == limit and counts[pair] / (counts[pair] + small) < found[-1][0]:
+            break
+        found += _regions(wrong & (pairs == pair), scores, kinds, divmod(pair, 256), small, limit)
+        found = sorted(found, key=lambda entry: (-entry[0], entry[1]))[:limit]
+    return _as_arrays(found)
 
 
-def _as_arrays(found: list[tuple[float, list[int], int, int, int, int]]) -> Suspects:
+Region = tuple[float, list[int], int, int, int, int]
+"""Suspicion, box, label, answer, kind and pixels of a region."""
+
+
+def _regions(
+    mask: np.ndarray, scores: np.ndarray, kinds: np.ndarray, pair: tuple[int, int], small: float, limit: int
+) -> list[Region]:
+    """The most suspicious connected regions of a mask (H, W) bool, of one label and answer."""
+    x, y, wide, high = cv2.boundingRect(mask.view(np.uint8))
+    here = (slice(y, y + high), slice(x, x + wide))
+    inside, kinds = mask[here], kinds[here]
+    number, regions, stats, _ = cv2.connectedComponentsWithStats(inside.astype(np.uint8), connectivity=8)
+    pixels = stats[:, cv2.CC_STAT_AREA].astype(np.float64)
+    sums = np.bincount(regions[inside], weights=scores[here][inside], minlength=number)
+    suspicion = sums / (pixels + small)
+    found = []
+    for region in np.argsort(-suspicion[1:], kind="stable")[:limit] + 1:
+        left, top, width, height = stats[region, :4].tolist()
+        within = (slice(top, top + height), slice(left, left + width))
+        kind = int(np.bincount(kinds[within][regions[within] == region]).argmax())
+        box = [x + left, y + top, x + left + width, y + top + height]
+        found.append((float(suspicion[region]), box, *pair, kind, int(pixels[region])))
+    return found
+
+
+def _as_arrays(found: list[Region]) -> Suspects:
     return Suspects(
         np.array([entry[1] for entry in found], np.int32).reshape(-1, 4),
         np.array([entry[2] for entry in found], np.uint8),
