@@ -20,7 +20,7 @@ from tiny_run import TINY, tiny_config
 
 from toolkit.engine.checkpoint import load_state
 from toolkit.engine.finite import load_bad_batch
-from toolkit.jobs.evaluate import run_evaluation
+from toolkit.jobs.evaluate import RecordWishes, run_evaluation
 from toolkit.jobs.train import run_training
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(0)]  # every process has SECONDS
@@ -161,10 +161,14 @@ def test_evaluation_equals_one_process_exactly(data: Path, tmp_path: Path, image
     """Uneven shares, and none for the second process; batch statistics and dropout as they are."""
     count = [f"data.{split}.dataset.count_val={images}" for split in ("train", "val")]
     root = data.parent / f"of_{images}"
-    run = two(tmp_path, root, *count, "train.steps=4", "data.workers=1")
+    run = two(tmp_path, root, *count, "train.steps=4", "data.workers=1", "evaluate.record=true")
+    record = {path.name: path.read_bytes() for path in (run / "evaluation" / "val").iterdir()}
     found = {name.removeprefix("val/"): value for name, value in events(run)[-1].items() if name.startswith("val/")}
     alone = run_evaluation(run / "last.safetensors")["metrics"]
     assert alone == {name: found[name] for name in alone}
+    run_evaluation(run, wishes=RecordWishes(out=tmp_path / "alone"))
+    for name in ("record.npz", "per_image.csv"):
+        assert (tmp_path / "alone" / name).read_bytes() == record[name]
 
 
 FAULTY = "model.head.loss={{name: 'faulty_loss:FaultyLoss', fault: {}, rank: {}, at: {}, seconds: {}}}"

@@ -109,6 +109,19 @@ def _of_files(
     return evaluate_files(predictions, annotations, classes=classes, split=split, overrides=changes, **wishes)
 
 
+def _beside(result: dict[str, Any]) -> list[str]:
+    """How sure the deciding metric is, and what an answer that sees nothing would have had in it."""
+    name = result["metric"]
+    known = [(one["answer"], one["metrics"].get(name)) for one in result["baseline"]]
+    told = [
+        f"{answer} {100 * value:.2f}" if result["percent"] else f"{answer} {value:.4g}"
+        for answer, value in known
+        if value is not None
+    ]
+    baseline = f"{name} without looking at an image: {', '.join(told)}" if told else ""
+    return [line for line in (result["interval_said"], baseline) if line]
+
+
 def _show(result: dict[str, Any], tables: list[Any]) -> None:
     from toolkit.engine.log import table
 
@@ -120,10 +133,8 @@ def _show(result: dict[str, Any], tables: list[Any]) -> None:
     if result["unlabelled"]:
         shown += f" ({result['unlabelled']} without a label left out)"
     took = f"{skipped} in {result['seconds']:.1f} s"
-    for note in result["notes"]:
-        say(f"note: {note}")
-    if result["interval_said"]:
-        say(result["interval_said"])
+    for line in (*_beside(result), *(f"note: {note}" for note in result["notes"])):
+        say(line)
     say(f"{result['checkpoint']}: {result['images']} images of '{result['split']}'{shown}{took}")
     if result["record"] is not None:
         say(f"record: {result['record']}")

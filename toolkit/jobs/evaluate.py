@@ -221,6 +221,8 @@ def _told(
         "interval_said": interval_said(record),
         "baseline": record.numbers.get("baseline", []),
         "groups": record.about["groups"],
+        "metric": record.about["metric"],
+        "percent": record.about["percent"],
         "notes": list(record.about["groups"]["notes"]),
         "record": str(folder) if folder is not None else None,
     }

@@ -142,6 +142,8 @@ def evaluate_files(
         "interval_said": interval_said(record),
         "baseline": record.numbers.get("baseline", []),
         "groups": record.about["groups"],
+        "metric": record.about["metric"],
+        "percent": record.about["percent"],
         "notes": [*compared.notes, *record.about["groups"]["notes"]],
         "record": str(folder),
     }

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from toolkit.coco_results import box_entries
 from toolkit.contracts import EVALUATORS, Evaluator
 from toolkit.data.images.fingerprint import look_texts
@@ -167,7 +169,9 @@ def interval_sections_of(record: Record, makers: Makers) -> dict[str, Any]:
         makers: each gives a fresh evaluator, in the order of those that counted.
     """
     rows = max((len(array) for array in record.arrays.values()), default=0)
-    found = interval_sections(record, makers if rows <= _MOST_ROWS else ())
+    once = np.ones((1, len(record)), np.int64)
+    quick = [make for make in makers if rows <= _MOST_ROWS or make().at_weights(record.arrays, once) is not None]
+    found = interval_sections(record, quick)
     drawn = found.get("intervals", {})
     why = f"no interval: it has no quick way, and {rows:,} rows are too many to evaluate 1,000 times"
     left = {"low": None, "high": None, "groups": len(set(record.groups)), "why": why}
