@@ -83,11 +83,17 @@ class BoundaryEvaluator(Evaluator):
         # Sums of fractions depend on their order by a rounding; sorted, they do not depend on the order of the images.
         order = np.lexsort(state["boundary_edges"].reshape(-1, 5 * len(self.classes)).T)
         ordered = {name: array[order] for name, array in state.items()}
-        numbers = boundary_numbers(ordered, present=self.present, averaged=self.averaged)
-        named: dict[str, float | None] = {name: _defined(numbers[name]) for name in ("BF", "bIoU")}
+        named = self._named(boundary_numbers(ordered, present=self.present, averaged=self.averaged))
+        return {name: _defined(value) for name, value in named.items()}
+
+    def at_weights(self, arrays: Mapping[str, np.ndarray], weights: np.ndarray) -> dict[str, np.ndarray]:
+        """The numbers of many data sets in which images stand as often as their weights (R, N) say."""
+        return self._named(boundary_numbers(arrays, weights, self.present, self.averaged))
+
+    def _named(self, numbers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        named = {name: numbers[name] for name in ("BF", "bIoU")}
         for kind in ("BF", "bIoU"):
-            values = numbers[f"{kind}/class"]
-            named |= {f"{kind}/{name}": _defined(value) for name, value in zip(self.classes, values, strict=True)}
+            named |= {f"{kind}/{name}": numbers[f"{kind}/class"][..., place] for place, name in enumerate(self.classes)}
         return named
 
     def tables(self) -> list[tuple[str, list[str], list[list[str]]]]:

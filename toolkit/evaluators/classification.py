@@ -9,7 +9,7 @@ import numpy as np
 
 from toolkit.contracts import EVALUATORS, Evaluator
 from toolkit.errors import DataError, Problem
-from toolkit.evaluators.checks import mean_defined, means_said, of_kind, percent
+from toolkit.evaluators.checks import mean_defined, means_said, of_kind, percent, shares
 from toolkit.samples import ImageScores, Prediction, Truth
 
 TOP = 5
@@ -81,6 +81,22 @@ class ClassificationEvaluator(Evaluator):
             "mAcc": mean_defined(by_class[label] for label in self.averaged),
         }
         return {**numbers, **{f"Acc/{name}": value for name, value in zip(self.classes, by_class, strict=True)}}
+
+    def at_weights(self, arrays: Mapping[str, np.ndarray], weights: np.ndarray) -> dict[str, np.ndarray]:
+        """The numbers of many data sets in which images stand as often as their weights (R, N) say."""
+        own = np.eye(len(self.classes))[arrays["image_label"]]
+        rank = arrays["image_rank"]
+        images = weights @ own
+        first, five = (weights @ (own * (rank < most)[:, None]) for most in (1, TOP))
+        by_class = shares(first, images)
+        kept = by_class[:, self.averaged]
+        total = images.sum(1)
+        numbers = {
+            "top1": shares(first.sum(1), total),
+            "top5": shares(five.sum(1), total if len(self.classes) > TOP else np.zeros_like(total)),
+            "mAcc": shares(np.nansum(kept, 1), (~np.isnan(kept)).sum(1)),
+        }
+        return {**numbers, **{f"Acc/{name}": by_class[:, place] for place, name in enumerate(self.classes)}}
 
     def constant_answer(self) -> tuple[str, float] | None:
         """The class with the most images for every image."""

@@ -10,7 +10,7 @@ import numpy as np
 from toolkit.bounds import PositiveFloat
 from toolkit.contracts import EVALUATORS, Evaluator
 from toolkit.errors import DataError, Problem
-from toolkit.evaluators.checks import of_kind
+from toolkit.evaluators.checks import of_kind, shares
 from toolkit.samples import Prediction, Truth, ValueMap
 
 NAMES = ("delta1", "delta2", "delta3", "AbsRel", "SqRel", "RMSE", "RMSElog", "log10", "MAE")
@@ -106,6 +106,13 @@ class DenseRegressionEvaluator(Evaluator):
             mean = total / count if count else None
             numbers[name] = mean**0.5 if mean is not None and name.startswith("RMSE") else mean
         return numbers
+
+    def at_weights(self, arrays: Mapping[str, np.ndarray], weights: np.ndarray) -> dict[str, np.ndarray]:
+        """The measures of many data sets in which images stand as often as their weights (R, N) say."""
+        sums, pixels = weights @ arrays["value_sums"], weights @ arrays["value_pixels"]
+        counts = [pixels[:, KNOWN if name in ("RMSE", "MAE") else RELATIVE] for name in NAMES]
+        means = {name: shares(sums[:, place], counts[place]) for place, name in enumerate(NAMES)}
+        return {name: np.sqrt(mean) if name.startswith("RMSE") else mean for name, mean in means.items()}
 
     def tables(self) -> list[tuple[str, list[str], list[list[str]]]]:
         """One row: the shares delta in per cent, the errors as they are."""

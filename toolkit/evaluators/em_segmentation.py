@@ -118,6 +118,10 @@ class EmSegmentationEvaluator(Evaluator):
         numbers = em_numbers(state)
         return {name: None if np.isnan(numbers[name]) else float(numbers[name]) for name in NAMES}
 
+    def at_weights(self, arrays: Mapping[str, np.ndarray], weights: np.ndarray) -> dict[str, np.ndarray]:
+        """The numbers of many data sets in which images stand as often as their weights (R, N) say."""
+        return em_numbers(arrays, weights)
+
     def tables(self) -> list[tuple[str, list[str], list[list[str]]]]:
         """One row in per cent."""
         numbers = self.compute()
