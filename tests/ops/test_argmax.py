@@ -74,7 +74,12 @@ def test_both_ways_to_a_label_are_one(monkeypatch, kind):
         for smallest in (0, math.inf):
             monkeypatch.setattr(argmax, "_SMALLEST", smallest)
             found.append(best_classes(maps, rows, columns)[0])
-        assert torch.equal(*found), (number, maps.shape, after)
+            labels, softmax = best_classes(maps, rows, columns, with_scores=True)
+            assert torch.equal(labels, found[-1])
+            found += [softmax, best_classes(maps, rows, columns, logits=False, with_scores=True)[1]]
+        assert torch.equal(found[0], found[3]), (number, maps.shape, after)
+        torch.testing.assert_close(found[1], found[4], rtol=1e-6, atol=0, equal_nan=True)
+        torch.testing.assert_close(found[2], found[5], rtol=0, atol=0, equal_nan=True)
 
 
 def test_equals_interpolate_then_argmax_but_for_rounding(way):
@@ -102,6 +107,15 @@ def test_threads_share_the_rows(monkeypatch, way):
     torch.set_num_threads(3)
     monkeypatch.setattr(native, "_ITEMS_PER_THREAD", 1000)
     assert torch.equal(best_classes(maps, *positions)[0], alone)
+
+
+def test_scores_are_softmaxes_for_sure_and_unsure_nets(way):
+    maps = torch.randn(19, 40, 50) * torch.logspace(-3, 2.5, 50)
+    labels, scores = best_classes(maps, torch.arange(40).double(), torch.arange(50).double(), with_scores=True)
+    expected = maps.double().softmax(0).amax(0)
+    # PyTorch takes the difference of two large numbers; the kernel sums what is small.
+    torch.testing.assert_close(scores.double(), expected, rtol=1e-6 if way == "kernel" else 1e-4, atol=0)
+    assert torch.equal(labels.long(), maps.argmax(0))
 
 
 def test_probabilities_are_their_own_scores():

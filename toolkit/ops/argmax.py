@@ -1,7 +1,7 @@
 """The best class of every pixel, from maps on a coarser grid, without ever holding all classes at full size.
 
-On a CPU a C kernel (`ops/native.py`) reads the maps once, row by row, with a running maximum; without a compiler, with
-scores, and on other devices PyTorch does the same in bands of rows, with the same labels to the bit.
+On a CPU a C kernel (`ops/native.py`) reads the maps once, row by row, with a running maximum; without a compiler and on
+other devices PyTorch does the same in bands of rows: the same labels to the bit, softmaxes to some units in the last place.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from toolkit.ops.native import compile_c, split
-from toolkit.ops.resize import LineWeights, line_weights, sample_rows
+from toolkit.ops.resize import line_weights, sample_rows
 
 _BAND_VALUES = 1 << 20
 """Numbers a band of rows may hold (4 MiB of float32): a 19-class image of 1024x2048 is worked off in 40 bands."""
@@ -41,15 +41,29 @@ static void columns(const float *restrict row, i64 step, float *restrict out, li
     float low = row[at.low[i] * step], high = row[at.high[i] * step], share = at.share[i];
     out[i] = FMA(share, high - low, signbit(share) ? high : low); } }
 
-/* A later class wins when it is larger, or the first that is not a number. */
-#define RUNNING(VALUE) for (i64 i = 0; i < n; i++) { float v = VALUE; \
-  int wins = !(v <= best[i]) & (best[i] == best[i]); best[i] = wins ? v : best[i]; found[i] = wins ? k : found[i]; }
+/* e^x of x <= 0, to some units in the last place: Cephes' expf, without branches. */
+static inline __attribute__((always_inline)) float power(float x) {
+  union { float f; uint32_t i; } whole, two;
+  x = x < -87 ? -87 : x;
+  whole.f = x * 1.44269504f + 12582912.f;  /* 1.5 * 2^23: what is left of the sum is a whole number */
+  float n = whole.f - 12582912.f, r = FMA(n, 2.12194440e-4f, FMA(n, -0.693359375f, x)), p = 1.9875691500e-4f;
+  p = FMA(p, r, 1.3981999507e-3f); p = FMA(p, r, 8.3334519073e-3f); p = FMA(p, r, 4.1665795894e-2f);
+  p = FMA(p, r, 1.6666665459e-1f); p = FMA(p, r, 5.0000001201e-1f); p = FMA(p, r * r, r) + 1;
+  two.i = (whole.i << 23) + 0x3f800000u;
+  return p * two.f; }
+
+/* DO with each value v of the block, class by class. */
+#define EACH(DO) for (int32_t k = 0; k < classes; k++) { \
+  const float *a = lines[0] + k * apart + start, *b = lines[1] + k * apart + start, *c = nearer + k * apart + start; \
+  if (rows.share) for (i64 i = 0; i < n; i++) { float v = FMA(share, b[i] - a[i], c[i]); DO } \
+  else for (i64 i = 0; i < n; i++) { float v = a[i]; DO } }
 
 /* Rows [first, last) of the labels (rows, width), from maps whose planes, rows and columns lie that many numbers apart.
-   kept: space for two rows of all classes, or 0 where columns are taken as they are. */
+   kept: space for two rows of all classes, or 0 where columns are taken as they are. scores: (rows, width), or 0;
+   softmax: whether they are softmaxes or the largest values themselves. */
 void best_classes(const float *maps, i64 plane, i64 stride, i64 step, i64 classes, line rows, line across, i64 width,
-    float *kept, uint8_t *labels, i64 first, i64 last) {
-  float best[BLOCK]; int32_t found[BLOCK];
+    float *kept, uint8_t *labels, float *scores, int softmax, i64 first, i64 last) {
+  float best[BLOCK], sum[BLOCK]; int32_t found[BLOCK];
   i64 held[2] = {-1, -1}, apart = kept ? width : plane;
   for (i64 r = first; r < last; r++) {
     i64 ends[2] = {rows.low[r], rows.high[r]};
@@ -65,13 +79,15 @@ void best_classes(const float *maps, i64 plane, i64 stride, i64 step, i64 classe
     float share = rows.share ? rows.share[r] : 0;
     const float *nearer = lines[signbit(share) != 0];
     for (i64 start = 0; start < width; start += BLOCK) {
-      i64 n = width - start < BLOCK ? width - start : BLOCK;
-      for (i64 i = 0; i < n; i++) { best[i] = -INFINITY; found[i] = 0; }
-      for (int32_t k = 0; k < classes; k++) {
-        const float *a = lines[0] + k * apart + start, *b = lines[1] + k * apart + start,
-                    *c = nearer + k * apart + start;
-        if (rows.share) RUNNING(FMA(share, b[i] - a[i], c[i])) else RUNNING(a[i]) }
-      for (i64 i = 0; i < n; i++) labels[r * width + start + i] = (uint8_t)found[i]; } } }
+      i64 n = width - start < BLOCK ? width - start : BLOCK, at = r * width + start;
+      for (i64 i = 0; i < n; i++) { best[i] = -INFINITY; found[i] = 0; sum[i] = 0; }
+      /* A later class wins when it is larger, or the first that is not a number. */
+      EACH(int wins = !(v <= best[i]) & (best[i] == best[i]); best[i] = wins ? v : best[i]; found[i] = wins ? k : found[i];)
+      for (i64 i = 0; i < n; i++) labels[at + i] = (uint8_t)found[i];
+      if (!scores) continue;
+      if (!softmax) { for (i64 i = 0; i < n; i++) scores[at + i] = best[i]; continue; }
+      EACH(sum[i] += power(v - best[i]);)
+      for (i64 i = 0; i < n; i++) scores[at + i] = best[i] - best[i] == 0 ? 1 / sum[i] : NAN; } } }
 """
 
 
@@ -96,9 +112,9 @@ def best_classes(
     >>> best_classes(maps, torch.tensor([0.0]), torch.tensor([0.0, 0.5, 0.75, 1.0]))[0].tolist()
     [[0, 0, 1, 1]]
     """
-    found = None if with_scores else _best_by_kernel(maps, rows, columns)
+    found = _best_by_kernel(maps, rows, columns, logits, with_scores)
     if found is not None:
-        return found, None
+        return found
     maps = maps.permute(1, 2, 0).contiguous()
     labels = torch.empty(len(rows), len(columns), dtype=torch.uint8, device=maps.device)
     scores = torch.empty(labels.shape, device=maps.device) if with_scores else None
@@ -120,8 +136,10 @@ class _Line(ctypes.Structure):
     _fields_ = (*((name, ctypes.c_void_p) for name in ("low", "high", "share")),)
 
 
-def _best_by_kernel(maps: Tensor, rows: Tensor, columns: Tensor) -> Tensor | None:
-    """The labels, or None where the kernel cannot serve: another device or type, few values, no compiler."""
+def _best_by_kernel(
+    maps: Tensor, rows: Tensor, columns: Tensor, logits: bool, with_scores: bool
+) -> tuple[Tensor, Tensor | None] | None:
+    """What `best_classes` gives, or None where the kernel cannot serve: another device or type, few values, no compiler."""
     items = maps.shape[0] * len(rows) * len(columns)
     plain = type(maps) is Tensor and maps.device.type == "cpu" and maps.dtype == torch.float32
     if not plain or items < _SMALLEST:
@@ -133,18 +151,20 @@ def _best_by_kernel(maps: Tensor, rows: Tensor, columns: Tensor) -> Tensor | Non
     every_column = torch.arange(maps.shape[2], dtype=torch.int32)
     as_they_are = maps.stride(2) == 1 and across.share is None and torch.equal(across.low, every_column)
     labels = torch.empty(len(rows), len(columns), dtype=torch.uint8)
+    scores = torch.empty(labels.shape) if with_scores else None
     sizes = (ctypes.c_int64(number) for number in (*maps.stride(), maps.shape[0]))
-    head = (ctypes.c_void_p(maps.data_ptr()), *sizes, _pointers(down), _pointers(across), ctypes.c_int64(len(columns)))
-    target = ctypes.c_void_p(labels.data_ptr())
+    head = (_pointer(maps), *sizes, _Line(*map(_pointer, down)), _Line(*map(_pointer, across)))
 
     def run(first: int, last: int) -> None:
         kept = None if as_they_are else torch.empty(2, maps.shape[0], len(columns))
-        space = ctypes.c_void_p(None if kept is None else kept.data_ptr())
-        library.best_classes(*head, space, target, ctypes.c_int64(first), ctypes.c_int64(last))
+        library.best_classes(
+            *head, ctypes.c_int64(len(columns)), _pointer(kept), _pointer(labels), _pointer(scores), int(logits),
+            ctypes.c_int64(first), ctypes.c_int64(last),
+        )  # fmt: skip
 
     split(run, len(rows), items)
-    return labels
+    return labels, scores
 
 
-def _pointers(weights: LineWeights) -> _Line:
-    return _Line(*(None if part is None else part.data_ptr() for part in weights))
+def _pointer(tensor: Tensor | None) -> ctypes.c_void_p:
+    return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())

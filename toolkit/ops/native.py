@@ -23,8 +23,9 @@ from pathlib import Path
 import torch
 
 _LOG = logging.getLogger(__name__)
-# Sums of products are rounded twice, as numpy and torch do, unless a kernel says fma.
-_FLAGS = ("-std=c99", "-shared", "-fPIC", "-ffp-contract=off")
+# Sums of products are rounded twice, as numpy and torch do, unless a kernel says fma. Nobody looks at the processor's
+# flags of floating-point exceptions, whose exact order else keeps loops with a choice in them from being vectorised.
+_FLAGS = ("-std=c99", "-shared", "-fPIC", "-ffp-contract=off", "-fno-trapping-math")
 # gcc's -O3 compiles two to three times longer for the same speed; not every compiler knows these flags, nor the
 # processor's name, so plainer builds are tried next.
 _TUNING = (
