@@ -549,6 +549,19 @@ class Dataset(ABC):
         return b""
 
 
+    def with_classes(self, names: Sequence[str], labels: np.ndarray) -> Dataset | None:
+        """The same samples with other classes; None: there is no way but to change each sample that is read.
+
+        names: of the new labels 0..K-1. labels: (number of its classes,) int64: the new label of each of its own;
+        `IGNORE_INDEX`: its pixels and boxes do not count; `LEFT_OUT`: its boxes are none.
+        """
+        return None
+
+
+LEFT_OUT = -1
+"""What `Dataset.with_classes` is told of a class whose boxes are none: background. Pixels have no such thing."""
+
+
 class Subset(Dataset):
     """Some samples of any data set: what `Dataset.subset` gives where a data set has no better way.
 
@@ -749,7 +762,7 @@ BACKBONES: Registry[Backbone] = Registry("backbone", Backbone)
 NECKS: Registry[Neck] = Registry("neck", Neck, injected=("spec",))
 HEADS: Registry[Head] = Registry("head", Head, injected=("spec", "num_classes"))
 LOSSES: Registry[PixelLoss] = Registry("loss", PixelLoss, injected=("num_classes",))
-DATASETS: Registry[Dataset] = Registry("dataset", Dataset, injected=("classes",))
+DATASETS: Registry[Dataset] = Registry("dataset", Dataset, injected=("classes",), settable=("classes",))
 TRANSFORMS: Registry[Transform] = Registry("transform", Transform, injected=("class_names",))
 EVALUATORS: Registry[Evaluator] = Registry("evaluator", Evaluator, injected=("classes",))
 OPTIMIZERS: Registry[OptimizerRule] = Registry("optimizer", OptimizerRule)

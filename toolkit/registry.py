@@ -26,12 +26,15 @@ class Registry(Generic[T]):
         kind: the word for the kind in messages ("backbone").
         base: class that every registered class must derive from.
         injected: constructor parameters that come from the composition (`spec`, `num_classes`) and not from the config.
+        settable: those of them that a config may give all the same (the classes of a data set's own files).
     """
 
-    def __init__(self, kind: str, base: type[T], injected: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, kind: str, base: type[T], injected: tuple[str, ...] = (), settable: tuple[str, ...] = ()
+    ) -> None:
         self.kind = kind
         self.base = base
-        self.injected = injected
+        self.injected, self.settable = injected, settable
         self._classes: dict[str, type[T]] = {}
 
     def register(self, name: str) -> Callable[[C], C]:

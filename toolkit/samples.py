@@ -62,6 +62,25 @@ class Boxes(NamedTuple):
         """How many objects: N. (`len` of a NamedTuple is its number of fields.)"""
         return len(self.xyxy)
 
+    def relabelled(self, labels: np.ndarray, num_classes: int) -> Boxes:
+        """The objects with other labels; what does not count becomes a crowd region of every class, behind the others.
+
+        labels: (number of old classes,) int64 new label of each; `IGNORE_INDEX` does not count, -1 is left out.
+
+        >>> old = Boxes.of([[0, 0, 2, 2], [1, 1, 3, 3], [5, 5, 9, 9]], [0, 1, 2])
+        >>> new = old.relabelled(np.array([1, -1, 255]), 2)
+        >>> new.labels.tolist(), new.crowd.tolist()
+        ([1, 0, 1], [False, True, True])
+        """
+        own = labels[self.labels]
+        plain, ignored = np.flatnonzero((own >= 0) & (own != IGNORE_INDEX)), np.flatnonzero(own == IGNORE_INDEX)
+        made = self.take(np.concatenate([plain, np.repeat(ignored, num_classes)]))
+        count = len(plain)
+        crowd, difficult = made.crowd.copy(), made.difficult.copy()
+        crowd[count:], difficult[count:] = True, False
+        every = np.tile(np.arange(num_classes), len(ignored))
+        return made._replace(labels=np.concatenate([own[plain], every]), crowd=crowd, difficult=difficult)
+
     def take(self, keep: np.ndarray) -> Boxes:
         """The objects selected by a boolean or integer index."""
         return Boxes(*(field[keep] for field in (self.xyxy, self.labels, self.crowd, self.difficult, self.area)))

@@ -45,7 +45,7 @@ def config_schema() -> dict[str, Any]:
     kinds = kinds_by_base(tables)
     definitions: dict[str, Any] = {}
     for plural, registry in tables.items():
-        parts = {name: _part(cls, kinds, registry.injected) for name, cls in registry.items()}
+        parts = {name: _part(cls, kinds, registry.injected, registry.settable) for name, cls in registry.items()}
         refused = {}
         if plural == "transforms":
             parts |= _albumentations(kinds)
@@ -64,8 +64,10 @@ def text(schema: dict[str, Any]) -> str:
     return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
 
 
-def _part(cls: type, kinds: dict[type, str], injected: tuple[str, ...]) -> dict[str, Any]:
-    found = signature_schema(cls, kinds, injected)
+def _part(
+    cls: type, kinds: dict[type, str], injected: tuple[str, ...], settable: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    found = signature_schema(cls, kinds, injected, settable)
     return {**found, "x-class": f"{cls.__module__}:{cls.__qualname__}", "x-doc": whole(cls)}
 
 

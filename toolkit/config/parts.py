@@ -167,7 +167,8 @@ def kinds_by_base(tables: dict[str, Any]) -> dict[type, str]:
 
 def _of_class(kind: str, cls: type) -> Schema:
     tables = registries()
-    found = signature_schema(cls, kinds_by_base(tables), tables[KINDS[kind]].injected)
+    registry = tables[KINDS[kind]]
+    found = signature_schema(cls, kinds_by_base(tables), registry.injected, registry.settable)
     return {**found, "x-class": f"{cls.__module__}:{cls.__qualname__}"}
 
 

@@ -142,7 +142,9 @@ class DataSection:
         train: data set and transforms of the images that the model learns from.
         val: data set and transforms of the images that are measured during training; null measures nothing.
         test: data set and transforms of the images that only `toolkit evaluate --split test` measures.
-        classes: names of labels 0..K-1, or a preset's name (`toolkit list classes`); null: the training data set says.
+        classes: names of labels 0..K-1, or a preset's name (`toolkit list classes`); or which of the data's own classes
+            each is made of, by name, {vehicle: [car, truck], person: [person], ignore: [bicycle]}, where those of
+            `ignore` count neither for nor against, and what is not named is background; null: the training data set says.
         root: folder that fills in the `root` of every data set that has none, relative to the working directory.
         batch_size: images of a batch, of all processes together, before accumulation; "auto": the largest that fits
             into memory, found before training and written into the run's config as a number.
@@ -172,7 +174,9 @@ class DataSection:
     train: SplitSection
     val: SplitSection | None = None
     test: SplitSection | None = None
-    classes: list[str] | Annotated[str, NamesOf("class preset", "a preset's name")] | None = None
+    classes: (
+        list[str] | Annotated[str, NamesOf("class preset", "a preset's name")] | dict[str, list[str] | str] | None
+    ) = None
     root: str | None = None
     batch_size: PositiveInt | Literal["auto"] = 4
     workers: NonNegativeInt = 2

@@ -68,24 +68,30 @@ def constructor_arguments(cls: type) -> dict[str, Argument]:
     return found
 
 
-def signature_schema(cls: type, kinds: Mapping[type, str], injected: Sequence[str] = ()) -> dict[str, Any]:
+def signature_schema(
+    cls: type, kinds: Mapping[type, str], injected: Sequence[str] = (), settable: Sequence[str] = ()
+) -> dict[str, Any]:
     """The object schema of a section or part: its arguments as properties.
 
     Args:
         cls: a dataclass, or a class whose constructor is typed throughout.
         kinds: base classes of parts and the word of their kind, {PixelLoss: "loss"}: such an argument is itself a part.
-        injected: names of arguments that nobody sets by hand; they are only listed, under "x-injected".
+        injected: names of arguments that follow from the other parts and the data, listed under "x-injected".
+        settable: those of them that may be set by hand all the same, and never have to be; the others are no properties.
     """
     help_of = argument_help(cls)
     properties, required, left_out = {}, [], []
     for argument in constructor_arguments(cls).values():
         if argument.name in injected:
             left_out.append(argument.name)
-            continue
+            if argument.name not in settable:
+                continue
         entry = _type_schema(argument.annotation, kinds)
         if argument.name in help_of:
             entry["description"] = help_of[argument.name]
-        if argument.default is MISSING:
+        if argument.name in injected:
+            pass  # what it is, is known when the part is built
+        elif argument.default is MISSING:
             required.append(argument.name)
         elif not (isinstance(argument.default, int) and argument.default <= entry.get("exclusiveMinimum", -math.inf)):
             entry["default"] = plain_value(argument.default)  # one outside of the bounds only says "not given"

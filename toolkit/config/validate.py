@@ -150,7 +150,8 @@ class ConfigValidator:
         if kind == "dataset" and "root" in schema["properties"] and self.data_root is not None:
             self.root_used = self.root_used or "root" not in given
             given.setdefault("root", self.data_root)
-        arguments = self._arguments(schema, given, path, f"{kind} '{name}'", hidden=self.parts.injected(kind))
+        hidden = tuple(word for word in self.parts.injected(kind) if word not in schema["properties"])
+        arguments = self._arguments(schema, given, path, f"{kind} '{name}'", hidden=hidden)
         return _FAILED if arguments is _FAILED else PartSpec(kind, name, arguments, path, schema)
 
     def _is_trusted(self, name: str, path: KeyPath) -> bool:
@@ -292,10 +293,15 @@ def valid_sections(source: Source, parts: Parts) -> tuple[Config, frozenset[str]
     return config, frozenset(name for name, section in whole.items() if section is not None) | absent
 
 
-def _listed(classes: Any) -> list[str] | str | None:
+def _listed(classes: Any) -> Any:
     """Classes as a config may give them, None for anything else."""
     is_list = isinstance(classes, list) and bool(classes) and all(isinstance(name, str) for name in classes)
-    return classes if is_list or isinstance(classes, str) else None
+    if is_list or isinstance(classes, str):
+        return classes
+    try:
+        return read_value(section_schema(DataSection)["properties"]["classes"], classes) or None
+    except MisfitError:
+        return None
 
 
 def _known_word(schema: Schema) -> str | None:

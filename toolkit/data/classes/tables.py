@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from toolkit.data.classes.imagenet_synsets import SYNSETS
 from toolkit.errors import ConfigError, Problem, did_you_mean
@@ -18,8 +18,8 @@ def preset_names() -> list[str]:
     return sorted(_PRESETS)
 
 
-def class_table(classes: str | Sequence[str], where: str = "") -> ClassTable:
-    """The table of a preset, or of a list of names (with the default palette).
+def class_table(classes: str | Sequence[str] | Mapping[str, object], where: str = "") -> ClassTable:
+    """The table of a preset, of a list of names (with the default palette), or of a choice of classes (`choice.py`).
 
     Raises ConfigError for an unknown preset, an empty list, a name given twice and an empty name.
     where: config path for the message.
@@ -33,7 +33,7 @@ def class_table(classes: str | Sequence[str], where: str = "") -> ClassTable:
         if classes not in _PRESETS:
             raise ConfigError(Problem(where, f"no class preset is called '{classes}'", did_you_mean(classes, _PRESETS)))
         return _PRESETS[classes]
-    names = tuple(classes)
+    names = tuple(name for name in classes if not (isinstance(classes, Mapping) and name == "ignore"))
     problems = []
     if not names:
         problems.append(Problem(where, "the list of classes is empty", "name at least one class"))

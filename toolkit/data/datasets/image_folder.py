@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
+
+import numpy as np
 
 from toolkit.contracts import DATASETS, Dataset
 from toolkit.data.formats.pairs import existing_folder, name_in
@@ -70,6 +74,14 @@ class ImageFolder(Dataset):
         path, label = self.items[index]
         image = read_image(path, self.channels)
         return Sample(image, name_in(self.root, path), index, image.shape[:2], image_label=label)
+
+    def with_classes(self, names: Sequence[str], labels: np.ndarray) -> ImageFolder:
+        """The images of the chosen classes; those of others are left out."""
+        made = copy.copy(self)
+        made.classes, made.palette = tuple(names), default_palette(len(names))
+        new = ((path, int(labels[label])) for path, label in self.items)
+        made.items = tuple((path, label) for path, label in new if 0 <= label < len(names))
+        return made
 
     def files(self, index: int) -> tuple[Path, ...]:
         """The path of the image; its class is its folder, so there is no annotation file."""

@@ -62,6 +62,18 @@ class BoxDataset(Dataset):
         part.index = self.index.subset(np.asarray(indices, np.int64))
         return part
 
+    def with_classes(self, names: Sequence[str], labels: np.ndarray) -> BoxDataset:
+        """The same images with the boxes of other classes; ids are those of the first of several, unused ones for none."""
+        made = copy.copy(self)
+        made.classes, made.palette = tuple(names), ()
+        made.index = self.index.relabelled(labels, len(names))
+        firsts = [np.flatnonzero(labels == label)[:1].tolist() for label in range(len(names))]
+        first_free = 1 + max(self.category_ids, default=0)
+        made.category_ids = tuple(
+            self.category_ids[first[0]] if first else first_free + place for place, first in enumerate(firsts)
+        )
+        return made
+
     def describe(self) -> str:
         """Counts, mended boxes, and a table of id in the files, label, name and number of boxes of each class."""
         return self.index.describe(self.classes, self.category_ids)

@@ -27,6 +27,7 @@ from toolkit.data.formats.box_checks import (
 from toolkit.data.formats.packed import PackedStrings
 from toolkit.data.images.read import exif_orientation, read_image
 from toolkit.errors import DataError, Place, Problem
+from toolkit.labels import IGNORE_INDEX
 from toolkit.samples import Boxes, Sample
 
 ROUNDING_FRACTION = 1e-3
@@ -123,6 +124,21 @@ class DetectionIndex:
         part.difficult, part.area = self.difficult[chosen], self.area[chosen]
         return part
 
+    def relabelled(self, labels: np.ndarray, num_classes: int) -> DetectionIndex:
+        """The same images with other labels, as `Boxes.relabelled` changes those of one image."""
+        owners = np.repeat(np.arange(len(self)), np.diff(self.offsets))
+        whole = Boxes(self.xyxy, self.labels.astype(np.int64), self.crowd, self.difficult, self.area)
+        own = labels[whole.labels]
+        ignored = np.flatnonzero(own == IGNORE_INDEX)
+        of = np.concatenate([owners[(own >= 0) & (own != IGNORE_INDEX)], np.repeat(owners[ignored], num_classes)])
+        order = np.argsort(of, kind="stable")
+        boxes = whole.relabelled(labels, num_classes).take(order)
+        part = copy.copy(self)
+        part.xyxy, part.labels, part.crowd = boxes.xyxy, boxes.labels.astype(np.int32), boxes.crowd
+        part.difficult, part.area = boxes.difficult, boxes.area
+        part.offsets = np.concatenate([[0], np.cumsum(np.bincount(of, minlength=len(self)))])
+        return part
+
     def annotation(self, position: int) -> str:
         """Path of the file an image's boxes were read from; "" for none."""
         return self.annotations[position if len(self.annotations) == len(self) else 0]
@@ -168,8 +184,8 @@ class DetectionIndex:
         return Sample(image, name, position, size, boxes=boxes, image_id=int(self.image_ids[position]))
 
     def class_counts(self, num_classes: int) -> np.ndarray:
-        """(K,) int64: boxes of each label, crowds included."""
-        return np.bincount(self.labels, minlength=num_classes)
+        """(K,) int64: boxes of each label that are no crowd regions."""
+        return np.bincount(self.labels[~self.crowd], minlength=num_classes)
 
     def describe(self, classes: Sequence[str], ids: Sequence[int]) -> str:
         """Counts of images, boxes and mended boxes, and a line a class: id in the files, label, name, boxes."""
