@@ -509,6 +509,8 @@ class Dataset(ABC):
     """Samples that are left out of it, because something is wrong with them (`data.on_bad: skip`)."""
     notes: tuple[str, ...] = ()
     """Sentences about what was read otherwise than it stands, or not read at all; told by `check` and `train`."""
+    repeats: np.ndarray | None = None
+    """(N,) times an epoch that each sample is drawn in training, at least 1; None: once."""
     annotated: bool = True
     """False for images whose files hold no annotations at all (COCO's image_info): they cannot be measured."""
     absent_classes: tuple[str, ...] = ()
@@ -577,6 +579,7 @@ class Subset(Dataset):
         self.root, self.channels = whole.root, whole.channels
         self.category_ids, self.absent_classes = whole.category_ids, whole.absent_classes
         self.skips, self.notes, self.annotated = whole.skips, whole.notes, whole.annotated
+        self.repeats = None if whole.repeats is None else whole.repeats[self.indices]
 
     def __len__(self) -> int:
         return len(self.indices)

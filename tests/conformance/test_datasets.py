@@ -91,6 +91,15 @@ def make_class_masks(root: Path) -> dict[str, Any]:
     return {"root": str(root), "masks": "masks/{class}/{name}.png"}
 
 
+def make_joined(root: Path) -> dict[str, Any]:
+    parts = []
+    for index in range(2):
+        (root / f"part{index}").mkdir()
+        arguments = make_image_masks(root / f"part{index}")
+        parts.append(DATASETS.find("image_masks")(**arguments).subset([0, 2 + index]))
+    return {"datasets": parts, "weights": [1.0, 2.0]}
+
+
 def make_via(root: Path) -> dict[str, Any]:
     rows = {}
     for index in range(4):
@@ -207,6 +216,7 @@ MINIATURES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "image_masks": make_image_masks,
     "image_stacks": make_image_stacks,
     "image_values": make_image_values,
+    "joined": make_joined,
     "labelme": make_labelme,
     "labelme_boxes": make_labelme,
     "shapes": make_shapes,
@@ -334,6 +344,8 @@ def test_a_wrong_root_is_named(name, tmp_path):
     arguments["root"] = str(tmp_path / "dato")
     if name == "shapes":
         arguments["make"] = False
+    if name == "joined":  # its parts have the roots
+        return
     with pytest.raises(DataError) as caught:
         DATASETS.find(name)(**arguments)
     assert str(tmp_path / "dato") in str(caught.value)

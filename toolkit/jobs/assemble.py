@@ -36,6 +36,7 @@ from toolkit.jobs.build import (
     computed_weights,
     division_of,
     draws_of,
+    joined_by_name,
     with_class_weights,
 )
 from toolkit.jobs.conventions import conventions_of
@@ -79,7 +80,7 @@ def assemble(
         parts: names of the images of each split where `data.split` divides them; None finds them.
     """
     splits = [split for split in ("train", "val") if getattr(config.data, split)]
-    datasets = {split: build_dataset(config, split, skips, parts) for split in splits}
+    datasets = joined_by_name(config, {split: build_dataset(config, split, skips, parts) for split in splits})
     known = with_steps(with_class_weights(config, datasets["train"]), len(datasets["train"]))
     torch.manual_seed(config.seed)  # whatever happened before in this process
     pretrained = fresh and known.model.init_from is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, get_args
 
 import numpy as np
@@ -13,6 +13,7 @@ from toolkit.config.sections import Config, PartSpec, SplitSection
 from toolkit.config.signatures import MISSING, Argument, construct, constructor_arguments
 from toolkit.config.source import dotted
 from toolkit.contracts import EVALUATORS, Dataset, Evaluator, OptimizerRule, Schedule, Transform
+from toolkit.data.classes.choice import by_name, chosen, class_choice
 from toolkit.data.classes.frequencies import ComputedWeights
 from toolkit.data.classes.tables import class_table
 from toolkit.data.loading.class_presence import class_presence
@@ -42,7 +43,8 @@ def build_part(part: PartSpec, *, pretrained: bool = True, **context: Any) -> An
     """
     cls = part_class(part.kind, part.name)
     known = constructor_arguments(cls)
-    arguments = {name: _build(value, pretrained, context) for name, value in part.arguments.items()}
+    inner = {} if part.kind == "dataset" else context  # parts of a joined data set have classes of their own
+    arguments = {name: _build(value, pretrained, inner) for name, value in part.arguments.items()}
     sections = [name for name, value in arguments.items() if isinstance(value, dict) and name in known]
     arguments |= {name: construct(known[name].annotation, arguments[name]) for name in sections}
     if not pretrained:
@@ -51,9 +53,9 @@ def build_part(part: PartSpec, *, pretrained: bool = True, **context: Any) -> An
     arguments.update({name: None for name in known if name not in arguments and _may_be_left_open(known[name])})
     missing = [name for name, known_ in known.items() if known_.default is MISSING and name not in arguments]
     if missing:
-        raise ConfigError(
-            Problem(dotted(part.path), f"'{part.name}' needs {', '.join(missing)}, which nothing provides")
-        )
+        message = f"'{part.name}' needs {', '.join(missing)}, which nothing provides"
+        own = "name the classes of its own files here: classes: [...], in label order" if "classes" in missing else ""
+        raise ConfigError(Problem(dotted(part.path), message, own))
     try:
         return cls(**arguments)
     except UserError as error:
@@ -146,7 +148,9 @@ def identity_of_split(config: Config, split: str, dataset: Dataset) -> str:
         split: name of the split: "train", "val" or "test".
         dataset: the data set that was made of it.
     """
-    return identity_of(split_section(config, split).dataset, dataset.classes)
+    known = config.data.classes
+    own = [repr(known)] if isinstance(known, dict) else []
+    return identity_of(split_section(config, split).dataset, [*dataset.classes, *own])
 
 
 def build_whole(config: Config, split: str, parts: SplitNames | None = None) -> Dataset:
@@ -166,13 +170,18 @@ def build_whole(config: Config, split: str, parts: SplitNames | None = None) -> 
 
 
 def _undivided(config: Config, split: str) -> Dataset:
-    section = split_section(config, split)
-    context: dict[str, Any] = {}
-    if config.data.classes is not None:
-        context["classes"] = list(class_table(config.data.classes).names)
-    dataset: Dataset = build_part(section.dataset, **context)
-    if config.data.classes is not None and tuple(dataset.classes) != tuple(context["classes"]):
-        raise ConfigError(class_lists_differ(f"data.{split}.dataset", dataset.classes, context["classes"]))
+    """With the classes of the config: joined by name with the data's own, or chosen from them."""
+    section, classes = split_section(config, split), config.data.classes
+    if isinstance(classes, dict):
+        choice = class_choice(classes)
+        return chosen(build_part(section.dataset), choice)
+    if classes is None:
+        dataset: Dataset = build_part(section.dataset)
+        return dataset
+    names = class_table(classes).names
+    dataset = by_name(build_part(section.dataset, classes=list(names)), names)
+    if tuple(dataset.classes) != names:
+        raise ConfigError(class_lists_differ(f"data.{split}.dataset", dataset.classes, names))
     return dataset
 
 
@@ -221,12 +230,24 @@ def class_lists_differ(where: str, found: Sequence[str], wanted: Sequence[str]) 
     return Problem(
         where,
         f"its {len(found)} classes are not the {len(wanted)} of the model: {_names(found)} against {_names(wanted)}",
-        "make data.classes and the data agree, names and order",
+        "make data.classes and the data agree; to use some classes only, or several as one, write data.classes as "
+        "{class: [names in the data], ignore: [...]}",
     )
 
 
 def _names(names: Sequence[str]) -> str:
     return "[" + ", ".join(names[:30]) + (", ..." if len(names) > 30 else "") + "]"
+
+
+def joined_by_name(config: Config, datasets: Mapping[str, Dataset]) -> dict[str, Dataset]:
+    """The data sets with the classes of `train` in its order, where the config names none and they are the same by name.
+
+    config: says whether the classes are the data's own. datasets: by the name of their split.
+    """
+    if config.data.classes is not None or "train" not in datasets:
+        return dict(datasets)
+    names = datasets["train"].classes
+    return {split: by_name(dataset, names) for split, dataset in datasets.items()}
 
 
 def check_classes(dataset: Dataset, model: VisionModel, split: str) -> None:
@@ -256,11 +277,15 @@ def draws_of(config: Config, dataset: Dataset) -> Draws | None:
     Raises DataError for data without classes. Label maps are read, once.
     """
     if config.data.sampling == "uniform":
-        return None
+        return None if dataset.repeats is None else RepeatFactors(dataset.repeats, config.seed)
+    if dataset.repeats is not None and config.data.sampling == "class_balanced":
+        message = "draws by class, and the weights of the joined data sets draw by data set"
+        raise ConfigError(Problem("data.sampling", message, "use uniform or repeat_factor, or leave out the weights"))
     presence = class_presence(dataset)
     if config.data.sampling == "class_balanced":
         return ClassBalanced(presence, config.seed)
-    return RepeatFactors(repeat_factors(presence, config.data.repeat_threshold), config.seed)
+    repeats = repeat_factors(presence, config.data.repeat_threshold)
+    return RepeatFactors(repeats if dataset.repeats is None else repeats * dataset.repeats, config.seed)
 
 
 def build_transforms(config: Config, split: str) -> list[Transform]:

@@ -12,6 +12,7 @@ from toolkit.config.paths import is_run_folder
 from toolkit.config.plain import differences
 from toolkit.config.sections import Config
 from toolkit.contracts import Dataset
+from toolkit.data.classes.choice import by_name
 from toolkit.data.loading.workers import worker_deaths_explained
 from toolkit.engine.evaluate import Evaluation
 from toolkit.engine.interrupt import StopRequest
@@ -97,6 +98,7 @@ def run_evaluation(
     fabric = make_fabric(settings)
     parts = agreed_parts(fabric, config, RunFolder(restored.path.parent).splits)
     dataset = build_dataset(config, split, agreed_table(fabric, config, None, [split], parts), parts)
+    dataset = by_name(dataset, restored.model.classes)
     check_classes(dataset, restored.model, split)
     _refuse_unannotated(dataset, split)
     _refuse_other_channels(config, restored.model, dataset, split)

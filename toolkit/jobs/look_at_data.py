@@ -24,6 +24,7 @@ from toolkit.jobs.build import (
     classes_of,
     division_of,
     identity_of_split,
+    joined_by_name,
 )
 from toolkit.jobs.division import division_said
 from toolkit.labels import ClassTable
@@ -84,6 +85,7 @@ def look_at_data(config: Config, report: Report, valid: frozenset[str] = SECTION
     if parts is not None and "train" in transforms:
         for line in division_said(config, parts, transforms["train"]):
             report.note(*line.split(maxsplit=1))
+    datasets = joined_by_name(config, datasets)
     check_shared_images(report, datasets, allowed=config.data.shared_images == "allow")
     note_readings(report, datasets, CHOOSES_BEST)
     return Seen(datasets, transforms, _classes(config, datasets, report, valid), scans)

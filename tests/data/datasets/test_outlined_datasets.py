@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from outlined_data import coco, picture
 from PIL import Image, ImageDraw
 
 from toolkit.data.datasets.class_masks import ClassMasks
@@ -19,27 +20,11 @@ from toolkit.data.datasets.yolo import YoloDataset, YoloMasks
 from toolkit.errors import ConfigError, DataError
 
 
-def picture(path, size=(64, 96), seed=0):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (*size, 3), np.uint8)).save(path)
-
-
 def polygon(points, size=(64, 96)):
     """PIL's fill, which takes the pixels of the edge too."""
     image = Image.new("L", size[::-1])
     ImageDraw.Draw(image).polygon(points, fill=1)
     return np.asarray(image) > 0
-
-
-def coco(folder, annotations, categories=((4, "disc"), (9, "bar")), size=(64, 96), images=1):
-    for number in range(images):
-        picture(folder / f"pics/{number}.png", size, number)
-    rows = [{"id": n, "file_name": f"{n}.png", "height": size[0], "width": size[1]} for n in range(images)]
-    document = {"images": rows, "annotations": [], "categories": [{"id": n, "name": name} for n, name in categories]}
-    for number, row in enumerate(annotations):
-        document["annotations"].append({"id": number, "image_id": 0, "category_id": 4, "iscrowd": 0, **row})
-    (folder / "a.json").write_text(json.dumps(document))
-    return {"root": str(folder), "annotations": "a.json", "images": "pics"}
 
 
 # --------------------------------------------------------------------------- COCO

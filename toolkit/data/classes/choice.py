@@ -80,7 +80,7 @@ def chosen(dataset: Dataset, choice: ClassChoice, where: Where = "data.classes")
         raise DataError(Problem(where, message, "write {class: [names in the data], ...}"))
     rest = [name for name in own if name not in choice.sources]
     labels = np.array([choice.sources.get(name, LEFT_OUT) for name in own], np.int64)
-    if rest and not _has_boxes(dataset):
+    if rest and _has_pixels(dataset):
         labels[labels == LEFT_OUT] = _rest_of_pixels(choice, rest, where)
     made = with_classes(dataset, choice.names, labels)
     made.absent_classes = absent
@@ -121,18 +121,21 @@ def _rest_of_pixels(choice: ClassChoice, rest: Sequence[str], where: Where) -> i
     raise DataError(Problem(where, message, remedy))
 
 
-def _has_boxes(dataset: Dataset) -> bool:
+def _has_pixels(dataset: Dataset) -> bool:
+    """Whether its samples have label maps, by the first that can be read."""
     if isinstance(dataset, BoxDataset):
-        return True
-    try:
-        return dataset[0].boxes is not None and dataset[0].label_map is None
-    except DataError:  # whoever reads it says what is wrong with it
         return False
+    for index in range(len(dataset)):
+        try:
+            return dataset[index].label_map is not None
+        except DataError:  # noqa: PERF203 - whoever reads it says what is wrong with it
+            continue
+    return False
 
 
 def _said(dataset: Dataset, choice: ClassChoice, rest: Sequence[str]) -> list[str]:
     """What becomes of the classes of the data, with the number of boxes where it has boxes."""
-    has_boxes = _has_boxes(dataset)
+    has_pixels = _has_pixels(dataset)
     numbers = _numbers(dataset) if isinstance(dataset, BoxDataset) else None
 
     def told(names: Sequence[str]) -> str:
@@ -140,14 +143,17 @@ def _said(dataset: Dataset, choice: ClassChoice, rest: Sequence[str]) -> list[st
             return listed(names, 20)
         return listed((f"{name} ({numbers[dataset.classes.index(name)]})" for name in names), 20)
 
-    merged = {label: [name for name in dataset.classes if choice.sources.get(name) == label] for label in range(len(choice.names))}
+    merged = {
+        label: [name for name in dataset.classes if choice.sources.get(name) == label]
+        for label in range(len(choice.names))
+    }
     notes = [f"class '{choice.names[label]}' is made of {told(own)}" for label, own in merged.items() if len(own) > 1]
     ignored = [name for name in dataset.classes if choice.sources.get(name) == IGNORE_INDEX]
     if ignored:
-        what = "regions in which a detection is neither right nor wrong, and nothing is learned" if has_boxes else "255"
-        notes.append(f"ignored: {told(ignored)}: {what}")
+        what = "their pixels do not count" if has_pixels else "a detection there is neither right nor wrong"
+        notes.append(f"ignored: {told(ignored)}: {what}, and nothing is learned there")
     if rest:
-        what = "their boxes are left out" if has_boxes else "their pixels are background"
+        what = "their pixels are background" if has_pixels else "left out"
         notes.append(f"not chosen: {told(rest)}: {what}")
     return notes
 

@@ -48,9 +48,17 @@ def match_names(
         ]
     if problems:
         lists = f"the data has {_listed(found)}; the list has {_listed(wanted)}"
-        remedy = "the two must name the same classes, in any order; to use some only, take the others out of the files"
+        remedy = f"the two must name the same classes, in any order; to use some only: data.classes: {_choice(found, wanted)}"
         raise DataError([*problems, Problem(where, lists, remedy)])
     return tuple(wanted)
+
+
+def _choice(found: Sequence[str], wanted: Sequence[str]) -> str:
+    """A choice of classes as a config writes it: those that both have, the others ignored."""
+    kept = [name for name in wanted if name in found][:4] or list(wanted[:1])
+    others = [name for name in found if name not in wanted][:4]
+    entries = [*(f"{name}: [{name}]" for name in kept), *([f"ignore: [{', '.join(others)}]"] if others else [])]
+    return f"{{{', '.join(entries)}}} (what no entry names is background)"
 
 
 def _place(name: str, places: Mapping[str, str] | None) -> str:

@@ -39,6 +39,7 @@ class Relabelled(Dataset):
         self.whole, self.classes, self.labels = whole, tuple(names), np.asarray(labels, np.int64)
         self.root, self.channels = whole.root, whole.channels
         self.skips, self.notes, self.annotated = whole.skips, whole.notes, whole.annotated
+        self.repeats = whole.repeats
         firsts = [np.flatnonzero(self.labels == label)[:1].tolist() for label in range(len(self.classes))]
         self.palette = default_palette(len(self.classes))
         if whole.palette and all(firsts):
@@ -77,6 +78,7 @@ class Relabelled(Dataset):
         """The chosen classes of some of the samples."""
         part = copy.copy(self)
         part.whole = self.whole.subset(indices)
+        part.repeats = part.whole.repeats
         return part
 
     def image_sizes(self) -> np.ndarray | None:

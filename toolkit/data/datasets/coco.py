@@ -14,8 +14,9 @@ from toolkit.data.formats.boxed import BoxDataset
 from toolkit.data.formats.coco_file import NO_ANNOTATIONS, CocoFile, read_coco_file
 from toolkit.data.formats.detection_index import ImageTable, build_index
 from toolkit.data.formats.image_listing import named_images
+from toolkit.data.formats.outlined import BACKGROUND_LABELS
 from toolkit.data.formats.pairs import existing_folder
-from toolkit.errors import DataError, Place, Problem
+from toolkit.errors import DataError, Place, Problem, listed
 
 _ROBOFLOW = "_annotations.coco.json"
 
@@ -56,7 +57,7 @@ class CocoDataset(BoxDataset):
         base, path, folder = coco_places(root, annotations, images)
         problems = ProblemList()
         file = read_coco_file(path, problems)
-        table = object_categories(file, classes)
+        table = object_categories(file, classes, problems, path)
         absent = tuple(name for name in classes or () if name not in table)
         names = _classes(path, table, classes, problems)
         ids = tuple(table[name] for name in names)
@@ -85,15 +86,28 @@ def coco_places(root: str, annotations: str, images: str | None) -> tuple[Path, 
     return base, path, path.parent if images is None else base / images
 
 
-def object_categories(file: CocoFile, classes: list[str] | None) -> dict[str, int]:
-    """Category ids by name, without those that only head a group."""
+def object_categories(file: CocoFile, classes: list[str] | None, problems: ProblemList, path: Path) -> dict[str, int]:
+    """Category ids by name, without unused ones that are no class: heads of groups, a background, what is not asked for.
+
+    Args:
+        file: what the JSON holds.
+        classes: names that are asked for, or None.
+        problems: gets a note of what is passed over.
+        path: the JSON's own path, for that note.
+    """
     used = set(file.category_ids.tolist())
     parents = {parent for _, name, parent in file.categories if parent != name}
-    return {
-        name: number
-        for number, name, parent in file.categories
-        if not (number not in used and parent == "none" and name in parents and name not in (classes or ()))
-    }
+    table, passed = {}, []
+    for number, name, parent in file.categories:
+        is_head = parent == "none" and name in parents
+        is_unused = number not in used and name not in (classes or ())
+        if is_unused and (is_head or name in BACKGROUND_LABELS or classes is not None):
+            passed += [] if is_head else [name]
+        else:
+            table[name] = number
+    if passed:
+        problems.notes.append(f"{path}: categories without a single annotation are passed over: {listed(passed)}")
+    return table
 
 
 def _classes(path: Path, table: dict[str, int], wanted: list[str] | None, problems: ProblemList) -> tuple[str, ...]:

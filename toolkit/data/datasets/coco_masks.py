@@ -56,7 +56,7 @@ class CocoMasks(OutlinedDataset):
         base, path, folder = coco_places(root, annotations, images)
         problems = ProblemList()
         file = read_coco_file(path, problems, with_outlines=True)
-        found = list(object_categories(file, classes))
+        found = list(object_categories(file, classes, problems, path))
         pictures = named_images(base, folder, file.image_names, path, problems)
         drawing = Drawing(background, overlaps, box_only, crowd)
         objects = outlines_of(file, pictures, path, problems)

@@ -14,7 +14,7 @@ from toolkit.data.formats.outlined import BoxOnly, Drawing, OutlinedDataset
 from toolkit.data.formats.outlines import ImageOutlines, Outline, Overlaps
 from toolkit.data.formats.yolo_files import YoloRow
 from toolkit.data.formats.yolo_folder import read_yolo_folder
-from toolkit.errors import Place
+from toolkit.errors import Place, listed
 
 
 @DATASETS.register("yolo")
@@ -52,8 +52,12 @@ class YoloDataset(BoxDataset):
     ) -> None:
         problems = ProblemList()
         found = read_yolo_folder(root, split, classes, problems)
-        names = match_names(found.table, classes, found.source)
-        to_label = [names.index(name) for name in found.table]
+        used = {found.table[row.label] for rows in found.rows for row in rows}
+        unused = [name for name in found.table if classes is not None and name not in classes and name not in used]
+        if unused:
+            problems.notes.append(f"{found.source}: names without a single object are passed over: {listed(unused)}")
+        names = match_names([name for name in found.table if name not in unused], classes, found.source)
+        to_label = [names.index(name) if name in names else -1 for name in found.table]
         files = zip(found.names, found.labels, found.rows, strict=True)
         read = [
             ImageBoxes(
