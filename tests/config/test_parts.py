@@ -58,7 +58,7 @@ def test_every_part_is_described(parts: Parts) -> None:
     for registry in REGISTRIES.values():
         assert set(registry.names()) <= set(parts.names(registry.kind))
         for name, cls in registry.items():
-            hidden = set(registry.injected)
+            hidden = set(registry.injected) - set(registry.settable)
             assert list(parts.part(registry.kind, name)["properties"]) == [
                 argument for argument in constructor_arguments(cls) if argument not in hidden
             ]

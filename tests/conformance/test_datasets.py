@@ -95,8 +95,8 @@ def make_joined(root: Path) -> dict[str, Any]:
     parts = []
     for index in range(2):
         (root / f"part{index}").mkdir()
-        arguments = make_image_masks(root / f"part{index}")
-        parts.append(DATASETS.find("image_masks")(**arguments).subset([0, 2 + index]))
+        arguments = make_labelme(root / f"part{index}")
+        parts.append(DATASETS.find("labelme")(**arguments).subset([0, 2 + index]))
     return {"datasets": parts, "weights": [1.0, 2.0]}
 
 

@@ -212,6 +212,9 @@ def aspect_groups_of(config: Config, dataset: Dataset) -> np.ndarray | None:
     if config.data.sampling != "uniform":
         message = f"sampling '{config.data.sampling}' draws images by their classes, so they cannot be grouped by shape"
         raise ConfigError(Problem("data.group_by_aspect", message, "set it to false, or data.sampling to uniform"))
+    if dataset.repeats is not None:
+        message = "the weights of the joined data sets draw images, so they cannot be grouped by shape"
+        raise ConfigError(Problem("data.group_by_aspect", message, "set it to false, or leave out the weights"))
     sizes = dataset.image_sizes()
     if sizes is None or not np.any(sizes):
         message = "the training data set does not say the sizes of its images, so they cannot be grouped"
