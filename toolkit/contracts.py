@@ -493,7 +493,7 @@ class Dataset(ABC):
 
     - classes: names of labels 0..K-1, and palette: an (r, g, b) a class, or ();
     - root: the folder that names of samples are relative to, where nothing is ever written;
-    - channels: of its images, 3 (RGB) or 1 (gray);
+    - channels: of its images, 3 (RGB), 1 (gray) or another number of bands;
     - category_ids: the numbers its files use for the labels 0..K-1, for results in the same format; () for none.
 
     What others need to know of a data set they ask by these and the methods below, never by its class: `PairedDataset`
@@ -504,6 +504,8 @@ class Dataset(ABC):
     palette: tuple[tuple[int, int, int], ...] = ()
     root: Path = Path()
     channels: int = 3
+    value_range: Sequence[float] | Sequence[Sequence[float]] | None = None
+    """The stored numbers that become 0 and 255, of all bands or a pair for each (`data.value_range`); None: bytes."""
     category_ids: tuple[int, ...] = ()
     skips: tuple[Skip, ...] = ()
     """Samples that are left out of it, because something is wrong with them (`data.on_bad: skip`)."""
@@ -550,6 +552,12 @@ class Dataset(ABC):
         """What the annotation says of a sample, as bytes that change with it, where several samples share a file; else b""."""
         return b""
 
+    def set_reading(
+        self, channels: int | None, value_range: Sequence[float] | Sequence[Sequence[float]] | None
+    ) -> None:
+        """Says how all its images are read: with so many channels (None: as it is), and from which range of numbers."""
+        self.channels = channels or self.channels
+        self.value_range = value_range
 
     def with_classes(self, names: Sequence[str], labels: np.ndarray) -> Dataset | None:
         """The same samples with other classes; None: there is no way but to change each sample that is read.
@@ -576,7 +584,7 @@ class Subset(Dataset):
         self.whole = whole
         self.indices = np.asarray(indices, np.int64).reshape(-1)
         self.classes, self.palette = tuple(whole.classes), tuple(whole.palette)
-        self.root, self.channels = whole.root, whole.channels
+        self.root, self.channels, self.value_range = whole.root, whole.channels, whole.value_range
         self.category_ids, self.absent_classes = whole.category_ids, whole.absent_classes
         self.skips, self.notes, self.annotated = whole.skips, whole.notes, whole.annotated
         self.repeats = None if whole.repeats is None else whole.repeats[self.indices]
@@ -588,6 +596,13 @@ class Subset(Dataset):
         if not 0 <= index < len(self.indices):
             raise IndexError(index)
         return self.whole[int(self.indices[index])]._replace(position=index)
+
+    def set_reading(
+        self, channels: int | None, value_range: Sequence[float] | Sequence[Sequence[float]] | None
+    ) -> None:
+        """Says it of the whole data set."""
+        self.whole.set_reading(channels, value_range)
+        super().set_reading(channels, value_range)
 
     def describe(self) -> str:
         """The whole data set's words, and how many of its samples these are."""

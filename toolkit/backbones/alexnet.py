@@ -11,7 +11,7 @@ from toolkit.contracts import BACKBONES, IMAGENET_STATS, Backbone, FeaturePyrami
 from toolkit.errors import ConfigError, Problem
 from toolkit.layers.pooling import PoolingKind, pooling_layer
 from toolkit.layers.pretrained import load_exactly, part_of, read_weights_named
-from toolkit.layers.stats import stats_for_channels
+from toolkit.layers.stats import adapted_kernel, stats_for_channels
 
 TORCHVISION_NAMES = {"0": "conv1", "3": "conv2", "6": "conv3", "8": "conv4", "10": "conv5"}
 """Positions of the convolutions in torchvision's `features`."""
@@ -31,7 +31,7 @@ class AlexNet(Backbone):
             normalisation after conv1 and conv2 (size 5, alpha 1e-4 a pixel, beta 0.75, k 2), conv2, conv4 and conv5
             in two groups, no padding in conv1, for 227x227; drawn from N(0, 0.01), biases of conv2, conv4, conv5 at 1.
         groups: groups of the 2012 net's conv2, conv4, conv5; 1 joins what its two graphics cards kept apart.
-        in_channels: channels of the images; the published weights need 3.
+        in_channels: channels of the images; published weights of 3 are repeated in turn for more (`layers/stats.py`).
         pooling: kind of the three pooling layers; maximum in both variants.
         weights: torchvision's name (`IMAGENET1K_V1`) or a file with its names, for the torchvision variant.
 
@@ -82,6 +82,8 @@ class AlexNet(Backbone):
         for name, tensor in part_of(read_weights_named(weights, "alexnet"), "features.").items():
             position, _, kind = name.partition(".")
             state[f"{TORCHVISION_NAMES.get(position, 'features.' + position)}.{kind}"] = tensor
+        if "conv1.weight" in state:
+            state["conv1.weight"] = adapted_kernel(state["conv1.weight"], self.conv1.in_channels)
         load_exactly(self, state, weights)
 
     def forward(self, images: Tensor) -> FeaturePyramid:

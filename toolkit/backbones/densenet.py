@@ -13,7 +13,7 @@ from toolkit.contracts import BACKBONES, IMAGENET_STATS, Backbone, FeaturePyrami
 from toolkit.layers.pool_kind import pool2d
 from toolkit.layers.pooling import PoolingKind, pooling_layer
 from toolkit.layers.pretrained import load_exactly, part_of, read_weights_named
-from toolkit.layers.stats import stats_for_channels
+from toolkit.layers.stats import adapted_kernel, stats_for_channels
 
 DEPTHS = {
     121: (64, 32, (6, 12, 24, 16)),
@@ -38,7 +38,7 @@ class DenseNet(Backbone):
 
     Args:
         depth: number of layers with weights: 121, 161, 169 or 201; 161 is the widest.
-        in_channels: channels of the images; the published weights need 3.
+        in_channels: channels of the images; published weights of 3 are repeated in turn for more (`layers/stats.py`).
         pooling: kind of the stem's 3x3 pooling; the transitions average, as in the paper.
         weights: torchvision's name (`IMAGENET1K_V1`) or a file with its names.
     """
@@ -73,6 +73,8 @@ class DenseNet(Backbone):
             state = part_of(read_weights_named(weights, f"densenet{depth}"), "features.")
             # The published files still say norm.1 and conv.2, which module names may no longer contain.
             renamed = {re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)", r"\1\2", k): v for k, v in state.items()}
+            if "conv0.weight" in renamed:
+                renamed["conv0.weight"] = adapted_kernel(renamed["conv0.weight"], in_channels)
             load_exactly(self, renamed, weights)
 
     def forward(self, images: Tensor) -> FeaturePyramid:

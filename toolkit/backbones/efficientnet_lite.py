@@ -17,7 +17,7 @@ from toolkit.bounds import PositiveInt
 from toolkit.contracts import BACKBONES, Backbone, FeaturePyramid, PixelStats, PyramidSpec
 from toolkit.errors import CheckpointError, ConfigError, Problem
 from toolkit.layers.pretrained import load_exactly, read_weights
-from toolkit.layers.stats import stats_for_channels
+from toolkit.layers.stats import adapted_kernel, stats_for_channels
 
 log = logging.getLogger(__name__)
 
@@ -65,8 +65,7 @@ class EfficientNetLite(Backbone):
         if weights is not None:
             state = _published(weights, variant)
             own = self.net.state_dict()
-            if in_channels == 1:
-                state["conv_stem.weight"] = state["conv_stem.weight"].sum(1, keepdim=True)
+            state["conv_stem.weight"] = adapted_kernel(state["conv_stem.weight"], in_channels)
             load_exactly(self.net, {name: state[name] for name in own if name in state}, weights)
 
     def forward(self, images: Tensor) -> FeaturePyramid:

@@ -12,7 +12,7 @@ from toolkit.bounds import PositiveInt
 from toolkit.contracts import BACKBONES, IMAGENET_STATS, Backbone, FeaturePyramid, PyramidSpec
 from toolkit.errors import ConfigError, Problem
 from toolkit.layers.pretrained import load_exactly, read_weights_named
-from toolkit.layers.stats import stats_for_channels
+from toolkit.layers.stats import adapted_kernel, stats_for_channels
 
 
 @BACKBONES.register("resnet")
@@ -102,9 +102,6 @@ class ResNet(Backbone):
 
 
 def _for_channels(state: Mapping[str, Tensor], channels: int) -> dict[str, Tensor]:
-    """Published weights for gray images: what the first kernel answers to a picture whose three channels are equal."""
-    state = dict(state)
+    """Published weights for images of other channels (`adapted_kernel`)."""
     kernel = state.get("conv1.weight")
-    if channels == 1 and kernel is not None and kernel.ndim == 4 and kernel.shape[1] == 3:
-        state["conv1.weight"] = kernel.sum(1, keepdim=True)
-    return state
+    return {**state, **({} if kernel is None else {"conv1.weight": adapted_kernel(kernel, channels)})}

@@ -24,7 +24,7 @@ from toolkit.layers.conv import ConvNormAct
 from toolkit.layers.init import he_normal_
 from toolkit.layers.pooling import PoolingKind, pooling_layer
 from toolkit.layers.pretrained import load_exactly, read_weights_named
-from toolkit.layers.stats import stats_for_channels
+from toolkit.layers.stats import adapted_kernel, stats_for_channels
 from toolkit.ops.pooling import Storage, max_pool
 
 CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
@@ -155,8 +155,8 @@ class Vgg(Backbone):
         if not with_fc:  # random fc6 and fc7 stay as they are
             own |= {key: value for key, value in self.state_dict().items() if key.startswith("fc.")}
         first = "stages.0.0.conv.weight"
-        if in_channels == 1 and first in own and own[first].shape[1] == 3:
-            own[first] = own[first].sum(1, keepdim=True)
+        if first in own:
+            own[first] = adapted_kernel(own[first], in_channels)
         return own
 
 

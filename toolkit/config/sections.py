@@ -146,6 +146,10 @@ class DataSection:
             each is made of, by name, {vehicle: [car, truck], person: [person], ignore: [bicycle]}, where those of
             `ignore` count neither for nor against, and what is not named is background; null: the training data set says.
         root: folder that fills in the `root` of every data set that has none, relative to the working directory.
+        channels: channels or bands of every image, for data of another number than 3; null leaves it to the data sets.
+        value_range: for files of more than 8 bits or of floating-point numbers, the stored numbers that become black and
+            white, [0, 4095], or one such pair for each band; in between there are 256 levels, beyond it is cut. The same
+            in training, evaluation and prediction. Null: files are of 8 bits.
         batch_size: images of a batch, of all processes together, before accumulation; "auto": the largest that fits
             into memory, found before training and written into the run's config as a number.
         workers: processes that read and transform images; 0 does it in the training process. Their number changes no
@@ -178,6 +182,8 @@ class DataSection:
         list[str] | Annotated[str, NamesOf("class preset", "a preset's name")] | dict[str, list[str] | str] | None
     ) = None
     root: str | None = None
+    channels: PositiveInt | None = None
+    value_range: list[float] | list[list[float]] | None = None
     batch_size: PositiveInt | Literal["auto"] = 4
     workers: NonNegativeInt = 2
     group_by_aspect: bool = False

@@ -121,17 +121,19 @@ def _read_ahead(
     while True:
         while len(queue) < ahead and (entry := next(upcoming, None)) is not None:
             position, picture = entry
-            queue.append((picture, readers.submit(_read, picture, position, model.in_channels, pipeline)))
+            queue.append((picture, readers.submit(_read, picture, position, model, pipeline)))
         if not queue:
             return
         picture, future = queue.popleft()
         yield picture, future.result()
 
 
-def _read(picture: Picture, position: int, channels: int, pipeline: Pipeline) -> tuple[np.ndarray, Sample] | UserError:
+def _read(
+    picture: Picture, position: int, model: VisionModel, pipeline: Pipeline
+) -> tuple[np.ndarray, Sample] | UserError:
     """The picture and what the model gets of it, or why there is none."""
     try:
-        sample = sample_of(picture, position, channels)
+        sample = sample_of(picture, position, model.in_channels, model.value_range)
         return sample.image, pipeline(sample, 0)
     except UserError as error:
         return error

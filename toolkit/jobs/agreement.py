@@ -77,18 +77,17 @@ def _takes(part: PartSpec, argument: str) -> bool:
 
 
 def check_pretrained_channels(report: Report, backbone: PartSpec, in_channels: int) -> None:
-    """Notes named weights (of RGB images) for a backbone of more than three or of two channels.
+    """Says how named weights (of RGB images) are used in a backbone of another number of channels.
 
     Args:
-        report: takes what is found, as errors.
+        report: takes what is found, as facts.
         backbone: the backbone as the config describes it.
         in_channels: number of channels of the images.
     """
     named = [name for name in ("weights", "pretrained") if backbone.arguments.get(name)]
     if named and in_channels not in (1, 3):
-        message = f"published weights are for 3 channels, but in_channels is {in_channels}"
-        problem = Problem(f"model.backbone.{named[0]}", message, "set it to null, or in_channels to 3 or 1")
-        report.warn("pretrained_channels", problem)
+        rule = f"the first layer's three are repeated in turn for {in_channels}, times 3/{in_channels}"
+        report.note("start", f"published weights are of 3 channels: {rule}")
 
 
 def check_start(report: Report, config: Config, taken: Transfer, classes: Sequence[str]) -> None:

@@ -16,6 +16,7 @@ from toolkit.contracts import EVALUATORS, Dataset, Evaluator, OptimizerRule, Sch
 from toolkit.data.classes.choice import by_name, chosen, class_choice
 from toolkit.data.classes.frequencies import ComputedWeights
 from toolkit.data.classes.tables import class_table
+from toolkit.data.images.bands import refuse_value_range
 from toolkit.data.loading.class_presence import class_presence
 from toolkit.data.loading.sampling import ClassBalanced, Draws, RepeatFactors, aspect_groups, repeat_factors
 from toolkit.data.splits.lists import SplitNames
@@ -150,6 +151,8 @@ def identity_of_split(config: Config, split: str, dataset: Dataset) -> str:
     """
     known = config.data.classes
     own = [repr(known)] if isinstance(known, dict) else []
+    if dataset.value_range is not None:
+        own.append(f"values {dataset.value_range}")
     return identity_of(split_section(config, split).dataset, [*dataset.classes, *own])
 
 
@@ -174,14 +177,21 @@ def _undivided(config: Config, split: str) -> Dataset:
     section, classes = split_section(config, split), config.data.classes
     if isinstance(classes, dict):
         choice = class_choice(classes)
-        return chosen(build_part(section.dataset), choice)
+        return chosen(_read_as_said(build_part(section.dataset), config), choice)
     if classes is None:
-        dataset: Dataset = build_part(section.dataset)
-        return dataset
+        return _read_as_said(build_part(section.dataset), config)
     names = class_table(classes).names
-    dataset = by_name(build_part(section.dataset, classes=list(names)), names)
+    dataset = by_name(_read_as_said(build_part(section.dataset, classes=list(names)), config), names)
     if tuple(dataset.classes) != names:
         raise ConfigError(class_lists_differ(f"data.{split}.dataset", dataset.classes, names))
+    return dataset
+
+
+def _read_as_said(dataset: Dataset, config: Config) -> Dataset:
+    """A data set whose images are read as `data.channels` and `data.value_range` say."""
+    refuse_value_range(config.data.value_range)
+    if config.data.channels is not None or config.data.value_range is not None:
+        dataset.set_reading(config.data.channels, config.data.value_range)
     return dataset
 
 
@@ -331,7 +341,9 @@ def build_model(config: Config, *, pretrained: bool = True, classes: ClassTable 
         neck = build_part(section.neck, pretrained=pretrained, spec=backbone.spec)
     spec = neck.spec if neck is not None else backbone.spec
     head = build_part(section.head, pretrained=pretrained, spec=spec, num_classes=len(table.names))
-    return VisionModel(backbone, neck, head, table.names, table.palette, section.illegal_sizes, section.samples)
+    model = VisionModel(backbone, neck, head, table.names, table.palette, section.illegal_sizes, section.samples)
+    model.value_range = config.data.value_range
+    return model
 
 
 def with_class_weights(config: Config, dataset: Dataset | None = None) -> Config:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from toolkit.bounds import PositiveInt
 from toolkit.contracts import Backbone, FeaturePyramid, Head, Neck, PixelStats, PyramidSpec, Transform
+from toolkit.data.images.bands import ValueRange
 from toolkit.data.images.pictures import Picture, Sources, find_pictures, refuse_range, sample_of
 from toolkit.data.transforms.pipeline import Pipeline
 from toolkit.errors import DataError, PartsError, Problem
@@ -89,6 +90,8 @@ class VisionModel(nn.Module):
         """What evaluation does to a picture before the model sees it (a resize, say); set when a model is restored."""
         self.category_ids: tuple[int, ...] = ()
         """Ids of the classes in the training data's files, for COCO results; set when a model is restored."""
+        self.value_range: ValueRange | None = None
+        """The numbers in files that become 0 and 255 (`data.value_range`), set when a model is built of a config."""
         stats = backbone.pixel_stats
         mean, std = (torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1) for values in (stats.mean, stats.std))
         # Part of the code's configuration, not of the weights: a state dict cannot bring other statistics.
@@ -174,7 +177,7 @@ class VisionModel(nn.Module):
         """Each picture as a batch of one, on the model's device."""
         pipeline = Pipeline(self.transforms)
         for position, picture in enumerate(pictures):
-            batch = collate([pipeline(sample_of(picture, position, self.in_channels), 0)])
+            batch = collate([pipeline(sample_of(picture, position, self.in_channels, self.value_range), 0)])
             yield batch._replace(images=batch.images.to(self.pixel_scale.device))
 
     def _warn_of_training(self) -> None:

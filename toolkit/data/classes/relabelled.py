@@ -37,7 +37,7 @@ class Relabelled(Dataset):
 
     def __init__(self, whole: Dataset, names: Sequence[str], labels: np.ndarray) -> None:
         self.whole, self.classes, self.labels = whole, tuple(names), np.asarray(labels, np.int64)
-        self.root, self.channels = whole.root, whole.channels
+        self.root, self.channels, self.value_range = whole.root, whole.channels, whole.value_range
         self.skips, self.notes, self.annotated = whole.skips, whole.notes, whole.annotated
         self.repeats = whole.repeats
         firsts = [np.flatnonzero(self.labels == label)[:1].tolist() for label in range(len(self.classes))]
@@ -66,6 +66,13 @@ class Relabelled(Dataset):
                 raise DataError(Problem(sample.name, message, "take it out of the data"))
             sample = sample._replace(image_label=label)
         return sample
+
+    def set_reading(
+        self, channels: int | None, value_range: Sequence[float] | Sequence[Sequence[float]] | None
+    ) -> None:
+        """Says it of the whole data set."""
+        self.whole.set_reading(channels, value_range)
+        super().set_reading(channels, value_range)
 
     def describe(self) -> str:
         """The whole data set's words, and what its classes have become."""

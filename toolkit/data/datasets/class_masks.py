@@ -100,7 +100,7 @@ class ClassMasks(Dataset):
         if not 0 <= index < len(self.items):
             raise IndexError(index)
         path, masks = self.items[index]
-        image = read_image(path)
+        image = read_image(path, self.channels, self.value_range)
         size = (image.shape[0], image.shape[1])
         rest = IGNORE_INDEX if self.background == "ignore" else self.classes.index(self.background)
         labels = np.full(size, rest, np.uint8)

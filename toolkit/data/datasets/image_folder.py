@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
+from toolkit.bounds import PositiveInt
 from toolkit.contracts import DATASETS, Dataset
 from toolkit.data.formats.pairs import existing_folder, name_in
 from toolkit.data.images.listing import Listing, image_files
@@ -32,13 +32,13 @@ class ImageFolder(Dataset):
         classes: names of the labels 0..K-1, which are the names of the folders.
         root: the data set's folder, in one of the two layouts above.
         split: a folder in it (`train`), or "" when the classes' folders lie in the root itself.
-        channels: how images are read: 3 for RGB, 1 for gray.
+        channels: how images are read: 3 for RGB, 1 for gray, or the number of their bands.
 
     Raises:
         DataError: a class without folder or images, a folder that is no class.
     """
 
-    def __init__(self, classes: list[str], root: str, split: str = "", channels: Literal[1, 3] = 3) -> None:
+    def __init__(self, classes: list[str], root: str, split: str = "", channels: PositiveInt = 3) -> None:
         self.classes = tuple(classes)
         self.palette = default_palette(len(classes))
         self.channels = channels
@@ -72,7 +72,7 @@ class ImageFolder(Dataset):
 
     def __getitem__(self, index: int) -> Sample:
         path, label = self.items[index]
-        image = read_image(path, self.channels)
+        image = read_image(path, self.channels, self.value_range)
         return Sample(image, name_in(self.root, path), index, image.shape[:2], image_label=label)
 
     def with_classes(self, names: Sequence[str], labels: np.ndarray) -> ImageFolder:

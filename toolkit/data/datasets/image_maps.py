@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
-from toolkit.bounds import PositiveFloat
+from toolkit.bounds import PositiveFloat, PositiveInt
 from toolkit.contracts import DATASETS, Dataset
 from toolkit.data.formats.pairs import existing_folder, find_pairs, name_in, read_split
 from toolkit.data.images.read import read_image, read_label_map
@@ -35,7 +34,7 @@ class ImageMaps(Dataset):
         split: text file with one image name a line, relative to root; None takes every image.
         scale: what a stored 1 means in the unit of the value; above 0.
         unknown: the stored number that means "not known"; None: every number counts. NaN always means it.
-        channels: how images are read: 3 for RGB, 1 for gray.
+        channels: how images are read: 3 for RGB, 1 for gray, or the number of their bands.
 
     Raises:
         DataError: with every image without map and name without image.
@@ -50,7 +49,7 @@ class ImageMaps(Dataset):
         split: str | None = None,
         scale: PositiveFloat = 1.0,
         unknown: float | None = 0.0,
-        channels: Literal[1, 3] = 3,
+        channels: PositiveInt = 3,
     ) -> None:
         if len(classes) != 1:
             found = ", ".join(classes)
@@ -67,7 +66,7 @@ class ImageMaps(Dataset):
 
     def __getitem__(self, index: int) -> Sample:
         _, picture, stored = self.pairs[index]
-        image = read_image(picture, self.channels)
+        image = read_image(picture, self.channels, self.value_range)
         values = self._values(stored)
         if values.shape != image.shape[:2]:
             message = f"the map is {values.shape} (height, width), its image {picture} is {image.shape[:2]}"

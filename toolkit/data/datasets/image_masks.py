@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from toolkit.bounds import PositiveInt
 from toolkit.contracts import DATASETS
 from toolkit.data.formats.class_files import read_label_colors
 from toolkit.data.formats.mask_tables import mask_table
@@ -31,7 +32,7 @@ class ImageMasks(PairedDataset):
         colors: for colour-coded masks, the colour of each class as {class: [r, g, b]}, 0..255; or a file that says
             them, relative to root: CVAT's labelmap.txt. None: colours of a labelmap.txt are used where the masks hold
             them.
-        channels: how images are read: 3 for RGB, 1 for gray.
+        channels: how images are read: 3 for RGB, 1 for gray, or the number of their bands.
         image_suffix: end of the images' names that their masks' names lack ("_rgb").
         mask_suffix: end of the masks' names that their images' names lack: "_mask" pairs a.jpg with a_mask.png.
 
@@ -49,7 +50,7 @@ class ImageMasks(PairedDataset):
         split: str | None = None,
         label_values: dict[int | str, int | Literal["ignore"]] | None = None,
         colors: dict[str, list[int]] | str | None = None,
-        channels: Literal[1, 3] = 3,
+        channels: PositiveInt = 3,
         image_suffix: str = "",
         mask_suffix: str = "",
     ) -> None:

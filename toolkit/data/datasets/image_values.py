@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from toolkit.bounds import PositiveInt
 from toolkit.contracts import DATASETS, Dataset
 from toolkit.data.formats.pairs import existing_folder, name_in
 from toolkit.data.images.read import read_image
@@ -39,7 +40,7 @@ class ImageValuesTable(Dataset):
         table: the CSV file, relative to root, in UTF-8 with commas.
         file_column: name of the column that holds the images' paths, relative to `images`.
         images: folder that the paths in the table start from, relative to root.
-        channels: how images are read: 3 for RGB, 1 for gray.
+        channels: how images are read: 3 for RGB, 1 for gray, or the number of their bands.
 
     Raises:
         DataError: with every missing column or image, and every cell that is no number.
@@ -52,7 +53,7 @@ class ImageValuesTable(Dataset):
         table: str = "values.csv",
         file_column: str = "file",
         images: str = "",
-        channels: Literal[1, 3] = 3,
+        channels: PositiveInt = 3,
     ) -> None:
         self.classes = tuple(classes)
         self.channels = channels
@@ -65,7 +66,7 @@ class ImageValuesTable(Dataset):
 
     def __getitem__(self, index: int) -> Sample:
         row = self.rows[index]
-        image = read_image(row.path, self.channels)
+        image = read_image(row.path, self.channels, self.value_range)
         return Sample(image, name_in(self.root, row.path), index, image.shape[:2], image_values=row.values.copy())
 
     def files(self, index: int) -> tuple[Path, ...]:

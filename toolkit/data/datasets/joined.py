@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,14 @@ class Joined(Dataset):
         sample = part[place]
         name = name_in(self.root, part.root.absolute() / sample.name)
         return sample._replace(name=name, position=index, image_id=sample.image_id if self.keeps_ids else -1)
+
+    def set_reading(
+        self, channels: int | None, value_range: Sequence[float] | Sequence[Sequence[float]] | None
+    ) -> None:
+        """Says it of every part."""
+        super().set_reading(channels, value_range)
+        for part in self.parts:
+            part.set_reading(channels, value_range)
 
     def image_sizes(self) -> np.ndarray | None:
         """Those of all data sets, where each knows them."""

@@ -41,7 +41,7 @@ class BoxDataset(Dataset):
 
     def __getitem__(self, index: int) -> Sample:
         """Reads an image and gives it its boxes. Raises DataError when its size is not the annotated one."""
-        return self.index.sample(index, self.root)
+        return self.index.sample(index, self.root, self.channels, self.value_range)
 
     def files(self, index: int) -> tuple[Path, ...]:
         """The image, and the file its boxes were read from where it has one."""

@@ -25,6 +25,7 @@ from toolkit.data.formats.box_checks import (
     mistaken_convention,
 )
 from toolkit.data.formats.packed import PackedStrings
+from toolkit.data.images.bands import ValueRange
 from toolkit.data.images.read import exif_orientation, read_image
 from toolkit.errors import DataError, Place, Problem
 from toolkit.labels import IGNORE_INDEX
@@ -168,12 +169,19 @@ class DetectionIndex:
         labels = self.labels[own].astype(np.int64)
         return Boxes(xyxy, labels, self.crowd[own].copy(), self.difficult[own].copy(), area)
 
-    def sample(self, position: int, root: Path) -> Sample:
-        """Reads an image and gives it its boxes. Raises DataError when its size is not the annotated one."""
+    def sample(self, position: int, root: Path, channels: int = 3, value_range: ValueRange | None = None) -> Sample:
+        """Reads an image and gives it its boxes. Raises DataError when its size is not the annotated one.
+
+        Args:
+            position: place of the image in the index.
+            root: folder that the names of the images are relative to.
+            channels: channels of the image as it is read.
+            value_range: the stored numbers that become 0 and 255; None: files are of 8 bits.
+        """
         if not 0 <= position < len(self):
             raise IndexError(position)
         name = self.names[position]
-        image = read_image(root / name)
+        image = read_image(root / name, channels, value_range)
         size = (image.shape[0], image.shape[1])
         annotated = (int(self.sizes[position, 0]), int(self.sizes[position, 1]))
         if all(annotated) and annotated != size:

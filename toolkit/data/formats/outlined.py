@@ -208,7 +208,7 @@ class OutlinedDataset(Dataset):
         if not 0 <= index < len(self):
             raise IndexError(index)
         name = self.names[index]
-        image = read_image(self.root / name, self.channels)
+        image = read_image(self.root / name, self.channels, self.value_range)
         size = (image.shape[0], image.shape[1])
         annotated = (int(self.sizes[index, 0]), int(self.sizes[index, 1]))
         if all(annotated) and annotated != size:

@@ -50,7 +50,7 @@ class PairedDataset(Dataset):
         """Reads an image and its mask. Raises DataError when either cannot be used, or their sizes differ."""
         if not 0 <= index < len(self.pairs):
             raise IndexError(index)
-        return read_pair(self.pairs[index], self.root, index, self.reader, self.channels)
+        return read_pair(self.pairs[index], self.root, index, self.reader, self.channels, self.value_range)
 
     def files(self, index: int) -> tuple[Path, ...]:
         """The paths of the image and of its mask."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from toolkit.data.faults.leaving_out import Fault, FileError, raise_or_note
 from toolkit.data.formats.name_lists import form_of, match_lines, read_lines
+from toolkit.data.images.bands import ValueRange
 from toolkit.data.images.listing import by_key, image_files, same_name, without_extension
 from toolkit.data.images.read import IMAGE_SUFFIXES, exif_orientation, read_image
 from toolkit.data.images.traits import unread_pages
@@ -257,7 +258,14 @@ def existing_folder(path: str | Path, what: str = "folder") -> Path:
     raise DataError(missing_path(what, folder))
 
 
-def read_pair(pair: Pair, root: Path, position: int, reader: Callable[[Path], np.ndarray], channels: int = 3) -> Sample:
+def read_pair(
+    pair: Pair,
+    root: Path,
+    position: int,
+    reader: Callable[[Path], np.ndarray],
+    channels: int = 3,
+    value_range: ValueRange | None = None,
+) -> Sample:
     """Image and label map of a pair. Raises DataError when either is unreadable or their sizes differ.
 
     Args:
@@ -266,8 +274,9 @@ def read_pair(pair: Pair, root: Path, position: int, reader: Callable[[Path], np
         position: place of the sample in its data set, from 0.
         reader: makes an (H, W) uint8 label map of a mask file.
         channels: channels of the image as it is read, 3 for RGB or 1 for gray.
+        value_range: the stored numbers that become 0 and 255; None: files are of 8 bits.
     """
-    image = read_image(pair.image, channels)
+    image = read_image(pair.image, channels, value_range)
     labels = reader(pair.mask)
     if labels.shape != image.shape[:2]:
         raise _sizes_differ(pair, image.shape[:2], labels.shape[:2])

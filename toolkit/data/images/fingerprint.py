@@ -37,7 +37,7 @@ def pixel_digest(image: np.ndarray) -> str:
 
 
 def perceptual_hash(image: np.ndarray) -> str:
-    """The 256-bit perceptual hash of an (H, W, 1 or 3) uint8 picture, in hexadecimal; "" for one with nothing in it.
+    """The 256-bit perceptual hash of an (H, W, C) uint8 picture, in hexadecimal; "" for one with nothing in it.
 
     >>> picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     >>> a, b = hash_bits([perceptual_hash(picture), perceptual_hash(picture // 2)])  # the same at half the brightness
@@ -46,7 +46,8 @@ def perceptual_hash(image: np.ndarray) -> str:
     """
     if min(image.shape[:2]) < _SMALLEST:
         return ""
-    small = cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+    shown = image if image.shape[2] in (1, 3) else np.ascontiguousarray(image[:, :, :1])  # of many bands, the first
+    small = cv2.resize(shown, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
     gray = (cv2.cvtColor(small, cv2.COLOR_RGB2GRAY) if small.ndim == 3 else small).astype(np.float32)
     if gray.std() < _FLATTEST:
         return ""

@@ -56,7 +56,8 @@ def without_extension(name: str) -> str:
 def image_files(folder: Path, pattern: str = "", suffixes: Iterable[str] = IMAGE_SUFFIXES) -> Listing:
     """The image files of a folder and all folders below it, linked ones included.
 
-    Hidden files and folders (`.name`) are passed over. A link to a folder that it lies in is not followed.
+    Where a folder holds no image but arrays that numpy saved (.npy), those are its images. Hidden files and folders
+    (`.name`) are passed over. A link to a folder that it lies in is not followed.
 
     Args:
         folder: an existing folder, which is searched with all below it.
@@ -69,6 +70,9 @@ def image_files(folder: Path, pattern: str = "", suffixes: Iterable[str] = IMAGE
             walk.take(folder / name, (folder / name).is_file(), (folder / name).is_symlink())
     else:
         walk.enter(str(folder), (os.path.realpath(folder),))
+    if not walk.paths and suffixes is IMAGE_SUFFIXES:
+        walk.paths = [path for path in walk.others if path.suffix.lower() == ".npy"]
+        walk.others = [path for path in walk.others if path.suffix.lower() != ".npy"]
     return Listing(sorted(walk.paths), sorted(walk.others), walk.notes(folder))
 
 

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from toolkit.data.images.bands import ValueRange, refuse_bands
 from toolkit.data.images.read import IMAGE_SUFFIXES, image_pixels, read_image, with_channels
 from toolkit.errors import DataError, Problem, UserError, missing_path
 from toolkit.samples import Batch, Sample
@@ -39,10 +40,15 @@ class Picture(NamedTuple):
     name: str
     pixels: np.ndarray | None = None
 
-    def read(self, channels: int) -> np.ndarray:
-        """(H, W, channels) uint8, RGB or gray. Raises DataError for a file that cannot be read."""
+    def read(self, channels: int, value_range: ValueRange | None = None) -> np.ndarray:
+        """(H, W, channels) uint8, RGB or gray. Raises DataError for a file that cannot be read.
+
+        channels: of the result. value_range: the numbers in a file that become 0 and 255; None: it is of 8 bits.
+        """
         if self.pixels is None:
-            return read_image(self.path or self.name, channels)
+            return read_image(self.path or self.name, channels, value_range)
+        if channels not in (1, 3):
+            refuse_bands(self.pixels.shape[2], channels, Path(self.name))
         return with_channels(self.pixels, channels)
 
 
@@ -81,15 +87,16 @@ def find_pictures(sources: Sources) -> list[Picture]:
     return found
 
 
-def sample_of(picture: Picture, position: int, channels: int) -> Sample:
+def sample_of(picture: Picture, position: int, channels: int, value_range: ValueRange | None = None) -> Sample:
     """The picture as a sample without annotation. Raises DataError for a file that cannot be read.
 
     Args:
         picture: a file, or pixels in memory, as `find_pictures` gives it.
         position: its number among the pictures, from 0 on.
         channels: of the image, 3 for RGB or 1 for gray; the other kind is converted.
+        value_range: the numbers in a file that become 0 and 255; None: it is of 8 bits.
     """
-    image = picture.read(channels)
+    image = picture.read(channels, value_range)
     return Sample(image, picture.name, position, (image.shape[0], image.shape[1]))
 
 
@@ -207,8 +214,10 @@ def _files_of(path: Path) -> list[Picture]:
 
 
 def _below(folder: Path) -> list[Path]:
-    files = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-    return sorted(file for file in files if not file.name.startswith("."))
+    """The pictures below a folder; arrays of numpy where it holds no others."""
+    every = [path for path in folder.rglob("*") if not path.name.startswith(".") and path.is_file()]
+    pictures = [path for path in every if path.suffix.lower() in IMAGE_SUFFIXES]
+    return sorted(pictures or (path for path in every if path.suffix.lower() == ".npy"))
 
 
 def _matching(pattern: str) -> list[Picture]:

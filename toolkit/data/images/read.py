@@ -27,6 +27,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from toolkit.data.faults.leaving_out import FileError
+from toolkit.data.images.bands import ValueRange, refuse_bands, refuse_unscaled, stored_bands, to_bytes
 from toolkit.data.images.checks import Encoded, inspect_encoded, tiff_bands
 from toolkit.errors import ConfigError, DataError, Problem, missing_path
 
@@ -81,14 +82,22 @@ def any_size() -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = limit
 
 
-def read_image(path: str | Path, channels: int = 3) -> np.ndarray:
+def read_image(path: str | Path, channels: int = 3, value_range: ValueRange | None = None) -> np.ndarray:
     """The image as (H, W, channels) uint8, RGB when channels is 3 and gray when it is 1, EXIF orientation applied.
 
-    Raises DataError when the file is missing, empty, no image, truncated, damaged, deeper than 8 bits a channel or
-    larger than `pixel_limit()`.
+    Args:
+        path: the image's file; .npy for an array that numpy saved.
+        channels: number of channels or bands; gray and RGB are converted into one another, others have to be there.
+        value_range: the stored numbers that become 0 and 255 (`bands.py`); None: files are of 8 bits.
+
+    Raises:
+        DataError: when the file is missing, empty, no image, truncated, damaged, deeper than 8 bits a channel without
+            `value_range`, of another number of bands, or larger than `pixel_limit()`.
     """
     path = Path(path)
     data = _bytes_of(path)
+    if value_range is not None or channels not in (1, 3) or path.suffix.lower() == ".npy":
+        return _read_bands(path, data, channels, value_range)
     encoded = _whole(path, data)
     if encoded is None or (encoded.kind == "jpeg" and encoded.channels == 4) or _beyond_opencv(encoded):  # 4: CMYK
         return with_channels(image_pixels(_open(path, data), path), channels)
@@ -109,6 +118,25 @@ def read_image(path: str | Path, channels: int = 3) -> np.ndarray:
     if channels == 3:
         return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB, decoded)
     return decoded[:, :, None]
+
+
+def _read_bands(path: Path, data: bytes, channels: int, value_range: ValueRange | None) -> np.ndarray:
+    encoded = _whole(path, data)
+    if encoded is not None and encoded.kind == "jpeg":
+        stored = image_pixels(_open(path, data), path)
+    else:
+        stored = stored_bands(path, data, channels)
+        _refuse_size(path, (stored.shape[0], stored.shape[1]))
+    if stored.shape[2] == channels + 1 and encoded is not None and encoded.color_type in (4, 6):
+        stored = stored[:, :, :channels]  # alpha, as everywhere, is dropped
+    if value_range is None:
+        refuse_unscaled(stored, path)
+        pixels = stored.astype(np.uint8, copy=False)
+    else:
+        pixels = to_bytes(stored, value_range, path)
+    if {pixels.shape[2], channels} != {1, 3}:
+        refuse_bands(pixels.shape[2], channels, path)
+    return np.ascontiguousarray(with_channels(pixels, channels))
 
 
 def read_label_map(path: str | Path) -> np.ndarray:
@@ -157,6 +185,9 @@ def read_color_map(path: str | Path) -> np.ndarray:
 def image_size(path: str | Path) -> tuple[int, int]:
     """(height, width) as `read_image` will return it, EXIF orientation applied, from the header alone."""
     path = Path(path)
+    if path.suffix.lower() == ".npy":
+        stored = stored_bands(path, _bytes_of(path), 0)
+        return (stored.shape[0], stored.shape[1])
     try:
         with any_size(), Image.open(path) as image:
             width, height = image.size
@@ -341,7 +372,8 @@ def _found(image: Image.Image) -> str:
 
 def _refuse_depth(path: str | Path, found: str, kind: str | None = None) -> NoReturn:
     message = f"wanted 8 bits a channel, found {f'a {kind} with ' if kind else ''}{found}"
-    _fail("deep", path, message, "convert it to 8 bits with a range that suits the data")
+    remedy = "say which stored numbers are black and white, data.value_range: [low, high], or convert it to 8 bits"
+    _fail("deep", path, message, remedy)
 
 
 def _unreadable(path: Path, error: Exception, data: bytes) -> FileError:
@@ -349,7 +381,8 @@ def _unreadable(path: Path, error: Exception, data: bytes) -> FileError:
         bands = tiff_bands(data)
         if bands is not None:
             message = f"is a TIFF of {bands.describe()}, which cannot be read"
-            return FileError("deep", Problem(path, message, "convert it to 8-bit gray or RGB"))
+            remedy = f"set data.channels: {bands.number}, or convert it to 8-bit gray or RGB"
+            return FileError("deep", Problem(path, message, remedy))
         remedy = "remove it, or convert it to PNG or JPEG"
         return FileError("not_an_image", Problem(path, "is no image of a known format", remedy))
     kind = "truncated" if "truncated" in str(error) else "damaged"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from toolkit.data.images.checks import inspect_encoded
+from toolkit.data.images.checks import inspect_encoded, tiff_bands
 from toolkit.data.images.read import any_size, orientation_of
 
 _SUFFIXES = {
@@ -91,7 +91,7 @@ def image_traits(path: Path, data: bytes) -> list[str]:
     traits = [f"suffix:{true}"] if true else []
     encoded = inspect_encoded(data)
     if encoded is None:
-        return traits + _traits_by_pillow(data)
+        return traits + (_traits_by_pillow(data) if file_format(data) and not _has_many_bands(data) else [])
     if encoded.kind == "jpeg":
         traits += [{1: "gray", 4: "cmyk"}[encoded.channels]] if encoded.channels in (1, 4) else []
         tagged = b"Exif\0\0" in data[:65536]
@@ -100,6 +100,12 @@ def image_traits(path: Path, data: bytes) -> list[str]:
         traits += ["alpha"] if encoded.color_type in (4, 6) or b"tRNS" in data[:4096] else []
         tagged = b"eXIf" in data
     return traits + (_orientation(data) if tagged else [])
+
+
+def _has_many_bands(data: bytes) -> bool:
+    """Whether a TIFF is one that Pillow does not know."""
+    bands = tiff_bands(data)
+    return bands is not None and (bands.number > 4 or bands.bits > 8)
 
 
 def _orientation(data: bytes) -> list[str]:

@@ -60,7 +60,7 @@ def _image_alone(dataset: Dataset, files: Sequence[Path], faults: Sequence[Recor
     if not files or any(fault.file == str(files[0]) and fault.kind not in _OF_THE_PAIR for fault in faults):
         return None
     try:
-        return read_image(files[0], dataset.channels)
+        return read_image(files[0], dataset.channels, dataset.value_range)
     except UserError:
         return None
 
@@ -83,7 +83,10 @@ def _fault(error: UserError, problem: Problem, files: Sequence[Path]) -> Recorde
 
 
 def _with_picture(record: SampleRecord, image: np.ndarray) -> SampleRecord:
-    mean, deviation = (np.ravel(value) / 255 for value in cv2.meanStdDev(image))
+    if image.shape[2] in (1, 3):
+        mean, deviation = (np.ravel(value) / 255 for value in cv2.meanStdDev(image))
+    else:
+        mean, deviation = image.mean((0, 1)) / 255, image.std((0, 1)) / 255
     sparse = image[::_PARTS, ::_PARTS]
     plain = image.shape[2] == 3 and bool((sparse[..., :1] == sparse[..., 1:]).all())
     return dataclasses.replace(
