@@ -117,8 +117,10 @@ def _lab(colors: np.ndarray) -> np.ndarray:
 
 
 def as_rgb(image: np.ndarray) -> np.ndarray:
-    """A gray (H, W, 1) or RGB (H, W, 3) uint8 image as a fresh RGB one; of more channels the first three."""
-    return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else np.ascontiguousarray(image[:, :, :3]).copy()
+    """A gray (H, W, 1) or RGB (H, W, 3) uint8 image as a fresh RGB one; of more channels the first three, of two one."""
+    if image.shape[2] < 3:
+        return np.repeat(image[:, :, :1], 3, axis=2)
+    return np.ascontiguousarray(image[:, :, :3]).copy()
 
 
 def enlargement(size: tuple[int, int]) -> int:

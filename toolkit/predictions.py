@@ -223,10 +223,13 @@ PREDICTION_NAMES: dict[type[Any], str] = {
 
 
 def _image(image: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
-    """(H, W, C) uint8 of what is drawn on. Raises UserError for anything else, or another size than (height, width)."""
+    """(H, W, C) uint8 of what is drawn on; of many bands the first three are shown.
+
+    Raises UserError for anything else, or another size than (height, width).
+    """
     pixels = np.asarray(image)
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
-    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or pixels.dtype != np.uint8:
+    if pixels.ndim != 3 or not _is_picture(pixels, size) or pixels.dtype != np.uint8:
         message = f"draws on a uint8 image (H, W, 3) or (H, W), found {pixels.dtype} {np.shape(image)}"
         raise UserError(Problem("draw", message, "give it result.image"))
     if size is not None and pixels.shape[:2] != size:
@@ -234,3 +237,8 @@ def _image(image: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray
         message = f"this prediction is of an image of {size[0]}x{size[1]} (height x width), found one of {found}"
         raise UserError(Problem("draw", message, "give it the image that was predicted on, result.image"))
     return pixels
+
+
+def _is_picture(pixels: np.ndarray, size: tuple[int, int] | None) -> bool:
+    """Whether the channels come last, as far as can be told: many are believed where the sides are right."""
+    return pixels.shape[2] in (1, 3, 4) or pixels.shape[:2] == size
