@@ -90,7 +90,7 @@ def object_categories(file: CocoFile, classes: list[str] | None, problems: Probl
     """Category ids by name, without unused ones that are no class: heads of groups, a background, what is not asked for.
 
     Args:
-        file: what the JSON holds.
+        file: what the JSON holds, with its annotations.
         classes: names that are asked for, or None.
         problems: gets a note of what is passed over.
         path: the JSON's own path, for that note.
