@@ -95,3 +95,7 @@ class Relabelled(Dataset):
     def files(self, index: int) -> tuple[Path, ...]:
         """Those of the sample in the whole data set."""
         return self.whole.files(index)
+
+    def annotation_of(self, index: int) -> bytes:
+        """What the whole data set says of the sample's annotation."""
+        return self.whole.annotation_of(index)

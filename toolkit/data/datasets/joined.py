@@ -98,6 +98,11 @@ class Joined(Dataset):
         part, place = self._place(index)
         return part.files(place)
 
+    def annotation_of(self, index: int) -> bytes:
+        """What its data set says of the sample's annotation."""
+        part, place = self._place(index)
+        return part.annotation_of(place)
+
     def describe(self) -> str:
         """How many samples each data set gives, how much of the draws, and its own words."""
         lines = [f"{len(self)} samples of {len(self.parts)} data sets below {self.root}"]

@@ -73,7 +73,9 @@ class LabelReader:
         if present == [0, 255] or present == [255]:
             return "values 0 and 255: a binary mask? label_values: {0: 0, 255: 1}"
         if len(present) > len(self.classes) + 20:
-            tables = "instance ids (label_values: {0: 0, 1-65535: 1}), a soft mask (label_values: {<=127: 0, >127: 1})"
+            tables = (
+                "instance ids (label_values: {0: 0, 1-65535: 1}), a soft mask (label_values: {0-127: 0, 128-255: 1})"
+            )
             return f"so many values: {tables}, or a photograph instead of class ids?"
         if 0 not in present and max(present) == len(self.classes):
             return (
