@@ -52,6 +52,13 @@ def test_boxes_are_drawn_in_their_classes_colours_down_to_a_score() -> None:
     assert (named.draw(IMAGE, min_score=0.2) == (255, 0, 0)).all(2).any()
 
 
+def test_a_score_of_each_class_decides_what_is_drawn() -> None:
+    named = FOUND.of_classes(TABLE)
+    drawn = named.draw(IMAGE, (0.2, 0.95, 0.0))
+    assert (drawn == (255, 0, 0)).all(2).any()
+    assert not (drawn == (0, 255, 0)).all(2).any()
+
+
 def test_another_image_is_refused() -> None:
     with pytest.raises(UserError, match=r"of an image of 400x500 .* found one of 300x500"):
         LabelMap(LABELS).draw(IMAGE[:300])

@@ -19,6 +19,8 @@ from toolkit.errors import Problem, UserError
 from toolkit.labels import IGNORE_INDEX, NO_CLASSES, ClassTable
 
 P = TypeVar("P", bound="Named")
+_NAMED = 5
+"""Classes whose lowest score is said below a drawing."""
 
 
 class Named:
@@ -128,14 +130,20 @@ class Detections(_Detections, Named):
         keep = self.scores >= (lowest[self.labels] if lowest.ndim else lowest)
         return Detections(self.boxes[keep], self.scores[keep], self.labels[keep]).of_classes(self.classes)
 
-    def draw(self, image: np.ndarray, min_score: float = 0.5) -> np.ndarray:
+    def draw(self, image: np.ndarray, min_score: float | Sequence[float] = 0.5) -> np.ndarray:
         """The image with boxes, names and scores above a legend that says the score: (h, w, 3) RGB uint8.
 
         image: (H, W, 3), (H, W, 1) or (H, W) uint8, the one that was predicted on; a small one is enlarged.
-        min_score: 0..1; boxes below it are not drawn.
+        min_score: 0..1, one number or one a class; boxes below it are not drawn.
         """
         shown = self.at_least(min_score).numpy()
-        note = f"{len(shown.scores)} of {len(self.scores)} boxes: score {min_score:.2g} and above"
+        if isinstance(min_score, (int, float)):
+            lowest = f"{min_score:.2g}"
+        else:
+            own = sorted(set(shown.labels.tolist()))
+            named = ", ".join(f"{self.classes.name_of(label)} {min_score[label]:.2g}" for label in own[:_NAMED])
+            lowest = named + (" ..." if len(own) > _NAMED else "") if named else "of their class"
+        note = f"{len(shown.scores)} of {len(self.scores)} boxes: score {lowest} and above"
         return drawing.draw_detections(_image(image), shown.boxes, shown.scores, shown.labels, self.classes, note)
 
     def to_coco(self, image_id: int | str) -> list[dict[str, Any]]:

@@ -81,7 +81,9 @@ def run_prediction(
     _set_limits(model, score, max_detections)
     points = _points(restored) if thresholds and score is None else None
     model.head.with_scores = model.head.with_scores or points is not None
-    outputs = _outputs(Path(out), formats, model, pictures, 0.0 if points is not None else score)
+    outputs = _outputs(
+        Path(out), formats, model, pictures, points.values(model.classes) if points is not None else score
+    )
     stems = stems_of([picture.name for picture in pictures])
     failed: list[dict[str, str]] = []
     limited: list[str] = []
@@ -131,7 +133,11 @@ def _set_limits(model: VisionModel, score: float | None, max_detections: int | N
 
 
 def _outputs(
-    folder: Path, formats: Sequence[str] | None, model: VisionModel, pictures: Sequence[Picture], score: float | None
+    folder: Path,
+    formats: Sequence[str] | None,
+    model: VisionModel,
+    pictures: Sequence[Picture],
+    score: float | Sequence[float] | None,
 ) -> Outputs:
     """The writers, in a folder that is there. Raises before the first picture for formats that do not suit the model."""
     inputs = [picture.path for picture in pictures if picture.path is not None]

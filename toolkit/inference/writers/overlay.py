@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -22,8 +23,8 @@ class OverlayWriter(Writer):
     takes: ClassVar[tuple[type, ...]] = (LabelMap, Detections, ValueMap, ImageScores, ImageValues)
     by_default: ClassVar[tuple[type, ...]] = (LabelMap, Detections, ValueMap)
 
-    min_score: float = DRAWN_FROM
-    """Boxes below it are not drawn."""
+    min_score: float | Sequence[float] = DRAWN_FROM
+    """Boxes below it are not drawn: one score, or one a class."""
 
     def add(self, stem: str, image: np.ndarray, prediction: Prediction) -> list[Path]:
         """Writes the drawing.
