@@ -31,6 +31,8 @@ def test_a_better_run_is_told_with_its_interval_and_the_images(tmp_path, capsys)
     assert len(changes) == 20
     assert changes == sorted(changes, reverse=True)
     assert json.loads((tmp_path / "out" / "comparison.json").read_text())["differences"] == told["differences"]
+    assert told["page"] == str(tmp_path / "out" / "compare.html")
+    assert "run1" in (tmp_path / "out" / "compare.html").read_text(encoding="utf-8")
     page = (tmp_path / "out" / "compare.html").read_text()
     assert "run1 against run0" in page
     assert told["page"].endswith("compare.html")

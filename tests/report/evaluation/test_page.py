@@ -9,13 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tiny_record import CLASSES, box_record, box_samples, label_record, label_samples, write_record
 from tiny_run import tiny_config
 
+from toolkit.engine.evaluate import counted_rows
+from toolkit.evaluators.classification import ClassificationEvaluator
 from toolkit.jobs.build import build_dataset
 from toolkit.report.evaluation.page import evaluation_page, write_evaluation_page
 from toolkit.report.evaluation.pictures import reader_of, thresholds
-from toolkit.samples import Sample
+from toolkit.results.record import Record
+from toolkit.samples import ImageScores, Sample, Truth
 
 
 def words(page: str) -> str:
@@ -175,3 +179,15 @@ def test_the_page_is_the_same_each_time(tmp_path: Path) -> None:
     record = label_record(samples)
     read = {sample.name: sample for sample in samples}.get
     assert evaluation_page(record, tmp_path, read) == evaluation_page(record, tmp_path, read)
+
+
+def test_tasks_without_maps_or_boxes_have_a_page_too(tmp_path: Path) -> None:
+    samples = [one._replace(label_map=None, image_label=place % 2) for place, one in enumerate(label_samples(4))]
+    evaluator = ClassificationEvaluator(["cat", "dog"])
+    answers = [ImageScores(torch.tensor([0.2, 0.8])) for _ in samples]
+    rows = counted_rows([evaluator], answers, [Truth.of(sample) for sample in samples])
+    about = {"task": "classification", "metric": "top1", "classes": ["cat", "dog"], "split": "val"}
+    record = Record.of(rows, about).with_numbers(metrics=evaluator.compute())
+    text = words(written(tmp_path, record, samples))
+    assert "50.00 %" in text
+    assert "4 of 4 images are shown" in text
