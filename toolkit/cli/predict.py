@@ -20,8 +20,9 @@ _SHOWN = 5
 @click.option(
     "--format",
     "formats",
-    help="Comma-separated: mask, overlay, uncertainty, values, coco, yolo, csv, json; default: what suits the model "
-    "(label maps: mask, overlay; boxes: overlay; classes and values of pictures: csv; depth: values, overlay).",
+    help="Comma-separated: mask, overlay, uncertainty, values, coco, yolo, yolo_scores, voc, labelme, csv, json; "
+    "default: what suits the model (label maps: mask, overlay; boxes: overlay; classes and values of pictures: csv; "
+    "depth: values, overlay).",
 )
 @click.option(
     "--batch-size", type=click.IntRange(1), default=1, show_default=True, help="Pictures of equal size at once."

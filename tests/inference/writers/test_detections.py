@@ -9,12 +9,15 @@ import torch
 
 from toolkit.coco_results import box_entries
 from toolkit.data.faults.problem_list import ProblemList
-from toolkit.data.formats.yolo_files import read_yolo_labels
-from toolkit.inference.writers.detections import coco_results_json, yolo_text
+from toolkit.data.formats.labelme_file import read_labelme_file
+from toolkit.data.formats.outlines import label_map, outline_box
+from toolkit.data.formats.voc_file import read_voc_file
+from toolkit.data.formats.yolo_files import names_of_yaml, read_yolo_labels
+from toolkit.inference.writers.detections import coco_results_json
 from toolkit.inference.writers.outputs import Outputs
 from toolkit.inference.writers.tables import BOX_HEADER, csv_text, rows_of
 from toolkit.labels import ClassTable
-from toolkit.samples import Detections
+from toolkit.samples import Detections, LabelMap
 
 FOUND = Detections(
     torch.tensor([[10.25, 20.0, 110.25, 220.0], [0.1, 0.2, 639.9, 479.7]]),
@@ -40,11 +43,18 @@ def test_coco_results_have_the_original_ids_and_every_digit() -> None:
     assert json.loads(coco_results_json([])) == []
 
 
-def test_yolo_text_is_read_back(tmp_path) -> None:
-    assert yolo_text(NONE, (480, 640)) == ""
-    assert all(len(line.split()) == 6 for line in yolo_text(FOUND, (480, 640)).splitlines())
-    path = tmp_path / "a.txt"
-    path.write_text(yolo_text(FOUND, (480, 640), scores=False))
+def test_yolo_labels_are_read_back_and_have_a_score_when_asked(tmp_path) -> None:
+    outputs = Outputs(tmp_path / "plain", ["yolo"], ["cat", "dog"])
+    asked = Outputs(tmp_path / "scores", ["yolo_scores"], ["cat", "dog"])
+    image = np.zeros((480, 640, 3), np.uint8)
+    for one in (outputs, asked):
+        one.add("a", image, FOUND)
+        one.add("b", image, NONE)
+        one.finish()
+    assert all(len(line.split()) == 6 for line in (tmp_path / "scores" / "a.txt").read_text().splitlines())
+    assert names_of_yaml(tmp_path / "plain" / "data.yaml") == ["cat", "dog"]
+    assert (tmp_path / "plain" / "b.txt").read_text() == ""
+    path = tmp_path / "plain" / "a.txt"
     rows = np.array([(row.label, *row.numbers) for row in read_yolo_labels(path, 2, ProblemList())])
     assert rows[:, 0].tolist() == [1, 0]
     center, extent = rows[:, 1:3], rows[:, 3:]
@@ -71,7 +81,7 @@ def test_writers_of_boxes(tmp_path) -> None:
         (1, 2, "dog", "day/a"),
         (1, 1, "cat", "day/a"),
     ]
-    assert (tmp_path / "day/a.txt").read_text() == yolo_text(FOUND, (480, 640))
+    assert [line.split()[0] for line in (tmp_path / "day/a.txt").read_text().splitlines()] == ["1", "0"]
     assert (tmp_path / "b.txt").read_text() == ""
     assert (tmp_path / "detections.csv").read_text().count("\n") == 3
 
@@ -82,3 +92,29 @@ def test_coco_results_have_the_ids_of_the_training_data(tmp_path) -> None:
     outputs.finish()
     entries = json.loads((tmp_path / "detections.json").read_text())
     assert [(e["category_id"], e["category"]) for e in entries] == [(90, "dog"), (17, "cat")]
+
+
+def test_voc_and_labelme_files_of_a_prediction_are_read_by_our_own_readers(tmp_path) -> None:
+    outputs = Outputs(tmp_path, ["voc", "labelme"], ["cat", "dog"])
+    outputs.add("a", np.zeros((480, 640, 3), np.uint8), FOUND)
+    problems = ProblemList()
+    voc, labelme = read_voc_file(tmp_path / "a.xml", problems), read_labelme_file(tmp_path / "a.json", problems)
+    assert not problems.so_far
+    assert voc is not None
+    assert labelme is not None
+    assert [one.name for one in voc.objects] == [one.label for one in labelme.outlines] == ["dog", "cat"]
+    boxes = np.array([outline_box(one) for one in labelme.outlines])
+    np.testing.assert_allclose(boxes, FOUND.boxes.numpy(), atol=1e-4)
+
+
+def test_a_predicted_label_map_is_polygons_and_masks_of_the_same_pixels(tmp_path) -> None:
+    labels = np.zeros((30, 40), np.uint8)
+    labels[5:20, 5:30], labels[10:14, 10:14] = 1, 2  # a hole that another class fills
+    labels[25:, 35:] = 1
+    Outputs(tmp_path, ["labelme"], ["background", "cat", "dog"]).add(
+        "a", np.zeros((30, 40, 3), np.uint8), LabelMap(torch.from_numpy(labels))
+    )
+    found = read_labelme_file(tmp_path / "a.json", ProblemList())
+    assert found is not None
+    numbers = [{"cat": 1, "dog": 2}[one.label] for one in found.outlines]
+    np.testing.assert_array_equal(label_map(found.outlines, numbers, (30, 40)), labels)

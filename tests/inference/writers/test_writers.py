@@ -7,7 +7,7 @@ from PIL import Image
 
 from toolkit.data.images.read import read_image, read_label_map
 from toolkit.errors import ConfigError, UserError
-from toolkit.inference.writers.base import write_whole
+from toolkit.inference.writers.base import Writer, write_whole
 from toolkit.inference.writers.label_maps import MaskWriter
 from toolkit.inference.writers.names import output_stems
 from toolkit.inference.writers.outputs import WRITERS, Outputs
@@ -145,5 +145,10 @@ def test_every_format_says_what_it_takes():
         assert writer.takes, name
         assert set(writer.by_default) <= set(writer.takes), name
     assert {kind for writer in WRITERS.values() for kind in writer.by_default} == set(PREDICTION_NAMES)
-    suffixes = [writer.suffix for writer in WRITERS.values() if not writer.files]
+    suffixes = [writer.suffix for writer in WRITERS.values() if not writer.files and writer.__base__ is Writer]
     assert len(set(suffixes)) == len(suffixes)
+
+
+def test_labels_with_and_without_scores_are_not_written_over_one_another(tmp_path):
+    with pytest.raises(ConfigError):
+        Outputs(tmp_path, ["yolo", "yolo_scores"], ["a"])

@@ -216,11 +216,14 @@ class OutlinedDataset(Dataset):
         labels = self.draw(index, size)
         return Sample(image, name, index, size, label_map=labels, image_id=int(self.image_ids[index]))
 
+    def outlines(self, index: int, size: tuple[int, int]) -> tuple[list[Outline], list[int]]:
+        """The objects of an image of that (height, width), in pixels, and their labels, in the order of the file."""
+        outlines, labels = _unpack(self._packed[index])
+        return [scaled(one, size) for one in outlines] if self.normalised else outlines, labels
+
     def draw(self, index: int, size: tuple[int, int]) -> np.ndarray:
         """(H, W) uint8 label map of an image of that (height, width)."""
-        outlines, labels = _unpack(self._packed[index])
-        if self.normalised:
-            outlines = [scaled(one, size) for one in outlines]
+        outlines, labels = self.outlines(index, size)
         background = self.drawing.background
         rest = IGNORE_INDEX if background == "ignore" else self.classes.index(background)
         try:
@@ -286,6 +289,8 @@ def _pack(outlines: Sequence[Outline], labels: Sequence[int], drawing: Drawing) 
             [points.tobytes() for points in one.holes],
             None if one.mask is None else tuple(one.mask),
             one.box,
+            one.crowd,
+            one.group,
         )
         for one, label in zip(outlines, labels, strict=True)
     ]
@@ -294,9 +299,10 @@ def _pack(outlines: Sequence[Outline], labels: Sequence[int], drawing: Drawing) 
 
 def _unpack(packed: bytes) -> tuple[list[Outline], list[int]]:
     outlines, labels = [], []
-    for label, rings, holes, mask, box in pickle.loads(packed):
+    for label, rings, holes, mask, box, crowd, group in pickle.loads(packed):
         own = [tuple(np.frombuffer(points).reshape(-1, 2) for points in parts) for parts in (rings, holes)]
-        outlines.append(Outline("", own[0], own[1], None if mask is None else RunLengths(*mask), box))
+        runs = None if mask is None else RunLengths(*mask)
+        outlines.append(Outline("", own[0], own[1], runs, box, crowd, group))
         labels.append(label)
     return outlines, labels
 

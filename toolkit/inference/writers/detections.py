@@ -1,19 +1,27 @@
-"""Detections as files of `predict`: COCO results and YOLO labels."""
+"""Detections as files of `predict`: COCO results, and labels of YOLO, VOC and LabelMe, by the writers of annotations."""
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from PIL import Image
 
 from toolkit.coco_results import box_entries
+from toolkit.data.formats.outlines import Outline
+from toolkit.data.writers.annotated import Annotated, Losses
+from toolkit.data.writers.labelme import labelme_json, shapes_of_label_map
+from toolkit.data.writers.voc import voc_xml
+from toolkit.data.writers.yolo import data_yaml, yolo_boxes
+from toolkit.drawing import as_rgb
 from toolkit.inference.writers.base import Writer, write_whole
-from toolkit.labels import Color
+from toolkit.labels import ClassTable, Color, background_labels
 from toolkit.printing import printable
-from toolkit.samples import Detections, Prediction
+from toolkit.samples import Detections, LabelMap, Prediction
 
 
 class CocoWriter(Writer):
@@ -63,44 +71,111 @@ class CocoWriter(Writer):
 
 
 class YoloWriter(Writer):
-    """`<stem>.txt`: class cx cy width height score, fractions of the image; empty when nothing was found."""
+    """`<stem>.txt`, a training label: class cx cy width height, fractions of the image; and `data.yaml` with the names."""
 
     suffix: ClassVar[str] = ".txt"
     takes: ClassVar[tuple[type, ...]] = (Detections,)
+    scores: ClassVar[bool] = False
+
+    def __init__(
+        self, folder: Path, classes: Sequence[str], palette: Sequence[Color] = (), ids: Sequence[int] = ()
+    ) -> None:
+        super().__init__(folder, classes, palette, ids)
+        self._any = False
 
     def add(self, stem: str, image: np.ndarray, prediction: Prediction) -> list[Path]:
-        """Writes the label file of one image.
+        """Writes the label file of one image, empty when nothing was found.
 
         Args:
             stem: output path below the folder without suffix (`stems_of`).
             image: (H, W, C) uint8 picture as it was read.
             prediction: what the model answered, of a kind in `takes`.
         """
-        text = yolo_text(_detections(prediction), (image.shape[0], image.shape[1]))
+        self._any = True
+        found = as_annotated(stem, image, _detections(prediction), self.classes)
+        text = yolo_boxes(found, self.classes.names, Losses(), scores=self.scores)
         return [write_whole(self.path_of(stem), text.encode())]
+
+    def finish(self) -> list[Path]:
+        """Writes the names of the classes, if any image was added."""
+        if not self._any:
+            return []
+        return [write_whole(self.folder / "data.yaml", data_yaml(self.classes.names, ()).encode())]
+
+
+class YoloScoresWriter(YoloWriter):
+    """`<stem>.txt` as `yolo` writes it, with the score as last column: what Ultralytics' `save_conf` writes."""
+
+    scores = True
+
+
+class VocWriter(Writer):
+    """`<stem>.xml`, an annotation of Pascal VOC: boxes in whole pixels, and their scores."""
+
+    suffix: ClassVar[str] = ".xml"
+    takes: ClassVar[tuple[type, ...]] = (Detections,)
+
+    def add(self, stem: str, image: np.ndarray, prediction: Prediction) -> list[Path]:
+        """Writes the annotation of one image.
+
+        Args:
+            stem: output path below the folder without suffix (`stems_of`).
+            image: (H, W, C) uint8 picture as it was read.
+            prediction: what the model answered, of a kind in `takes`.
+        """
+        found = as_annotated(stem, image, _detections(prediction), self.classes)
+        return [write_whole(self.path_of(stem), voc_xml(found, image.shape[2], Losses()).encode())]
+
+
+class LabelmeWriter(Writer):
+    """`<stem>.json` for LabelMe, to be corrected there: a rectangle a detection, a polygon a region of a label map.
+
+    The picture is inside the file, as a PNG: LabelMe opens it wherever the file lies.
+    """
+
+    suffix: ClassVar[str] = ".json"
+    takes: ClassVar[tuple[type, ...]] = (Detections, LabelMap)
+
+    def add(self, stem: str, image: np.ndarray, prediction: Prediction) -> list[Path]:
+        """Writes the file of one image.
+
+        Args:
+            stem: output path below the folder without suffix (`stems_of`).
+            image: (H, W, C) uint8 picture as it was read.
+            prediction: what the model answered, of a kind in `takes`.
+        """
+        if isinstance(prediction, LabelMap):
+            names = self.classes.names
+            behind = next((label for label in background_labels(names) if label == 0), None)
+            shapes = shapes_of_label_map(prediction.labels.numpy(), names, behind)
+            found = Annotated(f"{stem}.jpg", (image.shape[0], image.shape[1]), shapes)
+        else:
+            found = as_annotated(stem, image, _detections(prediction), self.classes)
+        buffer = io.BytesIO()
+        Image.fromarray(as_rgb(image)).save(buffer, "PNG", compress_level=1)
+        text = labelme_json(found, Losses(), buffer.getvalue())
+        return [write_whole(self.path_of(stem), text.encode())]
+
+
+def as_annotated(stem: str, image: np.ndarray, detections: Detections, classes: ClassTable) -> Annotated:
+    """Detections in the form that writers of annotations take.
+
+    Args:
+        stem: output path of the image without suffix.
+        image: (H, W, C) uint8 picture as it was read.
+        detections: what was found on it, in its pixels.
+        classes: names of the labels.
+    """
+    boxes, scores, labels = detections.numpy()
+    rows = zip(boxes.astype(np.float64).tolist(), labels.tolist(), strict=True)
+    objects = tuple(Outline(classes.name_of(label), box=(x1, y1, x2, y2)) for (x1, y1, x2, y2), label in rows)
+    size = (image.shape[0], image.shape[1])
+    return Annotated(f"{stem}.jpg", size, objects, scores=tuple(scores.astype(np.float64).tolist()))
 
 
 def coco_results_json(entries: Iterable[dict[str, Any]]) -> str:
     """Entries of all images as the text of a results file, an entry a line."""
     return "[" + ",\n".join(json.dumps(entry) for entry in entries) + "]\n"
-
-
-def yolo_text(detections: Detections, size: tuple[int, int], scores: bool = True) -> str:
-    """The label file of one image: `class cx cy width height score`, fractions of the image; "" without detections.
-
-    Args:
-        detections: detections of one image, in its pixels.
-        size: (height, width) of the image in pixels.
-        scores: whether the last column is written; without it the file is a training label.
-    """
-    height, width = size
-    boxes, confidences, labels = (np.asarray(field) for field in detections)
-    x1, y1, x2, y2 = (boxes.astype(np.float64) / [width, height, width, height]).T
-    columns = [(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1] + ([confidences.astype(np.float64)] if scores else [])
-    return "".join(
-        f"{label} " + " ".join(f"{value:.8g}" for value in row) + "\n"
-        for label, row in zip(labels.tolist(), np.stack(columns, axis=1).tolist(), strict=True)
-    )
 
 
 def _detections(prediction: Prediction) -> Detections:

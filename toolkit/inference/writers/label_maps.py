@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 from PIL import Image
 
+from toolkit.data.writers.masks import encode_mask
 from toolkit.errors import ConfigError, Problem
 from toolkit.inference.writers.base import Writer, write_whole
 from toolkit.samples import LabelMap, Prediction
@@ -32,15 +33,6 @@ class MaskWriter(Writer):
         if not isinstance(prediction, LabelMap):
             raise TypeError(f"a mask is written of a LabelMap, not of {type(prediction).__name__}")
         return [write_whole(self.path_of(stem), encode_mask(prediction.labels.numpy(), self.colors))]
-
-
-def encode_mask(labels: np.ndarray, colors: np.ndarray) -> bytes:
-    """An (H, W) uint8 label map as the bytes of a palette PNG. colors: (256, 3) uint8."""
-    picture = Image.fromarray(labels)
-    picture.putpalette(colors.tobytes())
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", compress_level=1)  # label maps are mostly runs: more effort gains little
-    return buffer.getvalue()
 
 
 FULL_SCALE = 0.5

@@ -9,7 +9,13 @@ import numpy as np
 
 from toolkit.errors import ConfigError, Problem, UserError, did_you_mean
 from toolkit.inference.writers.base import Writer
-from toolkit.inference.writers.detections import CocoWriter, YoloWriter
+from toolkit.inference.writers.detections import (
+    CocoWriter,
+    LabelmeWriter,
+    VocWriter,
+    YoloScoresWriter,
+    YoloWriter,
+)
 from toolkit.inference.writers.label_maps import MaskWriter, UncertaintyWriter
 from toolkit.inference.writers.names import output_stems
 from toolkit.inference.writers.overlay import OverlayWriter
@@ -25,6 +31,9 @@ WRITERS: dict[str, type[Writer]] = {
     "values": ValuesWriter,
     "coco": CocoWriter,
     "yolo": YoloWriter,
+    "yolo_scores": YoloScoresWriter,
+    "voc": VocWriter,
+    "labelme": LabelmeWriter,
     "csv": CsvWriter,
     "json": JsonWriter,
 }
@@ -61,6 +70,9 @@ class Outputs:
             raise ConfigError(
                 Problem("--format", f"no format is called '{name}'", did_you_mean(name, WRITERS)) for name in unknown
             )
+        if {"yolo", "yolo_scores"} <= set(self.formats or ()):
+            message = "yolo and yolo_scores write the same files, without and with the score"
+            raise ConfigError(Problem("--format", message, "choose one of the two"))
         self.writers = {name: WRITERS[name](folder, classes, palette, ids) for name in self.formats or WRITERS}
         self.written: set[Path] = set()
         """Files that were written so far."""
