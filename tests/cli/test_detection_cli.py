@@ -173,7 +173,8 @@ def test_train_evaluate_and_predict_boxes(folder: Path, toolkit: Any) -> None:
     result = toolkit("predict", run_folder, data / "images", "--out", out, "--format", "coco,yolo,csv,overlay")
     assert result.code == 0, result.err
     written = sorted(path.name for path in out.rglob("*") if path.is_file())
-    assert written == sorted(["detections.json", "detections.csv", "a.txt", "b.txt", "a_overlay.jpg", "b_overlay.jpg"])
+    labels = ["data.yaml", "a.txt", "b.txt"]
+    assert written == sorted(["detections.json", "detections.csv", *labels, "a_overlay.jpg", "b_overlay.jpg"])
     entries = json.loads((out / "detections.json").read_text())
     assert entries
     for entry in entries:

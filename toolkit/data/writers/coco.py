@@ -94,7 +94,7 @@ def class_objects(label_map: np.ndarray, names: Sequence[str], left: int | None)
 
 
 class CocoFolder(FolderWriter):
-    """`annotations/instances_SPLIT.json` and `SPLIT/a.jpg`.
+    """`annotations/instances_SPLIT.json` and `images/SPLIT/a.jpg`.
 
     Args:
         folder: the folder of the set, new or empty.
@@ -109,7 +109,7 @@ class CocoFolder(FolderWriter):
 
     def images_in(self, split: str) -> str:
         """The folder of a split's pictures."""
-        return split
+        return f"images/{split}"
 
     def annotate(self, split: str, image: Annotated, channels: int) -> None:
         """Keeps the entries of one image.
@@ -140,4 +140,4 @@ class CocoFolder(FolderWriter):
     def read_by(self, split: str) -> dict[str, Any]:
         """Data set `coco`, or `coco_masks`."""
         name = "coco" if self.content == "boxes" else "coco_masks"
-        return {"name": name, "annotations": self._file(split), "images": split}
+        return {"name": name, "annotations": self._file(split), "images": self.images_in(split)}

@@ -95,13 +95,10 @@ class VocFolder(FolderWriter):
 
     def finish(self) -> None:
         """Lists of the splits, and the table of classes."""
-        names = self.classes.names
+        self.write("labelmap.txt", labelmap_text(self.classes.names, self.classes.palette))
+        self.write_lists("ImageSets/Main" if self.content == "boxes" else "ImageSets/Segmentation")
         if self.content == "boxes":
-            self.write_lists("ImageSets/Main")
-            self.write("classes.txt", "".join(f"{name}\n" for name in names))
-            return
-        self.write_lists("ImageSets/Segmentation")
-        self.write("labelmap.txt", labelmap_text(names, self.classes.palette))
+            self.write("classes.txt", "".join(f"{name}\n" for name in self.classes.names))
 
     def read_by(self, split: str) -> dict[str, Any]:
         """Data set `voc`, or `image_masks`."""

@@ -79,7 +79,7 @@ def data_yaml(names: Sequence[str], splits: Sequence[str]) -> str:
 
 
 def _numbers(row: Sequence[float]) -> str:
-    return " ".join(f"{value:.10g}" for value in row)
+    return " ".join(f"{value:.15g}" for value in row)
 
 
 def _lose_flags(image: Annotated, place: int, losses: Losses) -> None:
