@@ -638,6 +638,28 @@ class Transform(ABC):
         """The changed sample; image, label map and boxes together. The input is left as it was."""
 
 
+Draw = Callable[[int], Sample]
+"""Another sample of the data set for a number, as the transforms before this one leave it; the same for the same number."""
+
+
+class MixingTransform(Transform):
+    """A transform that makes one sample of several. Called without others, it takes the sample itself in their place."""
+
+    def __call__(self, sample: Sample, seed: int) -> Sample:
+        """See `Transform`."""
+        return self.mixed(sample, seed, lambda number: sample)
+
+    @abstractmethod
+    def mixed(self, sample: Sample, seed: int, draw: Draw) -> Sample:
+        """The changed sample.
+
+        Args:
+            sample: the sample itself, which is left as it was.
+            seed: that everything random follows from, the numbers for `draw` too.
+            draw: gives another sample for a number.
+        """
+
+
 class Evaluator(ABC):
     """Accumulates predictions against truths; never sees logits or the model. Constructor parameter `classes` first.
 

@@ -48,7 +48,7 @@ class SeededDataset(TorchDataset[Item | UserError]):
         try:
             sample = self.dataset[index]
             truth = Truth.of(sample) if self.with_truth else None
-            return self.pipeline(sample, sample_seed(self.seed, epoch, index)), truth
+            return self.pipeline(sample, sample_seed(self.seed, epoch, index), self.dataset), truth
         except UserError as error:
             return error
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
-from toolkit.contracts import TRANSFORMS, Transform
+from toolkit.contracts import TRANSFORMS, Dataset, MixingTransform, Transform
 from toolkit.data.seeds import mix
 from toolkit.data.transforms import (  # noqa: F401 - they register our transforms
+    appearance,
     augment,
     elastic,
     mirror_border,
+    mixing,
     rare_class_crop,
+    reframe,
     unet_weight_map,
 )
 from toolkit.data.transforms.albumentation import operation_class, operation_names
@@ -42,19 +46,38 @@ def transform_name(transform: Transform) -> str:
 
 
 class Pipeline:
-    """Transforms in a row; each gets a seed of its own, made from the sample's seed and its place in the row."""
+    """Transforms in a row; each gets a seed of its own, made from the sample's seed and its place in the row.
+
+    One that mixes samples draws others from the data set, each after the transforms before it, by a number that follows
+    from its own seed.
+    """
 
     def __init__(self, transforms: Sequence[Transform]) -> None:
         self.transforms = tuple(transforms)
 
-    def __call__(self, sample: Sample, seed: int) -> Sample:
-        """The sample after all transforms; the input is left as it was."""
-        for place, transform in enumerate(self.transforms):
-            sample = transform(sample, mix(seed, place))
+    def __call__(self, sample: Sample, seed: int, others: Dataset | None = None) -> Sample:
+        """The sample after all transforms; the input is left as it was.
+
+        Args:
+            sample: the sample as it was read.
+            seed: that everything random follows from.
+            others: the data set that mixing transforms draw from; None takes the sample itself in their place.
+        """
+        return self._until(len(self.transforms), sample, seed, others)
+
+    def _until(self, end: int, sample: Sample, seed: int, others: Dataset | None) -> Sample:
+        for place, transform in enumerate(self.transforms[:end]):
+            if others is not None and isinstance(transform, MixingTransform):
+                sample = transform.mixed(sample, mix(seed, place), partial(self._drawn, place, others))
+            else:
+                sample = transform(sample, mix(seed, place))
             if 0 in sample.image.shape:
                 shape = "x".join(map(str, sample.image.shape))
                 raise DataError(Problem(sample.name, f"is an empty {shape} image after '{transform_name(transform)}'"))
         return sample
+
+    def _drawn(self, place: int, others: Dataset, number: int) -> Sample:
+        return self._until(place, others[number % len(others)], number, others)
 
 
 def refuse_for_evaluation(transforms: Sequence[Transform], where: str = "") -> None:

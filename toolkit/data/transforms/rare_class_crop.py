@@ -49,7 +49,7 @@ class RareClassCrop(Transform):
         class_names: list[str] | None = None,
     ) -> None:
         self.height, self.width, self.p = height, width, p
-        self.labels = _labels(classes, class_names)
+        self.labels = labels_of(classes, class_names)
         self.weights = [1.0] * len(classes) if weights is None else list(weights)
         if len(self.weights) != len(self.labels) or not sum(self.weights) > 0:
             message = f"wanted a number for each of the {len(self.labels)} classes, one above 0, found {self.weights}"
@@ -104,7 +104,7 @@ def _starts(window: int, length: int, held: Stretch | None) -> tuple[int, int]:
     return min(max(0, last - window), largest), min(first, largest)
 
 
-def _labels(classes: Sequence[int | str], names: Sequence[str] | None) -> list[int]:
+def labels_of(classes: Sequence[int | str], names: Sequence[str] | None) -> list[int]:
     """Labels of names and labels. Raises ConfigError, all problems at once."""
     problems, labels = [], []
     for one in classes:

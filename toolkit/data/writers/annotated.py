@@ -18,7 +18,7 @@ class Annotated(NamedTuple):
 
     Args:
         picture: path of its file in the written set, relative to the folder of the images, with `/`.
-        size: (height, width) in pixels.
+        size: (height, width) of the picture in pixels.
         objects: the objects by class name, in drawing order.
         difficult: a flag an object (VOC's), or () for none.
         scores: a probability 0..1 an object, for predictions, or ().

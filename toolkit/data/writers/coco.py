@@ -99,7 +99,7 @@ class CocoFolder(FolderWriter):
     Args:
         folder: the folder of the set, new or empty.
         classes: names, colours and ids of the labels 0..K-1.
-        content: what the annotation is.
+        content: boxes, objects with outlines, or label maps.
         background: label of the pixels of no object, or None where every pixel has a class.
     """
 
@@ -115,9 +115,9 @@ class CocoFolder(FolderWriter):
         """Keeps the entries of one image.
 
         Args:
-            split: name of its split.
+            split: name of the split it belongs to.
             image: the image and its annotation.
-            channels: channels of its picture; not needed.
+            channels: number of channels of its picture; not needed here.
         """
         if split not in self._files:
             ids = tuple(self.classes.ids)

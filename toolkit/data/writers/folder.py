@@ -23,7 +23,7 @@ class FolderWriter(ABC):
     Args:
         folder: the folder of the set, new or empty.
         classes: names, colours and ids of the labels 0..K-1.
-        content: what the annotation is.
+        content: boxes, objects with outlines, or label maps.
         background: label of the pixels of no object, or None where every pixel has a class.
     """
 
@@ -54,9 +54,9 @@ class FolderWriter(ABC):
         """Writes, or keeps, the annotation of one image.
 
         Args:
-            split: name of its split.
+            split: name of the split it belongs to.
             image: the image; `picture` is relative to `images_in`.
-            channels: channels of its picture.
+            channels: number of channels of its picture.
         """
 
     @abstractmethod
@@ -73,7 +73,7 @@ class FolderWriter(ABC):
         Args:
             split: name of its split, such as "train".
             image: the image and its annotation.
-            channels: channels of its picture.
+            channels: number of channels of its picture.
         """
         self.splits.setdefault(split, []).append(image.stem)
         self.annotate(split, image, channels)
@@ -84,7 +84,7 @@ class FolderWriter(ABC):
 
         Args:
             name: its path in the set's folder.
-            content: text, or bytes.
+            content: what the file will hold, text or bytes.
             losses: what it does not hold of the source.
         """
         with replacing(self.folder / name, durable=False) as part:

@@ -115,9 +115,9 @@ class LabelmeFolder(FolderWriter):
         """Writes the JSON of one image.
 
         Args:
-            split: name of its split.
+            split: name of the split it belongs to.
             image: the image and its annotation.
-            channels: channels of its picture; not needed.
+            channels: number of channels of its picture; not needed here.
         """
         losses = Losses()
         if self.content == "label_maps" and image.label_map is not None:

@@ -52,9 +52,9 @@ class MasksFolder(FolderWriter):
         """Writes the mask of one image.
 
         Args:
-            split: name of its split.
+            split: name of the split it belongs to.
             image: the image with its label map.
-            channels: channels of its picture; not needed.
+            channels: number of channels of its picture; not needed here.
         """
         losses = Losses()
         colors = full_palette(self.classes.palette, len(self.classes.names))

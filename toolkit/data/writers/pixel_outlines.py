@@ -20,7 +20,7 @@ def pixel_outlines(mask: np.ndarray) -> list[tuple[np.ndarray, list[np.ndarray]]
     Corners are whole numbers, pixel (r, c) covers x c..c+1 and y r..r+1; the interior lies to the right of the way.
 
     Args:
-        mask: (H, W) bool.
+        mask: (H, W) bool, true inside of the regions.
 
     >>> [(ring.tolist(), holes) for ring, holes in pixel_outlines(np.array([[False, True, True]]))]
     [([[1.0, 0.0], [3.0, 0.0], [3.0, 1.0], [1.0, 1.0]], [])]

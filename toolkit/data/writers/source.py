@@ -66,7 +66,7 @@ def annotated_images(dataset: Dataset, source: Source, pictures: list[str], *, d
     """Every image with its annotation, in the data set's order; raises DataError where one cannot be read.
 
     Args:
-        dataset: the data set.
+        dataset: the data set whose samples are read.
         source: what `source_of` says of it.
         pictures: what each picture is called in the written set.
         drawn: whether outlines are wanted as label maps too.

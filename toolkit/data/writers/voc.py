@@ -26,7 +26,7 @@ def voc_xml(image: Annotated, channels: int, losses: Losses) -> str:
 
     Args:
         image: the image and its objects.
-        channels: channels of the picture, for `depth`.
+        channels: number of channels of the picture, for `depth`.
         losses: takes what whole pixels, and VOC's tags, cannot hold.
     """
     height, width = image.size
@@ -81,9 +81,9 @@ class VocFolder(FolderWriter):
         """Writes the XML of an image with boxes, or the mask of one with classes of pixels.
 
         Args:
-            split: name of its split; lists tell splits apart.
+            split: name of the split it belongs to, for the lists.
             image: the image and its annotation.
-            channels: channels of its picture.
+            channels: number of channels of its picture.
         """
         losses = Losses()
         if self.content == "boxes":

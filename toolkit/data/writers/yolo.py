@@ -56,7 +56,7 @@ def polygon_rings(one: Outline, size: tuple[int, int]) -> list[np.ndarray]:
     """An object as (P, 2) rings without holes: those are joined by cuts of no width; a mask goes along its pixels' edges.
 
     Args:
-        one: the object.
+        one: the object, by rings, mask or box.
         size: (height, width) of its image in pixels.
     """
     if one.mask is not None:
@@ -98,9 +98,9 @@ class YoloFolder(FolderWriter):
         """Writes the label file of one image, empty for one without objects.
 
         Args:
-            split: name of its split.
+            split: name of the split it belongs to.
             image: the image and its annotation.
-            channels: channels of its picture; not needed.
+            channels: number of channels of its picture; not needed here.
         """
         losses, names = Losses(), self._names()
         if self.content == "label_maps" and image.label_map is not None:

@@ -71,7 +71,14 @@ class CocoWriter(Writer):
 
 
 class YoloWriter(Writer):
-    """`<stem>.txt`, a training label: class cx cy width height, fractions of the image; and `data.yaml` with the names."""
+    """`<stem>.txt`, a training label: class cx cy width height, fractions of the image; and `data.yaml` with the names.
+
+    Args:
+        folder: folder that the files go to.
+        classes: names of the labels 0..K-1.
+        palette: (r, g, b) of each class; not used.
+        ids: category id of each class in the data; not used.
+    """
 
     suffix: ClassVar[str] = ".txt"
     takes: ClassVar[tuple[type, ...]] = (Detections,)
@@ -164,7 +171,7 @@ def as_annotated(stem: str, image: np.ndarray, detections: Detections, classes: 
         stem: output path of the image without suffix.
         image: (H, W, C) uint8 picture as it was read.
         detections: what was found on it, in its pixels.
-        classes: names of the labels.
+        classes: names of the labels 0..K-1.
     """
     boxes, scores, labels = detections.numpy()
     rows = zip(boxes.astype(np.float64).tolist(), labels.tolist(), strict=True)
