@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.contracts import Dataset
+from toolkit.data.writers.masks import encode_mask
 from toolkit.drawing import full_palette
 from toolkit.engine.process import gathered
 from toolkit.inference.writers.base import write_whole
-from toolkit.inference.writers.label_maps import encode_mask
 from toolkit.inference.writers.names import output_stems
 from toolkit.jobs.record import write_results
 from toolkit.labels import ClassTable

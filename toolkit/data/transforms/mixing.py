@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from random import Random
+from typing import Any
 
 import numpy as np
 
@@ -224,7 +225,7 @@ def _laid(below: Sample, piece: Sample, top: int, left: int) -> Sample:
     mask = np.zeros(size, bool)
     mask[top : top + height, left : left + width] = True
     whole = _empty(below, size)
-    fields = {}
+    fields: dict[str, Any] = {}
     for name in ("image", "label_map", "value_map", "weight_map"):
         if getattr(whole, name) is not None and getattr(piece, name) is not None:
             fields[name] = getattr(whole, name)
