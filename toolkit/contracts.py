@@ -515,6 +515,8 @@ class Dataset(ABC):
     """(N,) times an epoch that each sample is drawn in training, at least 1; None: once."""
     annotated: bool = True
     """False for images whose files hold no annotations at all (COCO's image_info): they cannot be measured."""
+    own_classes: tuple[str, ...] = ()
+    """Names that its files know, where `classes` were chosen from them; () where they are `classes`."""
     absent_classes: tuple[str, ...] = ()
     """Classes that were asked for and that its files do not know; an error where no split's files do."""
 
@@ -586,6 +588,7 @@ class Subset(Dataset):
         self.classes, self.palette = tuple(whole.classes), tuple(whole.palette)
         self.root, self.channels, self.value_range = whole.root, whole.channels, whole.value_range
         self.category_ids, self.absent_classes = whole.category_ids, whole.absent_classes
+        self.own_classes = whole.own_classes
         self.skips, self.notes, self.annotated = whole.skips, whole.notes, whole.annotated
         self.repeats = None if whole.repeats is None else whole.repeats[self.indices]
 

@@ -50,7 +50,7 @@ def build_part(part: PartSpec, *, pretrained: bool = True, **context: Any) -> An
     arguments |= {name: construct(known[name].annotation, arguments[name]) for name in sections}
     if not pretrained:
         arguments.update({name: known[name].default for name in arguments if _is_filled(name, arguments[name])})
-    arguments.update({name: value for name, value in context.items() if name in known and name not in arguments})
+    arguments.update({name: value for name, value in context.items() if name in known and arguments.get(name) is None})
     arguments.update({name: None for name in known if name not in arguments and _may_be_left_open(known[name])})
     missing = [name for name, known_ in known.items() if known_.default is MISSING and name not in arguments]
     if missing:

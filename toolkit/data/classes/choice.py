@@ -83,7 +83,7 @@ def chosen(dataset: Dataset, choice: ClassChoice, where: Where = "data.classes")
     if rest and _has_pixels(dataset):
         labels[labels == LEFT_OUT] = _rest_of_pixels(choice, rest, where)
     made = with_classes(dataset, choice.names, labels)
-    made.absent_classes = absent
+    made.absent_classes, made.own_classes = absent, own
     made.notes = (*_said(dataset, choice, rest), *dataset.notes)
     return made
 

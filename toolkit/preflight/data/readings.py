@@ -40,7 +40,8 @@ def note_readings(report: Report, datasets: Mapping[str, Dataset], chooses_best:
     """
     absent = [set(dataset.absent_classes) for dataset in datasets.values()]
     for name in sorted(set.intersection(*absent)) if absent else []:
-        known = [known for dataset in datasets.values() for known in set(dataset.classes) - set(dataset.absent_classes)]
+        named = (dataset.own_classes or dataset.classes for dataset in datasets.values())
+        known = [word for names in named for word in names if not any(word in missing for missing in absent)]
         message = f"class '{name}' of the list is in the files of no split"
         report.add(Finding("absent_class", Problem("data.classes", message, did_you_mean(name, set(known)))))
     for split, dataset in datasets.items():
