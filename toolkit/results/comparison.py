@@ -148,7 +148,19 @@ def most_changed(names: Sequence[str], values: Sequence[np.ndarray]) -> list[Cha
 
 
 class Row(NamedTuple):
-    """A difference before its verdict, which depends on the others; fields as in `Difference`."""
+    """A difference before its verdict, which depends on the others.
+
+    Args:
+        metric: name of the metric, as an evaluator gives it.
+        a: its value of the first prediction; None when undefined.
+        b: its value of the second prediction; None when undefined.
+        low: lower end of the 95 % interval of b - a; None when there is none.
+        high: upper end of the interval, None when there is none.
+        p: how likely a difference as large is, either way, if the two were equally good.
+        groups: how many independent groups of images it comes from.
+        why: the sentence why there is no interval, else "".
+        pair: numbers of the two predictions among those that are compared.
+    """
 
     metric: str
     a: float | None

@@ -57,7 +57,7 @@ def to_bytes(stored: np.ndarray, value_range: ValueRange, path: Path) -> np.ndar
     Args:
         stored: (H, W, bands) numbers as the file holds them.
         value_range: the numbers that become 0 and 255, of all bands or of each.
-        path: the file, for messages.
+        path: the file they are of, for messages.
 
     >>> to_bytes(np.array([[[0], [500], [1000], [4000]]], np.uint16), [0, 1000], Path("a")).ravel().tolist()
     [0, 128, 255, 255]
