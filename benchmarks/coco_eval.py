@@ -2,16 +2,19 @@
 
     python benchmarks/coco_eval.py --images 5000 --truths 36000 --detections 500000 --peers path/to/packages
 
-Each tool gets the boxes in the form it takes; building that form is not timed, evaluate + accumulate is. Prints the
-times, the ratio to pycocotools, and the greatest difference of the precision, recall and score arrays and of the twelve
-numbers. A tool that is not installed is left out (--peers adds a folder filled with `pip install --target`).
+Each tool gets the boxes in the form it takes; building that form is not timed, evaluate + accumulate is, in rounds of
+one run a tool. Prints median times, the ratio of processor times to pycocotools, and the greatest difference of the
+precision, recall and score arrays and of the twelve numbers. All are meant to use one thread (RAYON_NUM_THREADS=1 for
+hotcoco). A tool that is not installed is left out (--peers adds a folder filled with `pip install --target`).
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import io
+import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -157,26 +160,32 @@ def main() -> None:
     parser.add_argument("--detections", type=int, default=500_000)
     parser.add_argument("--peers", default="", help="folder with further packages")
     parser.add_argument("--skip", nargs="*", default=[], help="names of tools to leave out")
+    parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     if arguments.peers:
         sys.path.append(arguments.peers)
     truths, detections = synthetic(arguments.images, arguments.truths, arguments.detections)
-    own, wall, processor = ours(truths, detections, arguments.images)
-    rows = [("ours", wall, processor, "")]
-    for name in ("pycocotools", "faster-coco-eval", "hotcoco"):
-        if name in arguments.skip:
-            continue
-        try:
-            arrays, wall, processor = peer(name, truths, detections, arguments.images)
-        except ImportError as error:
-            print(f"{name}: not installed ({error})")
-            continue
-        rows.append((name, wall, processor, difference(own, arrays)))
-        print(f"{name}: {wall:.1f} s", file=sys.stderr)
-    reference = {row[0]: row[2] for row in rows}.get("pycocotools")
-    print(f"{arguments.images} images, {arguments.truths} boxes, {arguments.detections} detections")
-    for name, wall, processor, differs in rows:
-        ratio = f"{reference / processor:6.1f}x" if reference else ""
+    tools = [name for name in ("ours", "pycocotools", "faster-coco-eval", "hotcoco") if name not in arguments.skip]
+    arrays: dict[str, Arrays] = {}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in tools}
+    for _ in range(arguments.rounds):
+        for name in [name for name in tools if name in times]:
+            try:
+                run = ours if name == "ours" else functools.partial(peer, name)
+                arrays[name], *seconds = run(truths, detections, arguments.images)
+            except ImportError as error:
+                print(f"{name}: not installed ({error})")
+                del times[name]
+                continue
+            times[name].append((seconds[0], seconds[1]))
+            print(f"{name}: {seconds[0]:.1f} s", file=sys.stderr)
+    medians = {name: [statistics.median(column) for column in zip(*own, strict=True)] for name, own in times.items()}
+    print(
+        f"{arguments.images} images, {arguments.truths} boxes, {arguments.detections} detections, {arguments.rounds} rounds"
+    )
+    for name, (wall, processor) in medians.items():
+        ratio = f"{medians['pycocotools'][1] / processor:6.1f}x" if "pycocotools" in medians else ""
+        differs = difference(arrays["ours"], arrays[name]) if name != "ours" and "ours" in arrays else ""
         print(f"{name:18} {wall:8.2f} s wall {processor:8.2f} s processor {ratio}  {differs}")
 
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = sorted((ROOT / "benchmarks").glob("*.py"))
 
 TOY = {
-    "coco_eval.py": ["--images", "20", "--truths", "100", "--detections", "300"],
+    "coco_eval.py": ["--images", "20", "--truths", "100", "--detections", "300", "--rounds", "1"],
     "detector.py": ["--height", "64", "--width", "96", "--repeat", "1"],
     "gpu.py": ["--config", "unet", "--batch", "2", "--size", "32", "64", "--steps", "1", "--rounds", "1"],
     "pool_indices.py": ["--size", "32", "48", "--rounds", "1"],
