@@ -122,11 +122,11 @@ def _regions(own: np.ndarray, other: np.ndarray, label: int, counted: np.ndarray
         return _Regions(mask, np.zeros(mask.shape, bool))
     near = mask & cv2.dilate(met.astype(np.uint8), disc).astype(bool)
     number, regions = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-    pixels = np.bincount(regions[counted], minlength=number)
-    pixels_near = np.bincount(regions[counted & near], minlength=number)
+    pixels = np.bincount(regions[mask & counted], minlength=number)
+    pixels_near = np.bincount(regions[near & counted], minlength=number)
     unmet = pixels_near < FOUND_SHARE * pixels
     unmet[0] = False  # what is not the class
-    return _Regions(unmet[regions], near)
+    return _Regions(unmet[regions] if unmet.any() else unmet[0] & mask, near)
 
 
 def _box(mask: np.ndarray, disc: np.ndarray) -> tuple[slice, slice]:
