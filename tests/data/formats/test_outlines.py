@@ -45,10 +45,10 @@ def iou(one, other):
     return (one & other).sum() / max(1, (one | other).sum())
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(40))
 def test_polygons_are_filled_as_coco_fills_them(seed):
     rng = np.random.default_rng(seed)
-    rings = tuple(star(rng, outside=40) for _ in range(3))
+    rings = tuple(star(rng, outside=40).round(1) for _ in range(3))  # tenths lie between the fifths it rounds to
     np.testing.assert_array_equal(object_mask(Outline("a", rings), SIZE), coco_filled(rings, SIZE))
 
 

@@ -273,9 +273,19 @@ def _window_mask(outline: Outline, size: Size) -> tuple[slice, slice, np.ndarray
 
 
 def _filled(rings: Sequence[np.ndarray], corner: tuple[int, int], size: Size) -> np.ndarray:
-    polygons = [(points - corner).ravel().tolist() for points in rings]
+    polygons = [_moved(points, corner).ravel().tolist() for points in rings]
     runs = _codec().frPyObjects(polygons, *size)
     return _codec().decode(_codec().merge(runs)).astype(bool)
+
+
+def _moved(points: np.ndarray, corner: tuple[int, int]) -> np.ndarray:
+    """Points from another corner, rounded to fifths of a pixel as pycocotools does (rleFrPoly: (int)(5 x + .5)).
+
+    Rounded after they are moved, some would fall on the other side of a half. Negative ones are put where the rounding
+    towards zero leaves them.
+    """
+    fifths = np.trunc(points * 5 + 0.5) - 5 * np.array(corner)
+    return np.where(fifths < 0, fifths - 0.75, fifths) / 5
 
 
 # --------------------------------------------------------------------------- boxes
