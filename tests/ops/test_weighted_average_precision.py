@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from toolkit.ops import native, weighted_average_precision
 from toolkit.ops.average_precision import DetectionTable, TruthTable, class_matches, coco_precision_recall
 from toolkit.ops.voc_average_precision import VocStyle, voc_curve, voc_matches
 from toolkit.ops.weighted_average_precision import WeightedClass, WeightedVocClass
@@ -41,8 +42,13 @@ def repeated(truths: TruthTable, found: DetectionTable, weights: np.ndarray) -> 
     return parts[0], parts[1]
 
 
-@pytest.mark.parametrize("seed", range(40))
-def test_equals_the_evaluation_of_repeated_images(seed: int) -> None:
+@pytest.mark.parametrize("way", ["kernel", "numpy"])
+@pytest.mark.parametrize("seed", range(30))
+def test_equals_the_evaluation_of_repeated_images(seed: int, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if way == "kernel" and native.compiler() is None:
+        pytest.skip("no C compiler here")
+    if way == "numpy":
+        monkeypatch.setattr(weighted_average_precision, "compile_c", lambda source: None)
     truths, found = tables(seed)
     weights = np.random.default_rng(seed).multinomial(IMAGES, np.full(IMAGES, 1 / IMAGES), 6)
     weights[0] = 1

@@ -86,7 +86,7 @@ def _say_why(comparison: Comparison, other: int, percent: bool) -> None:
     for one in inside:
         if one.metric == comparison.metric and one.pair[1] == other and not one.why and comparison.within is not None:
             ends = _interval(one, percent)
-            say(f"{comparison.within['said']}: {_text(_change(one), percent, '+')} ({ends}), {one.verdict}.")
+            say(f"{_text(_change(one), percent, '+')} ({ends}), {one.verdict}, {comparison.within['said']}.")
 
 
 def _sentence(told: Difference) -> str:

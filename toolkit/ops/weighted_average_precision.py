@@ -10,16 +10,49 @@ drawn. (`test_weighted_average_precision.py` compares with COCO's evaluation of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import ctypes
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from toolkit.ops.average_precision import COCO_RECALLS, ClassMatches
+from toolkit.ops.native import compile_c, split
 from toolkit.ops.voc_average_precision import VocMatches, VocStyle
 
 _AT_ONCE = 1 << 20
 """Detections times data sets that are summed together: bounds the memory (some 50 bytes each)."""
+_SOURCE = r"""
+#include <stdint.h>
+typedef int64_t i64;
+/* Mean precision at the recalls k / (points - 1) of `levels` lists of right detections, at weights (rows, columns). `running`
+   has space for all detections, changes of a list and two more; `precision` and `reached` for the longest list. */
+void weighted_precision(const int32_t *weights, i64 columns, const i64 *owners, i64 detections, const i64 *ends,
+    const i64 *groups, const i64 *seen, const i64 *corrected, const i64 *change_ends, const i64 *changes,
+    const int32_t *signs, i64 levels, const double *truths, const double *recalls, i64 points, double tiny,
+    int32_t *running, double *precision, i64 *reached, double *out, i64 first, i64 last) {
+  int32_t *sums = running + detections + 1;
+  for (i64 r = first; r < last; r++) {
+    const int32_t *w = weights + r * columns;
+    double all = truths[r] > 1 ? truths[r] : 1;
+    running[0] = sums[0] = 0;
+    for (i64 d = 0; d < detections; d++) running[d + 1] = running[d] + w[owners[d]];
+    for (i64 t = 0; t < levels; t++) {
+      i64 found = 0, used = 0, start = t ? change_ends[t - 1] : 0;
+      for (i64 q = start; q < change_ends[t]; q++) sums[q - start + 1] = sums[q - start] + w[changes[q]] * signs[q];
+      for (i64 p = t ? ends[t - 1] : 0; p < ends[t]; p++) {
+        if (!w[groups[p]]) continue;
+        found += w[groups[p]];
+        double recall = (double)found / all;
+        i64 near = (i64)(recall * (double)(points - 1) + 0.5);
+        precision[used] = (double)found / ((double)(running[seen[p]] + sums[corrected[p]]) + tiny);
+        reached[used++] = near + (recalls[near] <= recall); }
+      double best = 0, total = 0;
+      while (used--) {
+        if (precision[used] > best) best = precision[used];
+        total += best * (double)(reached[used] - (used ? reached[used - 1] : 0)); }
+      out[r * levels + t] = total / (double)points; } } }
+"""
 _COPIES = 12
 """Copies of an image whose order is kept between equal scores; more are drawn once in 10^10 times, and stand together."""
 
@@ -179,13 +212,9 @@ class WeightedClass:
     def precision(self, weights: np.ndarray) -> np.ndarray:
         """Mean precision over COCO's 101 recalls: weights (R, G) int32 to (R, A, T), nan without a counted truth."""
         truths = weights.astype(np.float64) @ self.counting
-        result = np.empty((len(weights), len(self._lists), self.thresholds))
-        weights = self._copies.weights(weights)
-        for area, (owners, curves) in enumerate(self._lists):
-            for rows in _batches(len(weights), max([len(owners), *(len(curve.groups) for curve in curves)])):
-                seen = _running(weights[rows], owners)
-                for threshold, curve in enumerate(curves):
-                    result[rows, area, threshold] = _average(weights[rows], truths[rows, area], seen, curve)
+        weights = np.ascontiguousarray(self._copies.weights(weights), np.int32)
+        found = [_averages(weights, truths[:, area], *lists) for area, lists in enumerate(self._lists)]
+        result = np.stack(found, axis=1)
         result[~(truths > 0)] = np.nan
         return result
 
@@ -210,6 +239,59 @@ def _curve(right: np.ndarray, correction: np.ndarray, candidates: np.ndarray, se
         correction[changed].astype(np.int32),
         np.searchsorted(changed, rows, "right"),
     )
+
+
+def _averages(weights: np.ndarray, truths: np.ndarray, owners: np.ndarray, curves: Sequence[_Curve]) -> np.ndarray:
+    """(R, T) mean precision at COCO's recalls, of the detections of one class and size.
+
+    Args:
+        weights: (R, C) int32, how often each owner stands.
+        truths: (R,) float64, how many truths count.
+        owners: (D,) int64 owner of each detection, best first.
+        curves: where the right ones stand, for each of T thresholds.
+    """
+    result = np.zeros((len(weights), len(curves)))
+    if not any(len(curve.groups) for curve in curves):
+        return result
+    library = compile_c(_SOURCE)
+    if library is not None:
+        _by_kernel(library, weights, np.ascontiguousarray(truths), owners, curves, result)
+        return result
+    for rows in _batches(len(weights), max([len(owners), *(len(curve.groups) for curve in curves)])):
+        seen = _running(weights[rows], owners)
+        for threshold, curve in enumerate(curves):
+            result[rows, threshold] = _average(weights[rows], truths[rows], seen, curve)
+    return result
+
+
+def _by_kernel(
+    library: ctypes.CDLL,
+    weights: np.ndarray,
+    truths: np.ndarray,
+    owners: np.ndarray,
+    curves: Sequence[_Curve],
+    out: np.ndarray,
+) -> None:
+    """Fills `out` (R, T), several threads sharing the rows."""
+    joined = [np.concatenate(parts) for parts in zip(*curves, strict=True)]
+    groups, seen, changes, signs, corrected = joined
+    lengths = [[len(curve.groups) for curve in curves], [len(curve.corrections) for curve in curves]]
+    ends, change_ends = (np.cumsum(numbers) for numbers in lengths)
+    arrays = (owners, ends, groups, seen, corrected, change_ends, changes, signs, truths, COCO_RECALLS, weights, out)
+    held = [np.ascontiguousarray(array) for array in arrays]
+    at = [ctypes.c_void_p(array.ctypes.data) for array in held]
+    sizes = [ctypes.c_int64(number) for number in (weights.shape[1], len(owners), len(curves), len(COCO_RECALLS))]
+
+    def run(first: int, last: int) -> None:
+        running = np.empty(len(owners) + max(lengths[1]) + 2, np.int32)
+        precision, reached = np.empty(max(lengths[0])), np.empty(max(lengths[0]), np.int64)
+        space = [ctypes.c_void_p(array.ctypes.data) for array in (running, precision, reached)]
+        library.weighted_precision(
+            at[10], sizes[0], at[0], sizes[1], *at[1:8], sizes[2], at[8], at[9], sizes[3],
+            ctypes.c_double(np.spacing(1)), *space, at[11], ctypes.c_int64(first), ctypes.c_int64(last),
+        )  # fmt: skip
+
+    split(run, len(weights), len(weights) * (len(owners) + len(groups)))
 
 
 def _average(weights: np.ndarray, truths: np.ndarray, seen: np.ndarray, curve: _Curve) -> np.ndarray:
