@@ -17,6 +17,8 @@ import numpy as np
 from toolkit.ops.box_pairs import Pairs, group_ranks, overlapping_pairs
 from toolkit.ops.native import compile_c
 
+_SMALLEST = 1 << 13
+"""Detections below which the kernel is not worth its compilation."""
 _SURELY = 1 - 1e-10
 """The largest threshold: an overlap of 1 must reach it whatever rounding does. Source: `evaluateImg` in `cocoeval.py`."""
 _REAL = np.int32(1 << 30)
@@ -114,7 +116,7 @@ def match_boxes(
     array([ True, False])
     """
     minimum = float(np.minimum(ious, _SURELY).min())
-    library = compile_c(_SOURCE)
+    library = compile_c(_SOURCE) if len(detections.groups) >= _SMALLEST else None
     if library is None:
         pairs = overlapping_pairs(*detections, *truths, crowd, minimum)
         return match(pairs, detections.groups, truth_ignored, reusable, ious)
