@@ -120,6 +120,12 @@ def mask_suffix(folder: Path, source: random.Random) -> None:
         save(folder / f"{name}_mask.png", labels * 255)
 
 
+def masks_of_the_same_name(folder: Path, source: random.Random) -> None:
+    for name, image, labels in _pairs(source, 8, classes=1):
+        save(folder / f"{name}.jpg", image)
+        save(folder / f"{name}.png", labels * 255)
+
+
 def roboflow_masks(folder: Path, source: random.Random) -> None:
     for split, count in (("train", 6), ("valid", 3)):
         for name, image, labels in _pairs(source, count):
@@ -383,6 +389,7 @@ MADE: dict[str, tuple[Maker, str, str, tuple[str, ...] | None]] = {
     "img_dir": (masks_in_nested_folders, "masks-by-split", "segmentation", None),
     "splits-of-masks": (splits_of_masks, "splits-of-masks", "segmentation", None),
     "mask-suffix": (mask_suffix, "mask-suffix", "segmentation", ("background", "foreground")),
+    "mask-extension": (masks_of_the_same_name, "mask-suffix", "segmentation", ("background", "foreground")),
     "roboflow-masks": (roboflow_masks, "mask-suffix", "segmentation", ("background", "gear", "bolt")),
     "camvid": (segnet_folders, "camvid", "segmentation", None),
     "cityscapes": (cityscapes, "cityscapes", "segmentation", None),

@@ -40,6 +40,7 @@ class Match(NamedTuple):
         share: share of the masks that have their picture, 0 to 1.
         number: how many pairs there are.
         stored: what some of the masks hold.
+        kinds: extensions of pictures and masks that nothing else tells apart, as a.jpg and a.png.
     """
 
     images: str
@@ -48,6 +49,7 @@ class Match(NamedTuple):
     share: float
     number: int
     stored: Stored
+    kinds: tuple[str, str] = ("", "")
 
 
 class Place(NamedTuple):
@@ -74,7 +76,7 @@ def masks_of_pictures(tree: Tree) -> Iterator[Candidate]:
     groups: dict[tuple[str, str, str, str], list[tuple[Place, Match]]] = defaultdict(list)
     for match in _matches(tree):
         place = _placed(match)
-        template = (place.before, _template(place.images), _template(place.masks), match.suffix)
+        template = (place.before, _template(place.images), _template(place.masks), match.suffix or match.kinds[1])
         groups[template].append((place, match))
     for found in groups.values():
         yield _candidate(tree, found)
@@ -113,12 +115,29 @@ def _beside(tree: Tree) -> list[Match]:
             ends.items(), key=lambda item: (bool(_MASK_WORDS.search(item[0])), item[1]), default=("", 0)
         )
         if number == 0 or number < _ENOUGH * sum(not one.endswith(suffix) for one in stems):
+            found += _same_names(tree, folder, names)
             continue
         own = [name for name in names if stem(name).endswith(suffix) and stem(name)[: -len(suffix)] in stems]
         stored = _looked(tree, folder, own)
         if looks_like_masks(stored) or _MASK_WORDS.search(suffix):
             found.append(Match(folder, folder, suffix, number / len(own), number, stored))
     return found
+
+
+def _same_names(tree: Tree, folder: str, names: Sequence[str]) -> list[Match]:
+    """Masks that only their extension tells from their pictures: x.jpg and x.png."""
+    counts = Counter(name.rpartition(".")[2] for name in names)
+    photographs = [kind for kind in counts if f".{kind.lower()}" in _LOSSY]
+    kind = max(photographs, key=lambda one: counts[one], default=None)
+    if kind is None or not counts["png"]:
+        return []
+    stems = {stem(name) for name in names if name.endswith(f".{kind}")}
+    own = [name for name in names if name.endswith(".png") and stem(name) in stems]
+    if len(own) < _ENOUGH * counts["png"]:
+        return []
+    stored = _looked(tree, folder, own)
+    share = len(own) / counts["png"]
+    return [Match(folder, folder, "", share, len(own), stored, (kind, "png"))] if looks_like_masks(stored) else []
 
 
 def _parted(name: str) -> list[tuple[str, str]]:
@@ -177,7 +196,7 @@ def _is_mask_of(tree: Tree, folder: str, other: str) -> bool:
 
 def _placed(match: Match) -> Place:
     """Which habit a match follows."""
-    if match.suffix and match.images == match.masks:
+    if match.images == match.masks:
         parts = match.images.split("/") if match.images else []
         place = next((number for number, part in enumerate(parts) if is_split_word(part)), None)
         split = split_of(parts[place]) or "" if place is not None else ""
@@ -213,7 +232,7 @@ def _candidate(tree: Tree, found: Sequence[tuple[Place, Match]]) -> Candidate:
         folders.setdefault(one.split, (one.images, one.masks))
     pictures = sum(match.number for _, match in found)
     share = sum(match.share * match.number for _, match in found) / max(1, pictures)
-    arguments = {split: _arguments(images, masks, first.suffix) for split, (images, masks) in folders.items()}
+    arguments = {split: _arguments(images, masks, first) for split, (images, masks) in folders.items()}
     splits: dict[str, dict[str, Any]] = usual_splits(arguments) if any(folders) else {WHOLE: arguments[""]}
     notes: list[str] = []
     if list(splits) == [WHOLE]:
@@ -240,9 +259,11 @@ def _candidate(tree: Tree, found: Sequence[tuple[Place, Match]]) -> Candidate:
     )
 
 
-def _arguments(images: str, masks: str, suffix: str) -> dict[str, Any]:
+def _arguments(images: str, masks: str, match: Match) -> dict[str, Any]:
+    if match.kinds[0]:
+        images, masks = (joined(folder, f"*.{kind}") for folder, kind in zip((images, masks), match.kinds, strict=True))
     given = {"name": "image_masks", "images": images or ".", "masks": masks or "."}
-    return given | ({"mask_suffix": suffix} if suffix else {})
+    return given | ({"mask_suffix": match.suffix} if match.suffix else {})
 
 
 def _by_lists(
@@ -274,7 +295,7 @@ def _unlabelled(tree: Tree, found: Sequence[tuple[Place, Match]]) -> list[str]:
 def _mask_paths(tree: Tree, found: Iterable[tuple[Place, Match]]) -> Iterator[str]:
     for _, match in found:
         for name in tree.pictures[match.masks]:
-            if stem(name).endswith(match.suffix):
+            if stem(name).endswith(match.suffix) and name.endswith(match.kinds[1]):
                 yield joined(match.masks, name)
 
 
