@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -34,6 +35,7 @@ from toolkit.jobs.build import build_dataset, build_model, build_transforms, bui
 from toolkit.jobs.check import meta_model
 from toolkit.jobs.starting_point import (
     DIVIDED,
+    LITE,
     StartingPoint,
     batch_size,
     config_text,
@@ -132,6 +134,7 @@ def init_folder(
         "config": str(out),
         "classes": list(final.classes),
         "splits": datasets,
+        "divided": DIVIDED if WHOLE in final.splits else None,
         "notes": list(final.notes),
         "steps": final.steps,
         "time": final.time,
@@ -214,7 +217,8 @@ def _read(tree: Tree, candidate: Candidate, sample: int) -> Reading:
     if names is None:
         found = [one.classes for one in _unnamed(tree, candidate).values()]
         names = tuple(dict.fromkeys(name for classes in found for name in classes))
-        names = names if all(one == found[0] for one in found) else tuple(sorted(names))
+        if not all(one == found[0] for one in found):
+            names = tuple(sorted(names, key=lambda name: (name != "background", name)))
     refuse_confused(names, place)
     return Reading(candidate, ClassTable(names, default_palette(len(names))), candidate.splits, tuple(notes))
 
@@ -245,6 +249,7 @@ def _draft(folder: Path, reading: Reading, *, skip_bad: bool) -> StartingPoint:
         reading.splits,
         images=chosen.pictures,
         on_gpu=torch.cuda.is_available(),
+        pretrained=importlib.util.find_spec(LITE) is not None,
         workers=max(1, min(8, usable_cores() - 1)),
         on_bad="skip" if skip_bad else "stop",
         notes=reading.notes,

