@@ -15,6 +15,7 @@ from folders_of_others import MADE, made
 from mistake_data import Outcome, caller
 
 from toolkit.config.load import load_config
+from toolkit.jobs import init
 from toolkit.jobs.build import build_dataset
 
 READ = list(MADE)
@@ -30,6 +31,13 @@ def listing(folder: Path) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in sorted(folder.rglob("*"))}
 
 
+@pytest.fixture
+def unmeasured(monkeypatch: Any) -> None:
+    """No step is made for its time: those are that are trained below."""
+    monkeypatch.setattr(init, "_step_seconds", lambda *_: (0.1, "CPU"))
+
+
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("name", READ)
 def test_a_config_is_written_that_reads_the_folder(tmp_path: Path, call: Any, name: str) -> None:
     _, layout, task, classes = MADE[name]
@@ -117,6 +125,7 @@ def test_pictures_without_annotations_and_the_reverse(tmp_path: Path, call: Any)
     assert "annotations (3 .xml) and no pictures" in refused(call, tmp_path / "xml").err
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_two_layouts_at_once_are_both_named(tmp_path: Path, call: Any) -> None:
     folder = tmp_path / "both"
     source = random.Random(2)
@@ -136,6 +145,7 @@ def test_a_layout_that_is_not_there(tmp_path: Path, call: Any) -> None:
     assert "found: segmentation (masks-flat)" in refused(call, folder, "--task", "detection", code=2).err
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_the_same_boxes_in_two_forms_are_one_layout(tmp_path: Path, call: Any) -> None:
     """Found to be the same, box by box of each class and picture; which is read is said."""
     folder, source = tmp_path / "twice", random.Random(3)
@@ -179,6 +189,7 @@ def test_class_names_that_differ_by_case_or_blanks(tmp_path: Path, call: Any) ->
     assert "one spelling" in told
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_masks_that_lack_some_pictures(tmp_path: Path, call: Any) -> None:
     folder, source = tmp_path / "lone", random.Random(6)
     others.masks_flat(folder, source)
@@ -197,6 +208,7 @@ def test_a_config_is_never_written_over_nor_into_the_data(tmp_path: Path, call: 
     assert "nothing is written" in call("init", folder, "--out", folder / "mine.yaml").err
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_one_class_named_alone_means_background_and_that_class(tmp_path: Path, call: Any) -> None:
     folder, source = tmp_path / "one", random.Random(7)
     for name in others.words(source, 6):

@@ -133,7 +133,7 @@ def _same_names(tree: Tree, folder: str, names: Sequence[str]) -> list[Match]:
         return []
     stems = {stem(name) for name in names if name.endswith(f".{kind}")}
     own = [name for name in names if name.endswith(".png") and stem(name) in stems]
-    if len(own) < _ENOUGH * counts["png"]:
+    if len(own) < _ENOUGH * max(counts["png"], counts[kind]):  # a few are copies in another format
         return []
     stored = _looked(tree, folder, own)
     share = len(own) / counts["png"]
