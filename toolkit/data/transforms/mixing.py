@@ -209,7 +209,7 @@ def _fitted(sample: Sample, size: tuple[int, int]) -> Sample:
 def _empty(sample: Sample, size: tuple[int, int]) -> Sample:
     """A picture of that (height, width) in which nothing counts, with the kinds of annotation that a sample has."""
     fills = (("label_map", IGNORE_INDEX), ("value_map", float("nan")), ("weight_map", 0.0))
-    maps = {
+    maps: dict[str, Any] = {
         name: np.full(size, fill, getattr(sample, name).dtype)
         for name, fill in fills
         if getattr(sample, name) is not None
