@@ -14,6 +14,7 @@ from toolkit.analysis.anatomy import Anatomy, Pair
 from toolkit.analysis.describe import describable_size, describe
 from toolkit.config.sections import Config, PartSpec
 from toolkit.data.images.read import image_size, read_image
+from toolkit.drawing import as_rgb
 from toolkit.engine.parameters import parameter_groups
 from toolkit.errors import ConfigError, ImageSizeError, Problem, UserError
 from toolkit.jobs.build import build_dataset, build_model, classes_of
@@ -176,7 +177,8 @@ def write_description(
             refuse_place(path, kept)
     if erf is not None:
         refuse_kind(erf)
-    below = None if image is None else read_image(image, 1 if anatomy.input[0] == 1 else 3)
+    below = None if image is None else read_image(image, anatomy.input[0], config.data.value_range)
+    below = as_rgb(below) if below is not None and below.shape[2] not in (1, 3) else below
     asked = erf is not None or image is not None or weights is not None
     fields: Sequence[ShownField] = ()
     if asked:
