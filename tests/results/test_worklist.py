@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -130,6 +133,33 @@ def test_planted_faults_of_boxes_come_first_and_not_below_cleanlab(seed: int) ->
     scores = ranking.get_label_quality_scores(labels, predictions, verbose=False)
     theirs = [record.images[place] for place in np.argsort(scores, kind="stable")[: len(faulty)]]
     assert len(faulty & set(images_first(found)[: len(faulty)])) >= len(faulty & set(theirs))
+
+
+def test_faults_planted_in_real_boxes_come_first(real_data: Callable[[str], Path]) -> None:
+    """A tenth of the boxes of crowded microscope images, several an image; the detector is the simulated one."""
+    found = json.loads((real_data("bccd") / "annotations_coco" / "instances_val.json").read_text())
+    random, evaluator = np.random.default_rng(0), CocoEvaluator(CLASSES)
+    rows, faults = [], []
+    for image in found["images"]:
+        own = [entry for entry in found["annotations"] if entry["image_id"] == image["id"]]
+        boxes = np.array(
+            [[x, y, x + width, y + height] for x, y, width, height in (entry["bbox"] for entry in own)], float
+        )
+        labels = np.array([entry["category_id"] - 1 for entry in own])
+        detections, name, size = (
+            good_detector(random, boxes, labels),
+            image["file_name"],
+            (image["height"], image["width"]),
+        )
+        for _ in range(random.binomial(len(boxes), 0.1)):
+            kind = ("class", "box", "missing", "extra")[len(faults) % 4]
+            boxes, labels, fault = with_fault(random, name, kind, boxes, labels)
+            faults.append(fault)
+        truth = Truth(name, image["id"], size, boxes=Boxes.of(boxes, labels))
+        rows.append(ImageRow(name, image["id"], size, evaluator.rows([detections], [truth])[0]))
+    record = Record.of(rows, {"task": "detection", "classes": CLASSES})
+    assert len(faults) > 50
+    assert precision_at(worklist([record]), faults) >= 0.7
 
 
 def test_every_kind_of_fault_is_found_under_its_name() -> None:

@@ -23,12 +23,14 @@ _ON, _NEAR = 0.5, 0.1
 """Overlaps from which a detection is of a box, and from which it has to do with it (TIDE's two thresholds)."""
 _USUAL = 0.1
 """Share of labels that one reckons to be wrong; what a model's silence tells is weighed by it."""
+_LEAST = 0.1
+"""Suspicion below which a label is none."""
 _MARGIN = 0.5
 """Share of a box's longer side that a crop shows around it."""
 _REGION_KINDS = dict(zip(ERROR_KINDS, ("class", "class", "extra", "missing"), strict=True))
 
 
-def worklist(records: Sequence[Record], limit: int = 200) -> list[dict[str, Any]]:
+def worklist(records: Sequence[Record], limit: int = 1000) -> list[dict[str, Any]]:
     """The section `worklist`: suspicious labels of all images, ranked together.
 
     Args:
@@ -38,7 +40,7 @@ def worklist(records: Sequence[Record], limit: int = 200) -> list[dict[str, Any]
     Returns:
         [{"image", "place" (its number in its record), "fold" (number of the record), "box" [x1, y1, x2, y2], "crop" (the box
         with what is around it, in the image), "kind" (one of `KINDS`), "label", "answer" (names of classes, None for
-        nothing), "suspicion" 0..1, "reason": a sentence}].
+        nothing), "suspicion" 0.1 to 1, "reason": a sentence}].
     """
     _refuse_shared_images(records)
     found: list[dict[str, Any]] = []
@@ -59,6 +61,7 @@ def worklist(records: Sequence[Record], limit: int = 200) -> list[dict[str, Any]
                     "reason": reason,
                 }
             )
+    found = [entry for entry in found if entry["suspicion"] >= _LEAST]
     found.sort(key=lambda entry: (-entry["suspicion"], entry["image"], entry["box"]))
     return found[:limit]
 
@@ -95,9 +98,18 @@ def _boxes(record: Record) -> Iterator[Suspect]:
         yield from _unlabelled(record, place, image)
 
 
+def _elsewhere(image: ImageBoxes) -> np.ndarray:
+    """(D, G) bool: whether a detection is on another true box than this one, which it therefore says nothing of."""
+    if not image.ious.size:
+        return np.zeros(image.ious.shape, bool)
+    others = ~np.eye(image.ious.shape[1], dtype=bool)[image.ious.argmax(1)]
+    return others & (image.ious.max(1) >= _ON)[:, None]
+
+
 def _scores_near(image: ImageBoxes) -> np.ndarray:
     """(G,) best score of a detection of any class that has to do with each true box; 0 where the model is silent."""
-    return np.where(image.ious >= _NEAR, image.scores[:, None], 0.0).max(0, initial=0.0)
+    near = (image.ious >= _NEAR) & ~_elsewhere(image)
+    return np.where(near, image.scores[:, None], 0.0).max(0, initial=0.0)
 
 
 def _told_by_silence(near: np.ndarray, all_near: np.ndarray) -> np.ndarray:
@@ -113,9 +125,7 @@ def _doubted(record: Record, place: int, image: ImageBoxes, all_near: np.ndarray
     """True boxes of one image: each once, by what speaks most against it."""
     names = record.classes
     ious, scores = image.ious, image.scores[:, None] if len(image.scores) else np.zeros((0, 1))
-    best = ious.argmax(1) if len(ious) else np.zeros(0, int)
-    elsewhere = ~np.eye(ious.shape[1], dtype=bool)[best] & (ious.max(1, initial=0) >= _ON)[:, None]
-    own = np.where(image.same & (ious >= _NEAR) & ~elsewhere, scores * ious, 0.0)
+    own = np.where(image.same & (ious >= _NEAR) & ~_elsewhere(image), scores * ious, 0.0)
     other = np.where(~image.same & (ious >= _ON), scores * ious, 0.0)
     supported = np.where(image.same & (ious >= _ON), scores, 0.0).max(0, initial=0.0)
     silence = _told_by_silence(_scores_near(image), all_near)
