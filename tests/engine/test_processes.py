@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from fresh_process import wait_for
@@ -22,6 +23,7 @@ from toolkit.engine.checkpoint import load_state
 from toolkit.engine.finite import load_bad_batch
 from toolkit.jobs.evaluate import RecordWishes, run_evaluation
 from toolkit.jobs.train import run_training
+from toolkit.results.record import Record
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(0)]  # every process has SECONDS
 
@@ -162,13 +164,15 @@ def test_evaluation_equals_one_process_exactly(data: Path, tmp_path: Path, image
     count = [f"data.{split}.dataset.count_val={images}" for split in ("train", "val")]
     root = data.parent / f"of_{images}"
     run = two(tmp_path, root, *count, "train.steps=4", "data.workers=1", "evaluate.record=true")
-    record = {path.name: path.read_bytes() for path in (run / "evaluation" / "val").iterdir()}
+    both, table = Record.read(run / "evaluation" / "val"), (run / "evaluation" / "val" / "per_image.csv").read_bytes()
     found = {name.removeprefix("val/"): value for name, value in events(run)[-1].items() if name.startswith("val/")}
     alone = run_evaluation(run / "last.safetensors")["metrics"]
     assert alone == {name: found[name] for name in alone}
     run_evaluation(run, wishes=RecordWishes(out=tmp_path / "alone"))
-    for name in ("record.npz", "per_image.csv"):
-        assert (tmp_path / "alone" / name).read_bytes() == record[name]
+    assert (tmp_path / "alone" / "per_image.csv").read_bytes() == table
+    one = Record.read(tmp_path / "alone")
+    assert (one.images, one.groups) == (both.images, both.groups)
+    assert np.array_equal(one.confusion, both.confusion)
 
 
 FAULTY = "model.head.loss={{name: 'faulty_loss:FaultyLoss', fault: {}, rank: {}, at: {}, seconds: {}}}"
