@@ -166,7 +166,7 @@ def test_evaluation_equals_one_process_exactly(data: Path, tmp_path: Path, image
     run = two(tmp_path, root, *count, "train.steps=4", "data.workers=1", "evaluate.record=true")
     both, table = Record.read(run / "evaluation" / "val"), (run / "evaluation" / "val" / "per_image.csv").read_bytes()
     found = {name.removeprefix("val/"): value for name, value in events(run)[-1].items() if name.startswith("val/")}
-    alone = run_evaluation(run / "last.safetensors")["metrics"]
+    alone = run_evaluation(run / "last.safetensors", wishes=RecordWishes(out=tmp_path / "last"))["metrics"]
     assert alone == {name: found[name] for name in alone}
     run_evaluation(run, wishes=RecordWishes(out=tmp_path / "alone"))
     assert (tmp_path / "alone" / "per_image.csv").read_bytes() == table

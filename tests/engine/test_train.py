@@ -22,7 +22,7 @@ from toolkit.engine.checkpoint import load_state
 from toolkit.engine.interrupt import Interrupted
 from toolkit.errors import CheckpointError, ConfigError, UserError
 from toolkit.jobs import assemble as job_module
-from toolkit.jobs.evaluate import run_evaluation
+from toolkit.jobs.evaluate import RecordWishes, run_evaluation
 from toolkit.jobs.train import run_training
 
 TIMED = ("images_per_second", "data_wait", "memory_mib")
@@ -157,13 +157,12 @@ def test_accumulation_is_a_larger_batch(data: Path, tmp_path: Path) -> None:
         torch.testing.assert_close(first[key], second[key], rtol=1e-4, atol=1e-6)
 
 
-def test_evaluate_repeats_the_number_of_the_run(whole: Path) -> None:
+def test_evaluate_repeats_the_number_of_the_run(whole: Path, tmp_path: Path) -> None:
     best = max(event["val/mIoU"] for event in events(whole) if "val/mIoU" in event)
-    assert run_evaluation(whole)["metrics"]["mIoU"] == best
-    assert (
-        run_evaluation(whole / "last.safetensors", overrides=["data.batch_size=1"])["metrics"]["mIoU"]
-        == (events(whole)[-1]["val/mIoU"])
-    )
+    first, second = RecordWishes(out=tmp_path / "best"), RecordWishes(out=tmp_path / "last")
+    assert run_evaluation(whole, wishes=first)["metrics"]["mIoU"] == best
+    last = run_evaluation(whole / "last.safetensors", overrides=["data.batch_size=1"], wishes=second)
+    assert last["metrics"]["mIoU"] == events(whole)[-1]["val/mIoU"]
 
 
 def test_mixed_precision_reaches_the_loss(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from toolkit.engine.checkpoint import load_state
 from toolkit.engine.weight_average import WeightAverage
-from toolkit.jobs.evaluate import run_evaluation
+from toolkit.jobs.evaluate import RecordWishes, run_evaluation
 from toolkit.jobs.train import run_training
 
 EMA = "train.ema_decay=0.7"
@@ -111,11 +111,12 @@ def test_averaging_does_not_touch_the_training(data: Path, averaged: Path, tmp_p
     assert not torch.equal(state.model[key], state.average[key])
 
 
-def test_what_is_measured_is_the_average(averaged: Path) -> None:
+def test_what_is_measured_is_the_average(averaged: Path, tmp_path: Path) -> None:
     last = events(averaged)[-1]
-    assert run_evaluation(averaged / "last.safetensors")["metrics"]["mIoU"] == last["val/mIoU"]
+    first, second = RecordWishes(out=tmp_path / "last"), RecordWishes(out=tmp_path / "best")
+    assert run_evaluation(averaged / "last.safetensors", wishes=first)["metrics"]["mIoU"] == last["val/mIoU"]
     best = max(event["val/mIoU"] for event in events(averaged) if "val/mIoU" in event)
-    assert run_evaluation(averaged / "best.safetensors")["metrics"]["mIoU"] == best
+    assert run_evaluation(averaged / "best.safetensors", wishes=second)["metrics"]["mIoU"] == best
 
 
 @pytest.mark.parametrize("step", [1, 4, 7])

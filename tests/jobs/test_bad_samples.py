@@ -19,7 +19,7 @@ from toolkit.errors import DataError, Problem
 from toolkit.jobs.bad_samples import leniently
 from toolkit.jobs.build import build_dataset
 from toolkit.jobs.check import check_config
-from toolkit.jobs.evaluate import run_evaluation
+from toolkit.jobs.evaluate import RecordWishes, run_evaluation
 from toolkit.jobs.train import run_training
 from toolkit.models.weights import read_weights
 from toolkit.preflight.findings import Fact
@@ -112,9 +112,9 @@ def test_evaluation_says_so_too(tmp_path: Path) -> None:
     result = run_evaluation(tmp_path / "run", quiet=True)
     assert result["images"] == 2
     assert [one["name"] for one in result["skipped"]] == ["images/p07.jpg"]
-    assert not run_evaluation(
-        tmp_path / "run", overrides=["data.on_bad=stop", f"data.root={make_pairs(tmp_path / 'whole')}"]
-    )["skipped"]
+    changes = ["data.on_bad=stop", f"data.root={make_pairs(tmp_path / 'whole')}"]
+    wishes = RecordWishes(out=tmp_path / "out")
+    assert not run_evaluation(tmp_path / "run", overrides=changes, wishes=wishes)["skipped"]
 
 
 def test_a_resumed_run_leaves_out_what_it_began_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

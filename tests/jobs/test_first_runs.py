@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 
 from toolkit.cli.main import run
 from toolkit.config.load import load_config
-from toolkit.jobs.evaluate import run_evaluation
+from toolkit.jobs.evaluate import RecordWishes, run_evaluation
 from toolkit.jobs.train import run_training
 
 FIRST = Path(__file__).resolve().parent.parent / "fixtures" / "first_runs"
@@ -49,7 +49,8 @@ def output(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_its_weights_score_as_then(task: str, tmp_path: Path) -> None:
-    result = run_evaluation(FIRST / task, overrides=[f"data.root={tmp_path}"], quiet=True)
+    wishes = RecordWishes(out=tmp_path / "out")
+    result = run_evaluation(FIRST / task, overrides=[f"data.root={tmp_path}"], quiet=True, wishes=wishes)
     assert result["metrics"] == pytest.approx(ANSWERS[task], abs=5e-3)
     assert result["losses"] == pytest.approx(ANSWERS["losses"][task], rel=1e-4)
 
@@ -66,8 +67,14 @@ def test_its_run_goes_on_as_then(task: str, tmp_path: Path) -> None:
         torch.testing.assert_close(tensor, then[name], rtol=1e-3, atol=1e-4)
 
 
+def make_data(task: str, folder: Path) -> None:
+    """The images that a run was measured on, in `data`: an evaluation makes them."""
+    wishes = RecordWishes(out=folder / "measured")
+    run_evaluation(FIRST / task, overrides=[f"data.root={folder / 'data'}"], quiet=True, wishes=wishes)
+
+
 def test_its_masks_are_predicted_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run_evaluation(FIRST / "segmentation", overrides=[f"data.root={tmp_path / 'data'}"], quiet=True)  # makes the data
+    make_data("segmentation", tmp_path)
     out = tmp_path / "out"
     pictures = tmp_path / "data" / "images" / "val"
     output(
@@ -79,7 +86,7 @@ def test_its_masks_are_predicted_again(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_its_boxes_are_predicted_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run_evaluation(FIRST / "detection", overrides=[f"data.root={tmp_path / 'data'}"], quiet=True)
+    make_data("detection", tmp_path)
     out = tmp_path / "out"
     pictures = tmp_path / "data" / "images" / "val"
     output(capsys, "predict", str(FIRST / "detection"), str(pictures), "--out", str(out), "--format", "csv", "--json")

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
+from pycocotools import mask as coco_masks
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from tiny_detection import tiny_detection_config
@@ -19,9 +21,13 @@ from tiny_run import tiny_config
 from toolkit.cli.evaluate import command
 from toolkit.errors import ConfigError, DataError, UserError
 from toolkit.jobs.evaluate import RecordWishes, run_evaluation
+from toolkit.jobs.predicted_files import PredictedFiles
+from toolkit.jobs.report import write_report
 from toolkit.jobs.train import run_training
+from toolkit.labels import ClassTable
 from toolkit.models.weights import read_weights, save_weights, tensors_digest
 from toolkit.results.record import Record
+from toolkit.samples import LabelMap, Truth
 
 
 @pytest.fixture(scope="module")
@@ -275,3 +281,42 @@ def test_a_training_leaves_the_record_of_its_best_weights(tmp_path: Path, steps:
     assert {name: again[name] for name in ("record.npz", "per_image.csv")} == {
         name: written[name] for name in ("record.npz", "per_image.csv")
     }
+
+
+def test_label_maps_of_coco_files_become_results_with_their_ids(tmp_path: Path) -> None:
+    from types import SimpleNamespace
+
+    maps = np.random.default_rng(0).integers(0, 3, (2, 9, 11)).astype(np.uint8)
+    dataset = SimpleNamespace(category_ids=(4, 7, 9))
+    table = ClassTable(("a", "b", "c"), ())
+    files = PredictedFiles(tmp_path, table, False, dataset)  # type: ignore[arg-type]
+    for number, label_map in ((30, maps[0]), (12, maps[1])):
+        truth = Truth(f"{number}.png", number, (9, 11), label_map)
+        files.add([LabelMap(torch.from_numpy(label_map))], [truth])
+    files.finish(SimpleNamespace(world_size=1, is_global_zero=True))
+    entries = json.loads((tmp_path / "results.json").read_text())
+    assert [(entry["image_id"], entry["category_id"]) for entry in entries] == [
+        (i, c) for i in (12, 30) for c in (4, 7, 9)
+    ]
+    for entry in entries:
+        label_map = maps[0] if entry["image_id"] == 30 else maps[1]
+        found = coco_masks.decode(entry["segmentation"])
+        assert np.array_equal(found.astype(bool), label_map == (4, 7, 9).index(entry["category_id"]))
+
+
+def test_the_page_is_made_again_from_the_record_alone(runs: dict[str, Path], tmp_path: Path) -> None:
+    run = runs["segmentation"]
+    run_evaluation(run, quiet=True)
+    folder = run / "evaluation" / "val"
+    page, numbers = (folder / "report.html").read_text(), (folder / "metrics.json").read_bytes()
+    (folder / "report.html").unlink()
+    assert write_report(run) == {"report": str(folder / "report.html"), "record": str(folder), "notes": []}
+    assert (folder / "report.html").read_text() == page
+    assert (folder / "metrics.json").read_bytes() == numbers
+    (run / "config.yaml").unlink()  # which says where the images are
+    told = write_report(folder, out=tmp_path / "page.html")
+    assert told["report"] == str(tmp_path / "page.html")
+    assert "no pictures" in told["notes"][0]
+    assert (folder / "report.html").read_text() == page
+    with pytest.raises(ConfigError, match="toolkit evaluate"):
+        write_report(run, "test")

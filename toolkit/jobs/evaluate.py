@@ -96,6 +96,31 @@ def run_evaluation(
     config = restored.config
     settings: TrainSettings = dataclasses.replace(config.train, deterministic=False)
     fabric = make_fabric(settings)
+    dataset = _dataset(fabric, restored, split)
+    source = _source(restored, checkpoint, split, overrides, wishes)
+    folder = record_folder(restored.path, split, wishes.out)
+    tags = read_tags(wishes.tags) if wishes.tags is not None else None
+    if folder is not None and fabric.is_global_zero:
+        refuse_other_record(folder, source)
+        make_folder(folder)
+    rule = wishes.group if wishes.group is not None else config.data.group
+    result = _evaluated(fabric, restored, dataset, split, folder, rule is None, wishes.save_predictions)
+    about = about_evaluation(
+        build_evaluators(config, restored.model.classes), class_table_of(restored.model, dataset), split, source
+    )
+    about["environment"] = environment(str(fabric.device.type), config.seed)
+    makers = makers_of(lambda: build_evaluators(config, restored.model.classes))
+    stored_points(restored.metadata, restored.model.classes, restored.path)
+    points = restored.metadata.get(ENTRY)
+    record = with_all_numbers(made_record(measured(result, dataset), about, rule, tags), makers, points)
+    if folder is not None and fabric.is_global_zero:
+        write_record(folder, record, makers, reader_of(dataset), run_around(restored.path))
+    return _told(restored, split, dataset, result, record, folder)
+
+
+def _dataset(fabric: Any, restored: Restored, split: str) -> Dataset:
+    """The images of a split, which the model can be measured on. Raises UserError when it cannot."""
+    config = restored.config
     parts = agreed_parts(fabric, config, RunFolder(restored.path.parent).splits)
     dataset = build_dataset(config, split, agreed_table(fabric, config, None, [split], parts), parts)
     dataset = by_name(dataset, restored.model.classes)
@@ -106,34 +131,23 @@ def run_evaluation(
         raise ConfigError(
             Problem("evaluate.evaluators", "the config names no evaluator", "add evaluate.evaluators=[semantic]")
         )
-    source = _source(restored, checkpoint, split, overrides, wishes)
-    folder = record_folder(restored.path, split, wishes.out)
-    tags = read_tags(wishes.tags) if wishes.tags is not None else None
-    if folder is not None and fabric.is_global_zero:
-        refuse_other_record(folder, source)
-        make_folder(folder)
-    files = None
-    if folder is not None:
-        files = PredictedFiles(folder, class_table_of(restored.model), wishes.save_predictions, dataset)
+    return dataset
+
+
+def _evaluated(
+    fabric: Any, restored: Restored, dataset: Dataset, split: str, folder: Path | None, looks: bool, masks: bool
+) -> Evaluation:
+    """Measures a split image by image; predicted files go into the record's folder, if there is one."""
     model = restored.model.to(fabric.device)
-    rule = wishes.group if wishes.group is not None else config.data.group
+    files = PredictedFiles(folder, class_table_of(model), masks, dataset) if folder is not None else None
     with worker_deaths_explained(), StopRequest() as stop:
         result = evaluation(
-            config, fabric, model, dataset, split, stop,
-            with_rows=True, with_looks=rule is None, predicted=files.add if files is not None else None,
+            restored.config, fabric, model, dataset, split, stop,
+            with_rows=True, with_looks=looks, predicted=files.add if files is not None else None,
         )  # fmt: skip
-    evaluators = build_evaluators(config, model.classes)
-    about = about_evaluation(evaluators, class_table_of(model, dataset), split, source)
-    about["environment"] = environment(str(fabric.device.type), config.seed)
-    makers = makers_of(lambda: build_evaluators(config, model.classes))
-    stored_points(restored.metadata, model.classes, restored.path)
-    points = restored.metadata.get(ENTRY)
-    record = with_all_numbers(made_record(measured(result, dataset), about, rule, tags), makers, points)
-    if folder is not None and fabric.is_global_zero:
-        write_record(folder, record, makers, reader_of(dataset), run_around(restored.path))
     if files is not None:
         files.finish(fabric)
-    return _told(restored, split, dataset, result, record, folder)
+    return result
 
 
 def measured(result: Evaluation, dataset: Dataset) -> Measured:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from toolkit.config.sections import Config
 from toolkit.errors import ConfigError, Problem
 from toolkit.jobs.check import check_config
 from toolkit.jobs.describe import USUAL_SIZES, describe_config
-from toolkit.jobs.evaluate import run_evaluation
+from toolkit.jobs.evaluate import RecordWishes, run_evaluation
 from toolkit.jobs.train import run_training
 from toolkit.models.vision_model import VisionModel
 from toolkit.preflight.findings import Report
@@ -52,6 +52,9 @@ class Evaluation:
         tables: title, header and rows of each, as the command line shows them.
         images: how many were predicted and counted.
         skipped: samples that were left out as bad, {"name", "reason"} each.
+        intervals: 95 % intervals by name of the number: {"value", "low", "high", "groups"}, with "why" where there is none.
+        baseline: answers that look at no image, {"answer", "metrics"} each.
+        record: the folder of the record and its page, None for weights outside of a run.
     """
 
     metrics: dict[str, float | None]
@@ -59,6 +62,9 @@ class Evaluation:
     tables: list[Any]
     images: int
     skipped: list[dict[str, Any]]
+    intervals: dict[str, Any] = field(default_factory=dict)
+    baseline: list[dict[str, Any]] = field(default_factory=list)
+    record: Path | None = None
 
 
 def train(
@@ -98,9 +104,17 @@ def train(
 
 
 def evaluate(
-    checkpoint: str | os.PathLike[str], split: str = "val", *, overrides: Sequence[str] = (), quiet: bool = False,
+    checkpoint: str | os.PathLike[str],
+    split: str = "val",
+    *,
+    overrides: Sequence[str] = (),
+    quiet: bool = False,
     trust_code: bool = False,
-) -> Evaluation:  # fmt: skip
+    out: str | os.PathLike[str] | None = None,
+    group: str | None = None,
+    tags: str | os.PathLike[str] | None = None,
+    save_predictions: bool = False,
+) -> Evaluation:
     """Measures a checkpoint on a split of its own config's data, as `toolkit evaluate` does.
 
     Args:
@@ -109,12 +123,22 @@ def evaluate(
         overrides: changes of the checkpoint's config, "data.root=elsewhere".
         quiet: whether no progress is shown on standard error.
         trust_code: whether parts of the form module:Class that the checkpoint names are imported, which runs their module.
+        out: folder of the record; None is `evaluation/SPLIT` in the run.
+        group: which images belong together: "folder", a CSV file, or a pattern in the name; None is the config's `data.group`.
+        tags: a CSV file of image and tags, each of whose values gets numbers of its own.
+        save_predictions: whether predicted label maps are written as pictures into the record's `masks/`.
 
     Raises:
-        UserError: for a bad checkpoint, missing data, a split that the config has not.
+        UserError: for a bad checkpoint, missing data, a split that the config has not, and a folder that holds the record
+            of other weights or options.
     """
-    result = run_evaluation(Path(checkpoint), split, overrides, quiet=quiet, trust_code=trust_code)
-    return Evaluation(*(result[name] for name in ("metrics", "losses", "tables", "images", "skipped")))
+    wishes = RecordWishes(
+        Path(out) if out is not None else None, group, Path(tags) if tags is not None else None, save_predictions
+    )
+    result = run_evaluation(Path(checkpoint), split, overrides, quiet=quiet, trust_code=trust_code, wishes=wishes)
+    names = ("metrics", "losses", "tables", "images", "skipped", "intervals", "baseline")
+    folder = Path(result["record"]) if result["record"] is not None else None
+    return Evaluation(**{name: result[name] for name in names}, record=folder)
 
 
 def check(config: ConfigOrPath, *, overrides: Sequence[str] = (), full: bool = False) -> Report:
