@@ -62,7 +62,7 @@ def assert_same_run(a: Path, b: Path) -> None:
 def test_files_of_a_run(whole: Path) -> None:
     assert {path.name for path in whole.iterdir()} == {
         "config.yaml", "environment.json", "metrics.jsonl", "train.log", "last.safetensors", "best.safetensors",
-        "last.state",
+        "last.state", "data.json",
     }  # fmt: skip
     steps = [(event["step"], "loss" in event) for event in events(whole)]
     assert steps == [(3, True), (4, False), (6, True), (8, True), (8, False)]
