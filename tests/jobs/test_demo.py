@@ -33,6 +33,7 @@ def test_the_whole_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(list((tmp_path / "demo" / "predictions").iterdir())) == 10
     with Image.open(first["paths"]["picture"]) as picture:
         assert min(picture.size) > 200
+    assert "<dialog" in Path(first["paths"]["page"]).read_text(encoding="utf-8")  # with its pictures
     event = json.loads((tmp_path / "demo" / "run" / "metrics.jsonl").read_text().splitlines()[-1])
     assert first["metrics"]["mIoU"] == event["val/mIoU"]
     again = run_demo("segmentation", tmp_path / "demo", said.append)

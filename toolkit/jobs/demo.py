@@ -21,6 +21,7 @@ from toolkit.jobs.evaluate import run_evaluation
 from toolkit.jobs.predict import run_prediction
 from toolkit.jobs.restore import restore
 from toolkit.jobs.train import run_training
+from toolkit.report.evaluation.page import PAGE_FILE
 from toolkit.report.figures import grid
 
 Say = Callable[[str], None]
@@ -72,6 +73,7 @@ def run_demo(task: str, out: str | Path, say: Say) -> dict[str, Any]:
             "run": str(run),
             "predictions": str(folder / "predictions"),
             "picture": str(figure),
+            "page": str(Path(result["record"]) / PAGE_FILE),
         },
         "predicted": predicted["images"],
     }

@@ -96,6 +96,7 @@ class Gallery:
         kinds: (key, name and colour) of the kinds of error, likewise.
         note: what was left out, or "".
         orders: words for the two orders, smallest first and largest first.
+        unpainted: labels that are painted nowhere, and have no colour in the legend.
         narrow: whether three cards stand beside one another on a wide screen, not two.
     """
 
@@ -106,6 +107,7 @@ class Gallery:
     note: str = ""
     orders: tuple[str, str] = ("worst first", "best first")
     narrow: bool = False
+    unpainted: frozenset[int] = frozenset()
 
     @property
     def parts(self) -> list[str]:

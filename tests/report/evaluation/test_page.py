@@ -174,6 +174,15 @@ def test_a_reader_finds_images_by_their_names(
     assert read("elsewhere.png") is None
 
 
+def test_a_background_has_no_colour_in_the_legend(tmp_path: Path) -> None:
+    samples = label_samples(3)
+    page = written(tmp_path, label_record(samples), samples)
+    legend = page[page.index('<p class="legend">') :]
+    legend = legend[: legend.index("</p>")]
+    assert "cat" in legend
+    assert "background" not in legend
+
+
 def test_the_page_is_the_same_each_time(tmp_path: Path) -> None:
     samples = label_samples(6)
     record = label_record(samples)

@@ -12,7 +12,7 @@ from toolkit.drawing import LegendEntry
 from toolkit.report.evaluation.box_cards import box_card, box_kind_legend
 from toolkit.report.evaluation.choice import Chosen, choose_changed
 from toolkit.report.evaluation.label_cards import change_legend, class_entries, label_card
-from toolkit.report.evaluation.pictures import Reader, class_table, readable, thresholds
+from toolkit.report.evaluation.pictures import Reader, class_table, readable, thresholds, unpainted_in
 from toolkit.report.gallery import Card, Gallery, View, card_picture, within_budget
 from toolkit.report.page import render, write_page
 from toolkit.results.record import Record
@@ -138,7 +138,15 @@ def _gallery(comparison: Mapping[str, Any], records: Sequence[Record], read: Rea
     note += f" {thresholds(last, first.classes)[1]}" if "detection_scores" in last.arrays else ""
     present = sorted({label for card in kept for label in card.labels})
     orders = ("became worse first", "became better first")
-    return Gallery(views, tuple(kept), class_entries(class_table(first), present), kinds, note, orders)
+    return Gallery(
+        views,
+        tuple(kept),
+        class_entries(class_table(first), present),
+        kinds,
+        note,
+        orders,
+        unpainted=unpainted_in(first),
+    )
 
 
 def _views(record: Record, names: tuple[str, str]) -> tuple[tuple[View, ...], tuple[tuple[str, LegendEntry], ...]]:

@@ -62,6 +62,11 @@ def image_scores(folder: Path, metric: str, images: Sequence[str]) -> list[float
     return [found.get(name) for name in images]
 
 
+def unpainted_in(record: Record) -> frozenset[int]:
+    """Labels of a background, which is not painted in label maps."""
+    return frozenset(background_labels(record.classes)) if "map_bytes" in record.arrays else frozenset()
+
+
 def thresholds(record: Record, classes: Sequence[str] = ()) -> tuple[np.ndarray, str]:
     """(K,) scores from which on boxes of each class are drawn, and a sentence that says them.
 
@@ -100,7 +105,8 @@ def gallery_of(
         note.append(thresholds(record)[1])
     views, kinds = _views(record)
     present = sorted({label for card in kept for label in card.labels})
-    return Gallery(views, tuple(kept), class_entries(class_table(record), present), kinds, " ".join(note))
+    entries = class_entries(class_table(record), present)
+    return Gallery(views, tuple(kept), entries, kinds, " ".join(note), unpainted=unpainted_in(record))
 
 
 def _views(record: Record) -> tuple[tuple[View, ...], tuple[tuple[str, LegendEntry], ...]]:
@@ -204,7 +210,20 @@ def worklist_of(record: Record, read: Reader) -> Gallery | None:
     views = (View("image", "image"), View("truth", "annotation"), View("prediction", "prediction"))
     present = sorted({label for card in kept for label in card.labels})
     orders = ("least suspicious first", "most suspicious first")
-    return Gallery(views, tuple(kept), class_entries(table, present), (), note, orders, narrow=True) if kept else None
+    return (
+        Gallery(
+            views,
+            tuple(kept),
+            class_entries(table, present),
+            (),
+            note,
+            orders,
+            narrow=True,
+            unpainted=unpainted_in(record),
+        )
+        if kept
+        else None
+    )
 
 
 def _work_card(record: Record, item: Mapping[str, Any], table: ClassTable, sample: Sample) -> Card:
