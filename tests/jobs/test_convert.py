@@ -185,3 +185,15 @@ def test_the_verb_reads_a_folder_as_a_data_set_and_says_what_is_lost(tmp_path: P
     assert {one["file"] for one in found["lost"]} >= {"Annotations/p0.xml"}
     with pytest.raises(ConfigError):
         dataset_part("coco", tmp_path, ["anotations=all.json"])
+
+
+def test_a_folder_is_converted_as_what_it_is_recognised_as(tmp_path: Path) -> None:
+    make_pairs(tmp_path / "source", 4, 0)
+    for name in ("train.txt", "val.txt"):
+        (tmp_path / "source" / name).unlink()
+    command = ["convert", str(tmp_path / "source"), str(tmp_path / "new"), "--to", "labelme", "--json"]
+    result = CliRunner().invoke(command_line, command)
+    assert result.exception is None
+    found = json.loads(result.stdout)
+    assert found["datasets"].keys() == {"train"}
+    assert len(again(found)) == found["images"] == 4

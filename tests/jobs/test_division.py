@@ -177,3 +177,16 @@ def test_the_verb_writes_lists_beside_the_config_once(root: Path, tmp_path: Path
     assert isinstance(CliRunner().invoke(command_line, command).exception, ConfigError)
     inside = CliRunner().invoke(command_line, [*command, "--out", str(root / "lists")])
     assert isinstance(inside.exception, ConfigError)
+
+
+def test_the_verb_divides_a_folder_that_is_recognised(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("train.txt", "val.txt"):
+        (root / name).unlink()
+    monkeypatch.chdir(tmp_path)
+    command = ["split", str(root), "--val", "0.25", "--test", "0.25", "--json"]
+    result = CliRunner().invoke(command_line, command)
+    assert result.exception is None
+    assert json.loads(result.stdout)["splits"] == {"train": 6, "val": 3, "test": 3}
+    assert read_lists(tmp_path / "data_splits").keys() == {"train", "val", "test"}

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from toolkit.cli.options import json_option, print_json, say
+
+if TYPE_CHECKING:
+    from toolkit.data.layouts.candidate import Task
 
 _FORMS = ("coco", "voc", "yolo", "masks", "labelme")
 _SHOWN = 20
@@ -22,19 +25,28 @@ _SHOWN = 20
 @click.option(
     "--from", "name", metavar="NAME", help="Read the folder SRC as this data set; key=value are its arguments."
 )
+@click.option(
+    "--task", type=click.Choice(["segmentation", "detection"]), help="What a folder is read for, where it serves both."
+)
+@click.option("--layout", metavar="NAME", help="How a folder is laid out, where several ways fit.")
 @click.option("--split", type=click.Choice(["train", "val", "test"]), help="Only this one; default all of the config.")
 @json_option
 def command(
-    source: str, target: str, overrides: tuple[str, ...], form: str, name: str | None, split: str | None, as_json: bool
-) -> None:
+    source: str, target: str, overrides: tuple[str, ...], form: str, name: str | None, task: str | None,
+    layout: str | None, split: str | None, as_json: bool,
+) -> None:  # fmt: skip
     """Write a data set in another format: pictures are copied, annotations written anew.
 
-    SRC is a config, or a folder with --from. What the format cannot hold is named. Nothing is written into SRC, and DST is
-    new or empty.
+    SRC is a config, a folder whose layout is recognised, or one that --from says how to read. What the format cannot hold
+    is named. Nothing is written into SRC, and DST is new or empty.
     """
     from toolkit.jobs.convert import convert, datasets_of
 
-    result = convert(datasets_of(Path(source), overrides, name=name, split=split), Path(target), form)
+    datasets = datasets_of(
+        Path(source), overrides, name=name, split=split, task=cast("Task | None", task), layout=layout,
+        told=lambda line: say(line, err=True),
+    )  # fmt: skip
+    result = convert(datasets, Path(target), form)
     if as_json:
         print_json(result)
         return

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from toolkit.cli.options import config_argument, json_option, print_json, say
-
-if TYPE_CHECKING:
-    from toolkit.config.sections import Config
+from toolkit.cli.options import json_option, print_json, say
 
 
 @click.command("split", epilog="Example: toolkit split mine.yaml --val 0.2 --test 0.1 --group 'patient[0-9]+'")
-@config_argument
+@click.argument("source", type=click.Path(), metavar="FOLDER_OR_CONFIG")
+@click.argument("overrides", nargs=-1, metavar="[key=value ...]")
 @click.option("--val", type=float, help="Share of the images for validation; default 0.2.")
 @click.option("--test", type=float, help="Share of the images for testing; default 0.")
 @click.option(
@@ -30,18 +28,28 @@ if TYPE_CHECKING:
     "--out", type=click.Path(), metavar="DIR", help="Folder of the lists; default NAME_splits beside the config."
 )
 @json_option
-def command(config: Config, overrides: tuple[str, ...], group: str | None, out: str | None, as_json: bool,
-            **asked: Any) -> None:  # fmt: skip
-    """Divide the training data of a config into train, val and test, and write the lists.
+def command(
+    source: str, overrides: tuple[str, ...], group: str | None, out: str | None, as_json: bool, **asked: Any
+) -> None:
+    """Divide the images of a folder, or the training data of a config, and write the lists.
 
     train.txt, val.txt and test.txt have an image a line, splits.csv has both columns; a config reads them by
     data.split.lists. Every class is in every part where it can be; groups and near copies stay together.
     """
+    from toolkit.config.load import load_config
     from toolkit.config.sections import DivisionSection
+
+    path = Path(source)
+    if path.is_dir() and overrides:
+        raise click.UsageError("key=value changes a config, and this is a folder")
+    read = None if path.is_dir() else load_config(source, overrides)
+    from toolkit.jobs.init import folder_config
     from toolkit.jobs.split import write_split
 
-    context = click.get_current_context()
-    folder = Path(out) if out is not None else Path(context.params["config"]).parent / f"{config.name}_splits"
+    config = read or folder_config(path, told=lambda line: say(line, err=True))
+    beside = Path() if path.is_dir() else path.parent
+    name = path.resolve().name if path.is_dir() else config.name
+    folder = Path(out) if out is not None else beside / f"{name}_splits"
     rule = dataclasses.replace(
         config.data.split or DivisionSection(), **{name: value for name, value in asked.items() if value is not None}
     )

@@ -61,7 +61,9 @@ def _types(schema: Schema) -> Iterator[str]:
 def belongs_to(key: str) -> str:
     """Where a key of another section stands ("it is data.batch_size"), or ""."""
     places = _places().get(key, ())
-    return f"it is {' or '.join(places)}" if places else ""
+    least = min((place.count(".") for place in places), default=0)  # `seed` before `data.split.seed`
+    nearest = [place for place in places if place.count(".") == least]
+    return f"it is {' or '.join(nearest)}" if nearest else ""
 
 
 @cache

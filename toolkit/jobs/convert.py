@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from toolkit.config.load import load_config
 from toolkit.config.paths import ENDINGS
 from toolkit.config.sections import Config
 from toolkit.contracts import Dataset
+from toolkit.data.layouts.candidate import Task
 from toolkit.data.writers.annotated import Loss
 from toolkit.data.writers.coco import CocoFolder
 from toolkit.data.writers.folder import FolderWriter, picture_names
@@ -27,6 +29,7 @@ from toolkit.data.writers.yolo import YoloFolder
 from toolkit.errors import ConfigError, DataError, Problem, missing_path
 from toolkit.files import cannot_write, replacing
 from toolkit.jobs.build import build_dataset, build_part
+from toolkit.jobs.init import folder_config
 from toolkit.preflight.data.read import sample_name
 from toolkit.progress import Progress
 
@@ -128,15 +131,25 @@ def _of_the_set(source: Source, form: str) -> list[Loss]:
 
 
 def datasets_of(
-    source: Path, overrides: Sequence[str] = (), *, name: str | None = None, split: str | None = None
+    source: Path,
+    overrides: Sequence[str] = (),
+    *,
+    name: str | None = None,
+    split: str | None = None,
+    task: Task | None = None,
+    layout: str | None = None,
+    told: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Dataset]:
-    """The data sets of a config, or of a folder as a data set of that name reads it, by split.
+    """The data sets of a config, of a folder that is recognised, or of one as a data set of that name reads it, by split.
 
     Args:
-        source: a config, or the `root` of the data set `name`.
-        overrides: changes of the config, or arguments of the data set, each `key=value`.
-        name: of the data set that reads the folder; None takes `source` for a config.
+        source: a config, or a folder.
+        overrides: changes of the config, or arguments of the data set `name`, each `key=value`.
+        name: of the data set that reads the folder; None looks what the folder is.
         split: the only one that is wanted; None takes all that there are.
+        task: what a folder is read for, where it serves several tasks.
+        layout: name of a folder's layout, where several fit.
+        told: takes what was found of a folder, as lines for people.
 
     Raises:
         ConfigError: for what is neither, DataError for what is wrong on disk.
@@ -147,10 +160,18 @@ def datasets_of(
         part, classes = dataset_part(name, source, overrides)
         context: dict[str, Any] = {} if classes is None else {"classes": classes}
         return {str(part.arguments.get("split") or split or "train"): build_part(part, **context)}
-    if source.is_dir() or source.suffix.lower() not in ENDINGS:
-        remedy = "name a config, or say how it is read: --from coco annotations=... (toolkit list datasets)"
-        raise ConfigError(Problem(source, "is no config", remedy))
-    config = load_config(source, overrides)
+    if source.is_dir():
+        if overrides:
+            message = "change a config, or the data set that --from names; this folder is looked at"
+            raise ConfigError(Problem("key=value", message, "toolkit init writes a config to change"))
+        config = folder_config(source, task=task, layout=layout, told=told)
+        if config.data.split is not None:  # a folder in one piece stays so
+            whole = dataclasses.replace(config.data, split=None, val=None, test=None)
+            config = dataclasses.replace(config, data=whole)
+    elif source.suffix.lower() in ENDINGS:
+        config = load_config(source, overrides)
+    else:
+        raise ConfigError(Problem(source, "is neither a config nor a folder", "name one of the two"))
     return {one: build_dataset(config, one) for one in _splits(config, split)}
 
 

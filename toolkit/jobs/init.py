@@ -141,6 +141,38 @@ def init_folder(
     }
 
 
+def folder_config(
+    folder: Path,
+    *,
+    task: Task | None = None,
+    layout: str | None = None,
+    told: Callable[[str], None] = lambda line: None,
+) -> Config:
+    """The config of a folder's data as far as the data are read by it: data sets, classes and splits; nothing is written.
+
+    Args:
+        folder: what is looked at.
+        task: what is to be learned, where the folder serves several tasks.
+        layout: name of the layout, where several fit.
+        told: takes what was found, as lines for people.
+
+    Raises:
+        UserError: what cannot be understood, contradicts itself, or fits in several ways.
+    """
+    tree = _scanned(folder)
+    candidates = recognise(tree)
+    chosen, notes = _choose(tree, candidates, task, layout)
+    told(f"layout     {chosen.layout}, {chosen.task}: {chosen.confidence:.0%} sure")
+    reading = _read(tree, chosen, _OPENED)
+    for note in (*notes, *reading.notes):
+        told(f"note       {note}")
+    return parse_config(config_text(_draft(folder, reading, skip_bad=False)), str(folder))
+
+
+_OPENED = 2000
+"""Files of each kind that are opened at most, to see which values masks have."""
+
+
 def _refuse_out(out: Path, folder: Path) -> None:
     """Raises ConfigError for a file that exists, or would lie in the data."""
     if out.exists():
