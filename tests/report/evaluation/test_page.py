@@ -179,8 +179,8 @@ def test_a_background_has_no_colour_in_the_legend(tmp_path: Path) -> None:
     page = written(tmp_path, label_record(samples), samples)
     legend = page[page.index('<p class="legend">') :]
     legend = legend[: legend.index("</p>")]
-    assert "cat" in legend
-    assert "background" not in legend
+    assert "</i>cat" in legend
+    assert "</i>background" not in legend
 
 
 def test_the_page_is_the_same_each_time(tmp_path: Path) -> None:
