@@ -21,6 +21,7 @@ from toolkit.jobs.build import build_dataset
 from toolkit.jobs.study import run_study
 from toolkit.jobs.study_plan import Asked, planned_runs
 from toolkit.jobs.train import run_training
+from toolkit.results.record import Record
 
 SHORT = ("train.steps=4", "data.val.dataset.split=train")
 
@@ -33,14 +34,18 @@ def config(tmp_path: Path) -> Path:
 def test_each_fold_is_its_single_run_and_the_mean_is_theirs(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = run_study(config, SHORT, Asked(folds=2), tmp_path / "study")
+    short = (*SHORT, "evaluate.record=true")
+    found = run_study(config, short, Asked(folds=2), tmp_path / "study")
     values = [run["metrics"]["mIoU"] for run in found["runs"]]
     assert found["mean"] == pytest.approx(np.mean(values))
     assert found["low"] < found["mean"] < found["high"]
     for number, run in enumerate(found["runs"]):
-        alone = load_config(config, [*SHORT, *run["overrides"]])
+        alone = load_config(config, [*short, *run["overrides"]])
         run_training(alone, tmp_path / f"alone_{number}", quiet=True)
         assert_same_run(tmp_path / f"alone_{number}", Path(run["run"]))
+    names = [name for run in found["runs"] for name in Record.read(Path(run["run"]) / "evaluation" / "val").images]
+    assert len(set(names)) == len(names) == 6  # each image judged once, by the model that has not seen it
+    assert {one["image"] for one in found["worklist"]} <= set(names)
     kept = json.loads((tmp_path / "study" / "study.json").read_text())["result"]
     assert kept["mean"] == found["mean"]
 

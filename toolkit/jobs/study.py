@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from toolkit.jobs.study_plan import Asked, Planned, as_json, planned_runs
 from toolkit.jobs.train import run_training
 from toolkit.report.page import write_drawing
 from toolkit.report.study_curve import learning_curve_chart
-from toolkit.results.record import NUMBERS_FILE
+from toolkit.results.record import NUMBERS_FILE, Record
 from toolkit.results.studies import learning_curve, mean_interval
+from toolkit.results.worklist import worklist
 
 FILE, CURVE = "study.json", "curve.svg"
 _VAL = "val/"
@@ -31,7 +33,7 @@ def run_study(
 ) -> dict[str, Any]:
     """Trains every run of a study and returns what they say together.
 
-    {"study", "metric", "runs", "mean", "low", "high", "how", "settings", "curve"}; `study.json` in the folder holds the
+    {"study", "metric", "runs", "mean", "low", "high", "how", "settings", "curve", "worklist"}; `study.json` in the folder holds the
     same, and what is done so far while it runs. A run's number is that of its last weights: the best ones are chosen on
     the images they are measured on.
 
@@ -56,6 +58,8 @@ def run_study(
             done[run.name] = _trained(folder / run.name, one)
             _keep(folder, {"plan": plan, "done": done})
     result = _answer(path, folder, config, asked, overrides, runs, done)
+    if len(runs) == asked.folds:  # with several seeds or settings an image would be judged several times
+        result["worklist"] = _out_of_fold(folder, runs)
     if result.get("curve", {}).get("band"):
         write_drawing(folder / CURVE, learning_curve_chart(result["curve"], result["points"], result["metric"]))
     _keep(folder, {"plan": plan, "done": done, "result": result})
@@ -164,6 +168,18 @@ def _of_record(run: Path, metric: str) -> dict[str, Any] | None:
         return {name: found[name] for name in ("value", "low", "high", "groups")}
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _out_of_fold(folder: Path, runs: Sequence[Planned]) -> list[dict[str, Any]]:
+    """Suspicious labels of all folds, ranked together: each image was judged by a model that had not seen it.
+
+    From the records of the runs' best weights; a run without one says why in its log, and is left out.
+    """
+    records = []
+    for run in runs:
+        with suppress(DataError):
+            records.append(Record.read(folder / run.name / "evaluation" / "val"))
+    return worklist(records) if records else []
 
 
 def _keep(folder: Path, value: Any) -> None:
