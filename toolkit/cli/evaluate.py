@@ -10,8 +10,7 @@ from toolkit.cli.options import json_option, print_json, say, trust_option
 from toolkit.errors import ConfigError, Place, Problem
 
 _EPILOG = """\b
-Examples:
-  toolkit evaluate runs/unet_shapes --split val
+Example: toolkit evaluate runs/unet_shapes --split val
   toolkit evaluate runs/unet_shapes --split test --tags weather.csv --save-predictions
   toolkit evaluate --predictions results.json --annotations instances_val.json
   toolkit evaluate --predictions answers/ --annotations masks/ --classes sky,road,car
