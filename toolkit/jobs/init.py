@@ -151,7 +151,7 @@ def folder_config(
     """The config of a folder's data as far as the data are read by it: data sets, classes and splits; nothing is written.
 
     Args:
-        folder: what is looked at.
+        folder: the folder of pictures that is looked at.
         task: what is to be learned, where the folder serves several tasks.
         layout: name of the layout, where several fit.
         told: takes what was found, as lines for people.
