@@ -35,7 +35,11 @@ _ORDER = (
     "report",
     "compare",
     "runs",
+    "thresholds",
     "predict",
+    "split",
+    "convert",
+    "study",
     "list",
     "schema",
 )
