@@ -58,9 +58,9 @@ def test_gray_images_with_published_weights_see_the_kernel_summed(tmp_path: Path
     with torch.no_grad():
         a, b = gray(images).maps[0], colour(images.expand(-1, 3, -1, -1)).maps[0]
     assert torch.allclose(a, b, atol=1e-5)
-    bands = ResNet(18, weights=file, in_channels=5).eval()
+    bands = ResNet(18, weights=file, in_channels=6).eval()
     with torch.no_grad():
-        assert torch.allclose(bands(images.expand(-1, 5, -1, -1)).maps[0], b, atol=1e-5)
+        assert torch.allclose(bands(images.expand(-1, 6, -1, -1)).maps[0], b, atol=1e-5)
 
 
 @pytest.mark.parametrize(

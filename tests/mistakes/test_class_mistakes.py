@@ -124,7 +124,7 @@ def test_an_evaluator_that_does_not_fit_the_head_is_found_before_the_training(
     result = toolkit(verb, trained / "c.yaml", "evaluate.evaluators=[semantic, coco]", *more)
     assert result.code == 2
     assert "'coco' takes detections, but the head 'pixel' gives label maps" in result.err
-    assert "use semantic" in result.err
+    assert "use boundary or em_segmentation or semantic" in result.err
     assert not (tmp_path / "run").exists()
 
 

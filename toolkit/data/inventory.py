@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from toolkit.contracts import Dataset
 from toolkit.data.file_hashes import HASH, file_hash
 from toolkit.data.formats.pairs import name_in
-from toolkit.errors import DataError, Problem, missing_path
+from toolkit.errors import DataError, Problem, listed, missing_path
 
 VERSION = 1
 
@@ -181,6 +181,6 @@ def _class_changes(split: str, then: Mapping[str, Any], now: Mapping[str, Any]) 
         return []
     gone, new = [name for name in was if name not in is_], [name for name in is_ if name not in was]
     if not gone and not new:
-        return [f"the same {len(is_)} classes in another order: {', '.join(was[:8])} were, {', '.join(is_[:8])} are"]
+        return [f"the same {len(is_)} classes in another order: {listed(was, 8)} were, {listed(is_, 8)} are"]
     told = [f"no longer there: {', '.join(gone)}"] * bool(gone) + [f"new: {', '.join(new)}"] * bool(new)
     return [f"{len(was)} classes were, {len(is_)} are; {'; '.join(told)}"]

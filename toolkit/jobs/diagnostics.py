@@ -16,7 +16,9 @@ from toolkit.config.sections import Config
 from toolkit.contracts import Dataset
 from toolkit.data.loading.loader import eval_loader
 from toolkit.engine.checkpoint import load_state
+from toolkit.engine.evaluate import Evaluation
 from toolkit.engine.finite import load_bad_batch
+from toolkit.engine.interrupt import StopRequest
 from toolkit.engine.job import Job
 from toolkit.engine.log import RunLog
 from toolkit.engine.lr_finder import RangeTest, find_learning_rate
@@ -207,7 +209,11 @@ def _one_batch(built: Assembled, fabric: Any) -> Callable[..., Any]:
     size = built.config.evaluate.batch_size or built.config.data.batch_images
     whole = built.datasets["val"]
     samples = whole.subset(range(min(len(whole), size * fabric.world_size)))
-    return lambda stop: evaluation(built.config, fabric, built.model, samples, "val", stop)
+
+    def evaluate(stop: StopRequest | None, *, last: bool = False) -> Evaluation:
+        return evaluation(built.config, fabric, built.model, samples, "val", stop)
+
+    return evaluate
 
 
 def _predict_one(weights: Path, dataset: Dataset) -> str:

@@ -23,9 +23,10 @@ def adapted_kernel(kernel: Tensor, channels: int) -> Tensor:
     """The first kernel of published weights, (O, 3, h, w) for red, green and blue, for another number of channels.
 
     For one it is summed: the answer to a gray picture is that to three equal channels. For others the three are repeated
-    in turn, times 3 / channels: the answer to equal bands is that to three of them (the rule of timm's
-    `adapt_input_conv`).
+    in turn, times 3 / channels (the rule of timm's `adapt_input_conv`): equal bands are answered as three of them where
+    their number is a multiple of three, and nearly so otherwise.
 
+    >>> import torch
     >>> [adapted_kernel(torch.ones(1, 3, 1, 1), number).sum().item() for number in (1, 2, 3, 6)]
     [3.0, 3.0, 3.0, 3.0]
     """

@@ -16,7 +16,7 @@ from toolkit.data.faults.problem_list import ProblemList
 from toolkit.data.formats.outlines import Outline, Size, ellipse, mask_to_runs, rectangle, ring
 from toolkit.data.formats.voc_file import number
 from toolkit.data.formats.xml_file import parse_xml
-from toolkit.errors import DataError, Place, Problem
+from toolkit.errors import DataError, Place, Problem, listed
 
 _AREAS = ("box", "polygon", "ellipse", "mask")
 _WITHOUT_AREA = ("polyline", "points", "cuboid", "skeleton")
@@ -143,7 +143,10 @@ def _outline(kind: str, shape: Attributes, size: Size, where: Place, problems: P
         corners = _corners(kind, shape)
         found = None if corners is None else outline._replace(rings=(corners,))
     if found is None:
-        given = ", ".join(f"{key}={value[:40]}" for key, value in shape.items() if key != "label")
+        told = {
+            key: value if len(value) <= 40 else f"{value[:40]}..." for key, value in shape.items() if key != "label"
+        }
+        given = listed(f"{key}={value}" for key, value in told.items())
         message = f"is no {kind}: found {given}"
         problems.add("shapes that are no region", where, message, "export it again, or draw it again")
     return found

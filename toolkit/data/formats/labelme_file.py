@@ -20,7 +20,7 @@ from toolkit.data.faults.problem_list import ProblemList
 from toolkit.data.formats.json_file import read_json
 from toolkit.data.formats.outlines import Outline, Size, ellipse, mask_to_runs, rectangle, ring
 from toolkit.data.images.read import pixel_limit
-from toolkit.errors import DataError, Place
+from toolkit.errors import DataError, Place, listed
 
 WITHOUT_AREA = ("point", "points", "line", "linestrip")
 """Shapes that are no region."""
@@ -53,7 +53,7 @@ def read_labelme_file(path: Path, problems: ProblemList) -> LabelmeFile | None:
             problems.add("annotation files that cannot be read", problem.place, problem.message, problem.suggestion)
         return None
     if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
-        found = f"an object with {', '.join(map(str, list(content)[:6]))}" if isinstance(content, dict) else "no object"
+        found = f"an object with {listed(content)}" if isinstance(content, dict) else "no object"
         message = f"wanted LabelMe's object with 'shapes', found {found}"
         problems.add(
             "JSON files of another kind", path, message, "move files that are no annotations out of the folder"

@@ -108,7 +108,13 @@ def refuse_unscaled(stored: np.ndarray, path: Path) -> None:
 
 
 def refuse_bands(found: int, wanted: int, path: Path) -> None:
-    """Raises DataError for another number of bands than is wanted."""
+    """Raises DataError for another number of bands than is wanted.
+
+    Args:
+        found: number of bands that the file holds.
+        wanted: number of bands that the config asks for, `data.channels`.
+        path: the file they are of, for messages.
+    """
     if found != wanted:
         remedy = f"set data.channels: {found} and in_channels of the backbone, or take the bands out of the files"
         raise FileError("bands", Problem(path, f"holds {found} bands, wanted {wanted}", remedy))

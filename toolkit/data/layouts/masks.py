@@ -11,6 +11,7 @@ from toolkit.data.layouts.candidate import WHOLE, Candidate, recogniser
 from toolkit.data.layouts.mask_files import Stored, look_into, looks_like_masks
 from toolkit.data.layouts.splits import is_split_word, lists_of, split_of, usual_splits
 from toolkit.data.layouts.tree import Tree, extension, is_below, joined, spread, stem
+from toolkit.errors import listed
 
 _LOOKED_AT = 4
 """Files of a folder that are opened to see whether they are masks."""
@@ -239,7 +240,7 @@ def _candidate(tree: Tree, found: Sequence[tuple[Place, Match]]) -> Candidate:
         splits, notes = _by_lists(tree, root, splits[WHOLE], found)
     unused = _unlabelled(tree, found)
     if unused:
-        notes.append(f"pictures without masks are not used: {', '.join(unused[:5])}")
+        notes.append(f"pictures without masks are not used: {listed(unused)}")
     evidence = (
         f"{pictures} masks in {_shown(tree, first.masks)} belong to pictures in {_shown(tree, first.images)} by name"
         + (f" with the suffix {first.suffix}" if first.suffix else ""),

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from toolkit.data.images.read import IMAGE_SUFFIXES
-from toolkit.errors import ConfigError, DataError, Problem, missing_path
+from toolkit.errors import ConfigError, DataError, Problem, listed, missing_path
 
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 """Extensions of files that hold other files."""
@@ -208,5 +208,5 @@ def _refuse(folder: Path) -> None:
 def _refuse_only_archives(tree: Tree) -> None:
     packed = tree.paths(*ARCHIVES)
     if packed and not tree.pictures:
-        message = f"holds no pictures, but an archive: {', '.join(packed[:3])}"
+        message = f"holds no pictures, but an archive: {listed(packed, 3)}"
         raise DataError(Problem(tree.root, message, "unpack it, and name the folder that comes out"))
