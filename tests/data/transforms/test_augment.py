@@ -25,7 +25,7 @@ BUILD = {
     "mirror_border": lambda: MirrorBorder(12, height=100, width=90),
     "unet_weight_map": lambda: UNetWeightMap(),
     "crop_and_resize": lambda: CropAndResize(96, 128, area=(0.3, 1.0)),
-    "large_scale_jitter": lambda: LargeScaleJitter(128, 160, minimum=0.5),
+    "large_scale_jitter": lambda: LargeScaleJitter(96, 128, minimum=0.5, maximum=1.2),
     "rotate90": lambda: Rotate90(p=1.0),
 }
 MAKES_ITS_OWN_WEIGHTS = {"unet_weight_map"}
