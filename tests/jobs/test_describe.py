@@ -29,7 +29,11 @@ def tiny(tmp_path: Path) -> tuple[Config, Anatomy]:
     return config, describe_config(config, (32, 40))
 
 
-@pytest.mark.parametrize("name", NAMES)
+MAKE_DATA = ("tiny/classify_shapes", "tiny/faster_rcnn_shapes", "tiny/bayesian_segnet_shapes")
+"""Configs that draw their data set when it is missing, which takes longer than the page."""
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in MAKE_DATA else n for n in NAMES])
 def test_the_page_of_every_shipped_config(name: str) -> None:
     _, anatomy = shipped(name)
     html = anatomy_page(anatomy)
