@@ -32,7 +32,7 @@ def write_report(path: str | Path, split: str | None = None, out: str | Path | N
     """
     folder = record_folder_of(path, split)
     record = Record.read(folder)
-    run = run_of(folder)
+    run = _run_of_record(folder, record)
     read, notes = reader_of_run(run, str(record.about.get("split", "")))
     page = evaluation_page(record, folder, read, run if (run / "config.yaml").is_file() else None)
     written = write_page(Path(out) if out is not None else folder / PAGE_FILE, page)
@@ -46,9 +46,15 @@ def write_comparison_report(comparison: Mapping[str, Any], folder: str | Path) -
     """
     folders = [Path(path) for path in comparison["records"]]
     first, *others = [Record.read(path) for path in folders]
-    read, notes = reader_of_run(run_of(folders[0]), str(first.about.get("split", "")))
+    read, notes = reader_of_run(_run_of_record(folders[0], first), str(first.about.get("split", "")))
     records = [first, *(in_order_of(record, first) for record in others)]
     return {"page": str(write_comparison_page(folder, comparison, records, read)), "notes": notes}
+
+
+def _run_of_record(folder: Path, record: Record) -> Path:
+    """The run whose folder the record is in; for a record that lies elsewhere, that of the weights it names."""
+    run, weights = run_of(folder), str(record.about.get("checkpoint") or "")
+    return run if (run / "config.yaml").is_file() or not weights else Path(weights).parent
 
 
 def reader_of_run(run: Path, split: str) -> tuple[Reader | None, list[str]]:

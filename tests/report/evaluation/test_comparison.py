@@ -27,7 +27,7 @@ def test_every_difference_has_its_verdict() -> None:
     text = words(page)
     assert "second against first" in text
     assert "+10.00 points +2.00 to +18.00 better 50.00 → 60.00" in text
-    assert f"IoU/{CLASSES[3]} 50.00 60.00 -1.00 no interval: 1 group within noise" in text
+    assert f"IoU/{CLASSES[3]} 50.00 60.00 -1.00 no interval: 1 group nothing can be said" in text
     assert "<b>cow" not in page
     assert "mind the <gap>" in text
     assert "2 of 3 images are shown" in text

@@ -23,6 +23,10 @@ _OTHERS = 40
 """Metrics without a class up to which all are shown; the deciding one always is."""
 
 
+UNDECIDED = "nothing can be said"
+"""In the place of a verdict, where there are too few groups of images for an interval."""
+
+
 class DifferenceRow(NamedTuple):
     """A metric of two predictions, ready to be shown.
 
@@ -32,7 +36,7 @@ class DifferenceRow(NamedTuple):
         values: the value of each of the two for people.
         difference: the second minus the first for people, with its sign.
         interval: its interval for people, or why there is none.
-        verdict: "better", "worse" or "within noise".
+        verdict: "better", "worse" or "within noise"; `UNDECIDED` where there is no interval.
         number: the difference as it stands, for sorting; None where undefined.
     """
 
@@ -108,7 +112,7 @@ def _row(found: Mapping[str, Any], comparison: Mapping[str, Any]) -> DifferenceR
         (_text(found["a"], percent), _text(found["b"], percent)),
         _text(change, percent, True),
         interval or str(found.get("why") or ""),
-        found["verdict"],
+        UNDECIDED if found.get("why") else found["verdict"],
         change,
     )
 
