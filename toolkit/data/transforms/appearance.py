@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from random import Random
 
 import cv2
@@ -27,9 +28,9 @@ class _Appearance(Transform):
             return sample
         return sample._replace(image=np.ascontiguousarray(self.changed(sample.image, generator)))
 
+    @abstractmethod
     def changed(self, image: np.ndarray, generator: Random) -> np.ndarray:
         """The changed (H, W, C) uint8 image. generator: where every random number comes from."""
-        raise NotImplementedError
 
 
 @TRANSFORMS.register("color_drop")
