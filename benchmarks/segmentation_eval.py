@@ -1,138 +1,130 @@
-"""From logits to a confusion matrix: ours against torchmetrics, and a whole evaluation against the net's passes alone.
-
-    OMP_NUM_THREADS=1 python benchmarks/segmentation_eval.py --size 1024 2048 --classes 19 --rounds 5
-
-Rounds are interleaved; medians of processor time are printed, and how often faster ours is. Labels are compared, too: they
-are torch.argmax's, and those of F.interpolate and torch.argmax but for classes that are equal to rounding.
-"""
+"""Evaluating segmentation: label maps and logits to a confusion matrix, and a whole evaluation against its passes alone."""
 
 from __future__ import annotations
 
-import argparse
-import statistics
-import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional as F
-from torchmetrics.classification import MulticlassJaccardIndex
 
 import toolkit
+from benchmarks.rows import Goal, Measurements, Row, Way, Work, from_package
 from toolkit.engine.evaluate import evaluate
 from toolkit.engine.process import make_fabric
 from toolkit.engine.settings import TrainSettings
 from toolkit.evaluators.semantic import SemanticEvaluator
 from toolkit.ops.label_strips import labels_of_strips
-from toolkit.samples import Batch, LabelMap, Sample, Truth, collate
+from toolkit.samples import LabelMap, Sample, Truth, collate
+
+CLASSES = 19
+NAMES = [str(label) for label in range(CLASSES)]
 
 
-def medians(ways: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Seconds of processor time of each way, the median of interleaved rounds; one round before them does not count."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for number in range(rounds + 1):
-        for name, way in ways.items():
-            began = time.process_time()
-            way()
-            if number:
-                seconds[name].append(time.process_time() - began)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+def rows() -> list[Row]:
+    return [
+        Row("confusion", "label maps to confusion matrix, 19 × 1024 × 2048", confusion, grows=True),
+        Row("logits", "logits to confusion matrix, 19 × 1024 × 2048", logits_to_matrix),
+        Row("coarse_logits", "logits ×8 upsampled, argmax, confusion matrix, 19 × 1024 × 2048", coarse_logits_to_matrix),
+        Row("evaluation", "evaluation of 4 images 352 × 480, U-Net resnet18", whole_evaluation, grows=True, budget=15,
+            goals=(Goal("forward passes", most=1.1),)),
+    ]  # fmt: skip
 
 
-def row(title: str, found: dict[str, float], ours: str) -> None:
-    times = ", ".join(f"{name} {1000 * seconds:.1f} ms" for name, seconds in found.items())
-    ratios = ", ".join(f"{found[name] / found[ours]:.1f}x {name}" for name in found if name != ours)
-    print(f"{title:34} {times}: {ratios}")
+def size_of(work: Work) -> tuple[int, int]:
+    return (64, 128) if work.toy else (1024, 2048)
 
 
-def logits_to_matrix(size: tuple[int, int], classes: int, factor: int, rounds: int) -> None:
+def torchmetrics_way(predicted: Any, truth: torch.Tensor, *, checked: bool = False) -> Way:
+    """Its confusion matrix; its documentation says that `validate_args=False` is faster. Ours checks in any case."""
+    from torchmetrics.classification import MulticlassConfusionMatrix
+
+    def way() -> Any:
+        metric = MulticlassConfusionMatrix(CLASSES, validate_args=checked)
+        metric.update(predicted(), truth)
+        return metric.confmat.numpy()
+
+    return way
+
+
+def counted(labels: torch.Tensor, truth: np.ndarray) -> Any:
+    evaluator = SemanticEvaluator(NAMES)
+    evaluator.update([LabelMap(labels)], [Truth("", 0, truth.shape, truth)])
+    return evaluator.confusion
+
+
+def same_matrix(returned: dict[str, Any]) -> None:
+    """All but one of a hundred thousand pixels: interpolated logits may be equal to rounding."""
+    matrices = [np.asarray(matrix) for matrix in returned.values()]
+    for other in matrices[1:]:
+        assert np.abs(matrices[0][:CLASSES, :CLASSES] - other).sum() <= 1e-5 * other.sum(), "the matrices differ"
+
+
+def confusion(work: Work) -> Measurements:
+    random = np.random.default_rng(0)
+    height, width = size_of(work)
+    maps = random.integers(0, CLASSES, (2, work.scale * height, width)).astype(np.uint8)
+    labels, truth = torch.from_numpy(maps[0]), maps[1]
+
+    def theirs(checked: bool) -> Way:
+        return torchmetrics_way(lambda: labels[None], torch.from_numpy(truth)[None], checked=checked)
+
+    ways = {
+        "toolkit": lambda: counted(labels, truth),
+        "torchmetrics": from_package("torchmetrics", lambda: theirs(False)),
+        "torchmetrics, as it comes": from_package("torchmetrics", lambda: theirs(True)),
+    }
+    return work.in_turn(ways, same_matrix)
+
+
+def logits_to_matrix(work: Work) -> Measurements:
+    return from_logits(work, 1)
+
+
+def coarse_logits_to_matrix(work: Work) -> Measurements:
+    return from_logits(work, 8)
+
+
+def from_logits(work: Work, factor: int) -> Measurements:
     """Logits on a grid `factor` times coarser than the labels; with factor 1 nothing is interpolated."""
+    size = size_of(work)
     coarse = (size[0] // factor, size[1] // factor)
-    size = (coarse[0] * factor, coarse[1] * factor)
-    logits = torch.randn(classes, *coarse)
-    truth = np.random.default_rng(0).integers(0, classes, size).astype(np.uint8)
-    names = [str(label) for label in range(classes)]
-    targets = torch.from_numpy(truth).long()[None]
-
-    def labels(maps: torch.Tensor) -> torch.Tensor:
-        return labels_of_strips([maps], coarse, factor, size, size, "half_pixel")[0]
-
-    def ours(maps: torch.Tensor) -> None:
-        SemanticEvaluator(names).update([LabelMap(labels(maps))], [Truth("", 0, size, truth)])
+    torch.manual_seed(0)
+    logits = torch.randn(CLASSES, *coarse)
+    truth = np.random.default_rng(0).integers(0, CLASSES, size).astype(np.uint8)
 
     def pixels() -> torch.Tensor:
         return logits[None] if factor == 1 else F.interpolate(logits[None], size=size, mode="bilinear")
 
-    def torchmetrics() -> None:
-        MulticlassJaccardIndex(classes, validate_args=False).update(pixels(), targets)
+    def ours() -> Any:
+        return counted(labels_of_strips([logits], coarse, factor, size, size, "half_pixel")[0], truth)
 
-    last = logits.permute(1, 2, 0).contiguous().permute(2, 0, 1)
     ways = {
-        "ours": lambda: ours(logits),
-        "torchmetrics": torchmetrics,
-        "torch.argmax alone": lambda: pixels().argmax(1),
+        "toolkit": ours,
+        "torchmetrics": from_package("torchmetrics", lambda: torchmetrics_way(pixels, torch.from_numpy(truth)[None])),
+        "torch argmax alone": lambda: pixels().argmax(1),
     }
-    found = medians(ways, rounds)
-    row(f"logits {classes}x{size[0]}x{size[1]}" + (f" from x{factor}" if factor > 1 else ""), found, "ours")
-    row(
-        "    the same, classes last",
-        medians({"ours": lambda: ours(last), "torchmetrics": torchmetrics}, rounds),
-        "ours",
-    )
-    differ = labels(logits).long() != pixels()[0].argmax(0)
-    print(f"    labels that differ from torch's: {int(differ.sum())} of {differ.numel()}")
+    return work.in_turn(ways, lambda returned: same_matrix({k: v for k, v in returned.items() if "alone" not in k}))
 
 
-def whole_evaluation(size: tuple[int, int], images: int, rounds: int) -> None:
-    """A U-Net on ResNet-18 and 11 classes: `evaluate` over ready batches against forward passes over them."""
-    model = toolkit.unet("resnet18", num_classes=11)
-    model.eval()
+def whole_evaluation(work: Work) -> Measurements:
+    """`evaluate` over ready batches of one image, against the model's passes over them."""
+    size, images = ((64, 96), 1) if work.toy else ((352, 480), 4 * work.scale)
+    model = toolkit.unet("resnet18", num_classes=11).eval()
     random = np.random.default_rng(0)
-    samples = [
-        Sample(random.integers(0, 256, (*size, 3)).astype(np.uint8), f"{number}.png", number, size,
-               random.integers(0, 11, size).astype(np.uint8))
-        for number in range(images)
-    ]  # fmt: skip
-    batches = [collate([sample], [Truth.of(sample)]) for sample in samples]
+    batches = []
+    for number in range(images):
+        picture, labels = random.integers(0, 256, (*size, 3)), random.integers(0, 11, size)
+        sample = Sample(picture.astype(np.uint8), f"{number}.png", number, size, labels.astype(np.uint8))
+        batches.append(collate([sample], [Truth.of(sample)]))
     fabric = make_fabric(TrainSettings(steps=1, device="cpu"))
 
-    def passes(batches: list[Batch]) -> None:
+    def passes() -> None:
         with torch.inference_mode():
             for batch in batches:
                 model(batch.images)
 
-    def measured(**options: bool) -> None:
-        evaluate(fabric, model, batches, [SemanticEvaluator(list(model.classes))], images=images, **options)
+    def ours() -> None:
+        evaluate(fabric, model, batches, [SemanticEvaluator(list(model.classes))], images=images)
 
-    found = medians(
-        {
-            "forward passes": lambda: passes(batches),
-            "evaluation": measured,
-            "with losses": lambda: measured(with_loss=True),
-            "with a record": lambda: measured(with_rows=True),
-        },
-        rounds,
-    )
-    base = found["forward passes"] / images
-    shares = ", ".join(f"{name} {seconds / images / base:.3f}x" for name, seconds in found.items())
-    title = f"evaluation 11x{size[0]}x{size[1]}"
-    print(f"{title:34} {1000 * base:.0f} ms a pass: {shares}")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, nargs=2, default=(1024, 2048))
-    parser.add_argument("--classes", type=int, default=19)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--evaluated", type=int, nargs=2, default=(352, 480), help="size of the evaluated images")
-    parser.add_argument("--images", type=int, default=4)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    for factor in (1, 8):
-        logits_to_matrix(tuple(arguments.size), arguments.classes, factor, arguments.rounds)
-    whole_evaluation(tuple(arguments.evaluated), arguments.images, arguments.rounds)
-
-
-if __name__ == "__main__":
-    main()
+    return work.in_turn({"toolkit": ours, "forward passes": passes})

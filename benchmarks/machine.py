@@ -1,0 +1,76 @@
+"""What a table was measured on: processor, load, threads, versions of ours and of the peers."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from toolkit.version import __version__
+
+PEERS = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "opencv-python-headless",
+    "albumentations",
+    "segmentation-models-pytorch",
+    "pycocotools",
+    "torchmetrics",
+    "hotcoco",
+    "faster-coco-eval",
+    "sahi",
+    "onnxruntime",
+)
+
+
+def processor() -> str:
+    """The processor's name, as the system tells it."""
+    try:
+        told = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    except OSError:
+        told = None
+    return told[1].strip() if told else platform.processor() or platform.machine()
+
+
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def machine_name() -> str:
+    """A folder's name for results of this kind of machine: "intel-xeon-2-20ghz-2-cores"."""
+    words = re.sub(r"\((r|tm)\)|\bcpu\b|processor|@", " ", processor().lower())
+    return re.sub(r"[^a-z0-9]+", "-", words).strip("-") + f"-{cores()}-core" + "s" * (cores() > 1)
+
+
+def load() -> float | None:
+    """Processes that wanted a core, on average over the last minute."""
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+
+
+def versions() -> dict[str, str | None]:
+    """Ours and the peers'; None for one that is not installed."""
+    return {"python": platform.python_version(), "toolkit": __version__, **{name: _version(name) for name in PEERS}}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def described() -> dict[str, Any]:
+    """All of it, for the JSON."""
+    return {
+        "machine": machine_name(),
+        "processor": processor(),
+        "cores": cores(),
+        "system": f"{platform.system()} {platform.release()}",
+        "load": load(),
+        "versions": versions(),
+    }
