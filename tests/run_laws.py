@@ -18,7 +18,7 @@ from toolkit.engine.checkpoint import load_state
 from toolkit.engine.interrupt import Interrupted
 from toolkit.jobs.train import run_training
 
-OF_THE_MACHINE = ("images_per_second", "data_wait", "memory_mib")
+OF_THE_MACHINE = ("images_per_second", "data_wait", "memory_mib", "processor_minutes")
 
 
 def weights(run: Path, name: str = "last") -> dict[str, torch.Tensor]:

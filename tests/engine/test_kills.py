@@ -31,7 +31,7 @@ OPTIONS = [
     "train.ema_decay=0.9", "train.clip_norm=1.0", "train.warmup_steps=5", "train.lr_factors={backbone: 0.5}",
     "train.freeze_until={neck: 9}", "train.accumulate=2", "evaluate.loss=true",
 ]  # fmt: skip
-TIMED = {"images_per_second", "data_wait", "memory", "memory_mib"}
+TIMED = {"images_per_second", "data_wait", "memory", "memory_mib", "processor_minutes"}
 
 
 def events(run: Path) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ from toolkit.jobs import assemble as job_module
 from toolkit.jobs.evaluate import RecordWishes, run_evaluation
 from toolkit.jobs.train import run_training
 
-TIMED = ("images_per_second", "data_wait", "memory_mib")
+TIMED = ("images_per_second", "data_wait", "memory_mib", "processor_minutes")
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from toolkit.jobs.evaluate import run_evaluation
 from toolkit.jobs.train import run_training
 from toolkit.ops import boxes as box_ops
 
-TIMED = ("images_per_second", "data_wait", "memory_mib")
+TIMED = ("images_per_second", "data_wait", "memory_mib", "processor_minutes")
 
 
 @pytest.fixture(scope="module")

@@ -43,6 +43,7 @@ class TrainState(NamedTuple):
         average: moving average of the weights, or empty.
         conventions: settings that once meant something else. Every field needs a line in `_FIELDS`; a new one a default
             too, so that the files of yesterday's runs can be continued.
+        spent: processor seconds and images that the run has cost so far, or empty.
     """
 
     step: int
@@ -57,6 +58,7 @@ class TrainState(NamedTuple):
     stale: int = 0
     average: dict[str, Any] = {}  # noqa: RUF012 - never changed
     conventions: dict[str, str] = {}  # noqa: RUF012
+    spent: dict[str, float] = {}  # noqa: RUF012
 
 
 def _is_count(value: Any) -> bool:
@@ -128,6 +130,7 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
     "conventions": lambda value: (
         isinstance(value, dict) and all(isinstance(x, str) for pair in value.items() for x in pair)
     ),
+    "spent": _is_numbers,
 }
 """What each field may hold. A file is somebody's: nothing in it is believed before it was looked at."""
 

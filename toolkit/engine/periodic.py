@@ -42,9 +42,8 @@ def log_step(
     step, epoch, loss = position.step, job.epoch(position.step), sum(means.values())
     terms = {f"loss/{name}": value for name, value in means.items()}
     memory = memory_mib(fabric.device)
-    job.log.event(
-        step=step, epoch=round(epoch, 3), **rates, loss=loss, **terms, gradient_norm=norm, **speed, memory_mib=memory
-    )
+    numbers = {**rates, "loss": loss, **terms, "gradient_norm": norm, **speed, "memory_mib": memory}
+    job.log.event(step=step, epoch=round(epoch, 3), **numbers, **position.spent.shown(fabric))
     progress.clear()
     inside = f" ({' '.join(f'{name} {value:.4g}' for name, value in means.items())})" if len(means) > 1 else ""
     job.log.line(
@@ -128,7 +127,7 @@ def measure(
     ended = position.finished(settings)
     result, step = job.evaluate(stop, last=True) if ended else job.evaluate(stop), position.step
     values = {f"val/{name}": value for name, value in {**result.metrics, **result.losses}.items()}
-    job.log.event(step=step, epoch=round(job.epoch(step), 3), **values)
+    job.log.event(step=step, epoch=round(job.epoch(step), 3), **values, **position.spent.shown(fabric))
     value = result.metrics.get(job.judge.metric) if job.judge is not None else None
     better = value is not None and _is_best(job, value, position.best)
     _say(job, position, result, value, better)

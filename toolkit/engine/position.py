@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from toolkit.engine.async_scalars import AsyncScalars
 from toolkit.engine.checkpoint import TrainState
 from toolkit.engine.settings import TrainSettings
+from toolkit.engine.spent import Spent
 from toolkit.samples import Batch
 
 
@@ -81,6 +82,7 @@ class RunPosition:
         best: metric "value" and "step" of `best.safetensors`, or empty before one is measured.
         stale: evaluations since the best one, which `patience` counts.
         window: sums since the last log line.
+        spent: processor time and images that the run has cost so far.
     """
 
     step: int = 0
@@ -88,13 +90,15 @@ class RunPosition:
     best: dict[str, float] = field(default_factory=dict)
     stale: int = 0
     window: LogWindow = field(default_factory=LogWindow)
+    spent: Spent = field(default_factory=Spent)
 
     @staticmethod
     def of(state: TrainState | None) -> RunPosition:
         """The beginning, or where a saved run stood."""
         if state is None:
             return RunPosition()
-        return RunPosition(state.step, state.evaluated, dict(state.best), state.stale, LogWindow(state.window))
+        window, spent = LogWindow(state.window), Spent(state.spent)
+        return RunPosition(state.step, state.evaluated, dict(state.best), state.stale, window, spent)
 
     def finished(self, settings: TrainSettings) -> bool:
         """Whether there is nothing left to train: all steps made, or no better evaluation for `patience` of them."""

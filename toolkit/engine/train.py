@@ -108,6 +108,7 @@ def train(fabric: Any, job: Job, settings: TrainSettings, state: TrainState | No
             position.step += 1
 
             position.window.add_images(job.step_images)
+            position.spent.add_images(job.step_images)
             progress.update(position.step, f"loss {sum(stepped.terms.values()):.4g}")
             if progress.made == 3:
                 say_time(job, settings, progress)
@@ -125,6 +126,7 @@ def save(fabric: Any, job: Job, optimizer: Any, average: WeightAverage, position
         average: moving average of the weights, which last.safetensors has instead of them where there is one.
         position: the step reached, and what else is counted.
     """
+    spent = position.spent.state(fabric)
     if not fabric.is_global_zero:
         return
     job.run.check_lock()
@@ -142,6 +144,7 @@ def save(fabric: Any, job: Job, optimizer: Any, average: WeightAverage, position
         stale=position.stale,
         average=averages,
         conventions=job.metadata.get("conventions", {}),
+        spent=spent,
     )
     save_state(job.run.state, state)
     save_weights(job.run.last, averages or model, {**job.metadata, "step": position.step})
