@@ -51,7 +51,7 @@ class Spent:
         self._images += images
 
     def state(self, fabric: Any) -> dict[str, float]:
-        """"processor_seconds" of all processes of the run, and "images" trained on, since the run began."""
+        """Since the run began: "processor_seconds" of all its processes, and "images" trained on."""
         seconds = processor_seconds() - self._began
         if fabric.world_size > 1:
             mine = torch.tensor(seconds, dtype=torch.float64, device=fabric.device)

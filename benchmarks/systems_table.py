@@ -1,0 +1,142 @@
+"""README's table of systems: parameters counted from the configs, numbers from the receipts in benchmarks/receipts/.
+
+python -m benchmarks.systems_table           rewrites the table in README.md
+python -m benchmarks.systems_table --print   shows it
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.receipt import FOLDER, ROOT, config_hash
+from toolkit.config.load import load_config
+from toolkit.jobs.build import build_model
+
+README = ROOT / "README.md"
+BEGIN = "<!-- made by `python -m benchmarks.systems_table` from benchmarks/receipts/ -->"
+END = "<!-- end of the table -->"
+
+SYSTEMS: dict[str, tuple[str, ...]] = {
+    "U-Net, small, from scratch": ("tiny/unet_camvid",),
+    "U-Net 2015, valid convolutions": ("unet_em", "tiny/unet_em"),
+    "U-Net on EfficientNet-Lite0, ImageNet weights by pip": ("unet_lite_camvid",),
+    "U-Net on ResNet-34": ("unet_resnet34_camvid",),
+    "SegNet (VGG16, pooling indices)": ("segnet_camvid", "tiny/segnet_camvid"),
+    "SegNet-Basic": ("segnet_basic_camvid", "tiny/segnet_basic_camvid"),
+    "Bayesian SegNet": ("bayesian_segnet_camvid",),
+    "Dilated front end": ("dilated_frontend_voc", "dilated_frontend_camvid"),
+    "Dilated context": (
+        "dilated_context_voc", "dilated_context_camvid", "dilated_context_kitti", "dilated_context_cityscapes",
+    ),
+    "Faster R-CNN 2015 (VGG16, stride 16)": ("faster_rcnn_vgg16_voc",),
+    "Faster R-CNN, ResNet-50-FPN": ("faster_rcnn_r50_fpn_coco",),
+    "Faster R-CNN, ResNet-18-FPN, from scratch": ("faster_rcnn_r18_fpn_bccd",),
+    "LeNet-5, AlexNet, VGG, GoogLeNet, ResNet, DenseNet": ("classify/*",),
+}  # fmt: skip
+"""What a row is called, and the configs in it; a row of a folder shows the smallest and the largest."""
+DATA = {"camvid": "CamVid", "em_membranes": "EM membranes", "bccd": "BCCD"}
+"""How data sets are called that a config's `data.root` names otherwise."""
+BESIDE = ("AP50", "V_rand", "V_info")
+"""Numbers that are shown beside the deciding one."""
+
+
+def table(folder: Path = FOLDER) -> str:
+    """The table as Markdown.
+
+    folder: where the receipts are.
+    """
+    receipts = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    lines = ["| system | config | parameters | measured by us |", "|---|---|---:|---|"]
+    for title, names in SYSTEMS.items():
+        if names[0].endswith("/*"):
+            paths = sorted((ROOT / "configs").glob(f"{names[0]}.yaml"))
+            counts = sorted(map(parameters, paths))
+            shown, count = f"[{names[0][:-1]}](configs/{names[0][:-2]})", f"{counts[0]:,} to {counts[-1]:,}"
+        else:
+            paths = [ROOT / "configs" / f"{name}.yaml" for name in names]
+            shown = " ".join(f"[{name}](configs/{name}.yaml)" for name in names)
+            count = " / ".join(f"{parameters(path):,}" for path in paths)
+        own = [one for one in receipts if (ROOT / one["config"]) in paths]
+        cells = [measured(one, named=len(paths) > 1) for one in own]
+        lines.append(f"| {title} | {shown} | {count} | {'<br>'.join(cells) or 'not yet trained'} |")
+    return "\n".join(lines) + "\n"
+
+
+def parameters(path: Path) -> int:
+    """Number of parameters of a config's net that can be trained, counted without making any."""
+    config = load_config(path)
+    with torch.device("meta"):
+        model = build_model(config, pretrained=False)
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+def measured(receipt: Mapping[str, Any], named: bool) -> str:
+    """What a receipt says, in one cell: numbers with intervals, what they cost, the command, and what is not as shipped.
+
+    Args:
+        receipt: as `benchmarks.receipt` wrote it.
+        named: whether the config has to be told, there being several in the row.
+    """
+    evaluation, path = receipt["evaluation"], ROOT / receipt["config"]
+    root = Path(load_config(path).data.root or "").name
+    metric = evaluation["metric"]
+    beside = [name for name in BESIDE if name in evaluation["metrics"] and name != metric]
+    numbers = ", ".join(_number(evaluation, name, bold=name == metric) for name in (metric, *beside))
+    which = f"{path.relative_to(ROOT / 'configs').with_suffix('')}: " if named else ""
+    notes = list(_notes(receipt, path))
+    cost = f"{receipt['processor_minutes']:.0f} processor minutes" if receipt["processor_minutes"] else ""
+    cost += f", {receipt['images_seen']:,} images seen" if receipt["images_seen"] else ""
+    told = "; ".join([f"{which}{DATA.get(root, root)} {evaluation['split']} {numbers}", *filter(None, [cost]), *notes])
+    return f"{told}: `{receipt['command']}`"
+
+
+def _number(evaluation: Mapping[str, Any], name: str, *, bold: bool) -> str:
+    scale = 100 if evaluation["percent"] else 1
+    value = f"{scale * evaluation['metrics'][name]:.2f}"
+    text = f"{name} **{value}**" if bold else f"{name} {value}"
+    for section, where in (("intervals", ""), ("within", " inside one group")):
+        found = evaluation.get(section) or {}
+        found = found.get("intervals", {}) if section == "within" else found
+        if (one := found.get(name)) and one["low"] is not None:
+            return f"{text} ({scale * one['low']:.1f} to {scale * one['high']:.1f}{where})"
+    return text
+
+
+def _notes(receipt: Mapping[str, Any], path: Path) -> Iterator[str]:
+    if receipt["departures"]:
+        yield "not as shipped: " + ", ".join(receipt["departures"])
+    if receipt["config_sha256"] != config_hash(path):
+        yield "the config has changed since"
+
+
+def rewritten(readme: str, made: str) -> str:
+    """The README with the table in its place, between the two marks."""
+    before, _, rest = readme.partition(BEGIN)
+    _, mark, after = rest.partition(END)
+    if not mark:
+        raise ValueError(f"README.md lacks the marks {BEGIN} and {END}")
+    return f"{before}{BEGIN}\n\n{made}\n{END}{after}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--print", action="store_true", dest="shown", help="write it to standard output, change no file"
+    )
+    given = parser.parse_args(arguments)
+    if given.shown:
+        print(table(), end="")
+    else:
+        README.write_text(rewritten(README.read_text(encoding="utf-8"), table()), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
