@@ -640,6 +640,13 @@ class Transform(ABC):
     def __call__(self, sample: Sample, seed: int) -> Sample:
         """The changed sample; image, label map and boxes together. The input is left as it was."""
 
+    def halvings(self, size: tuple[int, int], seed: int) -> int:
+        """Times (0 to 3) that a decoder may halve an image of `size` (height, width) that this seed shrinks as much anyway.
+
+        Only the first transform is asked; the sample that it then gets says by `Sample.halvings` what was done.
+        """
+        return 0
+
 
 Draw = Callable[[int], Sample]
 """Another sample of the data set for a number, as the transforms before this one leave it; the same for the same number."""

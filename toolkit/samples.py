@@ -101,6 +101,8 @@ class Sample(NamedTuple):
         value_map: (H, W) float32, dense regression; NaN where unknown.
         weight_map: (H, W) float32 factor of each pixel's loss.
         image_id: the id the annotation file uses; -1 where it has none.
+        halvings: times that the decoder halved the image, not the annotations, for the first transform that asked for it
+            (`Transform.halvings`); 0 for everybody else.
     """
 
     image: np.ndarray
@@ -114,6 +116,7 @@ class Sample(NamedTuple):
     value_map: np.ndarray | None = None
     weight_map: np.ndarray | None = None
     image_id: int = -1
+    halvings: int = 0
 
 
 class Truth(NamedTuple):

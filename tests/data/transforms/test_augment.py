@@ -11,6 +11,7 @@ from toolkit.data.transforms.pipeline import Pipeline
 from toolkit.data.transforms.rare_class_crop import RareClassCrop
 from toolkit.data.transforms.reframe import CropAndResize, LargeScaleJitter, Rotate90
 from toolkit.data.transforms.unet_weight_map import UNetWeightMap
+from toolkit.data.transforms.warp import Warp
 from toolkit.errors import ConfigError
 from toolkit.samples import IGNORE_INDEX, Boxes, Sample
 
@@ -27,6 +28,7 @@ BUILD = {
     "crop_and_resize": lambda: CropAndResize(96, 128, area=(0.3, 1.0)),
     "large_scale_jitter": lambda: LargeScaleJitter(96, 128, minimum=0.5, maximum=1.2),
     "rotate90": lambda: Rotate90(p=1.0),
+    "warp": lambda: Warp(96, 128, (0.5, 1.5)),
 }
 MAKES_ITS_OWN_WEIGHTS = {"unet_weight_map"}
 KINDS = {name: TRANSFORMS.find(name) for name in TRANSFORMS.names()}

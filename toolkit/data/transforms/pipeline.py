@@ -16,6 +16,7 @@ from toolkit.data.transforms import (  # noqa: F401 - they register our transfor
     rare_class_crop,
     reframe,
     unet_weight_map,
+    warp,
 )
 from toolkit.data.transforms.albumentation import operation_class, operation_names
 from toolkit.errors import ConfigError, DataError, Problem, did_you_mean
