@@ -12,11 +12,11 @@ from toolkit.errors import ConfigError
 from toolkit.samples import IGNORE_INDEX, Boxes, Sample
 
 KINDS = {
-    "usual": dict(scale=(0.5, 2.0)),
-    "shrinks": dict(scale=(0.1, 0.6)),
-    "fits": dict(scale=(0.3, 1.5), scale_of="fit"),
-    "fills": dict(scale=(1.0, 2.0), scale_of="fill", stretch=1.5),
-    "turns": dict(scale=(0.2, 1.5), rotation=40.0, stretch=1.3),
+    "usual": {"scale": (0.5, 2.0)},
+    "shrinks": {"scale": (0.1, 0.6)},
+    "fits": {"scale": (0.3, 1.5), "scale_of": "fit"},
+    "fills": {"scale": (1.0, 2.0), "scale_of": "fill", "stretch": 1.5},
+    "turns": {"scale": (0.2, 1.5), "rotation": 40.0, "stretch": 1.3},
 }
 
 
@@ -43,8 +43,8 @@ def places(plan, size):
     y, x = y + rows.made / 2, x + columns.made / 2
     if plan.mirrored:
         x = columns.made - x
-    y = rows.start + y * rows.count / rows.made
-    x = columns.start + x * columns.count / columns.made
+    y = rows.start + y * rows.length / rows.made
+    x = columns.start + x * columns.length / columns.made
     return y, x  # of the picture after it was halved
 
 
@@ -61,7 +61,7 @@ def twin_image(image, plan):
         inside = np.zeros(plan.size, bool)
         inside[: plan.rows.made, : plan.columns.made] = True
         top, left = plan.rows.start, plan.columns.start
-        bottom, right = top + plan.rows.count, left + plan.columns.count
+        bottom, right = top + plan.rows.length, left + plan.columns.length
     y, x = np.clip(y - 0.5, top, bottom - 1), np.clip(x - 0.5, left, right - 1)
     y0, x0 = np.floor(y).astype(int), np.floor(x).astype(int)
     y1, x1 = np.minimum(y0 + 1, bottom - 1), np.minimum(x0 + 1, right - 1)
@@ -196,7 +196,7 @@ def test_scales_keep_to_what_they_are_of():
         assert (fit.rows.made, fit.columns.made) == (35, 50)
         fill = Warp(50, 50, (1, 1), scale_of="fill").plan(size, seed)
         assert (fill.rows.made, fill.columns.made) == (50, 50)
-        assert fill.rows.count == 83
+        assert fill.rows.length == 83
     pictures = {Warp(40, 40, (1, 1)).plan(size, seed).columns.start for seed in range(400)}
     assert pictures == set(range(79))  # every place, the first and the last too
 

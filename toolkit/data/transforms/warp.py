@@ -108,11 +108,11 @@ class Warp(Transform):
         changed, *shares = (draw() for _ in range(5))
         if changed >= self.color_p:
             return ColorChange()
-        factors = (
+        brightness, contrast, saturation = (
             _between(max(0.0, 1 - amount), 1 + amount, share)
             for amount, share in zip(self.amounts, shares, strict=False)
         )
-        return ColorChange(*factors, _between(-self.hue, self.hue, shares[3]))
+        return ColorChange(brightness, contrast, saturation, _between(-self.hue, self.hue, shares[3]))
 
 
 def _between(low: float, high: float, share: float) -> float:

@@ -19,21 +19,21 @@ _LUMA = np.array([0.299, 0.587, 0.114])
 
 
 class Span(NamedTuple):
-    """One axis of a picture: `count` pixels from `start` become the first `made` of the result.
+    """One axis of a picture: `length` pixels from `start` become the first `made` of the result.
 
     Args:
         start: first pixel of the part, of the picture after it was halved.
-        count: pixels of the part, of the picture after it was halved.
+        length: pixels of the part, of the picture after it was halved.
         made: pixels that they become; the rest of the result, at its end, is no picture.
     """
 
     start: int
-    count: int
+    length: int
     made: int
 
     def part(self, halvings: int = 0) -> slice:
         """The part, of a picture that is still to be halved so often."""
-        return slice(self.start << halvings, self.start + self.count << halvings)
+        return slice(self.start << halvings, self.start + self.length << halvings)
 
 
 class ColorChange(NamedTuple):
@@ -104,12 +104,12 @@ def span(size: int, factor: float, wanted: int, place: float) -> Span:
         place: where the part lies, evenly from 0 (first) to 1 (last, exclusive).
 
     >>> span(100, 2.0, 50, 0.5), span(100, 0.25, 50, 0.5)
-    (Span(start=38, count=25, made=50), Span(start=0, count=100, made=25))
+    (Span(start=38, length=25, made=50), Span(start=0, length=100, made=25))
     """
     if size * factor < wanted:
         return Span(0, size, min(wanted, max(1, round(size * factor))))
-    count = min(size, max(1, round(wanted / factor)))
-    return Span(int(place * (size - count + 1)), count, wanted)
+    length = min(size, max(1, round(wanted / factor)))
+    return Span(int(place * (size - length + 1)), length, wanted)
 
 
 def halvings_for(factor: float) -> int:
