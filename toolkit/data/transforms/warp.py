@@ -237,8 +237,8 @@ def recolored(image: np.ndarray, change: ColorChange, mean: Sequence[float]) -> 
     """(H, W, C) uint8 with changed colours, to the nearest level; without three channels brightness and contrast only.
 
     Args:
-        image: (H, W, C) uint8.
-        change: what changes.
+        image: (H, W, C) uint8, which is left as it was.
+        change: factors and turn of its colours.
         mean: r, g, b that contrast moves away from, 0..255.
     """
     if image.shape[2] != 3:
