@@ -37,7 +37,14 @@ class Span(NamedTuple):
 
 
 class ColorChange(NamedTuple):
-    """Factors of brightness, contrast and saturation, 1 for none, and turns of the circle of colours, 0 for none."""
+    """What happens to the colours of one picture; see `color_matrix`.
+
+    Args:
+        brightness: factor of all values, 1 for none.
+        contrast: factor of the distance from the picture's mean gray value.
+        saturation: factor of the distance from each pixel's gray value.
+        hue: turns of the circle of colours, 0 for none.
+    """
 
     brightness: float = 1.0
     contrast: float = 1.0
@@ -100,7 +107,7 @@ def span(size: int, factor: float, wanted: int, place: float) -> Span:
     Args:
         size: pixels of the axis, at least 1.
         factor: scale, above 0; the part has a whole number of pixels, so that the true scale is near to it.
-        wanted: pixels of the result.
+        wanted: pixels of the result along this axis.
         place: where the part lies, evenly from 0 (first) to 1 (last, exclusive).
 
     >>> span(100, 2.0, 50, 0.5), span(100, 0.25, 50, 0.5)
