@@ -41,9 +41,8 @@ def measure_all(rows: list[tuple[str, Row]], *, quick: bool, toy: bool) -> list[
         if row.threads > cores():
             found: dict[str, Any] = {"failed": f"left out: wants {row.threads} threads, this machine gives {cores()}"}
         else:
-            found = in_fresh_process(
-                module, row, toy=toy, rounds=3 if quick else 5, budget=row.budget / 4 if quick else row.budget
-            )
+            budget, rounds = (row.budget / 4, min(row.rounds, 3)) if quick else (row.budget, row.rounds)
+            found = in_fresh_process(module, row, toy=toy, rounds=rounds, budget=budget)
         lines += lines_of(row, found)
         failed = f": {found['failed']}" if "failed" in found else ""
         took = time.perf_counter() - began

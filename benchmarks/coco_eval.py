@@ -1,34 +1,32 @@
-"""COCO's box AP on one synthetic set: ours against pycocotools, faster-coco-eval and hotcoco.
+"""COCO's box AP on a synthetic set: ours against pycocotools, faster-coco-eval and hotcoco, to the digit.
 
-    python benchmarks/coco_eval.py --images 5000 --truths 36000 --detections 500000 --peers path/to/packages
-
-Each tool gets the boxes in the form it takes; building that form is not timed, evaluate + accumulate is, in rounds of
-one run a tool. Prints median times, the ratio of processor times to pycocotools, and the greatest difference of the
-precision, recall and score arrays and of the twelve numbers. All are meant to use one thread (RAYON_NUM_THREADS=1 for
-hotcoco). A tool that is not installed is left out (--peers adds a folder filled with `pip install --target`).
+Each tool gets the boxes in the form it takes; building that form is not timed, evaluate and accumulate are.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import functools
 import io
-import statistics
-import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from toolkit.evaluators.coco import CocoEvaluator
+from benchmarks.rows import Goal, Measured, Measurements, Row, Way, Work, from_package, measured
 from toolkit.ops.average_precision import DetectionTable, TruthTable, coco_precision_recall
-from toolkit.samples import Boxes, Detections, Truth
 
 CLASSES = 80
-NUMBERS = ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
 Arrays = dict[str, np.ndarray]
+Loader = tuple[Callable[[dict[str, Any]], Any], Any]
+
+
+def rows() -> list[Row]:
+    """pycocotools takes a hundred times longer, and has a row of its own with fewer images."""
+    return [
+        Row("coco_ap", "COCO box AP, 2,000 images, 14,400 boxes, 200,000 detections", against_fast_ones, grows=True),
+        Row("coco_ap_pycocotools", "COCO box AP, 500 images, 3,600 boxes, 50,000 detections", against_pycocotools,
+            budget=20, rounds=2, goals=(Goal("pycocotools", least=46),)),
+    ]  # fmt: skip
 
 
 def synthetic(images: int, truths: int, detections: int) -> tuple[TruthTable, DetectionTable]:
@@ -59,34 +57,6 @@ def synthetic(images: int, truths: int, detections: int) -> tuple[TruthTable, De
     return table, DetectionTable(images_of[order], labels[order], boxes[order], scores[order].astype(np.float64))
 
 
-def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
-    wall, processor = time.perf_counter(), time.process_time()
-    with contextlib.redirect_stdout(io.StringIO()):
-        result = work()
-    return result, time.perf_counter() - wall, time.process_time() - processor
-
-
-def ours(truths: TruthTable, detections: DetectionTable, images: int) -> tuple[Arrays, float, float]:
-    curves, wall, processor = timed(lambda: coco_precision_recall(truths, detections, CLASSES))
-    return {**curves._asdict(), "numbers": numbers_of(truths, detections, images)}, wall, processor
-
-
-def numbers_of(truths: TruthTable, detections: DetectionTable, images: int) -> np.ndarray:
-    """The twelve numbers through the evaluator, image by image."""
-    evaluator = CocoEvaluator([str(label) for label in range(CLASSES)])
-    ends = np.searchsorted(truths.images, np.arange(images + 1))
-    found_ends = np.searchsorted(detections.images, np.arange(images + 1))
-    corners = [np.concatenate([t.xywh[:, :2], t.xywh[:, :2] + t.xywh[:, 2:]], 1) for t in (truths, detections)]
-    for image in range(images):
-        own, found = slice(ends[image], ends[image + 1]), slice(found_ends[image], found_ends[image + 1])
-        flags = np.zeros(own.stop - own.start, bool)
-        boxes = Boxes(corners[0][own], truths.labels[own], truths.crowd[own], flags, truths.area[own])
-        prediction: Any = Detections(corners[1][found], detections.scores[found], detections.labels[found])  # type: ignore[arg-type]
-        evaluator.update([prediction], [Truth(str(image), image, (480, 640), boxes=boxes)])
-    numbers = evaluator.compute()
-    return np.array([-1.0 if numbers[name] is None else numbers[name] for name in NUMBERS])
-
-
 def dataset_of(truths: TruthTable, images: int) -> dict[str, Any]:
     return {
         "info": {},
@@ -111,83 +81,85 @@ def results_of(detections: DetectionTable) -> list[dict[str, Any]]:
     ]
 
 
-def peer(name: str, truths: TruthTable, detections: DetectionTable, images: int) -> tuple[Arrays, float, float]:
-    """pycocotools or a package with its interface."""
-    if name == "pycocotools":
-        from pycocotools.coco import COCO
-        from pycocotools.cocoeval import COCOeval
-    elif name == "faster-coco-eval":
-        from faster_coco_eval import COCO
-        from faster_coco_eval import COCOeval_faster as COCOeval
-    else:
-        from hotcoco import COCO, COCOeval
-    content = dataset_of(truths, images)
+def against_fast_ones(work: Work) -> Measurements:
+    return coco_ap(work, 2000 * work.scale, {"faster-coco-eval": faster_coco_eval, "hotcoco": hotcoco})
+
+
+def against_pycocotools(work: Work) -> Measurements:
+    return coco_ap(work, 500, {"pycocotools": pycocotools})
+
+
+def coco_ap(work: Work, images: int, peers: dict[str, Callable[[], Loader]]) -> Measurements:
+    images = 20 if work.toy else images
+    truths, detections = synthetic(images, images * 36 // 5, images * 100)
+    answers: dict[str, Arrays] = {}
+
+    def ours() -> None:
+        answers["toolkit"] = coco_precision_recall(truths, detections, CLASSES)._asdict()
+
+    ways: dict[str, Any] = {"toolkit": ours}
+    if not work.only_ours:
+        content, found = dataset_of(truths, images), results_of(detections)
+        for package, load in peers.items():
+            ways[package] = from_package(
+                package, lambda load=load, name=package: evaluation(*load(), content, found, answers, name)
+            )
+    return work.in_turn(ways, lambda _: same_arrays(answers))
+
+
+def pycocotools() -> Loader:
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    def loaded(content: dict[str, Any]) -> Any:
+        coco = COCO()
+        coco.dataset = content
+        coco.createIndex()
+        return coco
+
+    return loaded, COCOeval
+
+
+def faster_coco_eval() -> Loader:
+    from faster_coco_eval import COCO, COCOeval_faster
+
+    return COCO, COCOeval_faster
+
+
+def hotcoco() -> Loader:
+    from hotcoco import COCO, COCOeval
+
+    return COCO, COCOeval
+
+
+def evaluation(
+    load: Callable[[dict[str, Any]], Any],
+    evaluator: Any,
+    content: dict[str, Any],
+    found: list[dict[str, Any]],
+    answers: dict[str, Arrays],
+    name: str,
+) -> Way:
+    """pycocotools or a package with its interface: evaluate and accumulate of a fresh evaluation."""
     with contextlib.redirect_stdout(io.StringIO()):
-        if name == "pycocotools":
-            coco = COCO()
-            coco.dataset = content
-            coco.createIndex()
-        else:
-            coco = COCO(content)
-        found = coco.loadRes(results_of(detections))
-        evaluation = COCOeval(coco, found, "bbox")
+        truths = load(content)
+        detections = truths.loadRes(found)
 
-    def work() -> None:
-        evaluation.evaluate()
-        evaluation.accumulate()
+    def run(made: Any) -> None:
+        made.evaluate()
+        made.accumulate()
 
-    _, wall, processor = timed(work)
-    with contextlib.redirect_stdout(io.StringIO()):
-        evaluation.summarize()
-    arrays = {key: np.asarray(evaluation.eval[key]) for key in ("precision", "recall", "scores")}
-    return {**arrays, "numbers": np.asarray(evaluation.stats)[:12]}, wall, processor
+    def way() -> Measured:
+        with contextlib.redirect_stdout(io.StringIO()):
+            made = evaluator(truths, detections, "bbox")
+            taken = measured(lambda: run(made))
+        answers[name] = {key: np.asarray(made.eval[key]) for key in ("precision", "recall", "scores")}
+        return taken
+
+    return way
 
 
-def difference(one: Arrays, other: Arrays) -> str:
-    shown = []
-    for key, array in one.items():
-        if other[key].size != array.size:
-            shown.append(f"{key} of another shape {other[key].shape}")
-        else:
-            shown.append(f"{key} {np.abs(other[key].reshape(array.shape) - array).max():.1e}")
-    return ", ".join(shown)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=5000)
-    parser.add_argument("--truths", type=int, default=36_000)
-    parser.add_argument("--detections", type=int, default=500_000)
-    parser.add_argument("--peers", default="", help="folder with further packages")
-    parser.add_argument("--skip", nargs="*", default=[], help="names of tools to leave out")
-    parser.add_argument("--rounds", type=int, default=3)
-    arguments = parser.parse_args()
-    if arguments.peers:
-        sys.path.append(arguments.peers)
-    truths, detections = synthetic(arguments.images, arguments.truths, arguments.detections)
-    tools = [name for name in ("ours", "pycocotools", "faster-coco-eval", "hotcoco") if name not in arguments.skip]
-    arrays: dict[str, Arrays] = {}
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in tools}
-    for _ in range(arguments.rounds):
-        for name in [name for name in tools if name in times]:
-            try:
-                run = ours if name == "ours" else functools.partial(peer, name)
-                arrays[name], *seconds = run(truths, detections, arguments.images)
-            except ImportError as error:
-                print(f"{name}: not installed ({error})")
-                del times[name]
-                continue
-            times[name].append((seconds[0], seconds[1]))
-            print(f"{name}: {seconds[0]:.1f} s", file=sys.stderr)
-    medians = {name: [statistics.median(column) for column in zip(*own, strict=True)] for name, own in times.items()}
-    print(
-        f"{arguments.images} images, {arguments.truths} boxes, {arguments.detections} detections, {arguments.rounds} rounds"
-    )
-    for name, (wall, processor) in medians.items():
-        ratio = f"{medians['pycocotools'][1] / processor:6.1f}x" if "pycocotools" in medians else ""
-        differs = difference(arrays["ours"], arrays[name]) if name != "ours" and "ours" in arrays else ""
-        print(f"{name:18} {wall:8.2f} s wall {processor:8.2f} s processor {ratio}  {differs}")
-
-
-if __name__ == "__main__":
-    main()
+def same_arrays(answers: dict[str, Arrays]) -> None:
+    for name, arrays in answers.items():
+        for key, array in answers["toolkit"].items():
+            assert np.abs(arrays[key].reshape(array.shape) - array).max() < 1e-9, f"{key} of {name} differs"

@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--toy", action="store_true", help="the smallest sizes, one round")
     parser.add_argument("--scale", type=int, default=1, help="how many times the usual work")
     parser.add_argument("--budget", type=float, help="seconds for the rounds; the row's own by default")
-    parser.add_argument("--rounds", type=int, default=5, help="at least so many")
+    parser.add_argument("--rounds", type=int, help="at least so many; the row's own by default")
     parser.add_argument("--only-ours", action="store_true", help="no peers, and the peak of memory")
     parser.add_argument("--out", type=Path, help="a file in the place of standard output")
     arguments = parser.parse_args()
@@ -99,7 +99,7 @@ def main() -> None:
     row = next(row for row in importlib.import_module(module).rows() if row.name == name)
     set_threads(row.threads)
     budget = row.budget if arguments.budget is None else arguments.budget
-    work = Work(arguments.toy, arguments.scale, budget, arguments.rounds, arguments.only_ours)
+    work = Work(arguments.toy, arguments.scale, budget, arguments.rounds or row.rounds, arguments.only_ours)
     found = json.dumps(measure(row, work))
     if arguments.out:
         arguments.out.write_text(found, encoding="utf-8")

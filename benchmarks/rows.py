@@ -84,6 +84,7 @@ class Row:
         goals: what is wanted against which peer.
         threads: of every way; the process starts with them (OMP_NUM_THREADS and its like).
         budget: seconds that the rounds may take together, making ready not counted. The whole table has ten minutes.
+        rounds: at least so many, whatever they take.
         limit_seconds: what ours should take at most, on two quiet cores.
         limit_bytes: the same of memory.
         grows: whether 1, 4 and 16 times the work is measured by `--growth`; `measure` then heeds `work.scale`.
@@ -95,6 +96,7 @@ class Row:
     goals: tuple[Goal, ...] = ()
     threads: int = 1
     budget: float = 10.0
+    rounds: int = 5
     limit_seconds: float | None = None
     limit_bytes: int | None = None
     grows: bool = False

@@ -25,13 +25,10 @@ MODULES = sorted(path for path in (ROOT / "benchmarks").glob("*.py"))
 ROWS = [(module, row) for module, rows in rows_by_module().items() for row in rows]
 
 TOY = {
-    "coco_eval.py": ["--images", "20", "--truths", "100", "--detections", "300", "--rounds", "1"],
     "detector.py": ["--height", "64", "--width", "96", "--repeat", "1"],
     "gpu.py": ["--config", "unet", "--batch", "2", "--size", "32", "64", "--steps", "1", "--rounds", "1"],
     "pool_indices.py": ["--size", "32", "48", "--rounds", "1"],
     "recompute.py": ["--size", "32", "64", "--batch", "2", "--rounds", "1"],
-    "resampling.py": ["--maps", "9", "--map-resamples", "50", "--size", "64", "96", "--images", "20", "--truths", "100",
-                      "--detections", "300", "--resamples", "20", "--rounds", "1"],
     "train_step.py": ["--config", "configs/tiny/unet_shapes.yaml", "--steps", "2", "--smp-encoder", "", "data.batch_size=2"],
 }  # fmt: skip
 """Scripts that are no rows yet. One that has `rows` is left out by itself."""
