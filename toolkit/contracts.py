@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from toolkit.errors import ConfigError, PartsError, Problem
 from toolkit.registry import Registry
-from toolkit.samples import Batch, Prediction, Sample, Truth
+from toolkit.samples import Batch, Boxes, Prediction, Sample, Truth
 
 # --------------------------------------------------------------------------- what a part will produce
 
@@ -542,6 +542,10 @@ class Dataset(ABC):
     def image_sizes(self) -> np.ndarray | None:
         """(N, 2) height and width of each image, 0 where unknown; None when nothing is known without opening them."""
         return None
+
+    def boxes_of(self, index: int) -> Boxes | None:
+        """The boxes of a sample, without its image where the annotation alone tells them. Default: reads the sample."""
+        return self[index].boxes
 
     def files(self, index: int) -> tuple[Path, ...]:
         """The files a sample is read from, its image first, then its annotation; () when the data set does not say.

@@ -18,11 +18,18 @@ import toolkit.backbones  # noqa: F401 (registers)
 from toolkit.contracts import BACKBONES, Backbone, FeaturePyramid
 
 CASES: dict[str, list[dict[str, Any]]] = {
-    "unet_encoder": [{"width": 4}, {"width": 4, "padding": "same", "norm": "batch", "in_channels": 3}],
+    "unet_encoder": [
+        {"width": 4},
+        {"width": 4, "padding": "same", "norm": "batch", "in_channels": 3},
+        {"width": 4, "depth": 3, "padding": "same", "first_stride": 4},
+    ],
     "lenet5": [{}, {"padding": 0, "pooling": "trainable", "connections": "table", "in_channels": 3}],
     "alexnet": [{"variant": "2012"}],
     "googlenet": [{"auxiliary": True}, {"true_5x5": True, "batch_norm": False}],
     "resnet": [{"depth": 18}, {"depth": 18, "norm": "frozen_batch", "in_channels": 1}],
+    "wavenet": [{"width": 4, "dilations": [1, 2, 4]}],
+    "time_delay": [{}, {"in_channels": 3, "widths": [4, 4, 4], "windows": [2, 3, 3], "activation": "relu"}],
+    "pixel_cnn": [{"width": 4, "blocks": 2}],
     "efficientnet_lite": [{}, {"variant": 2, "in_channels": 1}],
     "timm": [{"model": "test_resnet"}, {"model": "test_convnext", "in_channels": 1}, {"model": "test_vit"}],
     "smp": [{"encoder": "mit_b0"}, {"encoder": "tu-test_resnet", "output_stride": 16, "depth": 4, "in_channels": 1}],
@@ -107,7 +114,7 @@ def test_gradient_reaches_the_first_layer_from_a_batch_of_one(name: str, case: i
     size = (backbone.spec.sizes.next_legal(64), backbone.spec.sizes.next_legal(64))
     maps = backbone(images_for(backbone, size)).maps
     (maps[-1].square().mean() + maps[-1].mean()).backward()
-    first = next(p for p in backbone.parameters() if p.requires_grad and p.ndim == 4)
+    first = next(p for p in backbone.parameters() if p.requires_grad and p.ndim >= 3)
     assert first.grad is not None
     assert torch.isfinite(first.grad).all()
     assert first.grad.abs().sum() > 0

@@ -5,6 +5,7 @@ A new data set needs one line in `MINIATURES`: how to write a few samples to a f
 
 import json
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,11 @@ def make_shapes(root: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def make_sequences(root: Path) -> dict[str, Any]:
+    root.rmdir()
+    return {"root": str(root), "split": "train", "count_train": 4, "count_val": 1, "rows": 3, "steps": 20, "delay": 3}
+
+
 def make_coco(root: Path) -> dict[str, Any]:
     coco: dict[str, Any] = {"images": [], "annotations": [], "categories": [{"id": 7, "name": "cat"}]}
     for index in range(4):
@@ -98,6 +104,10 @@ def make_joined(root: Path) -> dict[str, Any]:
         arguments = make_labelme(root / f"part{index}")
         parts.append(DATASETS.find("labelme")(**arguments).subset([0, 2 + index]))
     return {"datasets": parts, "weights": [1.0, 2.0]}
+
+
+def make_box_crops(root: Path) -> dict[str, Any]:
+    return {"dataset": DATASETS.find("coco")(**make_coco(root)), "min_side": 4.0}
 
 
 def make_via(root: Path) -> dict[str, Any]:
@@ -204,6 +214,7 @@ def make_cityscapes(root: Path) -> dict[str, Any]:
 
 
 MINIATURES: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "box_crops": make_box_crops,
     "camvid": make_camvid,
     "cityscapes": make_cityscapes,
     "class_masks": make_class_masks,
@@ -219,6 +230,7 @@ MINIATURES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "joined": make_joined,
     "labelme": make_labelme,
     "labelme_boxes": make_labelme,
+    "sequences": make_sequences,
     "shapes": make_shapes,
     "via": make_via,
     "via_boxes": make_via,
@@ -328,7 +340,7 @@ def test_goes_through_the_loaders(dataset):
 
 def test_damaged_and_missing_pictures_are_named(name, tmp_path):
     dataset = build(name, tmp_path)
-    path = tmp_path / dataset[3].name.partition(" page ")[0]  # a page of a file with several
+    path = tmp_path / re.split(" page | box ", dataset[3].name)[0]  # a page of a file with several, a part of a picture
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match=path.name):
@@ -342,12 +354,12 @@ def test_a_wrong_root_is_named(name, tmp_path):
     (tmp_path / "data").mkdir()
     arguments = MINIATURES[name](tmp_path / "data")
     arguments["root"] = str(tmp_path / "dato")
-    if name == "shapes":
+    if name in ("shapes", "sequences"):
         arguments["make"] = False
-    if name == "joined":  # its parts have the roots
+    if name in ("joined", "box_crops"):  # their parts have the roots
         return
     with pytest.raises(DataError) as caught:
         DATASETS.find(name)(**arguments)
     assert str(tmp_path / "dato") in str(caught.value)
-    if name != "shapes":
+    if name not in ("shapes", "sequences"):
         assert str(tmp_path / "data") in str(caught.value).replace(str(tmp_path / "dato"), "")

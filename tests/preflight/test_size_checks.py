@@ -71,14 +71,23 @@ def test_padding_to_a_legal_size_is_stated_and_warned_of_when_it_costs() -> None
 
 @pytest.mark.parametrize(("field", "wanted"), [(44, ["small_field"]), (200, []), (3000, ["large_field"]), (None, [])])
 def test_the_receptive_field(field: int | None, wanted: list[str]) -> None:
-    report = checked([way((512, 512))], model=ANY._replace(field=field))
+    report = checked([way((512, 512))], model=ANY._replace(field=field and (field, field)))
     assert kinds(report) == wanted
     if field == 44:
         assert "an answer depends on 44 pixels each way, the images are 512x512" in report.warnings[0].message
 
 
+def test_a_field_of_one_row_suits_pictures_of_few_rows() -> None:
+    """Sequences, one a row: what a step sees of its own row is no padding."""
+    report = checked([way((8, 128))], model=ModelSizes(SizeRule(), 1, True, True, (1, 65)))
+    assert report.findings == []
+    assert [fact.text for fact in report.facts if fact.topic == "field"] == [
+        "an answer depends on 1x65 pixels each way; the images are 8x128"
+    ]
+
+
 def test_the_receptive_field_is_of_no_concern_to_a_head_that_pools() -> None:
-    assert checked([way((512, 512))], model=ANY._replace(field=44, dense=False)).findings == []
+    assert checked([way((512, 512))], model=ANY._replace(field=(44, 44), dense=False)).findings == []
 
 
 def test_a_crop_larger_than_its_images() -> None:
@@ -170,7 +179,7 @@ def test_the_receptive_fields_of_published_nets(name: str, wanted: int) -> None:
     config = load_config(REPOSITORY / "configs" / f"{name}.yaml")
     model = meta_model(config, classes_of(config))
     assert model is not None
-    assert dense_field(model, (400, 500)) == wanted
+    assert dense_field(model, (400, 500)) == (wanted, wanted)
     assert model.training
 
 

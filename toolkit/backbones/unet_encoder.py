@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Interval
 from torch import Tensor, nn
 
 from toolkit.bounds import PositiveInt, Probability
 from toolkit.contracts import ANY_SIZE, BACKBONES, Backbone, FeaturePyramid, PixelStats, PyramidSpec, SizeRule
+from toolkit.errors import ConfigError, Problem
 from toolkit.layers.conv import ConvNormAct, Norm, Padding
 from toolkit.layers.init import he_normal_
 
@@ -24,6 +25,12 @@ def _valid_geometry(depth: int) -> tuple[tuple[int, ...], SizeRule]:
     stride = 2 ** (depth - 1)
     minimum = 2 * borders[-1] + stride
     return borders, SizeRule(minimum, stride, minimum % stride)
+
+
+def _first_conv(before: int, after: int, padding: Padding, norm: Norm, stride: int) -> ConvNormAct:
+    """The first convolution of a level; a stride makes the kernel wider, so that neighbouring windows overlap."""
+    kernel_size = {1: 3, 2: 5, 4: 7}[stride]
+    return ConvNormAct(before, after, kernel_size, stride, padding=padding, norm=norm)
 
 
 @BACKBONES.register("unet_encoder")
@@ -44,6 +51,11 @@ class UNetEncoder(Backbone):
         dropout: probability, 0..1, that a value at the end of the contracting path is dropped, that is after the second
             convolutions of the last two levels (the skip connection of the last but one is dropped too). The paper names
             no number; the released net has 0.5.
+        first_stride: stride of the finest map in pixels; 2 and 4 make the first convolution a strided one of 5x5 and 7x7,
+            and the net several times cheaper. Padding "same" only.
+
+    Raises:
+        ConfigError: a first stride with padding "valid".
     """
 
     def __init__(
@@ -54,15 +66,23 @@ class UNetEncoder(Backbone):
         padding: Padding = "valid",
         norm: Norm = "none",
         dropout: Probability = 0.5,
+        first_stride: Literal[1, 2, 4] = 1,
     ) -> None:
         super().__init__()
+        if first_stride > 1 and padding == "valid":
+            message = f"first_stride {first_stride} needs padding: same"
+            raise ConfigError(
+                Problem("backbone 'unet_encoder'", message, "the borders of the 2015 net are those of stride 1")
+            )
         channels = tuple(width * 2**level for level in range(depth))
         borders, sizes = _valid_geometry(depth) if padding == "valid" else ((0,) * depth, ANY_SIZE)
-        self.spec = PyramidSpec(channels, tuple(2**level for level in range(depth)), borders=borders, sizes=sizes)
+        self.spec = PyramidSpec(
+            channels, tuple(first_stride * 2**level for level in range(depth)), borders=borders, sizes=sizes
+        )
         self.pixel_stats = PixelStats((0.0,) * in_channels, (1.0,) * in_channels)
         self.levels = nn.ModuleList(
             nn.Sequential(
-                ConvNormAct(before, after, padding=padding, norm=norm),
+                _first_conv(before, after, padding, norm, 1 if level else first_stride),
                 ConvNormAct(after, after, padding=padding, norm=norm),
                 nn.Dropout(dropout if level >= depth - 2 else 0.0),
             )

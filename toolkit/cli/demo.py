@@ -30,4 +30,4 @@ def command(task: str, out: str, as_json: bool) -> None:
     say("")
     for name, path in result["paths"].items():
         say(f"{name:<12}{path}")
-    say(f"\nDone in {result['seconds']:.0f} s. Next, your own pictures: see configs/tiny/own_pictures.yaml")
+    say(f"\nDone in {result['seconds']:.0f} s. Next, your own pictures: toolkit init FOLDER")

@@ -1,7 +1,4 @@
-"""Causal convolutions: an output depends on what came before it, in time or in reading order, and on nothing later.
-
-Building blocks for nets that generate; no part of the toolkit uses them yet.
-"""
+"""Causal convolutions: an output depends on what came before it, in time or in reading order, and on nothing later."""
 
 from __future__ import annotations
 
@@ -20,6 +17,7 @@ class CausalConv1d(nn.Conv1d):
 
     The input is padded at the front only, by dilation * (kernel_size - 1) zeros (WaveNet: van den Oord et al. 2016,
     arXiv 1609.03499, section 2.1). With n layers of kernel 2 and dilations 1, 2, 4 ... the output sees 2^n steps.
+    A map (N, in_channels, H, T) is H sequences a sample, one a row, which do not see each other.
 
     Args:
         in_channels: channels of the sequence that enters.
@@ -41,8 +39,11 @@ class CausalConv1d(nn.Conv1d):
         self.lead = dilation * (kernel_size - 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_channels, T) -> (N, out_channels, T), as long as the input."""
-        return super().forward(F.pad(x, (self.lead, 0)))
+        """(N, in_channels[, H], T) -> (N, out_channels[, H], T), as long as the input."""
+        x = F.pad(x, (self.lead, 0))
+        if x.ndim == 3:
+            return super().forward(x)
+        return F.conv2d(x, self.weight.unsqueeze(2), self.bias, dilation=(1, *self.dilation))
 
 
 class CausalConv2d(nn.Conv2d):

@@ -14,8 +14,8 @@ from toolkit.data.classes.tables import class_table
 from toolkit.data.formats.label_values import LabelReader
 from toolkit.data.formats.pairs import find_pairs, name_in, read_pair
 from toolkit.data.images.read import read_image
-from toolkit.data.shapes.files import Recipe, make_shapes, verify_shapes
-from toolkit.errors import ConfigError, DataError, Problem, missing_path
+from toolkit.data.shapes.files import Recipe, make_shapes
+from toolkit.errors import ConfigError, DataError, Problem
 from toolkit.samples import Boxes, Sample
 
 
@@ -61,11 +61,7 @@ class Shapes(Dataset):
             message = f"scenes need at least 32 pixels a side, got {tuple(image_size)}"
             raise ConfigError(Problem("image_size", message))
         recipe = Recipe(count_train, count_val, (image_size[0], image_size[1]), seed, texture)
-        if make and (not self.root.exists() or (self.root.is_dir() and not any(self.root.iterdir()))):
-            make_shapes(self.root, recipe)
-        if not self.root.is_dir():
-            raise DataError(missing_path("folder", self.root, "", "make: true makes it"))
-        verify_shapes(self.root, recipe)
+        make_shapes(self.root, recipe, make)
         self.reader = LabelReader(class_table("shapes").names)
         self.pairs = tuple(find_pairs(self.root / "images" / split, self.root / "masks" / split))
         self.boxes = None if target in ("label_map", "largest") else self._read_boxes()

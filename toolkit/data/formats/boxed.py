@@ -11,7 +11,7 @@ import numpy as np
 from toolkit.contracts import Dataset
 from toolkit.data.formats.detection_index import DetectionIndex
 from toolkit.data.images.traits import unread_pages
-from toolkit.samples import Sample
+from toolkit.samples import Boxes, Sample
 
 
 class BoxDataset(Dataset):
@@ -42,6 +42,11 @@ class BoxDataset(Dataset):
     def __getitem__(self, index: int) -> Sample:
         """Reads an image and gives it its boxes. Raises DataError when its size is not the annotated one."""
         return self.index.sample(index, self.root, self.channels, self.value_range)
+
+    def boxes_of(self, index: int) -> Boxes | None:
+        """The boxes of an image, without opening it where the annotation says its size."""
+        height, width = self.index.sizes[index].tolist()
+        return self.index.boxes(index, (height, width)) if height and width else super().boxes_of(index)
 
     def files(self, index: int) -> tuple[Path, ...]:
         """The image, and the file its boxes were read from where it has one."""

@@ -7,11 +7,7 @@ shapes.json (what it was made with)
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,8 +17,8 @@ from PIL import Image
 
 from toolkit.data.classes.tables import class_table
 from toolkit.data.seeds import mix
+from toolkit.data.shapes.made_once import made_folder, write_json
 from toolkit.data.shapes.scene import SHAPES, Scene, Thing, make_scene
-from toolkit.errors import DataError, Problem
 
 _LOG = logging.getLogger(__name__)
 
@@ -55,53 +51,26 @@ class Recipe(NamedTuple):
         return {"maker": _MAKER, **self._asdict(), "image_size": list(self.image_size)}
 
 
-def make_shapes(root: Path, recipe: Recipe) -> None:
-    """Makes the files in a temporary folder beside `root` and renames it, so that `root` is whole or absent.
+def make_shapes(root: Path, recipe: Recipe, make: bool = True) -> None:
+    """Sees to it that `root` holds the scenes of a recipe (`made_once.py`); `make`: where it is missing or empty, makes it.
 
-    Raises DataError when the folder cannot be written. Several processes may do it at once: the first one wins.
+    Raises DataError when the folder cannot be made, or was made with another recipe, or by something else, or lacks files.
+
+    Args:
+        root: the data set's folder.
+        recipe: what the scenes are made from.
+        make: whether a missing or empty folder is filled; else it is an error.
     """
-    _LOG.info("making %d synthetic images in %s", recipe.count_train + recipe.count_val, root)
-    try:
-        root.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
-    except OSError as error:
-        raise DataError(Problem(root, f"cannot be made here: {error.strerror}")) from None
-    try:
-        _write(made, recipe)
-        made.chmod(0o755)  # mkdtemp keeps others out
-        if root.is_dir() and not any(root.iterdir()):
-            root.rmdir()
-        if not root.exists():
-            os.replace(made, root)  # noqa: PTH105 - Path.replace, without its return value, reads as a text method
-    except OSError as error:
-        if not (root / RECIPE_FILE).is_file():
-            raise DataError(Problem(root, f"cannot be made here: {error.strerror}")) from None
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
-
-
-def verify_shapes(root: Path, recipe: Recipe) -> None:
-    """Raises DataError when the folder was made with another recipe, or by something else, or lacks files."""
-    file = root / RECIPE_FILE
-    remedy = "remove the folder to have it made again, or choose another root"
-    if not file.is_file():
-        raise DataError(Problem(root, f"exists, but holds no {RECIPE_FILE}: it is no set of shapes", remedy))
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise DataError(Problem(file, "is unreadable", remedy)) from None
-    wanted = recipe.as_json()
-    differ = [f"{key} {found.get(key)!r} (wanted {wanted[key]!r})" for key in wanted if found.get(key) != wanted[key]]
-    if differ:
-        raise DataError(Problem(root, f"was made with other parameters: {', '.join(differ)}", remedy))
-    for split, count in (("train", recipe.count_train), ("val", recipe.count_val)):
-        for place in (f"images/{split}", f"masks/{split}"):
-            have = len(list((root / place).glob("[0-9]*.*")))
-            if have != count:
-                raise DataError(Problem(root / place, f"holds {have} files instead of {count}", remedy))
+    counts = {
+        f"{place}/{split}": count
+        for split, count in (("train", recipe.count_train), ("val", recipe.count_val))
+        for place in ("images", "masks")
+    }
+    made_folder(root, RECIPE_FILE, recipe.as_json(), (lambda made: _write(made, recipe)) if make else None, counts)
 
 
 def _write(root: Path, recipe: Recipe) -> None:
+    _LOG.info("making %d synthetic images", recipe.count_train + recipe.count_val)
     (root / "annotations").mkdir()
     for number, (split, count) in enumerate((("train", recipe.count_train), ("val", recipe.count_val))):
         (root / "images" / split).mkdir(parents=True)
@@ -111,13 +80,8 @@ def _write(root: Path, recipe: Recipe) -> None:
             scene = make_scene(recipe.image_size, mix(recipe.seed, number, index), recipe.texture)
             _write_scene(root, split, f"{index:04d}", scene)
             _annotate(coco, f"{index:04d}.jpg", scene)
-        _write_json(root / "annotations" / f"instances_{split}.json", coco)
+        write_json(root / "annotations" / f"instances_{split}.json", coco)
     (root / "classes.txt").write_text("\n".join(class_table("shapes").names) + "\n", encoding="utf-8")
-    _write_json(root / RECIPE_FILE, recipe.as_json())
-
-
-def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, separators=(",", ":")) + "\n", encoding="utf-8")
 
 
 def _write_scene(root: Path, split: str, stem: str, scene: Scene) -> None:

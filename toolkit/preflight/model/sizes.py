@@ -35,14 +35,14 @@ class ModelSizes(NamedTuple):
         stride: stride of its coarsest map, in pixels.
         pads: whether illegal sizes are padded (else refused).
         dense: whether the head answers for every pixel.
-        field: pixels that a cell of the map the head reads depends on, in each direction; None when not known.
+        field: (height, width) in pixels of what a cell of the map the head reads depends on; None when not known.
     """
 
     rule: SizeRule
     stride: int
     pads: bool
     dense: bool
-    field: int | None = None
+    field: Size | None = None
 
 
 def shown(size: Size) -> str:
@@ -100,15 +100,17 @@ def _against_stride(report: Report, counts: Counter[Size], model: ModelSizes) ->
 def _against_field(report: Report, size: Size, model: ModelSizes) -> None:
     if model.field is None or not model.dense:
         return
-    report.note("field", f"an answer depends on {model.field} pixels each way; the images are {shown(size)}")
-    report.statistics["receptive_field"] = model.field
-    if model.field * FIELD_SMALL < max(size):
-        message = f"an answer depends on {model.field} pixels each way, the images are {shown(size)}"
+    reach = max(model.field)
+    across = str(reach) if min(model.field) == reach else shown(model.field)
+    message = f"an answer depends on {across} pixels each way, the images are {shown(size)}"
+    report.note("field", message.replace(", the", "; the"))
+    report.statistics["receptive_field"] = reach
+    if reach * FIELD_SMALL < max(size):
         remedy = "use smaller images, or a deeper or more dilated model, if what surrounds a pixel matters"
         report.warn("small_field", Problem("model", message, remedy))
-    elif model.field > FIELD_LARGE * min(size):
-        message = f"an answer depends on {model.field} pixels each way, the images are {shown(size)}: most is padding"
-        report.warn("large_field", Problem("model", message, "use larger images, or a shallower model"))
+    elif any(seen > FIELD_LARGE * side for seen, side in zip(model.field, size, strict=True)):
+        remedy = "use larger images, or a shallower model"
+        report.warn("large_field", Problem("model", f"{message}: most is padding", remedy))
 
 
 def _legal(report: Report, counts: Counter[Size], size: Size, model: ModelSizes) -> None:
@@ -213,8 +215,8 @@ def compare_with_validation(report: Report, train: Size, val: Sequence[Size], ru
         report.note("sizes", text)
 
 
-def dense_field(model: VisionModel, size: tuple[int, int]) -> int | None:
-    """The larger side of the theoretical receptive field of the head's last layer; None where it cannot be told.
+def dense_field(model: VisionModel, size: tuple[int, int]) -> Size | None:
+    """(height, width) in pixels of the theoretical receptive field of the head's last layer; None where it cannot be told.
 
     model: on the meta device. size: (height, width) of the images.
     """
@@ -228,7 +230,7 @@ def dense_field(model: VisionModel, size: tuple[int, int]) -> int | None:
         return None
     finally:
         model.train(training)
-    return max(fields[-1]) if fields else None
+    return fields[-1] if fields else None
 
 
 def model_sizes(model: VisionModel, size: Size) -> ModelSizes:
