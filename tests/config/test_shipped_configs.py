@@ -47,7 +47,10 @@ PUBLISHED = {
     "classify/resnet50": (25_557_032, (224, 224), (1000,), 4_089_184_256),
     "classify/densenet121": (7_978_856, (224, 224), (1000,), 2_834_161_664),
 }
-OURS = {"faster_rcnn_r18_fpn_bccd", "unet_resnet34_camvid", "unet_lite_camvid"}
+OURS = {
+    *("faster_rcnn_r18_fpn_bccd", "unet_resnet34_camvid", "unet_lite_camvid"),
+    *(name for name in FILES if name.startswith("sequences/") or name.endswith("_bccd")),
+}
 """Combinations nobody published numbers of."""
 
 

@@ -57,7 +57,7 @@ def make_shapes(root: Path, recipe: Recipe, make: bool = True) -> None:
     Raises DataError when the folder cannot be made, or was made with another recipe, or by something else, or lacks files.
 
     Args:
-        root: the data set's folder.
+        root: the data set's folder, which holds images, masks and annotations.
         recipe: what the scenes are made from.
         make: whether a missing or empty folder is filled; else it is an error.
     """

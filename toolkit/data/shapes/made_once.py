@@ -21,7 +21,7 @@ def made_folder(
     """Sees to it that `root` holds what the recipe says; where it is missing or empty it is made, unless `write` is None.
 
     Args:
-        root: the data set's folder.
+        root: the data set's folder, which is whole or absent.
         file: name of the file in it that keeps the recipe ("shapes.json").
         recipe: everything that the data follow from, as JSON; its key "maker" counts up when the same recipe would
             make other data.

@@ -29,7 +29,7 @@ class Sequences(NamedTuple):
     """Sequences of one sample.
 
     Args:
-        image: (rows, steps, C) uint8.
+        image: (rows, steps, C) uint8 picture, whose every row is a sequence.
         label_map: (rows, steps) uint8 class of each step, `IGNORE_INDEX` where the answer lies before the first step;
             None where there is one class for all.
         label: class of the whole sample; None where each step has one.
@@ -47,8 +47,8 @@ def parity(rng: np.random.Generator, rows: int, steps: int, delay: int) -> Seque
 
     Args:
         rng: source of every random choice.
-        rows: number of sequences.
-        steps: length of each.
+        rows: number of sequences, one below the other.
+        steps: length of every sequence in pixels.
         delay: steps to the earlier bit, 1 or more.
 
     >>> made = parity(np.random.default_rng(0), rows=1, steps=4, delay=2)
@@ -70,7 +70,7 @@ def automaton(rng: np.random.Generator, rows: int, steps: int) -> Sequences:
     Args:
         rng: source of every random choice.
         rows: number of rows, the random one included.
-        steps: pixels of each row.
+        steps: length of every row in pixels.
 
     >>> made = automaton(np.random.default_rng(3), rows=3, steps=5)
     >>> made.label_map.tolist()
