@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from toolkit.ops import native, pooling_kernels
+from toolkit.ops import native, pooling, pooling_kernels
 from toolkit.ops.pooling import max_pool, max_unpool
 
 STORAGES = ("int64", "uint8", "packed")
@@ -74,7 +74,7 @@ def both(x, storage, ceil_mode):
 @pytest.mark.parametrize("storage", STORAGES)
 def test_values_and_gradients_equal_pytorch_to_the_bit(way, storage, dtype):
     for size, ceil_mode, channels, last in itertools.product(
-        ((6, 8), (7, 9), (7, 8), (6, 9), (1, 5), (5, 1)), (0, 1), (1, 6), (False, True)
+        ((6, 8), (7, 9), (7, 8), (4, 21), (5, 34), (1, 5), (5, 1)), (0, 1), (1, 6), (False, True)
     ):
         if not ceil_mode and min(size) < 2:
             continue
@@ -84,6 +84,24 @@ def test_values_and_gradients_equal_pytorch_to_the_bit(way, storage, dtype):
             ("pooled", "x.grad", "unpooled", "v.grad"), *both(x, storage, ceil_mode), strict=True
         ):
             assert torch.equal(bits(theirs), bits(mine)), (name, size, ceil_mode, channels, last)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("size", [(6, 8), (7, 9), (33, 40), (2, 5)])
+def test_a_few_planes_at_a_time_give_what_the_formulas_give(dtype, size, monkeypatch):
+    monkeypatch.setattr(pooling, "_WINDOWS", 50)
+    for up in (0, 1):
+        windows = (size[0] + up) // 2, (size[1] + up) // 2
+        x = hard((2, 3, *size), dtype).nan_to_num(0.0, -0.0, float("-inf"))  # NaN goes another way
+        pooled, codes = pooling._pool_rows(x, windows)
+        wanted, wanted_codes = pooling._pool_formula(x, windows)
+        assert torch.equal(bits(pooled), bits(wanted))
+        assert torch.equal(codes, wanted_codes)
+        assert torch.equal(bits(pooling._pick_rows(x, codes)), bits(pooling._pick_formula(x, codes)))
+        placed = pooling._place_rows(pooled, codes, size)
+        assert torch.equal(bits(placed), bits(pooling._place_formula(pooled, codes, size, False)))
+    x[1, 2, 1, 1] = float("nan")
+    assert pooling._pool_rows(x, windows) is None
 
 
 @pytest.mark.parametrize("storage", STORAGES)

@@ -11,6 +11,7 @@ unpooling on GPUs, where PyTorch's operator is not deterministic).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
@@ -124,11 +125,14 @@ class _Pick(torch.autograd.Function):
 
 
 def _pool(x: Tensor, ceil_mode: bool, packed: bool) -> tuple[Tensor, Tensor]:
+    up = 1 if ceil_mode else 0
+    size = (x.shape[2] + up) // 2, (x.shape[3] + up) // 2
     if torch.compiler.is_compiling() or _tracing():
-        pooled, codes = _pool_formula(x, ceil_mode)
+        pooled, codes = _pool_formula(x, size)
     else:
-        up = 1 if ceil_mode else 0
-        fast = pooling_kernels.pool(x, ((x.shape[2] + up) // 2, (x.shape[3] + up) // 2))
+        fast = pooling_kernels.pool(x, size)
+        if fast is None and _in_rows(x):
+            fast = _pool_rows(x, size)
         pooled, codes = fast if fast is not None else _pool_convert(x, ceil_mode)
     return pooled, _pack(codes) if packed else codes
 
@@ -138,7 +142,10 @@ def _place(values: Tensor, codes: Tensor, size: tuple[int, int], clean: bool) ->
     if torch.compiler.is_compiling() or _tracing() or values.device.type != "cpu":
         return _place_formula(values, codes, size, clean)
     fast = pooling_kernels.place(values, codes, size, clean)
-    return fast if fast is not None else _unpool_flat(values + 0.0 if clean else values, _flat(codes, size[1]), size)
+    if fast is not None:
+        return fast
+    values = values + 0.0 if clean else values
+    return _place_rows(values, codes, size) if _in_rows(values) else _unpool_flat(values, _flat(codes, size[1]), size)
 
 
 def _pick(x: Tensor, codes: Tensor) -> Tensor:
@@ -148,6 +155,8 @@ def _pick(x: Tensor, codes: Tensor) -> Tensor:
     fast = pooling_kernels.pick(x, codes)
     if fast is not None:
         return fast
+    if _in_rows(x):
+        return _pick_rows(x, codes)
     return _like(x.flatten(2).gather(2, _flat(codes, x.shape[3]).flatten(2)).view(codes.shape), x)
 
 
@@ -188,13 +197,6 @@ def _unpack(codes: Tensor, channels: int) -> Tensor:
 # --------------------------------------------------------------------------- by PyTorch's operators
 
 
-def _corners(shape: torch.Size, width: int, device: torch.device) -> Tensor:
-    """Flat index (h, w) int64 of the first pixel of each window, for codes of a shape (N, C, h, w)."""
-    rows, columns = shape[2], shape[3]
-    top = torch.arange(rows, device=device)[:, None] * (2 * width)
-    return top + torch.arange(columns, device=device) * 2
-
-
 def _pool_convert(x: Tensor, ceil_mode: bool) -> tuple[Tensor, Tensor]:
     pooled, flat = F.max_pool2d(x, 2, 2, ceil_mode=ceil_mode, return_indices=True)
     width = x.shape[3]
@@ -203,10 +205,19 @@ def _pool_convert(x: Tensor, ceil_mode: bool) -> tuple[Tensor, Tensor]:
     return pooled, row * 2 | (column ^ row if width % 2 else column)
 
 
-def _flat(codes: Tensor, width: int) -> Tensor:
+def _corners(shape: torch.Size, width: int, device: torch.device) -> Tensor:
+    """Flat index (h, w) of the first pixel of each window, for codes of a shape (..., h, w); int32 where that is enough."""
+    rows, columns = shape[-2:]
+    kind = torch.int32 if 2 * rows * width < 1 << 31 else torch.int64
+    top = torch.arange(rows, device=device, dtype=kind)[:, None] * (2 * width)
+    return top + torch.arange(columns, device=device, dtype=kind) * 2
+
+
+def _flat(codes: Tensor, width: int, corners: Tensor | None = None) -> Tensor:
     """PyTorch's flat int64 indices of codes."""
-    flat = codes + _corners(codes.shape, width, codes.device)
-    return flat.add_(codes >> 1, alpha=width - 2)
+    corners = _corners(codes.shape, width, codes.device) if corners is None else corners
+    flat = (codes >> 1).to(corners.dtype).mul_(width - 2)  # PyTorch adds integers of one width several times faster
+    return flat.add_(codes.to(corners.dtype)).add_(corners).to(torch.int64)
 
 
 def _unpool_flat(x: Tensor, flat: Tensor, size: tuple[int, int]) -> Tensor:
@@ -225,6 +236,58 @@ def _like(result: Tensor, x: Tensor) -> Tensor:
     return result.contiguous()
 
 
+# --------------------------------------------------------------------------- by PyTorch's operators, a few planes at a time
+
+_WINDOWS = 1 << 17
+"""Windows at a time: what is computed on the way stays in the processor's cache."""
+
+
+def _in_rows(x: Tensor) -> bool:
+    return x.device.type == "cpu" and x.is_contiguous() and x.numel() > 0
+
+
+def _planes(codes: Tensor, *maps: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """(planes, h, w) of codes and maps (N, C, ., .), so many planes as make `_WINDOWS`."""
+    number = max(1, _WINDOWS // (codes.shape[2] * codes.shape[3]))
+    return zip(*(tensor.flatten(0, 1).split(number) for tensor in (codes, *maps)), strict=True)
+
+
+def _pool_rows(x: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor] | None:
+    """The maxima of whole rows, and the first pixel equal to each; None where there are NaN, which equal nothing."""
+    pooled = x.new_empty((*x.shape[:2], *size))
+    codes = torch.empty_like(pooled, dtype=torch.uint8)
+    corners = _corners(codes.shape, x.shape[3], x.device)
+    for code, pixels, most in _planes(codes, x, pooled):
+        first, second, third, fourth = (each[0] for each in _four(pixels[None], *size, float("-inf")))
+        best = torch.maximum(torch.maximum(first, second), torch.maximum(third, fourth))
+        if best.sum().isnan():
+            return None
+        after = (third != best).view(torch.uint8).add_(1).mul_((second != best).view(torch.uint8)).add_(1)
+        torch.mul(after, (first != best).view(torch.uint8), out=code)
+        _gather(pixels, code, corners, most)  # of equals the maximum may be any: -0 instead of 0
+    return pooled, codes
+
+
+def _pick_rows(x: Tensor, codes: Tensor) -> Tensor:
+    picked = x.new_empty(codes.shape)
+    corners = _corners(codes.shape, x.shape[3], x.device)
+    for code, pixels, out in _planes(codes, x, picked):
+        _gather(pixels, code, corners, out)
+    return picked
+
+
+def _gather(pixels: Tensor, code: Tensor, corners: Tensor, out: Tensor) -> None:
+    torch.gather(pixels.flatten(1), 1, _flat(code, pixels.shape[-1], corners).flatten(1), out=out.flatten(1))
+
+
+def _place_rows(values: Tensor, codes: Tensor, size: tuple[int, int]) -> Tensor:
+    placed = values.new_empty((*values.shape[:2], *size))
+    corners = _corners(codes.shape, size[1], values.device)
+    for code, value, out in _planes(codes, values, placed):
+        out.zero_().flatten(1).scatter_(1, _flat(code, size[1], corners).flatten(1), value.flatten(1))
+    return placed
+
+
 # --------------------------------------------------------------------------- by formulas
 
 
@@ -236,9 +299,8 @@ def _four(x: Tensor, rows: int, columns: int, fill: float) -> list[Tensor]:
     return [x[:, :, y : 2 * rows : 2, z : 2 * columns : 2] for y in (0, 1) for z in (0, 1)]
 
 
-def _pool_formula(x: Tensor, ceil_mode: bool) -> tuple[Tensor, Tensor]:
-    up = 1 if ceil_mode else 0
-    best, *others = _four(x, (x.shape[2] + up) // 2, (x.shape[3] + up) // 2, float("-inf"))
+def _pool_formula(x: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    best, *others = _four(x, *size, float("-inf"))
     codes = torch.zeros_like(best, dtype=torch.uint8)
     for code, value in enumerate(others, 1):
         wins = (value > best) | (value != value)  # the first of equals, the last NaN

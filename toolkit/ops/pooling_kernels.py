@@ -13,12 +13,31 @@ from torch import Tensor
 
 from toolkit.ops.native import compile_c, split
 
-# One row of windows at a time. NCHW: windows lie 2 elements apart and the right neighbour 1 (step 2, right 1); NHWC:
-# one window of all channels (step 1, right C). The `right` and `down` conditions are constants after inlining.
+# A row of windows at a time. NCHW: eight windows at once, and for the last ones the last eight again, which gives the
+# same; NHWC: one window of all channels (step 1, right C), which compilers vectorise themselves, as edges of odd sizes
+# need not be. The `right` and `down` conditions are constants after inlining.
 _MACROS = r"""
 #include <stdint.h>
 typedef uint8_t u8; typedef uint16_t u16; typedef uint32_t u32; typedef uint64_t u64; typedef int64_t i64;
 #define INLINE static inline __attribute__((always_inline))
+
+/* Eight elements as one value, their bits as they are in memory. */
+typedef u8 bytes __attribute__((vector_size(8)));
+typedef BITS lanes __attribute__((vector_size(8 * sizeof(BITS))));
+#ifdef __clang__
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (lanes){__VA_ARGS__})
+#endif
+#define EVEN(a, b) SHUFFLE(a, b, 0, 2, 4, 6, 8, 10, 12, 14)
+#define ODD(a, b) SHUFFLE(a, b, 1, 3, 5, 7, 9, 11, 13, 15)
+#define LOW(a, b) SHUFFLE(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
+#define HIGH(a, b) SHUFFLE(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+#define IF(condition, t) ((t) & (lanes)(condition))
+#define LOAD(name, from) lanes name; __builtin_memcpy(&name, from, sizeof name)
+#define LOAD_CODES(name, from) bytes name##8; __builtin_memcpy(&name##8, from, 8); \
+  lanes name = __builtin_convertvector(name##8, lanes)
+#define STORE(to, value) { lanes v = value; __builtin_memcpy(to, &v, sizeof v); }
 
 /* Half floats compare as integers. NaN is above everything, -0 equals 0; top: the bits of infinity. */
 INLINE int key(u16 bits, int top) {
@@ -39,7 +58,15 @@ INLINE void NAME##_row(const T *restrict x, const T *restrict below, T *restrict
     if (right) TAKE(WINS, x[k * step + to_right], 1) \
     if (down) TAKE(WINS, below[k * step], 2) \
     if (right && down) TAKE(WINS, below[k * step + to_right], 3) \
-    out[k] = best; codes[k] = code; } }
+    out[k] = best; codes[k] = code; } } \
+INLINE void NAME##_eight(const T *restrict x, const T *restrict below, T *restrict out, u8 *restrict codes, int top) { \
+  T most[8]; BITS where[8]; /* all of one width, or the compiler takes as many at once as there are codes in a register */ \
+  for (int k = 0; k < 8; k++) { \
+    T best = x[2 * k], v; BITS code = 0; \
+    TAKE(WINS, x[2 * k + 1], 1) TAKE(WINS, below[2 * k], 2) TAKE(WINS, below[2 * k + 1], 3) \
+    most[k] = best; where[k] = code; } \
+  for (int k = 0; k < 8; k++) out[k] = most[k]; \
+  for (int k = 0; k < 8; k++) codes[k] = (u8)where[k]; }
 
 /* (t << 1) == 0 finds -0: torch adds gradients to zeros, which turns -0 into 0. */
 #define PLACE(NAME, T) \
@@ -51,7 +78,14 @@ INLINE void NAME##_row(T *restrict x, T *restrict below, const T *restrict in, c
     x[k * step] = code == 0 ? t : 0; \
     if (right) x[k * step + to_right] = code == 1 ? t : 0; \
     if (down) below[k * step] = code == 2 ? t : 0; \
-    if (right && down) below[k * step + to_right] = code == 3 ? t : 0; } }
+    if (right && down) below[k * step + to_right] = code == 3 ? t : 0; } } \
+INLINE void NAME##_eight(T *restrict x, T *restrict below, const T *restrict in, const u8 *restrict codes, int clean) { \
+  LOAD(t, in); LOAD_CODES(code, codes); \
+  if (clean) t = IF((t << 1) != 0, t); \
+  lanes left = IF(code == 0, t), right = IF(code == 1, t); \
+  STORE(x, LOW(left, right)) STORE(x + 8, HIGH(left, right)) \
+  left = IF(code == 2, t); right = IF(code == 3, t); \
+  STORE(below, LOW(left, right)) STORE(below + 8, HIGH(left, right)) }
 
 #define PICK(NAME, T) \
 INLINE void NAME##_row(const T *restrict x, const T *restrict below, T *restrict out, const u8 *restrict codes, \
@@ -61,7 +95,11 @@ INLINE void NAME##_row(const T *restrict x, const T *restrict below, T *restrict
     if (right) { T v = x[k * step + to_right]; t = code == 1 ? v : t; } \
     if (down) { T v = below[k * step]; t = code == 2 ? v : t; } \
     if (right && down) { T v = below[k * step + to_right]; t = code == 3 ? v : t; } \
-    out[k] = t; } }
+    out[k] = t; } } \
+INLINE void NAME##_eight(const T *restrict x, const T *restrict below, T *restrict out, const u8 *restrict codes, int unused) { \
+  LOAD_CODES(code, codes); \
+  LOAD(a, x); LOAD(b, x + 8); LOAD(c, below); LOAD(d, below + 8); \
+  STORE(out, IF(code == 0, EVEN(a, b)) | IF(code == 1, ODD(a, b)) | IF(code == 2, EVEN(c, d)) | IF(code == 3, ODD(c, d))) }
 
 /* Output rows [first, last) of all planes; inner: 1 for NCHW, the number of channels for NHWC.
    Only whole windows are worth a specialised loop: the last row and column of odd sizes go through one for all. */
@@ -69,13 +107,18 @@ INLINE void NAME##_row(const T *restrict x, const T *restrict below, T *restrict
 static __attribute__((noinline)) void NAME##_edge(X *restrict a, X *restrict b, OUT *restrict o, CODES *restrict c, \
     i64 n, i64 step, i64 to_right, int right, int down, int flag) { \
   NAME##_row(a, b, o, c, n, step, to_right, right, down, flag); } \
+INLINE void NAME##_whole(X *restrict a, X *restrict b, OUT *restrict o, CODES *restrict c, i64 n, int flag) { \
+  if (n < 8) { NAME##_edge(a, b, o, c, n, 2, 1, 1, 1, flag); return; } \
+  for (i64 k = 0; k < n; k += 8) { \
+    i64 j = k < n - 8 ? k : n - 8; \
+    NAME##_eight(a + 2 * j, b + 2 * j, o + j, c + j, flag); } } \
 void NAME(X *x, OUT *out, CODES *codes, i64 first, i64 last, i64 H, i64 W, i64 h, i64 w, i64 inner, int flag) { \
   for (i64 r = first; r < last; r++) { \
     i64 i = r % h, down = 2 * i + 1 < H, full = W / 2 < w ? W / 2 : w; \
     X *a = x + (r / h * H + 2 * i) * W * inner, *b = a + (down ? W * inner : 0); \
     OUT *o = out + r * w * inner; CODES *c = codes + r * w * inner; \
     if (inner == 1) { \
-      if (down) NAME##_row(a, b, o, c, full, 2, 1, 1, 1, flag); \
+      if (down) NAME##_whole(a, b, o, c, full, flag); \
       else NAME##_edge(a, b, o, c, full, 2, 1, 1, 0, flag); \
     } else for (i64 j = 0; j < full; j++) { \
       i64 k = j * inner; \
@@ -115,9 +158,10 @@ _SMALLEST = 1 << 16  # elements before pooling; below, all ways take some tens o
 
 def _source(bits: int) -> str:
     """C for elements of one width, which compiles three times faster than for all."""
+    macros = _MACROS.replace("BITS", f"u{bits}")
     movers = f"PLACE(place, u{bits}) ROWS(place, u{bits}, const u{bits}, const u8)\n"
     movers += f"PICK(pick, u{bits}) ROWS(pick, const u{bits}, u{bits}, const u8)\n"
-    return _MACROS + _INSTANCES[bits] + "\n" + movers
+    return macros + _INSTANCES[bits] + "\n" + movers
 
 
 def _library(dtype: torch.dtype) -> ctypes.CDLL | None:
