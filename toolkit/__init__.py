@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from toolkit.errors import UserError
     from toolkit.inference.folder import predict
     from toolkit.jobs.build import build_model
+    from toolkit.jobs.predictor import Predictor
     from toolkit.jobs.restore import load_model
     from toolkit.jobs.verbs import check, describe, evaluate, train
     from toolkit.models.vision_model import VisionModel
@@ -59,6 +60,7 @@ _HOMES = {
     "toolkit.errors": ("UserError",),
     "toolkit.inference.folder": ("predict",),
     "toolkit.jobs.build": ("build_model",),
+    "toolkit.jobs.predictor": ("Predictor",),
     "toolkit.jobs.restore": ("load_model",),
     "toolkit.jobs.verbs": ("check", "describe", "evaluate", "train"),
     "toolkit.nets": ("classifier", "dilated", "faster_rcnn", "segnet", "segnet_basic", "unet"),
@@ -77,7 +79,7 @@ _REGISTERED_BY = {
 __all__ = [
     "BACKBONES", "DATASETS", "EVALUATORS", "HEADS", "LOSSES", "NECKS", "OPTIMIZERS", "SCHEDULES", "TRANSFORMS",
     "Backbone", "Batch", "Boxes", "Dataset", "DenseHead", "Detections", "Evaluator", "FeaturePyramid", "Head",
-    "ImageScores", "ImageValues", "LabelMap", "Neck", "PixelLoss", "PyramidSpec", "Sample", "Transform", "Truth",
+    "ImageScores", "ImageValues", "LabelMap", "Neck", "PixelLoss", "Predictor", "PyramidSpec", "Sample", "Transform", "Truth",
     "UserError", "ValueMap", "VisionModel", "__version__", "build_model", "check", "classifier", "collate", "describe",
     "dilated", "evaluate", "faster_rcnn", "load_config", "load_model", "predict", "segnet", "segnet_basic", "train",
     "unet",

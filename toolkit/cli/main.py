@@ -37,6 +37,7 @@ _ORDER = (
     "runs",
     "thresholds",
     "predict",
+    "merge",
     "split",
     "convert",
     "study",

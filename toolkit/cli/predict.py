@@ -25,7 +25,28 @@ _SHOWN = 5
     "depth: values, overlay).",
 )
 @click.option(
-    "--batch-size", type=click.IntRange(1), default=1, show_default=True, help="Pictures of equal size at once."
+    "--resume",
+    is_flag=True,
+    help="Do what the journal in --out does not call done: after a kill, or of a grown folder.",
+)
+@click.option(
+    "--overwrite", is_flag=True, help="Replace results of other weights or options, or of a job that did not end."
+)
+@click.option(
+    "--shard",
+    metavar="I/N",
+    help="Do the I-th of N parts of the pictures; toolkit merge joins them. Under torchrun each process does its own.",
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    help="Pictures of equal size at once; default: 1, or what the journal says.  [x>=1]",
+)
+@click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Threads that read pictures.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    help="Threads of one operation on the CPU; default: one a core, or the journal's.",
 )
 @click.option(
     "--tile",
@@ -58,7 +79,12 @@ def command(
     images: tuple[str, ...],
     out: str,
     formats: str | None,
-    batch_size: int,
+    batch_size: int | None,
+    resume: bool,
+    overwrite: bool,
+    shard: str | None,
+    workers: int,
+    threads: int | None,
     tile: str,
     score: float | None,
     max_detections: int | None,
@@ -69,17 +95,20 @@ def command(
 ) -> None:
     """Run a checkpoint over pictures: files, folders (recursive) or globs.
 
-    Pictures that cannot be read are listed at the end, and the exit code is then 1; the others are done.
+    Pictures that cannot be read are listed at the end, and the exit code is then 1; the others are done. The journal in
+    --out says what is done: --resume goes on by it, also after a kill.
     """
     from toolkit.config.load import refuse_wrong_weights
 
     refuse_wrong_weights(checkpoint, trust_code=trust_code)
+    from toolkit.inference.shares import Share
     from toolkit.jobs.predict import run_prediction
 
     names = None if formats is None else [name.strip() for name in formats.split(",") if name.strip()]
     result = run_prediction(
         checkpoint, images, out, names, batch_size=batch_size, device=device, tile=_side(tile), score=score,
         max_detections=max_detections, trust_code=trust_code, thresholds=not no_thresholds,
+        resume=resume, overwrite=overwrite, share=Share.parse(shard) if shard else None, threads=threads, readers=workers,
     )  # fmt: skip
     if as_json:
         print_json(result)
@@ -104,7 +133,22 @@ def _side(tile: str) -> int | Literal["auto"] | None:
 def _say(result: dict[str, Any], out: str) -> None:
     rate = f"{result['images_per_second']:.1f}/s"
     stopped = "stopped: " if result["stopped"] else ""
-    say(f"{stopped}{result['images']} pictures, {result['done']} done ({rate}), {result['written']} files in {out}")
+    part = "" if result["share"] == "1/1" else f"share {result['share']}: "
+    before = f", {result['skipped']} were done before" if result["skipped"] else ""
+    say(
+        f"{stopped}{part}{result['images']} pictures, {result['done']} done ({rate}){before}, "
+        f"{result['written']} files in {out}"
+    )
+    chosen = result["chosen"]
+    say(
+        f"note: on {chosen['device']}, {chosen['threads']} threads a step, {chosen['workers']} threads that read, "
+        f"{chosen['batch_size']} at once",
+        err=True,
+    )
+    if result["share"] != "1/1" and not result["stopped"]:
+        say(f"note: when all shares are done: toolkit merge --out {out}", err=True)
+    if result["stopped"]:
+        say("note: --resume goes on from there", err=True)
     for line in _notes(result):
         say(f"note: {line}", err=True)
     for failure in result["failed"]:

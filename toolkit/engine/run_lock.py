@@ -1,4 +1,4 @@
-"""One run folder, one training: a lock with the process, the machine and the start, which a dead process does not hold."""
+"""One folder, one job: a lock with the process, the machine and the start, which a dead process does not hold."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import os
 import platform
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ BEAT = 5.0
 """Seconds between two signs of life in the file. Of another machine's lock three are awaited before it counts as left."""
 
 _ours: set[Path] = set()
-"""Folders that this very process has locked: the system's locks are between processes."""
+"""Lock files of this very process: the system's locks are between processes."""
 
 
 class Holder(NamedTuple):
@@ -42,25 +43,25 @@ class Holder(NamedTuple):
 
 
 class RunLock:
-    """Held as long as a training writes into a folder; made by `lock_folder`.
+    """Held as long as a job writes into a folder; made by `lock_folder`.
 
     The system's lock on the file (`fcntl`) ends with its process however that ends, and is what decides, also between
     machines where the file system shares locks. Where it does not, the file's beat, written every few seconds, shows
     whether the other machine's process lives.
 
     Args:
-        folder: folder of the run, whose `run.lock` is open as `descriptor`.
+        path: the lock file, which is open as `descriptor`.
         descriptor: descriptor of the open and locked file; closing it would end the lock.
         taken_from: who held it before and died, or None.
     """
 
-    def __init__(self, folder: Path, descriptor: int, taken_from: Holder | None) -> None:
-        self.folder, self.taken_from = folder, taken_from
+    def __init__(self, path: Path, descriptor: int, taken_from: Holder | None) -> None:
+        self.path, self.taken_from = path, taken_from
         self.holder = Holder(os.getpid(), platform.node(), time.strftime("%Y-%m-%d %H:%M:%S"))
         self._descriptor, self._beat = descriptor, 0
         self._ended = threading.Event()
         self._write()
-        _ours.add(folder)
+        _ours.add(path)
         threading.Thread(target=self._live, daemon=True, name="run lock").start()
 
     def check(self) -> None:
@@ -68,7 +69,7 @@ class RunLock:
         other = _read(self._descriptor)[0]
         if other is not None and other != self.holder:
             message = f"was taken over by {other} while this process stood still"
-            raise UserError(Problem(self.folder, message, "nothing more is written; what is there is the other's"))
+            raise UserError(Problem(self.path.parent, message, "nothing more is written; what is there is the other's"))
 
     def release(self) -> None:
         """Ends the lock and takes the file away; twice does no harm."""
@@ -77,8 +78,8 @@ class RunLock:
         self._ended.set()
         if _read(self._descriptor)[0] == self.holder:
             with suppress(OSError):
-                (self.folder / LOCK_FILE).unlink()
-        _ours.discard(self.folder)
+                self.path.unlink()
+        _ours.discard(self.path)
         os.close(self._descriptor)
 
     def _live(self) -> None:
@@ -94,32 +95,48 @@ class RunLock:
         os.ftruncate(self._descriptor, os.pwrite(self._descriptor, text.encode(), 0))
 
 
-def lock_folder(folder: Path) -> RunLock:
-    """Takes the lock of a run folder. Raises ConfigError when a living process has it, UserError when nothing can be written."""
-    folder = folder.absolute()
-    if folder in _ours:
-        raise _refused(folder, "this process itself")
-    descriptor = _locked_file(folder)
+def lock_folder(
+    folder: Path,
+    name: str = LOCK_FILE,
+    work: str = "is being trained by",
+    remedy: str = "wait for its end or stop it, or take another folder with --run",
+) -> RunLock:
+    """Takes a lock of a folder. Raises ConfigError when a living process has it, UserError when nothing can be written.
+
+    Args:
+        folder: the folder, which is there.
+        name: of the lock file in it.
+        work: what a folder that is locked is said to suffer, before the name of its holder.
+        remedy: what to do about that.
+    """
+    path = folder.absolute() / name
+
+    def refused(holder: Holder | str) -> ConfigError:
+        return ConfigError(Problem(path.parent, f"{work} {holder}", remedy))
+
+    if path in _ours:
+        raise refused("this process itself")
+    descriptor = _locked_file(path, refused)
     before, beat = _read(descriptor)
     if before is not None and before.host != platform.node():
         time.sleep(3 * BEAT)
         if _read(descriptor) != (before, beat):
             os.close(descriptor)
-            raise _refused(folder, before)
+            raise refused(before)
     try:
-        return RunLock(folder, descriptor, before)
+        return RunLock(path, descriptor, before)
     except OSError as error:
         os.close(descriptor)
-        raise cannot_write(folder / LOCK_FILE, error) from error
+        raise cannot_write(path, error) from error
 
 
 def is_locked(folder: Path) -> bool:
     """Whether a living process trains in a folder; a lock of another machine counts, alive or not."""
-    folder = folder.absolute()
-    if folder in _ours:
+    path = folder.absolute() / LOCK_FILE
+    if path in _ours:
         return True
     try:
-        descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError:  # nobody's, or one that is not for us to write
         return False
     try:
@@ -129,14 +146,8 @@ def is_locked(folder: Path) -> bool:
         os.close(descriptor)
 
 
-def _refused(folder: Path, holder: Holder | str) -> ConfigError:
-    remedy = "wait for its end or stop it, or take another folder with --run"
-    return ConfigError(Problem(folder, f"is being trained by {holder}", remedy))
-
-
-def _locked_file(folder: Path) -> int:
+def _locked_file(path: Path, refused: Callable[[Holder | str], ConfigError]) -> int:
     """The lock file, open and locked by this process."""
-    path = folder / LOCK_FILE
     while True:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -145,7 +156,7 @@ def _locked_file(folder: Path) -> int:
         if not _lock(descriptor):
             holder = _read(descriptor)[0]
             os.close(descriptor)
-            raise _refused(folder, holder or "another process that started just now")
+            raise refused(holder or "another process that started just now")
         with suppress(FileNotFoundError):
             if path.stat().st_ino == os.fstat(descriptor).st_ino:
                 return descriptor

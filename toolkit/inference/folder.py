@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,9 +17,11 @@ import torch
 from toolkit.analysis.forecast import LOOKED_AT_FROM, forecast_prediction
 from toolkit.analysis.out_of_memory import memory_explained
 from toolkit.contracts import DenseHead
-from toolkit.data.images.pictures import Picture, Sources, find_pictures, sample_of
+from toolkit.data.images.picture import Picture, sample_of
+from toolkit.data.images.pictures import Sources, find_pictures
 from toolkit.data.transforms.pipeline import Pipeline
 from toolkit.errors import DataError, Problem, UserError
+from toolkit.inference.shares import Share, blocks
 from toolkit.inference.tiling.tiled import TiledPrediction, TileSide
 from toolkit.models.modes import evaluating
 from toolkit.models.vision_model import VisionModel
@@ -59,7 +63,8 @@ def predict(
         sources: the path of a file or folder, a glob, an array (H, W, 3) RGB or (H, W) gray of uint8, a PIL image, a
             tensor (C, H, W) or (N, C, H, W), or a list of such; floats 0..1 are rounded to 256 levels. See
             `find_pictures`.
-        batch_size: how many pictures of equal size, one after the other, go through the net at once.
+        batch_size: how many pictures of equal size, of four times as many that follow one another, go through the net at
+            once.
         ahead: how many pictures are read by other threads while the model works.
         tile: side of a tile in pixels, or `auto`, for pictures too large to be shown to the net whole
             (`TiledPrediction`); None shows it every picture whole.
@@ -70,10 +75,21 @@ def predict(
         PartsError: the model cannot be tiled.
     """
     pictures = find_pictures(sources)
-    answer: Answer = _fitting(
-        model, model.predict if tile is None else TiledPrediction(model, tile), tile is not None, batch_size
-    )
-    return _stream(model, answer, pictures, batch_size, ahead)
+    answer = answer_of(model, tile, batch_size)
+    every = ((pictures[place] for place in block) for block in blocks(len(pictures), batch_size, Share()))
+    return predict_blocks(model, answer, every, batch_size, ahead)
+
+
+def answer_of(model: VisionModel, tile: TileSide | None, batch_size: int) -> Answer:
+    """What answers for a batch, with a sentence in place of too little memory. Raises PartsError for tiles that do not suit.
+
+    Args:
+        model: what predicts.
+        tile: side of a tile in pixels, or "auto"; None shows the model every picture whole.
+        batch_size: how many pictures a batch holds at most.
+    """
+    answer = model.predict if tile is None else TiledPrediction(model, tile)
+    return _fitting(model, answer, tile is not None, batch_size)
 
 
 def _fitting(model: VisionModel, answer: Answer, tiled: bool, batch_size: int) -> Answer:
@@ -92,40 +108,74 @@ def _fitting(model: VisionModel, answer: Answer, tiled: bool, batch_size: int) -
     return guarded
 
 
-def _stream(
-    model: VisionModel, answer: Answer, pictures: Sequence[Picture], batch_size: int, ahead: int
+def predict_blocks(
+    model: VisionModel,
+    answer: Answer,
+    blocks: Iterable[Iterable[Picture]],
+    batch_size: int,
+    ahead: int = 4,
+    readers: int = 2,
 ) -> Iterator[ImageResult]:
+    """Streams the results of blocks of pictures in order; pictures of equal size within a block share batches.
+
+    Args:
+        model: what predicts, on its device.
+        answer: predicts a batch (`answer_of`).
+        blocks: pictures that may go through the net together; how they are cut fixes every digit of the results.
+        batch_size: how many pictures of equal size go through the net at once.
+        ahead: how many pictures are read by other threads while the model works, beside those of the next batch.
+        readers: how many threads read.
+    """
     device = next(model.parameters()).device
-    with evaluating(model), ThreadPoolExecutor(max_workers=2) as readers:
-        waiting: list[tuple[Picture, Sample, np.ndarray]] = []
-        for picture, outcome in _read_ahead(readers, model, pictures, ahead + batch_size):
-            if isinstance(outcome, UserError):
-                yield from _predicted(answer, device, waiting)
-                waiting = []
-                yield ImageResult(picture.path, picture.name, None, None, _reason(outcome))
-                continue
-            image, sample = outcome
-            if waiting and (len(waiting) == batch_size or waiting[0][1].image.shape != sample.image.shape):
-                yield from _predicted(answer, device, waiting)
-                waiting = []
-            waiting.append((picture, sample, image))
-        yield from _predicted(answer, device, waiting)
+    with evaluating(model), ThreadPoolExecutor(max_workers=readers) as pool:
+        read = _read_ahead(pool, model, blocks, ahead + batch_size)
+        for _, block in groupby(read, key=itemgetter(0)):
+            yield from _in_order(_block_results(answer, device, block, batch_size))
+
+
+def _block_results(
+    answer: Answer, device: torch.device, block: Iterable[tuple[int, int, Picture, Any]], batch_size: int
+) -> Iterator[tuple[int, ImageResult]]:
+    """The results of a block with their places in it, a batch at a time."""
+    waiting: dict[tuple[int, ...], list[_Waiting]] = {}
+    for _, place, picture, outcome in block:
+        if isinstance(outcome, UserError):
+            yield place, ImageResult(picture.path, picture.name, None, None, _reason(outcome))
+            continue
+        image, sample = outcome
+        batch = waiting.setdefault(sample.image.shape, [])
+        batch.append(_Waiting(place, picture, sample, image))
+        if len(batch) == batch_size:
+            yield from _predicted(answer, device, waiting.pop(sample.image.shape))
+    for batch in waiting.values():
+        yield from _predicted(answer, device, batch)
+
+
+def _in_order(results: Iterable[tuple[int, ImageResult]]) -> Iterator[ImageResult]:
+    """The results by their places, each as soon as those before it are there."""
+    early: dict[int, ImageResult] = {}
+    following = 0
+    for place, result in results:
+        early[place] = result
+        while following in early:
+            yield early.pop(following)
+            following += 1
 
 
 def _read_ahead(
-    readers: ThreadPoolExecutor, model: VisionModel, pictures: Sequence[Picture], ahead: int
-) -> Iterator[tuple[Picture, Any]]:
+    readers: ThreadPoolExecutor, model: VisionModel, blocks: Iterable[Iterable[Picture]], ahead: int
+) -> Iterator[tuple[int, int, Picture, Any]]:
+    """Block, place in the block, picture and what reading it gave, in order; `ahead` of them are being read."""
     pipeline = Pipeline(model.transforms)
-    queue: deque[tuple[Picture, Future[Any]]] = deque()
-    upcoming = iter(enumerate(pictures))
+    queue: deque[tuple[int, int, Picture, Future[Any]]] = deque()
+    upcoming = ((number, place, picture) for number, block in enumerate(blocks) for place, picture in enumerate(block))
     while True:
         while len(queue) < ahead and (entry := next(upcoming, None)) is not None:
-            position, picture = entry
-            queue.append((picture, readers.submit(_read, picture, position, model, pipeline)))
+            queue.append((*entry, readers.submit(_read, entry[2], entry[1], model, pipeline)))
         if not queue:
             return
-        picture, future = queue.popleft()
-        yield picture, future.result()
+        number, place, picture, future = queue.popleft()
+        yield number, place, picture, future.result()
 
 
 def _read(
@@ -141,20 +191,24 @@ def _read(
         return DataError(Problem(picture.path or picture.name, f"cannot be read: {error}"))
 
 
-def _predicted(
-    answer: Answer, device: torch.device, waiting: Sequence[tuple[Picture, Sample, np.ndarray]]
-) -> Iterator[ImageResult]:
-    if not waiting:
-        return
-    batch = collate([sample for _, sample, _ in waiting])
+class _Waiting(NamedTuple):
+    """A picture that was read, and waits for a batch of its size to be full."""
+
+    place: int
+    picture: Picture
+    sample: Sample
+    image: np.ndarray
+
+
+def _predicted(answer: Answer, device: torch.device, waiting: Sequence[_Waiting]) -> Iterator[tuple[int, ImageResult]]:
+    batch = collate([one.sample for one in waiting])
     try:
-        predictions = answer(batch._replace(images=batch.images.to(device)))
+        predictions: Sequence[Prediction | None] = answer(batch._replace(images=batch.images.to(device)))
+        reason = ""
     except UserError as error:
-        for picture, _, image in waiting:
-            yield ImageResult(picture.path, picture.name, image, None, _reason(error))
-        return
-    for (picture, _, image), prediction in zip(waiting, predictions, strict=True):
-        yield ImageResult(picture.path, picture.name, image, prediction)
+        predictions, reason = [None] * len(waiting), _reason(error)
+    for one, prediction in zip(waiting, predictions, strict=True):
+        yield one.place, ImageResult(one.picture.path, one.picture.name, one.image, prediction, reason)
 
 
 def _reason(error: UserError) -> str:

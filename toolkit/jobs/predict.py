@@ -1,31 +1,35 @@
-"""The whole job of predicting pictures: restore, stream, write; what cannot be done is listed, the rest is done."""
+"""The job of predicting many pictures: a journal, a lock and shares, so that nothing is lost and nothing is done twice."""
 
 from __future__ import annotations
 
-import errno
+import logging
+import shutil
 import time
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from toolkit.data.images.pictures import Picture, find_pictures
 from toolkit.data.images.traits import unread_pages
 from toolkit.engine.interrupt import StopRequest
-from toolkit.engine.process import keep_freed_memory, pick_device
+from toolkit.engine.run_lock import RunLock, lock_folder
 from toolkit.errors import ConfigError, Problem, UserError
 from toolkit.files import cannot_write
-from toolkit.inference.folder import ImageResult, predict
+from toolkit.inference.journal import Entry, Journal, JournalFile, read_journal, refuse_others
+from toolkit.inference.shares import Share
 from toolkit.inference.tiling.tiled import TileSide
-from toolkit.inference.writers.outputs import Outputs, stems_of
 from toolkit.inference.writers.overlay import OverlayWriter
-from toolkit.jobs.restore import Restored, restore
-from toolkit.models.vision_model import VisionModel
-from toolkit.progress import Progress
-from toolkit.results.operating_points import StoredPoints, stored_points
-from toolkit.samples import Detections, LabelMap
+from toolkit.jobs.prediction_work import LIMITED, PAGES, PredictionWork
+from toolkit.jobs.predictor import Predictor
+from toolkit.jobs.restore import Restored
+from toolkit.progress import Progress, duration
 
-_FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+log = logging.getLogger(__name__)
+Answering = Callable[[PredictionWork, Iterable[range]], Iterator[tuple[int, Entry]]]
+_FORECAST_AFTER = 20
+"""Pictures of which the time and the bytes that all will take are forecast."""
+_FORECAST_FROM = 500
+"""Pictures from which on that is worth a line."""
 
 
 def run_prediction(
@@ -34,25 +38,32 @@ def run_prediction(
     out: str | Path,
     formats: Sequence[str] | None = None,
     *,
-    batch_size: int = 1,
+    batch_size: int | None = None,
     device: str = "auto",
     tile: TileSide | None = None,
     score: float | None = None,
     max_detections: int | None = None,
     trust_code: bool = False,
     thresholds: bool = True,
+    resume: bool = False,
+    overwrite: bool = False,
+    share: Share | None = None,
+    threads: int | None = None,
+    readers: int = 2,
+    by: Answering = PredictionWork.entries,
 ) -> dict[str, Any]:
-    """Predicts on files, folders and globs and writes the results under `out`.
+    """Predicts on files, folders and globs and writes the results, and a journal of them, under `out`.
 
     A picture that cannot be read, predicted or written costs nothing else: it is listed, and the others are done. Ctrl-C
-    ends the job after the picture it is at; tables of all pictures are then written as far as it came.
+    ends the job after the picture it is at; `resume` goes on there, also after a kill. Tables of all pictures are written
+    at the end, of a share by `toolkit merge`.
 
     Args:
         checkpoint: a run folder, a weights file, or a model that is restored already.
         sources: files, folders (searched recursively) and globs.
         out: folder of the results, not inside a folder of pictures; sub-folders as in the sources.
         formats: names of output formats; None writes those that suit what the model predicts.
-        batch_size: how many pictures of equal size go through the net at once.
+        batch_size: how many pictures of equal size go through the net at once; None is 1, or what the journal says.
         device: auto, cpu, cuda or mps.
         tile: side of a tile in pixels, or "auto", for pictures too large to be shown to the net whole
             (`TiledPrediction`).
@@ -62,146 +73,247 @@ def run_prediction(
         trust_code: whether code that the checkpoint names may be imported and run.
         thresholds: whether the operating points that the weights keep (`toolkit thresholds`) are used: detections below
             their class' threshold are left out, pixels below it become the fallback. A `score` takes their place.
+        resume: whether to do only what the journal in `out` does not call done; failed pictures are tried again.
+        overwrite: whether results of other weights or options, or of a job that did not end, may be replaced.
+        share: which part of the pictures this process does; None is that of its number under torchrun, else all.
+        threads: threads of one operation on the CPU; None is PyTorch's choice, or what the journal says.
+        readers: how many threads read and decode pictures.
+        by: does the work for blocks of pictures, in any order; another than the default hands it to other processes.
 
     Returns:
-        {"images", "written" (files), "failed": [{"file", "reason"}], "images_per_second", "limited" (pictures that reached
-        `limit`, the most detections of an image), "limit", "renamed": [{"file", "as"}], "unread" (sentences on pages that
-        were left), "formats" (that were written), "classes", "drawn_from", "thresholds" (goal, split,
-        fallback and {class: threshold or None} of those that were used, or None), "stopped"}.
+        {"images", "written" (files), "failed": [{"file", "reason"}], "images_per_second", "skipped" (done before),
+        "journal", "limited" (pictures that reached `limit`, the most detections of an image), "limit",
+        "renamed": [{"file", "as"}], "unread" (sentences on pages, files and folders that were left), "formats" (that were
+        written), "classes", "drawn_from", "thresholds" (goal, split, fallback and {class: threshold or None} of those
+        that were used, or None), "stopped", "done", "share", "chosen" (threads, readers, batch and device)}.
 
     Raises:
         UserError: a bad checkpoint, no pictures, a format that does not suit the model, a folder that cannot be written,
-            a full disk; files written before stay.
+            holds results of other weights, or is being written by another process, a full disk; files written before
+            stay.
     """
-    pictures = find_pictures(sources)
-    _refuse_inside(Path(out), sources)
-    restored = checkpoint if isinstance(checkpoint, Restored) else restore(checkpoint, trust_code=trust_code)
-    model = restored.model.to(pick_device(device))
-    keep_freed_memory()
-    _set_limits(model, score, max_detections)
-    points = _points(restored) if thresholds and score is None else None
-    model.head.with_scores = model.head.with_scores or points is not None
-    outputs = _outputs(
-        Path(out), formats, model, pictures, points.values(model.classes) if points is not None else score
-    )
-    stems = stems_of([picture.name for picture in pictures])
-    failed: list[dict[str, str]] = []
-    limited: list[str] = []
-    began, number = time.monotonic(), 0
-    results = predict(model, pictures, batch_size=batch_size, tile=tile)
+    part = share or Share.of_launcher() or Share()
+    path = Path(out) / part.journal
+    there = read_journal(path)
+    before = there.header.get("options", {}) if there is not None and resume else {}
+    predictor = Predictor(
+        checkpoint, batch_size=batch_size or before.get("batch_size", 1), device=device, tile=tile, score=score,
+        max_detections=max_detections, thresholds=thresholds, threads=threads or before.get("threads"), readers=readers,
+        trust_code=trust_code,
+    )  # fmt: skip
+    if formats is None and before:
+        formats = there.header.get("formats") if there is not None else None
+    work = PredictionWork(predictor, sources, out, formats)
+    header = work.header
+    _refuse_mixing(Path(out), part, there, header, resume=resume, overwrite=overwrite)
+    lock = _locked(Path(out), part)
+    journal = Journal(path, header, part)
     try:
-        with closing(results), StopRequest() as stop, Progress("predict", len(pictures), "img") as progress:  # type: ignore[type-var]
-            for number, (stem, result) in enumerate(zip(stems, results, strict=True), 1):
-                _write(outputs, stem, _kept(result, score, points, model.classes), failed)
-                if _is_cut(result, model.head.max_detections):
-                    limited.append(result.name)
+        skipped = _begin(journal, work, there if resume else None)
+        done = _predict(work, journal, by)
+    finally:
+        journal.leave()
+        lock.release()
+    return _told(work, journal, done, skipped)
+
+
+class _Done(NamedTuple):
+    """What this process did, and what the journal holds of it.
+
+    Args:
+        pictures: how many it went through.
+        files: how many files it wrote.
+        seconds: how long that took.
+        stopped: whether it was asked to stop before the end.
+        failed: pictures of which nothing was made, and why.
+        limited: names of pictures that reached the limit of detections.
+        paged: files of several pages.
+    """
+
+    pictures: int
+    files: int
+    seconds: float
+    stopped: bool
+    failed: list[dict[str, str]]
+    limited: list[str]
+    paged: list[Path]
+
+
+def _begin(journal: Journal, work: PredictionWork, there: JournalFile | None) -> int:
+    """Opens the journal: how many pictures are done already."""
+    if there is None:
+        journal.begin(len(work.pictures))
+        return 0
+    names = zip(work.pictures.names, work.stems, strict=True)
+    done = journal.resume(names, len(work.pictures), work.is_there)
+    work.remove_leftovers(journal)
+    return done
+
+
+def _predict(work: PredictionWork, journal: Journal, by: Answering) -> _Done:
+    """Predicts what is not done, and writes the files for all pictures."""
+    pictures = sum(map(len, work.todo(journal)))
+    began, number, files = time.monotonic(), 0, 0
+    forecast = _Forecast(work.out, pictures)
+    try:
+        with StopRequest() as stop, Progress("predict", pictures, "img") as progress:
+            for number, (place, entry) in enumerate(by(work, work.todo(journal)), 1):
+                journal.add(place, entry)
+                files += len(entry.files)
                 progress.update(number)
+                forecast.add(entry)
                 if stop.requested:
                     break
     finally:
-        outputs.finish()
+        if journal.share.of == 1:
+            files += _finish(work, journal, quiet=number < pictures)
     seconds = max(time.monotonic() - began, 1e-9)
-    overlay = outputs.writers.get("overlay")
-    return {
-        "images": len(pictures),
-        "written": len(outputs.written),
-        "failed": failed,
-        "images_per_second": round((number - len(failed)) / seconds, 3),
-        "limited": limited,
-        "limit": model.head.max_detections,
-        "renamed": _renamed(pictures, stems),
-        "unread": unread_pages(picture.path for picture in pictures if picture.path is not None),
-        "formats": outputs.used_for(model.head.gives) if model.head.gives else outputs.formats or [],
-        "classes": list(model.classes),
-        "drawn_from": overlay.min_score if isinstance(overlay, OverlayWriter) and points is None else None,
-        "thresholds": points._asdict() if points is not None else None,
-        "stopped": number < len(pictures),
-        "done": number - len(failed),
-    }
+    outcomes = _outcomes(work, journal)
+    if number == pictures:
+        journal.close()
+    return _Done(number, files, seconds, number < pictures, *outcomes)
 
 
-def _set_limits(model: VisionModel, score: float | None, max_detections: int | None) -> None:
-    """Raises ConfigError for options of detectors beside a model that is none."""
-    given = {"--score": score, "--max-detections": max_detections}
-    if all(value is None for value in given.values()):
-        return
-    if model.head.max_detections is None:
-        names = " and ".join(name for name, value in given.items() if value is not None)
-        message = "cuts detections, and this model predicts none"
-        raise ConfigError(Problem(names, message, "leave it out"))
-    model.head.limit_detections(score=score, count=max_detections)
-
-
-def _outputs(
-    folder: Path,
-    formats: Sequence[str] | None,
-    model: VisionModel,
-    pictures: Sequence[Picture],
-    score: float | Sequence[float] | None,
-) -> Outputs:
-    """The writers, in a folder that is there. Raises before the first picture for formats that do not suit the model."""
-    inputs = [picture.path for picture in pictures if picture.path is not None]
-    outputs = Outputs(folder, formats, model.classes, model.palette, inputs, model.category_ids)
-    if model.head.gives is not None:
-        outputs.refuse_unfitting(model.head.gives)
-    overlay = outputs.writers.get("overlay")
-    if score is not None and isinstance(overlay, OverlayWriter):
-        overlay.min_score = score
+def _finish(work: PredictionWork, journal: Journal, *, quiet: bool) -> int:
+    """Writes the files for all pictures: how many. quiet: the job ended early, and its reason is what is told."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(folder, error) from error
-    return outputs
-
-
-def _points(restored: Restored) -> StoredPoints | None:
-    """The operating points of the weights, where the model answers something that thresholds cut."""
-    points = stored_points(restored.metadata, restored.model.classes, restored.path)
-    return points if restored.model.head.gives in (LabelMap, Detections) else None
-
-
-def _kept(result: ImageResult, score: float | None, points: StoredPoints | None, classes: Sequence[str]) -> ImageResult:
-    """One picture's answer without what stays below the score or its class' threshold."""
-    prediction = result.prediction
-    if isinstance(prediction, Detections) and (score is not None or points is not None):
-        return result._replace(prediction=prediction.at_least(points.values(classes) if points else score or 0.0))
-    if isinstance(prediction, LabelMap) and points is not None:
-        return result._replace(prediction=prediction.at_least(points.values(classes), points.label(classes)))
-    return result
-
-
-def _write(outputs: Outputs, stem: str, result: ImageResult, failed: list[dict[str, str]]) -> None:
-    """One picture's files, or an entry in `failed`. Raises UserError for a full disk, which the next would meet too."""
-    prediction = result.prediction
-    if prediction is None or result.image is None:
-        failed.append({"file": str(result.path), "reason": result.reason})
-        return
-    try:
-        outputs.add(stem, result.image, prediction)
-    except ConfigError:
-        raise
-    except UserError as error:
-        if isinstance(error.__cause__, OSError) and error.__cause__.errno in _FULL_DISK:
+        return len(work.outputs.finish(journal.rows_of))
+    except UserError:
+        if not quiet:
             raise
-        failed.append({"file": str(result.path), "reason": "; ".join(str(problem) for problem in error.problems)})
+        return 0
 
 
-def _is_cut(result: ImageResult, limit: int | None) -> bool:
-    """Whether a detector found so many objects that more may have been left out."""
-    return limit is not None and isinstance(result.prediction, Detections) and len(result.prediction.boxes) >= limit
+class _Forecast:
+    """Says once, when some pictures are done, how long all will take and how much disk, and whether there is room."""
+
+    def __init__(self, out: Path, pictures: int) -> None:
+        self.out, self.pictures = out, pictures
+        self._done = self._bytes = 0
+        self._began = time.monotonic()
+
+    def add(self, entry: Entry) -> None:
+        """Counts a picture."""
+        self._done += 1
+        self._bytes += sum(entry.files.values()) + len(entry.line())
+        if self._done != _FORECAST_AFTER or self.pictures < _FORECAST_FROM:
+            return
+        left = self.pictures - self._done
+        seconds = (time.monotonic() - self._began) / self._done * left
+        needed = self._bytes / self._done * left
+        log.info("%d pictures: about %s and %s of disk to go", self.pictures, duration(seconds), _gigabytes(needed))
+        with suppress(OSError):
+            free = shutil.disk_usage(self.out).free
+            if free < needed:
+                log.warning(
+                    "%s has %s left, and about %s are needed: free space before it is full; --resume then goes on",
+                    self.out, _gigabytes(free), _gigabytes(needed),
+                )  # fmt: skip
 
 
-def _renamed(pictures: Sequence[Picture], stems: Sequence[str]) -> list[dict[str, str]]:
-    """Pictures whose results are not called after them alone."""
-    pairs = zip(pictures, stems, strict=True)
-    return [{"file": picture.name, "as": stem} for picture, stem in pairs if stem != picture.name.rpartition(".")[0]]
+def _gigabytes(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
 
 
-def _refuse_inside(out: Path, sources: Sequence[str | Path]) -> None:
-    """Results never go into a folder of pictures: the next run, or the next training, would take them for pictures."""
-    place = out.resolve()
-    for source in map(Path, sources):
-        if source.is_dir() and source.resolve() in (place, *place.parents):
-            raise ConfigError(
-                Problem("--out", f"{out} lies in the folder of the pictures, {source}", "choose another folder")
-            )
+def _refuse_mixing(
+    out: Path, share: Share, there: JournalFile | None, header: dict[str, Any], *, resume: bool, overwrite: bool
+) -> None:
+    """Raises ConfigError when a folder holds what this job would mix with or lose."""
+    others = [path for path in _journals(out) if (path.name == "journal.jsonl") != (share.of == 1)]
+    if others and not overwrite:
+        message = f"holds {others[0].name}, of a job that was divided otherwise"
+        remedy = "join its shares with toolkit merge, choose another folder, or start over with --overwrite"
+        raise ConfigError(Problem(out, message, remedy))
+    if overwrite and not resume:
+        return
+    if resume and there is None:
+        message = "holds no journal of a prediction to go on with"
+        raise ConfigError(Problem(out / share.journal, message, "leave --resume out"))
+    if there is None:
+        return
+    if resume:
+        remedy = "take those weights and options, another folder, or --overwrite without --resume"
+        refuse_others(there.path, there.header, header, remedy)
+    elif not there.closed:
+        message = f"is of a job that did not come to its end ({there.entries} pictures)"
+        raise ConfigError(Problem(there.path, message, "go on with --resume, or start over with --overwrite"))
+    elif there.header["weights"] != header["weights"]:
+        message = "tells of results of other weights, which this job would mix with or replace"
+        raise ConfigError(Problem(there.path, message, "choose another folder, or replace them with --overwrite"))
+
+
+def _journals(out: Path) -> list[Path]:
+    return sorted(out.glob("journal*.jsonl")) if out.is_dir() else []
+
+
+def _locked(out: Path, share: Share) -> RunLock:
+    """The lock of a share in the folder of results, which is made."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(out, error) from error
+    return lock_folder(out, share.lock, "is being written by", "wait for its end or stop it, or choose another --out")
+
+
+def _told(work: PredictionWork, journal: Journal, done: _Done, skipped: int) -> dict[str, Any]:
+    """What `run_prediction` returns."""
+    predictor, outputs = work.predictor, work.outputs
+    head = predictor.model.head
+    overlay = outputs.writers.get("overlay")
+    fresh = done.pictures - len(done.failed)
+    return {
+        "images": len(work.pictures) if journal.share.of == 1 else skipped + done.pictures,
+        "written": done.files,
+        "failed": done.failed,
+        "images_per_second": round(fresh / done.seconds, 3),
+        "skipped": skipped,
+        "journal": str(journal.path),
+        "limited": done.limited,
+        "limit": head.max_detections,
+        "renamed": work.renamed(),
+        "unread": [*unread_pages(done.paged), *_left(work)],
+        "formats": outputs.used_for(head.gives) if head.gives else outputs.formats or [],
+        "classes": list(predictor.model.classes),
+        "drawn_from": overlay.min_score if isinstance(overlay, OverlayWriter) and predictor.points is None else None,
+        "thresholds": predictor.points._asdict() if predictor.points is not None else None,
+        "stopped": done.stopped,
+        "done": fresh,
+        "share": str(journal.share),
+        "chosen": {
+            name: predictor.fixed["options"][name] for name in ("batch_size", "device", "threads")
+        } | {"workers": predictor.readers},
+    }  # fmt: skip
+
+
+def _outcomes(work: PredictionWork, journal: Journal) -> tuple[list[dict[str, str]], list[str], list[Path]]:
+    """Failures, pictures that reached the limit of detections, and files of several pages, of the whole journal."""
+    failed: list[dict[str, str]] = []
+    limited: list[str] = []
+    paged: list[Path] = []
+    for entry in journal.entries():
+        if entry.failed:
+            failed.append({"file": str(_path(work, entry)), "reason": entry.failed})
+        if LIMITED in entry.notes:
+            limited.append(entry.name)
+        if PAGES in entry.notes:
+            paged.append(_path(work, entry))
+    return failed, limited, paged
+
+
+def _path(work: PredictionWork, entry: Entry) -> Path:
+    known = entry.number <= len(work.pictures)
+    path = work.pictures[entry.number - 1].path if known else None
+    return path if path is not None else Path(entry.name)
+
+
+def _left(work: PredictionWork) -> list[str]:
+    """Sentences on what the folders hold that was not read."""
+    told = []
+    if work.pictures.left:
+        kinds = ", ".join(
+            f"{count} {suffix or 'without suffix'}" for suffix, count in work.pictures.left.most_common(8)
+        )
+        told.append(f"files that are no pictures were not read: {kinds}")
+    if work.pictures.closed:
+        told.append(f"folders that may not be read: {', '.join(work.pictures.closed[:5])}")
+    return told

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from toolkit.bounds import PositiveInt
 from toolkit.contracts import Backbone, FeaturePyramid, Head, Neck, PixelStats, PyramidSpec, Transform
 from toolkit.data.images.bands import ValueRange
-from toolkit.data.images.pictures import Picture, Sources, find_pictures, refuse_range, sample_of
+from toolkit.data.images.picture import Picture, sample_of
+from toolkit.data.images.pictures import Sources, find_pictures, refuse_range
 from toolkit.data.transforms.pipeline import Pipeline
 from toolkit.errors import DataError, PartsError, Problem
 from toolkit.labels import ClassTable

@@ -10,7 +10,8 @@ from PIL import Image
 
 from toolkit.data.images.bands import refuse_value_range
 from toolkit.data.images.listing import image_files
-from toolkit.data.images.pictures import find_pictures, sample_of
+from toolkit.data.images.picture import sample_of
+from toolkit.data.images.pictures import find_pictures
 from toolkit.data.images.read import image_size, read_image
 from toolkit.errors import ConfigError, DataError
 

@@ -7,15 +7,15 @@ import json
 import numpy as np
 import torch
 
-from toolkit.coco_results import box_entries
 from toolkit.data.faults.problem_list import ProblemList
 from toolkit.data.formats.labelme_file import read_labelme_file
 from toolkit.data.formats.outlines import label_map, outline_box
 from toolkit.data.formats.voc_file import read_voc_file
 from toolkit.data.formats.yolo_files import names_of_yaml, read_yolo_labels
-from toolkit.inference.writers.detections import coco_results_json
+from toolkit.inference.writers.base import TableRow
+from toolkit.inference.writers.detections import CocoWriter
 from toolkit.inference.writers.outputs import Outputs
-from toolkit.inference.writers.tables import BOX_HEADER, csv_text, rows_of
+from toolkit.inference.writers.tables import BOX_HEADER, csv_line, rows_of
 from toolkit.labels import ClassTable
 from toolkit.samples import Detections, LabelMap
 
@@ -27,30 +27,41 @@ FOUND = Detections(
 NONE = Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
 
 
-def of(found: Detections, image_id: int) -> list[dict]:
-    return box_entries(*found.numpy(), image_id=image_id, classes=ClassTable(("a", "b"), (), (7, 90)))
+def write(outputs: Outputs, found: dict[str, Detections]) -> None:
+    """All files of a job over these pictures."""
+    written = {stem: outputs.add(stem, np.zeros((480, 640, 3), np.uint8), one) for stem, one in found.items()}
+
+    def rows(name: str):
+        for number, (stem, one) in enumerate(written.items(), 1):
+            if name in one.rows:
+                yield TableRow(number, stem, json.loads(json.dumps(one.rows[name])))
+
+    outputs.finish(rows)
 
 
-def test_coco_results_have_the_original_ids_and_every_digit() -> None:
-    entries = json.loads(coco_results_json(of(FOUND, 40) + of(NONE, 41)))
+def test_coco_results_have_the_original_ids_and_every_digit(tmp_path) -> None:
+    writer = CocoWriter(tmp_path, ["a", "b"], (), [7, 90])
+    rows = [TableRow(40, "x", writer.rows("x", FOUND)), TableRow(41, "y", writer.rows("y", NONE))]
+    (path,) = writer.finish(rows)
+    entries = json.loads(path.read_text())
+    extra = {"file": "x", "category": "b"}
     assert entries[0] == {
         "image_id": 40, "category_id": 90, "bbox": [10.25, 20.0, 100.0, 200.0], "score": float(FOUND.scores[0]),
+        **extra,
     }  # fmt: skip
     assert entries[1]["category_id"] == 7
     back = np.array([entry["bbox"] for entry in entries])
     back[:, 2:] += back[:, :2]
     np.testing.assert_array_equal(back.astype(np.float32), FOUND.boxes.numpy())
-    assert json.loads(coco_results_json([])) == []
+    writer.finish(rows[1:])
+    assert json.loads(path.read_text()) == []
 
 
 def test_yolo_labels_are_read_back_and_have_a_score_when_asked(tmp_path) -> None:
     outputs = Outputs(tmp_path / "plain", ["yolo"], ["cat", "dog"])
     asked = Outputs(tmp_path / "scores", ["yolo_scores"], ["cat", "dog"])
-    image = np.zeros((480, 640, 3), np.uint8)
     for one in (outputs, asked):
-        one.add("a", image, FOUND)
-        one.add("b", image, NONE)
-        one.finish()
+        write(one, {"a": FOUND, "b": NONE})
     assert all(len(line.split()) == 6 for line in (tmp_path / "scores" / "a.txt").read_text().splitlines())
     assert names_of_yaml(tmp_path / "plain" / "data.yaml") == ["cat", "dog"]
     assert (tmp_path / "plain" / "b.txt").read_text() == ""
@@ -63,7 +74,8 @@ def test_yolo_labels_are_read_back_and_have_a_score_when_asked(tmp_path) -> None
 
 
 def test_csv_quotes_awkward_names() -> None:
-    text = csv_text(rows_of(FOUND, 'a, "b".jpg', ClassTable(("cat", "dog"), ())))
+    lines = [BOX_HEADER, *rows_of(FOUND, 'a, "b".jpg', ClassTable(("cat", "dog"), ()))]
+    text = "".join(map(csv_line, lines))
     rows = list(csv.reader(io.StringIO(text)))
     assert tuple(rows[0]) == BOX_HEADER
     assert rows[1] == ['a, "b".jpg', "dog", "0.900000", "10.25", "20.00", "110.25", "220.00"]
@@ -72,10 +84,7 @@ def test_csv_quotes_awkward_names() -> None:
 
 def test_writers_of_boxes(tmp_path) -> None:
     outputs = Outputs(tmp_path, ["coco", "yolo", "csv"], ["cat", "dog"])
-    image = np.zeros((480, 640, 3), np.uint8)
-    for stem, found in (("day/a", FOUND), ("b", NONE)):
-        outputs.add(stem, image, found)
-    outputs.finish()
+    write(outputs, {"day/a": FOUND, "b": NONE})
     entries = json.loads((tmp_path / "detections.json").read_text())
     assert [(e["image_id"], e["category_id"], e["category"], e["file"]) for e in entries] == [
         (1, 2, "dog", "day/a"),
@@ -88,8 +97,7 @@ def test_writers_of_boxes(tmp_path) -> None:
 
 def test_coco_results_have_the_ids_of_the_training_data(tmp_path) -> None:
     outputs = Outputs(tmp_path, ["coco"], ["cat", "dog"], ids=[17, 90])
-    outputs.add("a", np.zeros((480, 640, 3), np.uint8), FOUND)
-    outputs.finish()
+    write(outputs, {"a": FOUND})
     entries = json.loads((tmp_path / "detections.json").read_text())
     assert [(e["category_id"], e["category"]) for e in entries] == [(90, "dog"), (17, "cat")]
 

@@ -32,4 +32,4 @@ def test_a_prediction_of_one_pass_has_none(tmp_path):
 
 def test_it_is_written_only_when_asked_for(tmp_path):
     written = Outputs(tmp_path, None, ["a"]).add("x", IMAGE, LabelMap(LABELS, None, torch.zeros(2, 3)))
-    assert not [path for path in written if "uncertainty" in path.name]
+    assert not [path for path in written.files if "uncertainty" in path.name]

@@ -7,7 +7,7 @@ from PIL import Image
 
 from toolkit.data.images.read import read_image, read_label_map
 from toolkit.errors import ConfigError, UserError
-from toolkit.inference.writers.base import Writer, write_whole
+from toolkit.inference.writers.base import TableRow, Writer, write_whole
 from toolkit.inference.writers.label_maps import MaskWriter
 from toolkit.inference.writers.names import output_stems
 from toolkit.inference.writers.outputs import WRITERS, Outputs
@@ -82,11 +82,12 @@ def test_an_overlay_of_boxes_draws_what_reaches_the_score(tmp_path):
 
 def test_without_a_format_every_picture_that_fits_is_written(tmp_path):
     outputs = Outputs(tmp_path, None, CLASSES, PALETTE)
-    assert [path.name for path in outputs.add("a", IMAGE, labels())] == ["a.png", "a_overlay.jpg"]
-    assert [path.name for path in outputs.add("b", IMAGE, detections())] == ["b_overlay.jpg"]
-    assert outputs.add("c", IMAGE, ImageScores(torch.ones(2))) == []
-    assert [path.name for path in outputs.finish()] == ["predictions.csv"]
-    assert {path.name for path in outputs.written} == {"a.png", "a_overlay.jpg", "b_overlay.jpg", "predictions.csv"}
+    assert [path.name for path in outputs.add("a", IMAGE, labels()).files] == ["a.png", "a_overlay.jpg"]
+    assert [path.name for path in outputs.add("b", IMAGE, detections()).files] == ["b_overlay.jpg"]
+    scores = outputs.add("c", IMAGE, ImageScores(torch.ones(2)))
+    assert scores.files == []
+    written = outputs.finish(lambda name: iter([TableRow(3, "c", scores.rows[name])] if name in scores.rows else []))
+    assert [path.name for path in written] == ["predictions.csv"]
 
 
 def test_unknown_and_unfitting_formats_are_refused(tmp_path):
@@ -101,7 +102,7 @@ def test_unknown_and_unfitting_formats_are_refused(tmp_path):
 def test_an_input_is_never_replaced(tmp_path):
     source = tmp_path / "a.png"
     source.write_bytes(b"picture")
-    outputs = Outputs(tmp_path, ["mask"], CLASSES, inputs=[source])
+    outputs = Outputs(tmp_path, ["mask"], CLASSES, inputs=lambda: [source])
     with pytest.raises(UserError, match="would replace an input"):
         outputs.add("a", IMAGE, labels())
     assert source.read_bytes() == b"picture"

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import glob
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from toolkit.data.images.bands import ValueRange, refuse_bands
-from toolkit.data.images.read import IMAGE_SUFFIXES, image_pixels, read_image, with_channels
-from toolkit.errors import DataError, Problem, UserError, missing_path
-from toolkit.samples import Batch, Sample
+from toolkit.data.images.picture import Picture
+from toolkit.data.images.picture_files import PictureList, files_of, without_doubles
+from toolkit.data.images.read import image_pixels
+from toolkit.errors import DataError, Problem, UserError
+from toolkit.samples import Batch
 
 TAKEN = (
     "the path of a file or folder, a glob, an array (H, W, 3) or (H, W), a PIL image, a tensor (C, H, W) or "
@@ -27,36 +27,11 @@ ROUNDING = 0.5 / 255
 """How far floats may leave 0..1: half a gray level, what resizing and half precision add."""
 
 
-class Picture(NamedTuple):
-    """One picture to predict on.
-
-    Args:
-        path: of the file; None for a picture in memory.
-        name: its place below the folder that was named, with `/`; `picture_3` for the fourth in memory.
-        pixels: (H, W, 1 or 3) uint8 of a picture in memory, None for a file.
-    """
-
-    path: Path | None
-    name: str
-    pixels: np.ndarray | None = None
-
-    def read(self, channels: int, value_range: ValueRange | None = None) -> np.ndarray:
-        """(H, W, channels) uint8, RGB or gray. Raises DataError for a file that cannot be read.
-
-        channels: of the result. value_range: the numbers in a file that become 0 and 255; None: it is of 8 bits.
-        """
-        if self.pixels is None:
-            return read_image(self.path or self.name, channels, value_range)
-        if channels not in (1, 3):
-            refuse_bands(self.pixels.shape[2], channels, Path(self.name))
-        return with_channels(self.pixels, channels)
-
-
 OnePicture = str | os.PathLike[str] | np.ndarray | Image.Image | Tensor | Picture
 Sources = OnePicture | Iterable[OnePicture]
 
 
-def find_pictures(sources: Sources) -> list[Picture]:
+def find_pictures(sources: Sources) -> PictureList:
     """The pictures that somebody means, in the order they are named.
 
     Files, folders (searched recursively) and globs (`**` too) in sorted order within each source; a file named twice is
@@ -68,36 +43,19 @@ def find_pictures(sources: Sources) -> list[Picture]:
     the wrong end, floats that are not 0..1.
     """
     problems: list[Problem] = []
-    files: dict[Path, None] = {}
-    found: list[Picture] = []
+    parts: list[Sequence[Picture]] = []
+    in_memory = 0
     for source in _listed(sources):
         try:
-            pictures = _pictures_of(source, sum(picture.path is None for picture in found))
+            pictures = _pictures_of(source, in_memory)
         except UserError as error:
             problems += error.problems
             continue
-        for picture in pictures:
-            if picture.path is None:
-                found.append(picture)
-            elif picture.path.absolute() not in files:
-                files[picture.path.absolute()] = None
-                found.append(picture)
+        in_memory += sum(picture.path is None for picture in pictures) if isinstance(pictures, list) else 0
+        parts.append(pictures)
     if problems:
         raise DataError(problems)
-    return found
-
-
-def sample_of(picture: Picture, position: int, channels: int, value_range: ValueRange | None = None) -> Sample:
-    """The picture as a sample without annotation. Raises DataError for a file that cannot be read.
-
-    Args:
-        picture: a file, or pixels in memory, as `find_pictures` gives it.
-        position: its number among the pictures, from 0 on.
-        channels: of the image, 3 for RGB or 1 for gray; the other kind is converted.
-        value_range: the numbers in a file that become 0 and 255; None: it is of 8 bits.
-    """
-    image = picture.read(channels, value_range)
-    return Sample(image, picture.name, position, (image.shape[0], image.shape[1]))
+    return without_doubles(parts)
 
 
 def _listed(sources: Any) -> list[Any]:
@@ -115,12 +73,12 @@ def _unknown(where: str, found: Any) -> Problem:
     return Problem(where, f"wanted {TAKEN}; found {type(found).__name__}")
 
 
-def _pictures_of(source: Any, before: int) -> list[Picture]:
+def _pictures_of(source: Any, before: int) -> Sequence[Picture]:
     """Pictures of one source. before: pictures in memory that were named before it."""
     if isinstance(source, Picture):
         return [source]
     if isinstance(source, (str, os.PathLike)):
-        return _files_of(Path(source))
+        return files_of(Path(source))
     if not isinstance(source, (np.ndarray, Image.Image, Tensor)):
         raise DataError(_unknown(f"picture {before}", source))
     each = list(source) if isinstance(source, (np.ndarray, Tensor)) and source.ndim == 4 else [source]
@@ -193,48 +151,3 @@ def refuse_range(low: float, high: float, where: str) -> None:
     if low < 0:
         remedy = "give pixels that are not normalised: the model does that by its own mean and deviation"
     raise DataError(Problem(where, message, remedy))
-
-
-# --------------------------------------------------------------------------- pictures on disk
-
-
-def _files_of(path: Path) -> list[Picture]:
-    """Pictures of a file, folder or glob. Raises DataError for one that does not exist, or holds none."""
-    if path.is_dir():
-        pictures = [Picture(file, file.relative_to(path).as_posix()) for file in _below(path)]
-        empty = f"holds no picture ({', '.join(sorted(IMAGE_SUFFIXES))})"
-    elif path.is_file():
-        pictures, empty = [Picture(path, path.name)], ""
-    else:
-        pictures = _matching(str(path))
-        empty = "matches no picture" if glob.has_magic(str(path)) else ""
-    if not pictures:
-        raise DataError(Problem(path, empty) if empty else missing_path("file or folder", path))
-    return pictures
-
-
-def _below(folder: Path) -> list[Path]:
-    """The pictures below a folder; arrays of numpy where it holds no others."""
-    every = [path for path in folder.rglob("*") if not path.name.startswith(".") and path.is_file()]
-    pictures = [path for path in every if path.suffix.lower() in IMAGE_SUFFIXES]
-    return sorted(pictures or (path for path in every if path.suffix.lower() == ".npy"))
-
-
-def _matching(pattern: str) -> list[Picture]:
-    """Files of a glob, named below its fixed part."""
-    fixed = Path(*_fixed_parts(Path(pattern).parts[:-1]))
-    return [Picture(file, file.relative_to(fixed).as_posix()) for file in _globbed(pattern)]
-
-
-def _globbed(pattern: str) -> Iterator[Path]:
-    files = sorted(Path(file) for file in glob.glob(pattern, recursive=True))  # noqa: PTH207 - absolute patterns too
-    yield from (file for file in files if file.is_file() and file.suffix.lower() in IMAGE_SUFFIXES)
-
-
-def _fixed_parts(parts: Sequence[str]) -> list[str]:
-    fixed = []
-    for part in parts:
-        if glob.has_magic(part):
-            break
-        fixed.append(part)
-    return fixed

@@ -1,11 +1,11 @@
-"""What every output format of `predict` shares: where files go, that they appear whole, and the base class."""
+"""What every output format of `predict` shares: files of each picture, files for all of them, and that they appear whole."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from abc import ABC
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -15,8 +15,25 @@ from toolkit.labels import ClassTable, Color
 from toolkit.samples import Prediction
 
 
+class TableRow(NamedTuple):
+    """What the file for all pictures holds of one of them.
+
+    Args:
+        number: of the picture in the whole listing, from 1 on.
+        stem: output path of the picture below the folder, without suffix.
+        cells: what `Writer.rows` gave for it.
+    """
+
+    number: int
+    stem: str
+    cells: Any
+
+
 class Writer(ABC):
-    """One output format of a run: `add` for every image, then `finish`.
+    """One output format: `add` and `rows` for every picture, `finish` when all are done.
+
+    A writer keeps nothing between two pictures: what a file for all of them needs travels as `rows` through the journal,
+    so that a job of a million pictures needs no memory for them and can be killed and resumed.
 
     suffix: what follows the input's stem in the name of a file. takes: kinds of predictions. by_default: those of them
     that it is written for when no format is asked for. files: names of the files that hold all images.
@@ -40,18 +57,25 @@ class Writer(ABC):
         self.classes = ClassTable(tuple(classes), tuple(palette), tuple(ids))
         self.colors = full_palette(palette, len(classes))
 
-    @abstractmethod
     def add(self, stem: str, image: np.ndarray, prediction: Prediction) -> list[Path]:
-        """Writes, or keeps, one image's prediction; returns the files written.
+        """Writes the files of one picture; returns their paths.
 
         Args:
             stem: output path below the folder without suffix (`output_stems`).
             image: (H, W, C) uint8 as it was read, in the prediction's pixels.
             prediction: what the model answered, of a kind in `takes`.
         """
+        return []
 
-    def finish(self) -> list[Path]:
-        """Writes what was kept (formats with one file for all images); returns the files written."""
+    def rows(self, stem: str, prediction: Prediction) -> Any:
+        """What `finish` will need of one picture, of JSON's kinds; None where it needs nothing.
+
+        stem: output path below the folder without suffix. prediction: what the model answered, of a kind in `takes`.
+        """
+        return None
+
+    def finish(self, rows: Iterable[TableRow]) -> list[Path]:
+        """Writes the files that hold all pictures; returns their paths. rows: of the pictures in order, one at least."""
         return []
 
     def path_of(self, stem: str) -> Path:
@@ -64,3 +88,23 @@ def write_whole(path: Path, data: bytes) -> Path:
     with replacing(path, durable=False) as part:
         part.write_bytes(data)
     return path
+
+
+def write_lines(path: Path, pieces: Iterable[str]) -> Path:
+    """Writes a text piece by piece so that the file is there complete or not at all. Raises UserError when it cannot be."""
+    with replacing(path, durable=False) as part, part.open("w", encoding="utf-8", newline="") as file:
+        file.writelines(pieces)
+    return path
+
+
+def json_list(entries: Iterable[str]) -> Iterator[str]:
+    r"""The pieces of a JSON list with an entry a line.
+
+    >>> "".join(json_list(["1", "2"])), "".join(json_list([]))
+    ('[1,\n2]\n', '[]\n')
+    """
+    before = "["
+    for entry in entries:
+        yield before + entry
+        before = ",\n"
+    yield "[]\n" if before == "[" else "]\n"

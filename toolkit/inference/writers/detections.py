@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,8 +18,8 @@ from toolkit.data.writers.labelme import labelme_json, shapes_of_label_map
 from toolkit.data.writers.voc import voc_xml
 from toolkit.data.writers.yolo import data_yaml, yolo_boxes
 from toolkit.drawing import as_rgb
-from toolkit.inference.writers.base import Writer, write_whole
-from toolkit.labels import ClassTable, Color, background_labels
+from toolkit.inference.writers.base import TableRow, Writer, json_list, write_lines, write_whole
+from toolkit.labels import ClassTable, background_labels
 from toolkit.printing import printable
 from toolkit.samples import Detections, LabelMap, Prediction
 
@@ -27,7 +27,7 @@ from toolkit.samples import Detections, LabelMap, Prediction
 class CocoWriter(Writer):
     """`detections.json` for all images, in COCO's results format.
 
-    A folder of images has no ids, so image_id counts from 1 in the order of the images, and each entry also names its
+    A folder of images has no ids, so image_id is the number of the picture in the listing, from 1 on, and each entry also names its
     `file` (output stem) and `category`. Category ids are those of the training data; else they count from 1.
 
     Args:
@@ -41,33 +41,19 @@ class CocoWriter(Writer):
     takes: ClassVar[tuple[type, ...]] = (Detections,)
     files: ClassVar[tuple[str, ...]] = ("detections.json",)
 
-    def __init__(
-        self, folder: Path, classes: Sequence[str], palette: Sequence[Color] = (), ids: Sequence[int] = ()
-    ) -> None:
-        super().__init__(folder, classes, palette, ids)
-        self._entries: list[dict[str, Any]] = []
-        self._images = 0
-
-    def add(self, stem: str, image: np.ndarray, prediction: Prediction) -> list[Path]:
-        """Keeps the entries of one image.
-
-        Args:
-            stem: output path below the folder without suffix (`stems_of`).
-            image: (H, W, C) uint8 picture as it was read.
-            prediction: what the model answered, of a kind in `takes`.
-        """
-        self._images += 1
+    def rows(self, stem: str, prediction: Prediction) -> list[dict[str, Any]]:
+        """The entries of one picture, without its number."""
         found = _detections(prediction)
-        entries = box_entries(*found.numpy(), image_id=self._images, classes=self.classes)
-        for entry, label in zip(entries, found.labels.tolist(), strict=True):
-            self._entries.append({**entry, "file": printable(stem), "category": self.classes.name_of(label)})
-        return []
+        entries = box_entries(*found.numpy(), image_id=0, classes=self.classes)
+        return [
+            {**entry, "file": printable(stem), "category": self.classes.name_of(label)}
+            for entry, label in zip(entries, found.labels.tolist(), strict=True)
+        ]
 
-    def finish(self) -> list[Path]:
-        """Writes the file, if any image was added."""
-        if not self._images:
-            return []
-        return [write_whole(self.folder / "detections.json", coco_results_json(self._entries).encode())]
+    def finish(self, rows: Iterable[TableRow]) -> list[Path]:
+        """Writes the file, an entry a line."""
+        entries = (json.dumps({**entry, "image_id": row.number}) for row in rows for entry in row.cells)
+        return [write_lines(self.folder / "detections.json", json_list(entries))]
 
 
 class YoloWriter(Writer):
@@ -84,12 +70,6 @@ class YoloWriter(Writer):
     takes: ClassVar[tuple[type, ...]] = (Detections,)
     scores: ClassVar[bool] = False
 
-    def __init__(
-        self, folder: Path, classes: Sequence[str], palette: Sequence[Color] = (), ids: Sequence[int] = ()
-    ) -> None:
-        super().__init__(folder, classes, palette, ids)
-        self._any = False
-
     def add(self, stem: str, image: np.ndarray, prediction: Prediction) -> list[Path]:
         """Writes the label file of one image, empty when nothing was found.
 
@@ -98,15 +78,16 @@ class YoloWriter(Writer):
             image: (H, W, C) uint8 picture as it was read.
             prediction: what the model answered, of a kind in `takes`.
         """
-        self._any = True
         found = as_annotated(stem, image, _detections(prediction), self.classes)
         text = yolo_boxes(found, self.classes.names, Losses(), scores=self.scores)
         return [write_whole(self.path_of(stem), text.encode())]
 
-    def finish(self) -> list[Path]:
-        """Writes the names of the classes, if any image was added."""
-        if not self._any:
-            return []
+    def rows(self, stem: str, prediction: Prediction) -> list[Any]:
+        """Nothing of the picture; that there is one, so that the names of the classes are wanted."""
+        return []
+
+    def finish(self, rows: Iterable[TableRow]) -> list[Path]:
+        """Writes the names of the classes."""
         return [write_whole(self.folder / "data.yaml", data_yaml(self.classes.names, ()).encode())]
 
 
@@ -178,11 +159,6 @@ def as_annotated(stem: str, image: np.ndarray, detections: Detections, classes: 
     objects = tuple(Outline(classes.name_of(label), box=(x1, y1, x2, y2)) for (x1, y1, x2, y2), label in rows)
     size = (image.shape[0], image.shape[1])
     return Annotated(f"{stem}.jpg", size, objects, scores=tuple(scores.astype(np.float64).tolist()))
-
-
-def coco_results_json(entries: Iterable[dict[str, Any]]) -> str:
-    """Entries of all images as the text of a results file, an entry a line."""
-    return "[" + ",\n".join(json.dumps(entry) for entry in entries) + "]\n"
 
 
 def _detections(prediction: Prediction) -> Detections:

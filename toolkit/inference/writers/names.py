@@ -38,29 +38,31 @@ def output_stems(names: Sequence[str], endings: Iterable[str] = (), reserved: It
     endings = tuple(endings)
     marks = tuple(sorted({ending.partition(".")[0].casefold() for ending in endings} - {""}))
     kept = {stem.casefold() for stem in reserved}
-    paths = [_below(name) for name in names]
-    stems = [str(path.with_suffix("")) for path in paths]
-    often = Counter(stem.casefold() for stem in stems)
-
-    def is_shared(stem: str) -> bool:
-        folded = stem.casefold()
-        return often[folded] > 1 or folded in kept or bool(marks and folded.endswith(marks))
-
-    taken = {stem.casefold() for stem in stems if not is_shared(stem)}
+    longest = max((len(os.fsencode(ending)) for ending in endings), default=0)
+    parts = [_parted(name) for name in names]
+    often = Counter(stem.casefold() for stem, _ in parts)
+    shared = {stem for stem, count in often.items() if count > 1}
+    taken = often.keys() - shared  # a million names: sets of the same strings, not new ones
     result = []
-    for path, stem in zip(paths, stems, strict=True):
-        if is_shared(stem):
-            stem = _free(f"{stem}_{path.suffix[1:]}" if path.suffix else f"{stem}_", taken)
+    for stem, suffix in parts:
+        folded = stem.casefold()
+        if folded in shared or folded in kept or (marks and folded.endswith(marks)):
+            stem = _free(f"{stem}_{suffix[1:]}", taken)
             taken.add(stem.casefold())
-        result.append(_short(stem, max((len(os.fsencode(ending)) for ending in endings), default=0)))
+        result.append(_short(stem, longest))
     return result
 
 
-def _below(name: str) -> PurePosixPath:
-    path = PurePosixPath(name.replace(os.sep, "/"))
-    if path.is_absolute() or ".." in path.parts or not path.name:
+def _parted(name: str) -> tuple[str, str]:
+    """A path below a folder, as its stem and its suffix. Raises ValueError for one that is none."""
+    path = name.replace(os.sep, "/")
+    file = path.rpartition("/")[2]
+    if path.startswith("/") or not file or ".." in path.split("/"):
         raise ValueError(f"not a path below a folder: '{path}'")
-    return path
+    place = file.rfind(".")
+    if not 0 < place < len(file) - 1:
+        return path, ""
+    return path[: len(path) - len(file) + place], file[place:]
 
 
 def _free(stem: str, taken: set[str]) -> str:
@@ -73,6 +75,8 @@ def _free(stem: str, taken: set[str]) -> str:
 
 def _short(stem: str, ending: int) -> str:
     """The stem, cut so that its name and an ending of so many bytes are no longer than `LONGEST`."""
+    if len(stem) * 4 + ending <= LONGEST:  # as many bytes as a letter can have
+        return stem
     path = PurePosixPath(stem)
     if len(os.fsencode(path.name)) + ending <= LONGEST:
         return stem

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from toolkit.errors import ConfigError, Problem, UserError, did_you_mean
-from toolkit.inference.writers.base import Writer
+from toolkit.inference.writers.base import TableRow, Writer
 from toolkit.inference.writers.detections import (
     CocoWriter,
     LabelmeWriter,
@@ -40,15 +43,27 @@ WRITERS: dict[str, type[Writer]] = {
 """A new format is a subclass of `Writer` in a file of its own, and a line here."""
 
 
+class Written(NamedTuple):
+    """What the formats made of one picture.
+
+    Args:
+        files: paths of the files that were written.
+        rows: what the files for all pictures will hold of it, by format; formats that need nothing are left out.
+    """
+
+    files: list[Path]
+    rows: dict[str, Any]
+
+
 class Outputs:
-    """The writers of one run.
+    """The writers of one run; it keeps nothing of the pictures.
 
     Args:
         folder: where files go; made by whoever writes the first.
         formats: names in `WRITERS`; None writes those that are `by_default` for what the model predicts.
         classes: names of the labels 0..K-1, as of the model.
         palette: (r, g, b) of each class, or () for default colours.
-        inputs: files that must not be overwritten.
+        inputs: files that must not be overwritten, asked for when the first file of a result is there already.
         ids: number of each class in the training data's files, for COCO results; () counts from 1.
 
     Raises:
@@ -61,7 +76,7 @@ class Outputs:
         formats: Sequence[str] | None,
         classes: Sequence[str],
         palette: Sequence[Color] = (),
-        inputs: Iterable[Path] = (),
+        inputs: Callable[[], Iterable[Path]] = tuple,
         ids: Sequence[int] = (),
     ) -> None:
         self.formats = None if formats is None else list(dict.fromkeys(formats))
@@ -74,12 +89,14 @@ class Outputs:
             message = "yolo and yolo_scores write the same files, without and with the score"
             raise ConfigError(Problem("--format", message, "choose one of the two"))
         self.writers = {name: WRITERS[name](folder, classes, palette, ids) for name in self.formats or WRITERS}
-        self.written: set[Path] = set()
-        """Files that were written so far."""
-        self._inputs = {path.absolute() for path in inputs}
+        self._inputs = inputs
 
-    def add(self, stem: str, image: np.ndarray, prediction: Prediction) -> list[Path]:
-        """Writes one image's files, as many as can be; the files written.
+    @cached_property
+    def _taken(self) -> frozenset[Path]:
+        return frozenset(path.absolute() for path in self._inputs())
+
+    def add(self, stem: str, image: np.ndarray, prediction: Prediction) -> Written:
+        """Writes one image's files, as many as can be.
 
         Args:
             stem: output path of the image below the folder, without suffix (`stems_of`).
@@ -90,29 +107,40 @@ class Outputs:
             ConfigError: a format does not take this kind of prediction.
             UserError: a file cannot be written, or would replace an input; the other formats are written all the same.
         """
-        written: list[Path] = []
+        files: list[Path] = []
+        rows: dict[str, Any] = {}
         problems: list[Problem] = []
         cause: BaseException | None = None
-        for writer in self._writers_for(type(prediction)):
+        for name, writer in self._writers_for(type(prediction)).items():
             path = writer.path_of(stem)
             try:
-                if path.absolute() in self._inputs:
+                if path.exists() and path.absolute() in self._taken:
                     raise UserError(Problem(path, "would replace an input picture", "choose another folder (--out)"))
-                written += writer.add(stem, image, prediction)
+                files += writer.add(stem, image, prediction)
             except ConfigError:
                 raise
             except UserError as error:
                 problems += error.problems
                 cause = error.__cause__ or cause
-        self.written |= set(written)
+            else:
+                found = writer.rows(stem, prediction)
+                if found is not None:
+                    rows[name] = found
         if problems:
             raise UserError(problems) from cause
-        return written
+        return Written(files, rows)
 
-    def finish(self) -> list[Path]:
-        """Files that hold all images, once every image was added; the files written."""
-        written = [path for writer in self.writers.values() for path in writer.finish()]
-        self.written |= set(written)
+    def finish(self, rows: Callable[[str], Iterator[TableRow]]) -> list[Path]:
+        """Writes the files that hold all images; returns their paths.
+
+        rows: called with the name of a format, goes through what `add` gave for it, in the order of the pictures.
+        """
+        written: list[Path] = []
+        for name, writer in self.writers.items():
+            found = rows(name)
+            first = next(found, None)
+            if first is not None:
+                written += writer.finish(chain([first], found))
         return written
 
     def refuse_unfitting(self, kind: type[Prediction]) -> None:
@@ -122,12 +150,11 @@ class Outputs:
 
     def used_for(self, kind: type[Prediction]) -> list[str]:
         """Names of the formats that such predictions are written in."""
-        writers = self._writers_for(kind)
-        return [name for name, writer in self.writers.items() if writer in writers]
+        return list(self._writers_for(kind))
 
-    def _writers_for(self, kind: type) -> list[Writer]:
+    def _writers_for(self, kind: type) -> dict[str, Writer]:
         if self.formats is None:
-            return [writer for writer in self.writers.values() if kind in writer.by_default]
+            return {name: writer for name, writer in self.writers.items() if kind in writer.by_default}
         wrong = [name for name in self.formats if kind not in self.writers[name].takes]
         if wrong:
             raise ConfigError(
@@ -136,7 +163,7 @@ class Outputs:
                 )
                 for name in wrong
             )
-        return list(self.writers.values())
+        return self.writers
 
 
 def _possible(kind: type) -> str:

@@ -6,13 +6,14 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from toolkit.inference.writers.base import Writer, write_whole
-from toolkit.labels import ClassTable, Color
+from toolkit.inference.writers.base import TableRow, Writer, json_list, write_lines
+from toolkit.labels import ClassTable
 from toolkit.printing import printable
 from toolkit.samples import Detections, ImageScores, ImageValues, Prediction
 
@@ -38,33 +39,19 @@ class CsvWriter(Writer):
     by_default: ClassVar[tuple[type, ...]] = (ImageScores, ImageValues)
     files: ClassVar[tuple[str, ...]] = ("detections.csv", "predictions.csv")
 
-    def __init__(
-        self, folder: Path, classes: Sequence[str], palette: Sequence[Color] = (), ids: Sequence[int] = ()
-    ) -> None:
-        super().__init__(folder, classes, palette, ids)
-        self._file = ""
-        self._header: list[str] = []
-        self._rows: list[list[str]] = []
+    def rows(self, stem: str, prediction: Prediction) -> dict[str, Any]:
+        """The rows of one picture, the file they go to, and its first line."""
+        file = self.files[0] if isinstance(prediction, Detections) else self.files[1]
+        header = header_of(prediction, self.classes)
+        return {"file": file, "header": header, "rows": rows_of(prediction, stem, self.classes)}
 
-    def add(self, stem: str, image: np.ndarray, prediction: Prediction) -> list[Path]:
-        """Keeps the rows of one image.
-
-        Args:
-            stem: output path below the folder without suffix (`stems_of`).
-            image: (H, W, C) uint8 picture as it was read.
-            prediction: what the model answered, of a kind in `takes`.
-        """
-        if not self._file:
-            self._file = "detections.csv" if isinstance(prediction, Detections) else "predictions.csv"
-            self._header = header_of(prediction, self.classes)
-        self._rows += rows_of(prediction, stem, self.classes)
-        return []
-
-    def finish(self) -> list[Path]:
-        """Writes the file, if any image was added."""
-        if not self._file:
-            return []
-        return [write_whole(self.folder / self._file, csv_text(self._rows, self._header).encode())]
+    def finish(self, rows: Iterable[TableRow]) -> list[Path]:
+        """Writes the file."""
+        rows = iter(rows)
+        first = next(rows)
+        lines = (line for row in chain([first], rows) for line in row.cells["rows"])
+        path = self.folder / first.cells["file"]
+        return [write_lines(path, map(csv_line, chain([first.cells["header"]], lines)))]
 
 
 class JsonWriter(Writer):
@@ -81,35 +68,17 @@ class JsonWriter(Writer):
     takes: ClassVar[tuple[type, ...]] = (ImageScores, ImageValues)
     files: ClassVar[tuple[str, ...]] = ("predictions.json",)
 
-    def __init__(
-        self, folder: Path, classes: Sequence[str], palette: Sequence[Color] = (), ids: Sequence[int] = ()
-    ) -> None:
-        super().__init__(folder, classes, palette, ids)
-        self._entries: list[dict[str, Any]] = []
-
-    def add(self, stem: str, image: np.ndarray, prediction: Prediction) -> list[Path]:
-        """Keeps the entry of one image.
-
-        Args:
-            stem: output path below the folder without suffix (`stems_of`).
-            image: (H, W, C) uint8 picture as it was read.
-            prediction: what the model answered, of a kind in `takes`.
-        """
+    def rows(self, stem: str, prediction: Prediction) -> dict[str, Any]:
+        """The entry of one picture."""
         numbers = {self.classes.name_of(i): value for i, value in enumerate(_numbers(prediction))}
         found: dict[str, Any] = {"file": printable(stem)}
         if isinstance(prediction, ImageScores):
-            found |= {"class": self.classes.name_of(prediction.label), "scores": numbers}
-        else:
-            found["values"] = numbers
-        self._entries.append(found)
-        return []
+            return found | {"class": self.classes.name_of(prediction.label), "scores": numbers}
+        return found | {"values": numbers}
 
-    def finish(self) -> list[Path]:
-        """Writes the file, if any image was added."""
-        if not self._entries:
-            return []
-        text = "[" + ",\n".join(json.dumps(entry) for entry in self._entries) + "]\n"
-        return [write_whole(self.folder / "predictions.json", text.encode())]
+    def finish(self, rows: Iterable[TableRow]) -> list[Path]:
+        """Writes the file, an entry a line."""
+        return [write_lines(self.folder / "predictions.json", json_list(json.dumps(row.cells) for row in rows))]
 
 
 def _numbers(prediction: Prediction) -> list[float]:
@@ -163,10 +132,8 @@ def text_cell(text: str) -> str:
     return f"'{shown}" if shown[:1] in ("=", "+", "-", "@") else shown
 
 
-def csv_text(rows: Iterable[Sequence[str]], header: Sequence[str] = BOX_HEADER) -> str:
-    """A whole CSV file; names with commas or quotes are quoted (RFC 4180), lines end with a line feed."""
+def csv_line(cells: Sequence[str]) -> str:
+    """A line of a CSV file; names with commas or quotes are quoted (RFC 4180), the line ends with a line feed."""
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
+    csv.writer(out, lineterminator="\n").writerow(cells)
     return out.getvalue()

@@ -1,0 +1,101 @@
+"""A prediction job that is killed again and again, at chosen moments: run as a script, it tells what the last run left.
+
+Each run is a forked process that kills itself with SIGKILL: half way through a file, before or after a rename, in the
+middle of a line of the journal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from prediction_jobs import dense_model, detector, restored, tree
+
+from toolkit.inference.journal import Entry, Journal
+from toolkit.jobs.predict import run_prediction
+from toolkit.jobs.restore import Restored
+
+MOMENTS = ("in a file", "before a rename", "after a rename", "in a line of the journal", "before a line of the journal")
+
+
+def die() -> None:
+    """As a power cut does."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def arm(moment: str, count: int) -> None:
+    """Makes this process die at the moment's `count`-th time."""
+    left = [count]
+
+    def now() -> bool:
+        left[0] -= 1
+        return left[0] == 0
+
+    write, replace, add = Path.write_bytes, Path.replace, Journal.add
+
+    def write_bytes(self: Path, data: bytes) -> int:
+        if moment == "in a file" and now():
+            write(self, data[: len(data) // 2])
+            die()
+        return write(self, data)
+
+    def renamed(self: Path, target: Any) -> Any:
+        if moment == "before a rename" and now():
+            die()
+        found = replace(self, target)
+        if moment == "after a rename" and now():
+            die()
+        return found
+
+    def added(self: Journal, place: int, entry: Entry) -> None:
+        if moment == "before a line of the journal" and now():
+            die()
+        if moment == "in a line of the journal" and now():
+            line = entry.line().encode()
+            self._file.write(line[: len(line) // 2])
+            self._file.flush()
+            die()
+        add(self, place, entry)
+
+    Path.write_bytes, Path.replace, Journal.add = write_bytes, renamed, added  # type: ignore[method-assign,assignment]
+
+
+def run(model: Restored, pictures: str, out: Path, formats: Sequence[str], kills: int) -> int:
+    """Kills the job so often and lets it end; how often it died."""
+    rng = random.Random(0)
+    deaths = 0
+    for _ in range(10 * kills + 1):
+        moment, count = rng.choice(MOMENTS), rng.randint(1, 4)
+        child = os.fork()
+        if child == 0:
+            if deaths < kills:
+                arm(moment, count)
+            resume = (out / "journal.jsonl").exists()
+            run_prediction(model, [pictures], out, formats, batch_size=2, resume=resume, threads=1)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        deaths += os.WIFSIGNALED(status)
+        if not os.WIFSIGNALED(status) and (deaths >= kills or os.waitstatus_to_exitcode(status) != 0):
+            break
+    return deaths
+
+
+def main(kind: str, pictures: str, out: str, formats: str, kills: int) -> None:
+    """Runs the job with and without kills, and writes how often it died and both trees."""
+    torch.set_num_threads(1)
+    model = restored(dense_model() if kind == "dense" else detector())
+    deaths = run(model, pictures, Path(out) / "killed", formats.split(","), kills)
+    run(model, pictures, Path(out) / "whole", formats.split(","), 0)
+    trees = {name: tree(Path(out) / name) for name in ("killed", "whole")}
+    sys.stdout.write(json.dumps({"deaths": deaths, **trees}) + "\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:5], int(sys.argv[5]))

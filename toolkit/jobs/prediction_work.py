@@ -1,0 +1,182 @@
+"""What a prediction job is to do, in a form that other processes can do a part of: pictures in, files and journal entries out."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from toolkit.data.images.pictures import find_pictures
+from toolkit.data.images.traits import page_count
+from toolkit.errors import ConfigError, Problem, UserError
+from toolkit.inference.folder import ImageResult
+from toolkit.inference.journal import Entry, Journal, source_of
+from toolkit.inference.shares import blocks
+from toolkit.inference.writers.outputs import WRITERS, Outputs, Written, stems_of
+from toolkit.inference.writers.overlay import OverlayWriter
+from toolkit.jobs.predictor import Predictor
+from toolkit.samples import Detections
+from toolkit.version import __version__
+
+_FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+LIMITED, PAGES = "limited", "pages"
+"""Notes of entries: the limit of detections was reached; the file has pages that were not read."""
+_TEMPORARY = re.compile(r"\.(.+)\.\d+\.tmp")
+
+
+class PredictionWork:
+    """Pictures, the model for them, and where results go. It can be pickled; what it makes of that, it makes anew.
+
+    Args:
+        predictor: the model with all that decides its answers.
+        sources: files, folders (searched recursively) and globs.
+        out: folder of the results, not inside a folder of pictures; sub-folders as in the sources.
+        formats: names of output formats; None writes those that suit what the model predicts.
+
+    Raises:
+        ConfigError: `out` lies in a folder of pictures, or a format is unknown.
+        DataError: a source that does not exist, or holds no picture.
+    """
+
+    def __init__(
+        self, predictor: Predictor, sources: Sequence[str | Path], out: str | Path, formats: Sequence[str] | None = None
+    ) -> None:
+        self.predictor, self.out = predictor, Path(out)
+        self.formats = formats
+        self.pictures = find_pictures(sources)
+        _refuse_inside(self.out, sources)
+        self.stems = stems_of(list(self.pictures.names))
+
+    @cached_property
+    def outputs(self) -> Outputs:
+        """The writers. Raises ConfigError for formats that do not suit the model, before the first picture."""
+        model, points = self.predictor.model, self.predictor.points
+        outputs = Outputs(self.out, self.formats, model.classes, model.palette, self._inputs, model.category_ids)
+        if model.head.gives is not None:
+            outputs.refuse_unfitting(model.head.gives)
+        score = points.values(model.classes) if points is not None else self.predictor.score
+        overlay = outputs.writers.get("overlay")
+        if score is not None and isinstance(overlay, OverlayWriter):
+            overlay.min_score = score
+        return outputs
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """The journal's header: what all results of one folder must share."""
+        gives = self.predictor.model.head.gives
+        formats = self.outputs.used_for(gives) if gives else self.outputs.formats
+        return {"toolkit": __version__, **self.predictor.fixed, "formats": formats}
+
+    def entries(self, todo: Iterable[range]) -> Iterator[tuple[int, Entry]]:
+        """Predicts blocks of pictures and writes their files: places in the listing, and what the journal holds of them.
+
+        todo: places of the pictures of each block (`inference/shares.py`). Raises UserError for a full disk; a picture
+        that cannot be read, predicted or written costs nothing else and is an entry that says why.
+        """
+        places: deque[int] = deque()
+
+        def pictures() -> Iterator[Iterator[Any]]:
+            for block in todo:
+                places.extend(block)
+                yield (self.pictures[place] for place in block)
+
+        with closing(self.predictor.of_blocks(pictures())) as results:  # type: ignore[type-var]
+            for result in results:
+                place = places.popleft()
+                yield place, self._entry(place, result)
+
+    def is_there(self, entry: Entry) -> bool:
+        """Whether the files of an entry are there in full, and its picture is still the one that they were made of."""
+        if any(_size(self.out / name) != size for name, size in entry.files.items()):
+            return False
+        return source_of(self.pictures[entry.number - 1].path) == entry.source
+
+    def todo(self, journal: Journal) -> Iterator[range]:
+        """The blocks of the journal's share that have a picture which is not done."""
+        for block in blocks(len(self.pictures), self.predictor.batch_size, journal.share):
+            if not all(map(journal.is_done, block)):
+                yield block
+
+    def remove_leftovers(self, journal: Journal) -> None:
+        """Removes what a kill left half written of the share's pictures, and of files for all pictures."""
+        ours = {".".join(("", journal.path.name)), *(f".{name}" for kind in WRITERS.values() for name in kind.files)}
+        found = [path for path in self.out.rglob(".*.tmp") if _TEMPORARY.fullmatch(path.name)]
+        if not found:
+            return
+        names = set()
+        for block in self.todo(journal):
+            for place in block:
+                for kind in WRITERS.values():
+                    path = self.out / f"{self.stems[place]}{kind.suffix}"
+                    short = blake2b(str(path.name).encode(errors="surrogateescape"), digest_size=8).hexdigest()
+                    names |= {path, path.with_name(short)}
+        for path in found:
+            aim = _TEMPORARY.fullmatch(path.name)
+            name = aim[1] if aim else ""
+            if path.with_name(name) in names or (path.parent == self.out and f".{name}" in ours):
+                path.unlink(missing_ok=True)
+
+    def renamed(self) -> list[dict[str, str]]:
+        """Pictures whose results are not called after them alone."""
+        pairs = zip(self.pictures.names, self.stems, strict=True)
+        return [{"file": name, "as": stem} for name, stem in pairs if stem != name.rpartition(".")[0]]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is sent to another process."""
+        return {name: value for name, value in vars(self).items() if name != "outputs"}
+
+    def _entry(self, place: int, result: ImageResult) -> Entry:
+        """One picture's files, and what the journal says of it."""
+        stem = self.stems[place]
+        written, reason = Written([], {}), result.reason
+        if result.prediction is not None and result.image is not None:
+            written, reason = self._written(stem, result)
+        files = {path.relative_to(self.out).as_posix(): path.stat().st_size for path in written.files}
+        source = source_of(result.path)
+        return Entry(place + 1, result.name, stem, source, files, written.rows, self._notes(result), reason)
+
+    def _written(self, stem: str, result: ImageResult) -> tuple[Written, str]:
+        """The files of one picture, or why there are none."""
+        try:
+            return self.outputs.add(stem, result.image, result.prediction), ""  # type: ignore[arg-type]
+        except ConfigError:
+            raise
+        except UserError as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno in _FULL_DISK:
+                raise
+            return Written([], {}), "; ".join(str(problem) for problem in error.problems)
+
+    def _notes(self, result: ImageResult) -> tuple[str, ...]:
+        limit, found = self.predictor.model.head.max_detections, result.prediction
+        notes = []
+        if limit is not None and isinstance(found, Detections) and len(found.boxes) >= limit:
+            notes.append(LIMITED)
+        if result.path is not None and page_count(result.path) > 1:
+            notes.append(PAGES)
+        return tuple(notes)
+
+    def _inputs(self) -> Iterable[Path]:
+        return (picture.path for picture in self.pictures if picture.path is not None)
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def _refuse_inside(out: Path, sources: Sequence[str | Path]) -> None:
+    """Results never go into a folder of pictures: the next run, or the next training, would take them for pictures."""
+    place = out.resolve()
+    for source in map(Path, sources):
+        if source.is_dir() and source.resolve() in (place, *place.parents):
+            raise ConfigError(
+                Problem("--out", f"{out} lies in the folder of the pictures, {source}", "choose another folder")
+            )

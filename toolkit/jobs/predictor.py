@@ -1,0 +1,228 @@
+"""A trained model with all that decides its answers: for pictures in Python, and for processes that share a job."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from toolkit.data.images.picture import Picture
+from toolkit.data.images.pictures import Sources, find_pictures
+from toolkit.engine.process import keep_freed_memory, pick_device
+from toolkit.errors import ConfigError, Problem
+from toolkit.inference.folder import Answer, ImageResult, answer_of, predict_blocks
+from toolkit.inference.shares import Share, blocks
+from toolkit.inference.tiling.tiled import TileSide
+from toolkit.jobs.restore import Restored, restore
+from toolkit.models.vision_model import VisionModel
+from toolkit.models.weights import tensors_digest
+from toolkit.results.operating_points import StoredPoints, stored_points
+from toolkit.samples import Detections, LabelMap
+
+
+class Predictor:
+    """Predicts pictures as `toolkit predict` does. It can be pickled: a model that was named by its path is loaded by
+    each process for itself, when it is first used.
+
+        predictor = toolkit.Predictor("runs/mine", tile="auto")
+        for result in predictor.stream("photos/"): ...
+        dataset.map_batches(toolkit.Predictor, fn_constructor_kwargs={"model": "runs/mine"}, concurrency=2)  # Ray
+
+    Args:
+        model: a run folder, a weights file, or a model that is loaded already.
+        batch_size: how many pictures of equal size go through the net at once.
+        device: auto, cpu, cuda or mps; of several processes that torchrun started, each takes the GPU of its number.
+        tile: side of a tile in pixels, or "auto", for pictures too large to be shown to the net whole
+            (`TiledPrediction`).
+        score: detections below it, 0..1, are left out; None takes the weights' operating points, and without these what
+            the model was evaluated with.
+        max_detections: the most detections of an image, best first; None is what the model was evaluated with.
+        thresholds: whether the operating points that the weights keep (`toolkit thresholds`) are used: detections below
+            their class' threshold are left out, pixels below it become the fallback. A `score` takes their place.
+        threads: threads of one operation of PyTorch on the CPU; None leaves them as they are.
+        readers: how many threads read and decode pictures.
+        trust_code: whether code that the weights name may be imported and run.
+
+    Raises:
+        ConfigError: options that do not suit the model, when it is loaded.
+        CheckpointError: weights that are missing, damaged or foreign, when they are loaded.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | Restored | VisionModel,
+        *,
+        batch_size: int = 1,
+        device: str = "auto",
+        tile: TileSide | None = None,
+        score: float | None = None,
+        max_detections: int | None = None,
+        thresholds: bool = True,
+        threads: int | None = None,
+        readers: int = 2,
+        trust_code: bool = False,
+    ) -> None:
+        self._given = model
+        self.batch_size, self.tile, self.threads, self.readers = batch_size, tile, threads, readers
+        self.score, self.max_detections, self.thresholds = score, max_detections, thresholds
+        self._device, self._trust_code = device, trust_code
+
+    def stream(self, sources: Sources) -> Iterator[ImageResult]:
+        """An `ImageResult` for each picture, in order. sources: as `toolkit.predict` takes them."""
+        pictures = find_pictures(sources)
+        every = ((pictures[place] for place in block) for block in blocks(len(pictures), self.batch_size, Share()))
+        yield from self.of_blocks(every)
+
+    def of_blocks(self, pictures: Iterable[Iterable[Picture]]) -> Iterator[ImageResult]:
+        """Results of blocks of pictures in order (`inference/shares.py`): how they are cut fixes every digit."""
+        for result in predict_blocks(
+            self.model, self._answer, pictures, self.batch_size, readers=self.readers, ahead=2 * self.readers
+        ):
+            yield self._kept(result)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """A batch of columns, as Ray Data hands it on, with the columns of the answers beside them.
+
+        batch: a column `image` of (H, W, 3) uint8 arrays, or `path` of files. Added are `failed` (why, or ""), and
+        `labels` (a label map an image), `values`, or, of detections, `boxes`, `scores` and `classes`.
+
+        Raises ConfigError for a batch without such a column.
+        """
+        column = next((name for name in ("image", "path") if name in batch), None)
+        if column is None:
+            message = f"wanted a column 'image' or 'path', found {', '.join(map(repr, batch)) or 'none'}"
+            raise ConfigError(Problem("Predictor", message, "rename the column"))
+        sources = [str(one) if column == "path" else np.asarray(one) for one in batch[column]]
+        found = [result for source in sources for result in self._one(source)]
+        return {**batch, **_columns(found)}
+
+    def _one(self, source: Any) -> list[ImageResult]:
+        if isinstance(source, str):
+            picture = Picture(Path(source), Path(source).name)
+            return list(self.of_blocks([[picture]]))
+        return list(self.stream(source))
+
+    @cached_property
+    def restored(self) -> Restored | None:
+        """What was saved beside the weights; None for a model that was built in this process."""
+        if isinstance(self._given, VisionModel):
+            return None
+        if isinstance(self._given, Restored):
+            return self._given
+        return restore(self._given, trust_code=self._trust_code)
+
+    @cached_property
+    def model(self) -> VisionModel:
+        """The model on its device, with the limits that were asked for."""
+        found = self.restored
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        self.threads = torch.get_num_threads()  # those of processes that it is sent to
+        model = found.model if found is not None else self._given
+        if not isinstance(model, VisionModel):
+            raise TypeError(f"wanted a path, a Restored or a VisionModel, not {type(model).__name__}")
+        model = model.to(self._own_device())
+        keep_freed_memory()
+        _set_limits(model, self.score, self.max_detections)
+        if self._stored(model) is not None:
+            model.head.with_scores = True
+        return model
+
+    @cached_property
+    def points(self) -> StoredPoints | None:
+        """The operating points that are used; None where there are none, or a score takes their place."""
+        return self._stored(self.model)
+
+    @cached_property
+    def fixed(self) -> dict[str, Any]:
+        """All that decides the answers, of JSON's kinds: what results of one folder must share."""
+        model = self.model
+        return {
+            "weights": tensors_digest(model.state_dict()),
+            "classes": list(model.classes),
+            "palette": [list(color) for color in model.palette],
+            "options": {
+                "batch_size": self.batch_size,
+                "device": next(model.parameters()).device.type,
+                "engine": "torch",
+                "max_detections": model.head.max_detections,
+                "score": self.score,
+                "thresholds": self.points._asdict() if self.points is not None else None,
+                "threads": self.threads,
+                "tile": self.tile,
+            },
+        }
+
+    @cached_property
+    def _answer(self) -> Answer:
+        return answer_of(self.model, self.tile, self.batch_size)
+
+    def _stored(self, model: VisionModel) -> StoredPoints | None:
+        found = self.restored
+        if not self.thresholds or self.score is not None or found is None:
+            return None
+        points = stored_points(found.metadata, model.classes, found.path)
+        return points if model.head.gives in (LabelMap, Detections) else None
+
+    def _own_device(self) -> str:
+        device = pick_device(self._device)
+        local = os.environ.get("LOCAL_RANK", "")
+        return f"cuda:{local}" if device == "cuda" and Share.of_launcher() is not None and local.isdigit() else device
+
+    def _kept(self, result: ImageResult) -> ImageResult:
+        """One picture's answer without what stays below the score or its class' threshold."""
+        prediction, points, classes = result.prediction, self.points, self.model.classes
+        if isinstance(prediction, Detections) and (self.score is not None or points is not None):
+            lowest = points.values(classes) if points else self.score or 0.0
+            return result._replace(prediction=prediction.at_least(lowest))
+        if isinstance(prediction, LabelMap) and points is not None:
+            return result._replace(prediction=prediction.at_least(points.values(classes), points.label(classes)))
+        return result
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is sent to another process: what was given, nothing that was made of it."""
+        made = {name for name, value in vars(type(self)).items() if isinstance(value, cached_property)}
+        return {name: value for name, value in vars(self).items() if name not in made}
+
+
+def _set_limits(model: VisionModel, score: float | None, max_detections: int | None) -> None:
+    """Raises ConfigError for options of detectors beside a model that is none."""
+    given = {"--score": score, "--max-detections": max_detections}
+    if all(value is None for value in given.values()):
+        return
+    if model.head.max_detections is None:
+        names = " and ".join(name for name, value in given.items() if value is not None)
+        message = "cuts detections, and this model predicts none"
+        raise ConfigError(Problem(names, message, "leave it out"))
+    model.head.limit_detections(score=score, count=max_detections)
+
+
+def _columns(results: Sequence[ImageResult]) -> dict[str, Any]:
+    """The answers as columns of arrays, one an image; None where there is none."""
+    answers = [_answers(result) for result in results]
+    names = dict.fromkeys(name for answer in answers for name in answer)
+    columns = {name: _objects([answer.get(name) for answer in answers]) for name in names}
+    return {"failed": _objects([result.reason for result in results]), **columns}
+
+
+def _answers(result: ImageResult) -> dict[str, Any]:
+    prediction = result.prediction
+    if prediction is None:
+        return {}
+    if isinstance(prediction, Detections):
+        boxes, scores, labels = prediction.numpy()
+        return {"boxes": boxes, "scores": scores, "classes": labels}
+    return {"labels" if isinstance(prediction, LabelMap) else "values": prediction.numpy()}
+
+
+def _objects(values: Sequence[Any]) -> np.ndarray:
+    """A column of anything, arrays of different shapes too."""
+    column = np.empty(len(values), object)
+    for place, value in enumerate(values):
+        column[place] = value
+    return column

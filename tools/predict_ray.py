@@ -1,0 +1,62 @@
+"""`toolkit predict` on a Ray cluster: python tools/predict_ray.py RUN PICTURES... --out DIR [--resume] (extra `[ray]`).
+
+Ray reads the blocks of the listing, keeps a model in each of its worker processes, tries again what a lost process had,
+and grows with the cluster; pictures and results lie on a disk that all machines see. The files and the journal are those
+of one process.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import ray
+
+from toolkit.inference.journal import Entry
+from toolkit.jobs.predict import run_prediction
+from toolkit.jobs.prediction_work import PredictionWork
+
+
+class Worker:
+    """A process of Ray's with the model: a block of pictures in, their entries of the journal out."""
+
+    def __init__(self, work: PredictionWork) -> None:
+        self.work = work
+
+    def __call__(self, block: dict[str, Any]) -> dict[str, Any]:
+        """Predicts the pictures from `begin` to `end` of the listing and writes their files."""
+        found = list(self.work.entries([range(block["begin"], block["end"])]))
+        return {"places": [place for place, _ in found], "lines": [entry.line() for _, entry in found]}
+
+
+def main() -> None:
+    """Reads the command line and does the job."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("checkpoint")
+    parser.add_argument("images", nargs="+")
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--format", help="comma-separated, as of toolkit predict")
+    parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--workers", type=int, default=2, help="processes, each with a GPU or a core")
+    parser.add_argument("--gpus", type=float, default=0, help="GPUs of each process")
+    given = parser.parse_args()
+
+    def on_ray(work: PredictionWork, todo: Iterable[range]) -> Iterator[tuple[int, Entry]]:
+        blocks = ray.data.from_items([{"begin": block.start, "end": block.stop} for block in todo])
+        answers = blocks.repartition(8 * given.workers).map(
+            Worker, fn_constructor_args=(work,), concurrency=given.workers, num_cpus=1, num_gpus=given.gpus
+        )
+        for row in answers.iter_rows():
+            yield from zip(row["places"], map(Entry.read, row["lines"]), strict=True)
+
+    formats = given.format.split(",") if given.format else None
+    found = run_prediction(
+        given.checkpoint, given.images, given.out, formats, batch_size=given.batch_size, resume=given.resume, by=on_ray
+    )  # fmt: skip
+    raise SystemExit(1 if found["failed"] else 0)
+
+
+if __name__ == "__main__":
+    main()
