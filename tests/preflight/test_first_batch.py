@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +15,7 @@ from toolkit.data.loading.loader import train_loader
 from toolkit.errors import DataError
 from toolkit.jobs.build import build_dataset, build_model, build_transforms
 from toolkit.preflight.findings import Report
-from toolkit.preflight.model.first_batch import Extent, affordable, try_batch
+from toolkit.preflight.model.first_batch import Extent, affordable, try_batch, try_evaluation
 
 
 @pytest.mark.parametrize(
@@ -86,3 +88,12 @@ def test_what_is_not_finite_is_named_with_its_files(tmp_path: Path, where: str) 
     (problem,) = caught.value.problems
     assert where in problem.message
     assert ".jpg" in problem.suggestion
+
+
+def test_an_evaluator_that_wants_scores_is_tried_with_scores(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path / "d")
+    model, seen = build_model(config), []
+    evaluator: Any = SimpleNamespace(wants_scores=True, update=lambda answers, truths: seen.append(answers[0].scores))
+    assert try_evaluation(model, [("thresholds", evaluator)], build_dataset(config, "val")[0], [])
+    assert seen[0] is not None
+    assert not model.head.with_scores

@@ -233,6 +233,10 @@ class EvaluateSection:
             their own numbers are shown all the same.
         record: whether a training writes the record of its best weights on val (`evaluation/val/`) at its end; where the
             last weights are not the best ones it costs one more evaluation.
+        mirrorings: 4 averages what the net says of a picture and of its mirror images left-right, up-down and both, for
+            heads that answer for every pixel, at four times the cost; 1 takes the picture alone.
+        tile: side in pixels of the tiles that a picture is cut into, with the result of the whole picture; "auto" cuts
+            only what would need more than 2 GiB; null never cuts.
     """
 
     evaluators: list[EvaluatorPart] = field(default_factory=list)
@@ -240,6 +244,8 @@ class EvaluateSection:
     loss: bool = True
     exclude: list[str] = field(default_factory=list)
     record: bool = True
+    mirrorings: Literal[1, 4] = 1
+    tile: PositiveInt | Literal["auto"] | None = None
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,7 @@ def evaluate(
     with_rows: bool = False,
     with_looks: bool = False,
     predicted: Callable[[Sequence[Prediction], Sequence[Truth]], None] | None = None,
+    answer: Callable[[Batch], list[Prediction]] | None = None,
 ) -> Evaluation:
     """Runs a model over a loader whose batches carry truths, and returns the merged numbers (the same in every process).
 
@@ -87,6 +88,7 @@ def evaluate(
         with_rows: whether what is counted for each image is kept too, for a record; dense predictions then have scores.
         with_looks: whether the rows say what each image looks like, for finding near copies.
         predicted: is handed every image's prediction with its truth, to write it to a file.
+        answer: predicts in place of `model.predict`: tile by tile, say.
     """
     began = time.monotonic()
     flags = {module: module.training for module in model.modules()}
@@ -94,6 +96,7 @@ def evaluate(
     model.head.with_scores = scored or with_rows or any(evaluator.wants_scores for evaluator in evaluators)
     model.eval()
     loss = ValidationLoss() if with_loss else None
+    predict = answer or model.predict
     seen = 0
     rows: list[ImageRow] = []
     try:
@@ -105,7 +108,7 @@ def evaluate(
                 for places, equal in by_size(batch):
                     there = on_device(fabric, equal._replace(truths=()))
                     with fabric.autocast(), memory_explained("evaluation", model, _REMEDIES):
-                        answers = predict_and_measure(model, there, loss) if loss else model.predict(there)
+                        answers = predict_and_measure(model, there, loss, answer) if loss else predict(there)
                     predictions |= zip(places, answers, strict=True)
                 found = [predictions[place] for place in range(batch.count)]
                 if predicted is not None:
@@ -264,7 +267,12 @@ def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values) if all(map(math.isfinite, values)) else math.nan
 
 
-def predict_and_measure(model: VisionModel, batch: Batch, loss: ValidationLoss) -> list[Prediction]:
+def predict_and_measure(
+    model: VisionModel,
+    batch: Batch,
+    loss: ValidationLoss,
+    answer: Callable[[Batch], list[Prediction]] | None = None,
+) -> list[Prediction]:
     """`model.predict(batch)`, with the loss of the same images added to `loss`.
 
     One pass serves both where prediction shows the net the images as they are: a legal size, no border to mirror, one
@@ -274,13 +282,15 @@ def predict_and_measure(model: VisionModel, batch: Batch, loss: ValidationLoss) 
         model: the model, in evaluation mode.
         batch: images with their targets, on the model's device.
         loss: takes the loss of the images.
+        answer: predicts in place of `model.predict`, in a pass of its own.
     """
     height, width = batch.images.shape[-2:]
     rule = model.spec.sizes
-    as_they_are = model.samples == 1 and model.border == 0 and rule.allows(height) and rule.allows(width)
+    legal = rule.allows(height) and rule.allows(width)
+    as_they_are = answer is None and model.samples == 1 and model.border == 0 and legal
     with torch.inference_mode():
         pyramid, prepared = model.for_loss(batch)
-        predictions = model.head.predict(pyramid, batch) if as_they_are else model.predict(batch)
+        predictions = model.head.predict(pyramid, batch) if as_they_are else (answer or model.predict)(batch)
         loss.add(model, pyramid, prepared)
     return predictions
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from toolkit.config.sections import Config
-from toolkit.contracts import Dataset
+from toolkit.contracts import HEADS, Dataset, DenseHead
 from toolkit.data.loading.loader import SeededDataset, eval_loader, train_loader
 from toolkit.data.splits.lists import SplitNames
 from toolkit.data.transforms.pipeline import Pipeline
@@ -21,7 +21,8 @@ from toolkit.engine.interrupt import StopRequest
 from toolkit.engine.job import Job
 from toolkit.engine.log import RunLog
 from toolkit.engine.run_folder import RunFolder
-from toolkit.errors import UserError
+from toolkit.errors import ConfigError, Problem, UserError
+from toolkit.inference.tiling.tiled import TiledPrediction
 from toolkit.jobs.bad_samples import SkipTable, read_skip_table, skip_table
 from toolkit.jobs.build import (
     aspect_groups_of,
@@ -89,6 +90,7 @@ def assemble(
     for split, dataset in datasets.items():
         check_classes(dataset, model, split)
         build_transforms(known, split)
+    mirrored_or_tiled(known, model)
     weights = computed_weights(config, known)
     return Assembled(written_out(known, build_transforms(known, "train")), model, datasets, taken, weights)
 
@@ -211,8 +213,30 @@ def evaluation(
         fabric.world_size,
     )
     evaluators = build_evaluators(config, model.classes)
-    with_loss = config.evaluate.loss
-    return evaluate(fabric, model, loader, evaluators, images=len(dataset), stop=stop, with_loss=with_loss, **kept)
+    wishes = {"with_loss": config.evaluate.loss, "answer": mirrored_or_tiled(config, model), **kept}
+    return evaluate(fabric, model, loader, evaluators, images=len(dataset), stop=stop, **wishes)
+
+
+def mirrored_or_tiled(config: Config, model: VisionModel) -> TiledPrediction | None:
+    """How a model answers where `evaluate.mirrorings` or `evaluate.tile` ask for more than one look at a picture; else None.
+
+    Raises ConfigError for a model that does not answer for every pixel, or samples its dropout.
+
+    Args:
+        config: the whole config, whose section `evaluate` is looked at.
+        model: the model that is to answer.
+    """
+    mirrorings, tile = config.evaluate.mirrorings, config.evaluate.tile
+    if mirrorings == 1 and tile is None:
+        return None
+    key = "evaluate.tile" if mirrorings == 1 else "evaluate.mirrorings"
+    if not isinstance(model.head, DenseHead):
+        message = f"is for heads that answer for every pixel, not for '{HEADS.name_of(type(model.head))}'"
+        raise ConfigError(Problem(key, message, "remove it"))
+    if model.samples > 1:
+        message = f"cannot be had together with model.samples, which is {model.samples}"
+        raise ConfigError(Problem(key, message, "set model.samples to 1, or remove it"))
+    return TiledPrediction(model, tile or "auto", mirrorings)
 
 
 def agreed_table(

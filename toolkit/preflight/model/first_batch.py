@@ -180,7 +180,8 @@ def try_evaluation(
     if macs_a_pixel * (height + 2 * model.border) * (width + 2 * model.border) > EVALUATION_WORK:
         return False
     batch = collate([sample], [Truth.of(sample)])
-    training = model.training
+    training, scored = model.training, model.head.with_scores
+    model.head.with_scores = scored or any(evaluator.wants_scores for _, evaluator in evaluators)
     try:
         with torch.random.fork_rng(devices=[]):
             predictions = model.eval().predict(batch)
@@ -188,6 +189,7 @@ def try_evaluation(
         return False
     finally:
         model.train(training)
+        model.head.with_scores = scored
     problems = []
     for name, evaluator in evaluators:
         try:
