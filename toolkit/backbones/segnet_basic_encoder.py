@@ -11,6 +11,7 @@ from toolkit.layers.batch_norm import set_batch_norm
 from toolkit.layers.conv import ConvNormAct
 from toolkit.layers.init import he_normal_
 from toolkit.ops.pooling import Storage, max_pool
+from toolkit.weights.fit import fill_from
 
 
 @BACKBONES.register("segnet_basic_encoder")
@@ -34,9 +35,11 @@ class SegNetBasicEncoder(Backbone):
         dropout: probability, 0..1, that a value is dropped there.
         bn_eps: number added to the variances of batch normalisation; official 1e-9.
         bn_shift: first value of the shift of batch normalisation; official 0.001.
+        weights: a local .pth or .safetensors file with this backbone's names or those of the official prototxt.
 
     Raises:
         ConfigError: an even kernel.
+        CheckpointError: weights that cannot be read or do not fit.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class SegNetBasicEncoder(Backbone):
         dropout: Probability = 0.5,
         bn_eps: PositiveFloat = 1e-5,
         bn_shift: float = 0.001,
+        weights: str | None = None,
     ) -> None:
         super().__init__()
         if kernel_size % 2 == 0:
@@ -69,6 +73,8 @@ class SegNetBasicEncoder(Backbone):
         strides = tuple(2**stage for stage in range(num_stages + 1))
         self.spec = PyramidSpec((width,) * (num_stages + 1), strides, pool_indices=True)
         self.pixel_stats = PixelStats((0.0,) * in_channels, (1 / 255,) * in_channels, bgr=in_channels == 3)
+        if weights is not None:
+            self.origin = fill_from(self, weights, "segnet_basic_encoder")
 
     def forward(self, images: Tensor) -> FeaturePyramid:
         """Maps (N, width, H, W) before each pooling, then the last pooled one, and the indices."""

@@ -8,11 +8,14 @@ import torch
 from annotated_types import Interval
 from torch import Tensor
 
+from toolkit.backbones.timm import fill_features
 from toolkit.bounds import NamesOf, NonEmptyStr, PositiveInt
 from toolkit.contracts import BACKBONES, Backbone, FeaturePyramid, PixelStats, PyramidSpec, SizeRule
 from toolkit.errors import CheckpointError, ConfigError, Problem, did_you_mean
-from toolkit.layers.downloads import refuse_download
 from toolkit.layers.stats import stats_for_channels
+from toolkit.weights.downloads import refuse_download
+from toolkit.weights.fit import fill_from
+from toolkit.weights.read import is_file
 
 
 @BACKBONES.register("smp")
@@ -25,14 +28,15 @@ class SmpBackbone(Backbone):
 
     Args:
         encoder: name of the encoder in segmentation-models-pytorch.
-        weights: None (random), or a name the library knows for this encoder ("imagenet"; downloaded).
+        weights: None (random), a name the library knows for this encoder ("imagenet"; downloaded), or a local file with
+            the names of the encoder, of a whole net of smp, or (for nets that they have) of torchvision or timm.
         depth: number of times the encoder halves the image, 1 to 5; the coarsest stride is 2^depth.
-        in_channels: channels of the images: 1 for gray, 3 for RGB.
+        in_channels: channels of the images; published weights of 3 are adapted to any other number.
         output_stride: coarsest stride that is kept; 8 or 16 dilates the last stages, where the encoder can.
 
     Raises:
         ConfigError: an unknown name, or an encoder that cannot do what is asked.
-        CheckpointError: a failed download.
+        CheckpointError: a failed download; a file that does not fit.
     """
 
     def __init__(
@@ -44,7 +48,14 @@ class SmpBackbone(Backbone):
         output_stride: Literal[8, 16, 32] = 32,
     ) -> None:
         super().__init__()
-        self.net = _create(encoder, weights, depth, in_channels, output_stride)
+        given = weights if weights is not None and is_file(weights) else None
+        self.net = _create(encoder, None if given else weights, depth, in_channels, output_stride)
+        if given is not None:
+            self.origin = _fill(self.net, encoder, in_channels, given)
+        elif weights is not None:
+            self.origin = (
+                f"segmentation-models-pytorch's '{weights}' of {encoder} (licence: that of the weights' authors)"
+            )
         coarsest = min(2**depth, output_stride)
         try:
             maps = _probe(self.net, in_channels, 2 * coarsest)
@@ -54,7 +65,7 @@ class SmpBackbone(Backbone):
         kept = [(2 * coarsest // cells, channels) for _, cells, channels in maps if cells and channels]
         strides, channels = zip(*kept, strict=True)
         self.spec = PyramidSpec(channels, strides, sizes=SizeRule(coarsest, coarsest))
-        self.pixel_stats = stats_for_channels(_stats(encoder, weights), in_channels)
+        self.pixel_stats = stats_for_channels(_stats(encoder, None if given else weights), in_channels)
 
     def forward(self, images: Tensor) -> FeaturePyramid:
         """The maps `spec` promises."""
@@ -93,6 +104,13 @@ def _create(encoder: str, weights: str | None, depth: int, in_channels: int, out
                 "say `weights: null` to start from random weights",
             )
         ) from error
+
+
+def _fill(net: Any, encoder: str, in_channels: int, weights: str) -> str:
+    """Fills an encoder from a file; those of timm (tu-...) have it inside, under timm's names."""
+    if encoder.startswith("tu-"):
+        return fill_features(net.model, encoder.removeprefix("tu-"), in_channels, weights)
+    return fill_from(net, weights, "smp")
 
 
 def _probe(net: Any, in_channels: int, size: int) -> list[tuple[int, int, int]]:

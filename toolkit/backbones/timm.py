@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import sys
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from toolkit.bounds import NamesOf, NonEmptyStr, PositiveInt
 from toolkit.contracts import BACKBONES, Backbone, FeaturePyramid, PixelStats, PyramidSpec, SizeRule
-from toolkit.errors import CheckpointError, ConfigError, Problem, did_you_mean, missing_path
-from toolkit.layers.downloads import refuse_download
+from toolkit.errors import CheckpointError, ConfigError, Problem, did_you_mean
 from toolkit.layers.stats import stats_for_channels
+from toolkit.weights.downloads import refuse_download
+from toolkit.weights.fit import CLASSIFIERS, Fit, fitted, load_exactly
+from toolkit.weights.read import keeps_order, read_weights
 
 
 @BACKBONES.register("timm")
@@ -26,8 +29,8 @@ class TimmBackbone(Backbone):
     Args:
         model: name of the net in timm, with or without the tag of its weights.
         pretrained: whether timm's published weights are downloaded; random weights otherwise.
-        weights: a local file to take weights from, with timm's tensor names.
-        in_channels: channels of the images: 1 for gray, 3 for RGB.
+        weights: a local file to take weights from, with the names of timm, smp, or (for nets that both have) torchvision.
+        in_channels: channels of the images; published weights of 3 are adapted to any other number.
         output_stride: coarsest stride to keep, by dilation (most convolutional nets can); None keeps timm's.
         out_indices: which of timm's maps to give, counted from the finest, 0; None gives all.
 
@@ -51,16 +54,16 @@ class TimmBackbone(Backbone):
         if not timm.is_model(model):
             names = [*timm.list_models(), *timm.list_pretrained()]
             raise ConfigError(Problem("model", f"timm has no net '{model}'", did_you_mean(model, names)))
-        if weights is not None and not Path(weights).is_file():
-            raise CheckpointError(missing_path("weights file", Path(weights), "weights"))
         options: dict[str, Any] = {"in_chans": in_channels}
         if output_stride is not None:
             options["output_stride"] = output_stride
         if out_indices is not None:
             options["out_indices"] = out_indices
+        self.net, fixed = _create(model, pretrained and weights is None, options)
         if weights is not None:
-            options["pretrained_cfg_overlay"] = {"file": weights}
-        self.net, fixed = _create(model, pretrained or weights is not None, options)
+            self.origin = fill_features(self.net, model, in_channels, weights)
+        elif pretrained:
+            self.origin = _published(model)
         info = self.net.feature_info
         strides = info.reduction()
         # Nets that cut the image into patches or pool without padding have no coarsest cell below one stride.
@@ -104,7 +107,7 @@ def _create(model: str, pretrained: bool, options: dict[str, Any]) -> tuple[Any,
     fixed = bool(config is not None and config.fixed_input_size)
     if fixed:
         options["dynamic_img_size"] = True
-    if pretrained and "pretrained_cfg_overlay" not in options:
+    if pretrained:
         refuse_download("pretrained", f"timm's weights of '{model}'")
     device = torch.get_default_device()
     try:
@@ -126,3 +129,58 @@ def _create(model: str, pretrained: bool, options: dict[str, Any]) -> tuple[Any,
                 "say `pretrained: false` to start from random weights, or give a local file as `weights`",
             )
         ) from error
+
+
+def _published(model: str) -> str:
+    """Where timm's weights of a net come from, and their licence as timm knows it."""
+    from timm.models import get_pretrained_cfg
+
+    config = get_pretrained_cfg(model)
+    tag = f"{config.architecture}.{config.tag}" if config is not None and config.architecture else model
+    licence = (config.license if config is not None else None) or "licence not stated"
+    return f"timm's weights {tag} ({licence}; huggingface.co/timm/{tag})"
+
+
+def fill_features(net: nn.Module, model: str, in_channels: int, weights: str) -> str:
+    """Fills timm's feature maps of a net from a file with the names of the whole net; says where they come from.
+
+    Raises CheckpointError for a file that cannot be read, or lacks tensors of the net.
+
+    Args:
+        net: what `create_model(..., features_only=True)` makes, whose names differ from the net's in dots alone.
+        model: name of the net in timm.
+        in_channels: channels of the images.
+        weights: the file.
+    """
+    import timm
+
+    state = read_weights(weights)
+    with torch.device("cpu"):
+        whole = timm.create_model(model, pretrained=False, in_chans=in_channels)
+    fit = _whole(whole, state, weights)
+    bare = {_undotted(name): tensor for name, tensor in fit.tensors.items()}
+    found = {name: bare.get(_undotted(name.removeprefix("model."))) for name in net.state_dict()}
+    load_exactly(net, {name: tensor for name, tensor in found.items() if tensor is not None}, weights)
+    return f"{weights} ({fit.about})"
+
+
+def _whole(whole: nn.Module, state: dict[str, Tensor], weights: str) -> Fit:
+    """The tensors by timm's names; a file of the net's authors is translated as timm does it."""
+    ordered = keeps_order(weights)
+    try:
+        return fitted(whole, state, weights, optional=_LAST, ordered=ordered)
+    except CheckpointError:
+        translate = getattr(sys.modules[type(whole).__module__], "checkpoint_filter_fn", None)
+        if translate is None:
+            raise
+        with suppress(Exception):  # it is made for the files of one author, and this is another's
+            return fitted(whole, translate(dict(state), whole), weights, optional=_LAST, ordered=False)
+        raise
+
+
+def _undotted(name: str) -> str:
+    return name.replace(".", "_")
+
+
+_LAST = (*CLASSIFIERS, "conv_head.", "norm_head.", "bn2.", "norm.", "fc_norm.")
+"""What stands behind the last map in nets of timm, and is missing in files of feature maps."""

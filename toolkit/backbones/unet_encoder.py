@@ -13,6 +13,7 @@ from toolkit.contracts import ANY_SIZE, BACKBONES, Backbone, FeaturePyramid, Pix
 from toolkit.errors import ConfigError, Problem
 from toolkit.layers.conv import ConvNormAct, Norm, Padding
 from toolkit.layers.init import he_normal_
+from toolkit.weights.fit import fill_from
 
 
 def _valid_geometry(depth: int) -> tuple[tuple[int, ...], SizeRule]:
@@ -53,9 +54,12 @@ class UNetEncoder(Backbone):
             no number; the released net has 0.5.
         first_stride: stride of the finest map in pixels; 2 and 4 make the first convolution a strided one of 5x5 and 7x7,
             and the net several times cheaper. Padding "same" only.
+        weights: a local .pth or .safetensors file with this backbone's names, those of the authors' prototxt, or of
+            milesial's Pytorch-UNet.
 
     Raises:
         ConfigError: a first stride with padding "valid".
+        CheckpointError: weights that cannot be read or do not fit.
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class UNetEncoder(Backbone):
         norm: Norm = "none",
         dropout: Probability = 0.5,
         first_stride: Literal[1, 2, 4] = 1,
+        weights: str | None = None,
     ) -> None:
         super().__init__()
         if first_stride > 1 and padding == "valid":
@@ -91,6 +96,8 @@ class UNetEncoder(Backbone):
         # Without ceil_mode an odd map would lose its last row and column; legal "valid" sizes are never odd here.
         self.pool = nn.MaxPool2d(2, ceil_mode=True)
         he_normal_(self)
+        if weights is not None:
+            self.origin = fill_from(self, weights, "unet_encoder")
 
     def forward(self, images: Tensor) -> FeaturePyramid:
         """(N, in_channels, H, W) -> one map a level, each before it is pooled, finest first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 from torch import Tensor, nn
@@ -23,9 +23,9 @@ from toolkit.layers.batch_norm import set_batch_norm
 from toolkit.layers.conv import ConvNormAct
 from toolkit.layers.init import he_normal_
 from toolkit.layers.pooling import PoolingKind, pooling_layer
-from toolkit.layers.pretrained import load_exactly, read_weights_named
-from toolkit.layers.stats import adapted_kernel, stats_for_channels
+from toolkit.layers.stats import stats_for_channels
 from toolkit.ops.pooling import Storage, max_pool
+from toolkit.weights.fit import fill_from
 
 CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 """3x3 convolutions a stage: columns A, B, D, E of Simonyan and Zisserman 2014 (arXiv 1409.1556), table 1."""
@@ -49,9 +49,9 @@ class Vgg(Backbone):
     Args:
         depth: 11, 13, 16 or 19 layers, counting three fully connected ones that are not here.
         batch_norm: whether it stands between convolution and ReLU; convolutions keep their biases, as in torchvision and SegNet.
-        weights: torchvision's name (`IMAGENET1K_V1`; downloaded once) or a file with its names. fc6 and fc7 are filled
-            from the classifier when the file has it.
-        in_channels: channels of the images. 1 takes published weights too, summed over red, green and blue.
+        weights: torchvision's name (`IMAGENET1K_V1`; downloaded once), or a file with the names of torchvision, timm, smp
+            or Caffe. fc6 and fc7 are filled from the classifier when the file has it.
+        in_channels: channels of the images. Published weights of 3 are summed for 1, and repeated in turn for more.
         pool_indices: whether the pyramid carries where the maxima stood, for the neck `index_unpool`.
         index_storage: what a pooling window's index takes: 8 bytes, 1 byte, or 2 bits (`ops/pooling.py`).
         ceil_mode: whether an odd row or column gets a window of its own (Caffe), or is dropped (torchvision).
@@ -110,8 +110,8 @@ class Vgg(Backbone):
         he_normal_(self)
         set_batch_norm(self, bn_eps, bn_shift)
         if weights is not None:
-            state = read_weights_named(weights, f"vgg{depth}" + ("_bn" if batch_norm else ""))
-            load_exactly(self, self._own_names(state, batch_norm, in_channels), weights)
+            published = f"vgg{depth}" + ("_bn" if batch_norm else "")
+            self.origin = fill_from(self, weights, "vgg", published, optional=("fc.",))
 
     def forward(self, images: Tensor) -> FeaturePyramid:
         """Maps (N, C, H, W) before each pooling, then the last one."""
@@ -131,33 +131,6 @@ class Vgg(Backbone):
         x = self.fc(x)
         maps = [*maps, x] if self.last_map else [*maps[:-1], x]
         return FeaturePyramid(tuple(maps), self.spec, (images.shape[-2], images.shape[-1]), tuple(indices))
-
-    def _own_names(self, state: Mapping[str, Tensor], batch_norm: bool, in_channels: int) -> dict[str, Tensor]:
-        """torchvision's tensors, which it numbers (convolution, BN, ReLU, ..., pooling), under our names."""
-        names: dict[str, str] = {}
-        position = 0
-        for number, stage in enumerate(self.stages):
-            for unit in range(len(stage)):  # type: ignore[arg-type]
-                names[f"features.{position}"] = f"stages.{number}.{unit}.conv"
-                if batch_norm:
-                    names[f"features.{position + 1}"] = f"stages.{number}.{unit}.norm"
-                position += 3 if batch_norm else 2
-            position += 1
-        with_fc = not isinstance(self.fc, nn.Identity) and "classifier.0.weight" in state
-        names |= {"classifier.0": "fc.0", "classifier.3": "fc.3"} if with_fc else {}
-        own: dict[str, Tensor] = {}
-        for name, value in state.items():
-            layer, _, kind = name.rpartition(".")
-            if with_fc and name in ("classifier.0.weight", "classifier.3.weight"):
-                side = 7 if layer == "classifier.0" else 1
-                value = value.reshape(FC_WIDTH, -1, side, side)
-            own[f"{names[layer]}.{kind}" if layer in names else name] = value
-        if not with_fc:  # random fc6 and fc7 stay as they are
-            own |= {key: value for key, value in self.state_dict().items() if key.startswith("fc.")}
-        first = "stages.0.0.conv.weight"
-        if first in own:
-            own[first] = adapted_kernel(own[first], in_channels)
-        return own
 
 
 def _verify(

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from toolkit.contracts import FeaturePyramid, PyramidSpec
 from toolkit.errors import PartsError, Problem
-from toolkit.layers.pretrained import load_exactly, part_of
+from toolkit.weights.fit import load_exactly
+from toolkit.weights.read import part_of
 
 
 class AuxiliaryClassifiers(nn.Module):

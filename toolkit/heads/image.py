@@ -15,8 +15,8 @@ from toolkit.contracts import HEADS, ClassRows, FeaturePyramid, Head, PyramidSpe
 from toolkit.errors import CheckpointError, DataError, PartsError, Problem
 from toolkit.heads.auxiliary import AuxiliaryClassifiers
 from toolkit.layers.fully_connected import Activation, FullyConnected, GlobalPool, cells_of_image
-from toolkit.layers.pretrained import read_weights
 from toolkit.samples import Batch, ImageScores, Prediction
+from toolkit.weights.read import read_weights
 
 log = logging.getLogger(__name__)
 

@@ -25,10 +25,10 @@ from toolkit.jobs.bad_samples import SkipTable, as_before, identity_of, lenientl
 from toolkit.jobs.division import Divided, divide, part_of, share_of, usable_in_evaluation
 from toolkit.jobs.part_classes import part_class
 from toolkit.labels import ClassTable, default_palette
-from toolkit.layers.downloads import NeedsDownloadError
 from toolkit.models.vision_model import VisionModel
 from toolkit.ops.class_weights import is_computed
 from toolkit.samples import PREDICTION_NAMES
+from toolkit.weights.downloads import NeedsDownloadError
 
 _PRETRAINED = ("weights", "pretrained")
 """Arguments by which parts load pretrained weights. They return to their defaults when the weights come from a file."""

@@ -45,7 +45,6 @@ from toolkit.jobs.epochs import epochs_said, with_steps
 from toolkit.jobs.look_at_data import CHOOSES_BEST, Seen, look_at_data
 from toolkit.jobs.restore import initialise
 from toolkit.labels import ClassTable
-from toolkit.layers.downloads import NeedsDownloadError, without_downloads
 from toolkit.models.vision_model import VisionModel
 from toolkit.preflight.data.copies import check_shared_images
 from toolkit.preflight.data.readings import note_readings
@@ -62,6 +61,7 @@ from toolkit.preflight.preview import refuse_data_folder, write_preview
 from toolkit.report.check.page import check_page, marks_of
 from toolkit.report.page import write_page
 from toolkit.samples import Sample
+from toolkit.weights.downloads import NeedsDownloadError, without_downloads
 
 _TRAIN_SAMPLES, _VAL_SAMPLES = 24, 12
 """Samples in a preview."""

@@ -18,12 +18,12 @@ from toolkit.errors import CheckpointError, ConfigError, Place, Problem, UserErr
 from toolkit.jobs.build import build_model, build_transforms
 from toolkit.jobs.conventions import as_trained, say_other_conventions
 from toolkit.labels import ClassTable
-from toolkit.layers.pretrained import format_of
-from toolkit.layers.pretrained import read_weights as read_any_weights
 from toolkit.models.torchvision_weights import faster_rcnn_names, is_faster_rcnn, keep_torchvision_anchors
 from toolkit.models.transfer import Transfer, transfer
 from toolkit.models.vision_model import VisionModel
 from toolkit.models.weights import load_into, read_weights, refuse_misfit
+from toolkit.weights.read import format_of
+from toolkit.weights.read import read_weights as read_any_weights
 
 
 class Restored(NamedTuple):

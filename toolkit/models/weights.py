@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from toolkit.errors import CheckpointError, Problem, Where, missing_path
 from toolkit.files import replacing
-from toolkit.layers.pretrained import format_of
+from toolkit.weights.read import format_of
 
 _ALIASES = "shared_tensors"
 """Metadata entry: names of tensors that are stored under another name, as {name: stored name}."""

@@ -94,7 +94,7 @@ def test_a_range_that_is_none_is_refused(wrong: list[float]) -> None:
 
 
 def test_published_kernels_answer_to_equal_bands_as_to_three() -> None:
-    from toolkit.layers.stats import adapted_kernel
+    from toolkit.weights.channels import adapted_kernel
 
     kernel, picture = torch.randn(5, 3, 3, 3), torch.rand(1, 1, 9, 9)
     wanted = torch.nn.functional.conv2d(picture.expand(-1, 3, -1, -1), kernel)

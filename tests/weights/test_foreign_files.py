@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save_file
 
 from toolkit.errors import CheckpointError
-from toolkit.layers.pretrained import read_weights
 from toolkit.models.weights import read_weights as read_own
+from toolkit.weights.read import read_weights
 
 STATE = OrderedDict(weight=torch.arange(6.0).reshape(2, 3), bias=torch.ones(2))
 

@@ -11,7 +11,7 @@ from tiny_run import tiny_config
 
 from toolkit.contracts import BACKBONES
 from toolkit.jobs.check import check_config
-from toolkit.layers.downloads import NeedsDownloadError, refuse_download, without_downloads
+from toolkit.weights.downloads import NeedsDownloadError, refuse_download, without_downloads
 
 RESNET = "model.backbone={name: resnet, depth: 18, weights: IMAGENET1K_V1}"
 

@@ -1,4 +1,4 @@
-"""Ready-made weights: a file, or a name torchvision knows, as a plain state dict; and loading one without surprises."""
+"""Ready-made weights: a file, or a name torchvision knows, as a plain state dict."""
 
 from __future__ import annotations
 
@@ -10,17 +10,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from toolkit.errors import CheckpointError, ConfigError, Problem, did_you_mean, missing_path
-from toolkit.layers.downloads import refuse_download
+from toolkit.weights.downloads import refuse_download
 
 log = logging.getLogger(__name__)
 
 FILE_ENDINGS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
-
-CLASSIFIERS = ("fc.", "classifier.", "aux1.", "aux2.")
-"""What torchvision calls the layers after the last map of its classifiers."""
 
 
 def read_weights(weights: str) -> dict[str, Tensor]:
@@ -34,7 +31,7 @@ def read_weights(weights: str) -> dict[str, Tensor]:
         ConfigError: torchvision knows no such weights.
         CheckpointError: the file is missing or no state dict, or the download failed.
     """
-    if weights.endswith(FILE_ENDINGS) or Path(weights).is_file():
+    if is_file(weights):
         return _read_file(Path(weights))
     from torchvision.models import get_model_weights, get_weight, list_models
 
@@ -59,7 +56,7 @@ def read_weights_named(weights: str, model: str) -> dict[str, Tensor]:
         ConfigError: torchvision has no such weights of this net.
         CheckpointError: the file is missing or no state dict, or the download failed.
     """
-    if weights.endswith(FILE_ENDINGS) or Path(weights).is_file():
+    if is_file(weights):
         return _read_file(Path(weights))
     from torchvision.models import get_model_weights
 
@@ -68,6 +65,16 @@ def read_weights_named(weights: str, model: str) -> dict[str, Tensor]:
     if name not in _names(group):
         raise _unknown(weights, _names(group))
     return _download(group[name])
+
+
+def is_file(weights: str) -> bool:
+    """Whether `weights:` of a config is a file, and no name of published weights."""
+    return weights.endswith(FILE_ENDINGS) or Path(weights).is_file()
+
+
+def keeps_order(weights: str) -> bool:
+    """Whether the tensors come in the order of the net's layers, which safetensors does not keep."""
+    return not is_file(weights) or format_of(Path(weights)) == "torch"
 
 
 def _names(group: Any) -> list[str]:
@@ -155,40 +162,6 @@ def _download(entry: Any) -> dict[str, Tensor]:
                 "give the path of a local .pth or .safetensors file, or start from random numbers: `weights: null`",
             )
         ) from error
-
-
-def load_exactly(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Loads a state dict whose names and shapes must be the module's own.
-
-    Names that begin as in `CLASSIFIERS` belong to layers a backbone has not, and are left out. Counters of batch
-    norm (`num_batches_tracked`), which old files lack, may be
-    missing; nothing else may.
-
-    Args:
-        module: the net whose parameters and buffers are filled.
-        state: tensors by name, with the module's names and shapes.
-        source: where the tensors came from, for messages.
-
-    Raises:
-        CheckpointError: with the first names that are missing, unknown or of another shape.
-    """
-    own = module.state_dict()
-    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
-    unknown = [key for key in state if key not in own and not key.startswith(CLASSIFIERS)]
-    shapes = [
-        f"{key} is {tuple(state[key].shape)}, wanted {tuple(own[key].shape)}"
-        for key in own
-        if key in state and state[key].shape != own[key].shape
-    ]
-    faults = [("missing", missing), ("not of this net", unknown), ("of another shape", shapes)]
-    problems = [
-        Problem(source, f"{len(names)} tensors are {what}: {', '.join(names[:4])}{', …' * (len(names) > 4)}")
-        for what, names in faults
-        if names
-    ]
-    if problems:
-        raise CheckpointError(problems)
-    module.load_state_dict({key: value for key, value in state.items() if key in own}, strict=False)
 
 
 def part_of(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

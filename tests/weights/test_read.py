@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from toolkit.errors import CheckpointError, ConfigError
-from toolkit.layers.pretrained import load_exactly, part_of, read_weights, read_weights_named
+from toolkit.weights.fit import load_exactly
+from toolkit.weights.read import part_of, read_weights, read_weights_named
 
 SMALL = {"conv.weight": torch.ones(2, 3, 1, 1), "conv.bias": torch.zeros(2)}
 

@@ -1,0 +1,1 @@
+"""Weights of other libraries: read, renamed by tables, fitted to a net, every tensor accounted for."""
