@@ -149,8 +149,8 @@ def fill_features(net: nn.Module, model: str, in_channels: int, weights: str) ->
     Args:
         net: what `create_model(..., features_only=True)` makes, whose names differ from the net's in dots alone.
         model: name of the net in timm.
-        in_channels: channels of the images.
-        weights: the file.
+        in_channels: number of channels of the images.
+        weights: the file that the tensors are read from.
     """
     import timm
 

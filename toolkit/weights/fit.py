@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from toolkit.errors import CheckpointError, Problem
 from toolkit.weights.channels import for_other_channels
-from toolkit.weights.naming import OWN, Naming, Renamed, namings_of, rename
+from toolkit.weights.naming import OWN, UNKNOWN, Naming, Renamed, namings_of, rename
 from toolkit.weights.read import is_file, keeps_order, read_weights, read_weights_named
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ class Fit(NamedTuple):
     """A state dict that fits a net.
 
     Args:
-        tensors: by the net's names.
+        tensors: the tensors by the net's names.
         about: whose names the file has; with the beginning that was taken off.
         reshaped: by the net's names, what was done to a tensor.
         left: by the file's names, why a tensor was not taken.
@@ -86,7 +86,7 @@ def fill(
 
     Args:
         net: the net whose parameters and buffers are filled.
-        state: tensors by name.
+        state: tensors by name, of any library.
         source: where they came from, for messages.
         part: name of the backbone, whose tables are tried.
         optional: beginnings of the net's names that the file may lack, or have for other classes.
@@ -114,7 +114,7 @@ def fitted(
 
     Args:
         net: the net whose names and shapes count.
-        state: tensors by name.
+        state: tensors by name, of any library.
         source: where they came from, for messages.
         part: name of the backbone, whose tables are tried.
         optional: beginnings of the net's names that the file may lack, or have for other classes.
@@ -130,7 +130,8 @@ def fitted(
     other = [name for name in tensors if name.startswith(tuple(optional)) and not _alike(own, tensors, name)]
     left = renamed.left | {renamed.sources[name]: "of another shape" for name in other}
     tensors = {name: tensor for name, tensor in tensors.items() if name not in other}
-    problems = _misfits(own, tensors, renamed.optional, source, optional)
+    strange = [name for name, why in renamed.left.items() if why == UNKNOWN and not _is_last(name, prefix)]
+    problems = _misfits(own, tensors, renamed.optional, source, optional, strange)
     if problems and ordered and (pairs := _by_order(own, state, optional)):
         about = f"its names are not known, but its {len(pairs)} tensors fit in order, shape by shape, and are taken so"
         taken = {mine: state[theirs] for mine, theirs in pairs.items()}
@@ -169,19 +170,27 @@ def _counts(name: str) -> bool:
     return name.endswith(_COUNTER)
 
 
+def _is_last(name: str, prefix: str) -> bool:
+    return name[len(prefix) :].startswith(CLASSIFIERS) or _counts(name)
+
+
 def _alike(own: Mapping[str, Tensor], state: Mapping[str, Tensor], name: str) -> bool:
     return name in own and own[name].shape == state[name].shape
 
 
 def _misfits(
-    own: Mapping[str, Tensor], state: Mapping[str, Tensor], may_lack: Set[str], source: str, optional: Sequence[str]
+    own: Mapping[str, Tensor],
+    state: Mapping[str, Tensor],
+    may_lack: Set[str],
+    source: str,
+    optional: Sequence[str],
+    strange: Sequence[str] = (),
 ) -> list[Problem]:
     """What keeps a state dict from being that of a net, as messages."""
     free = tuple(start for start in optional if not any(key.startswith(start) for key in state))
     missing = [k for k in own if k not in state and not _counts(k) and not k.startswith(free)]
-    unknown = [
-        k for k in state if k not in own and k not in may_lack and not _counts(k) and not k.startswith(CLASSIFIERS)
-    ]
+    unknown = [k for k in state if k not in own and k not in may_lack and not _is_last(k, "")]
+    unknown += strange
     shapes = [
         f"{key} is {tuple(state[key].shape)}, wanted {tuple(own[key].shape)}"
         for key in own

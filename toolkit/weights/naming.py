@@ -5,7 +5,7 @@ A table is YAML, one rule a line; the first whose pattern fits a whole name coun
     about: Caffe's VGG
     rules:
       - conv{stage}_{unit}.{kind} -> stages.{stage-1}.{unit-1}.conv.{kind}
-      - {from: "fc6.weight", to: "fc.0.weight", reshape: [4096, 512, 7, 7], optional: true}
+      - {from: "fc6.weight", to: "fc.0.weight", reshape: [0, -1, 7, 7], optional: true}
       - leave: "fc8.{kind}"
 
 `{word}` stands for some characters without a dot, `{word*}` for any; `{word+1}` and `{word-1}` count. A word that `words:`
@@ -28,14 +28,14 @@ from toolkit.errors import CheckpointError, ConfigError, Problem, did_you_mean
 
 STEPS: dict[str, Callable[[Tensor, Any], Tensor]] = {
     "permute": lambda tensor, order: tensor.permute(*order),
-    "reshape": lambda tensor, shape: tensor.reshape(*shape),
+    "reshape": lambda tensor, shape: tensor.reshape([side or tensor.shape[at] for at, side in enumerate(shape)]),
     "flip": lambda tensor, dim: tensor.flip(dim),
     "roll": lambda tensor, rows: tensor.roll(rows, 0),
     "scale": lambda tensor, factors: tensor * torch.tensor(factors).view(1, -1, *[1] * (tensor.ndim - 2)),
 }
-"""What a rule may do to a tensor, in the order it says: exchange dimensions; another shape of the same numbers; turn one
-dimension round (1: red and blue of a first kernel); move rows down, the last ones to the top (a background class that
-comes last elsewhere); multiply each input channel by its factor."""
+"""What a rule may do to a tensor, in the order it says: exchange dimensions; another shape of the same numbers (0 keeps a
+side, -1 is what is left); turn one dimension round (1: red and blue of a first kernel); move rows down, the last ones to
+the top (a background class that comes last elsewhere); multiply each input channel by its factor."""
 
 _KEYS = {"from", "to", "leave", "optional", *STEPS}
 _WORD = re.compile(r"\{(\w+)(\*|[+-]\d+)?\}")
@@ -63,7 +63,7 @@ class Naming(NamedTuple):
     """A table.
 
     Args:
-        about: whose names these are.
+        about: whose names these are, in words for a message.
         rules: in the order in which they are tried.
         words: for some words, what each of their values becomes.
         known_by: names that a file of this kind has; none where a table is only for one backbone.
@@ -93,11 +93,14 @@ OWN = Naming("the names of this net")
 """No rules: names that are ours already."""
 
 
+UNKNOWN = "no rule speaks of it"
+
+
 class Renamed(NamedTuple):
     """A state dict under other names.
 
     Args:
-        tensors: by their new names.
+        tensors: the tensors by their new names.
         sources: the old name of each.
         reshaped: by new names, what was done to a tensor, in words.
         left: by old names, why a tensor has no new one.
@@ -129,7 +132,7 @@ def rename(state: Mapping[str, Tensor], naming: Naming, prefix: str = "") -> Ren
         bare = name[len(prefix) :]
         found = (bare, None) if not naming.rules else naming.find(bare)
         if found is None or not found[0]:
-            result.left[name] = "no rule speaks of it" if found is None else "left out by a rule"
+            result.left[name] = UNKNOWN if found is None else "left out by a rule"
             continue
         new, rule = found
         if new in result.sources:
@@ -174,7 +177,7 @@ def naming_of(content: Any, where: str) -> Naming:
 
     Args:
         content: what the YAML says: {about, rules, words, known_by}.
-        where: the file, for messages.
+        where: the file that messages begin with.
     """
     if not isinstance(content, dict) or not isinstance(content.get("rules"), list):
         message = "is no table of names: it should be a mapping with the key `rules`, a list"
