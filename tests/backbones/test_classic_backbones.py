@@ -82,7 +82,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         AlexNet(weights=str(path))
     assert "tensors are missing: conv1.bias" in str(caught.value)
     assert "not of this net: features.20.bias" in str(caught.value)
-    with pytest.raises(ConfigError, match="nobody publishes .* of the 2012 net"):
+    with pytest.raises(ConfigError, match=r"nobody publishes .* of the 2012 net"):
         AlexNet(variant="2012", weights="DEFAULT")
     with pytest.raises(ConfigError, match="with batch norm and 3x3 kernels"):
         GoogLeNet(true_5x5=True, weights="DEFAULT")

@@ -100,7 +100,15 @@ FILES: dict[str, list[tuple[dict[str, Any], Net]]] = {
         ({"encoder": "mobilenet_v2"}, torchvision_net("mobilenet_v2")),
     ],
 }
-OWN_NAMES_ALONE = {"lenet5": {}, "segnet_basic_encoder": {}, "unet_encoder": {"width": 4}}
+OWN_NAMES_ALONE: dict[str, dict[str, Any]] = {
+    "lenet5": {},
+    "segnet_basic_encoder": {},
+    "unet_encoder": {"width": 4},
+    "maxout": {},
+    "pixel_cnn": {"blocks": 1},
+    "time_delay": {},
+    "wavenet": {"width": 4},
+}
 """Nets that no installed library has."""
 
 ROWS = [(name, row) for name, rows in FILES.items() for row in range(len(rows))]

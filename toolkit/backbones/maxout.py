@@ -11,6 +11,7 @@ from toolkit.contracts import BACKBONES, Backbone, FeaturePyramid, PixelStats, P
 from toolkit.errors import ConfigError, Problem
 from toolkit.layers.conv import same_padding
 from toolkit.layers.pooling import Maxout
+from toolkit.weights.fit import fill_from
 
 
 @BACKBONES.register("maxout")
@@ -28,9 +29,11 @@ class MaxoutNet(Backbone):
         pieces: linear answers of a unit of each layer, of which the largest counts.
         kernel_size: side of the kernels in cells, odd.
         dropout: probability, 0..1, that a value that enters a layer but the first is dropped.
+        weights: a local .pth or .safetensors file with this backbone's names, behind any beginning; None is random.
 
     Raises:
         ConfigError: not as many pieces as widths, or none; an even kernel.
+        CheckpointError: weights that cannot be read or do not fit.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class MaxoutNet(Backbone):
         pieces: list[PositiveInt] | None = None,
         kernel_size: PositiveInt = 5,
         dropout: Probability = 0.5,
+        weights: str | None = None,
     ) -> None:
         super().__init__()
         channels = [48, 48, 24] if widths is None else widths
@@ -63,6 +67,8 @@ class MaxoutNet(Backbone):
                 zip(pairwise([in_channels, *channels]), counts, strict=True)
             )
         )
+        if weights is not None:
+            self.origin = fill_from(self, weights, "maxout")
 
     def forward(self, images: Tensor) -> FeaturePyramid:
         """(N, in_channels, H, W) -> a map (N, width, H / 2^k, W / 2^k), rounded up, after the k-th layer."""

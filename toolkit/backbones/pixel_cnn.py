@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from toolkit.bounds import NonNegativeInt, PositiveInt
 from toolkit.contracts import BACKBONES, Backbone, FeaturePyramid, PixelStats, PyramidSpec
 from toolkit.layers.causal import CausalConv2d
+from toolkit.weights.fit import fill_from
 
 
 @BACKBONES.register("pixel_cnn")
@@ -24,6 +25,10 @@ class PixelCnn(Backbone):
         width: channels of the masked 3x3 convolutions, the paper's h; twice as many run between the blocks.
         blocks: number of residual blocks; 15 in the paper.
         kernel_size: side of the first kernel in pixels, odd; 7 in the paper.
+        weights: a local .pth or .safetensors file with this backbone's names, behind any beginning; None is random.
+
+    Raises:
+        CheckpointError: weights that cannot be read or do not fit.
     """
 
     def __init__(
@@ -32,6 +37,7 @@ class PixelCnn(Backbone):
         width: PositiveInt = 16,
         blocks: NonNegativeInt = 15,
         kernel_size: PositiveInt = 7,
+        weights: str | None = None,
     ) -> None:
         super().__init__()
         self.spec = PyramidSpec((2 * width,), (1,))
@@ -49,6 +55,8 @@ class PixelCnn(Backbone):
             for _ in range(blocks)
         )
         self.last = nn.Sequential(nn.ReLU(), nn.Conv2d(2 * width, 2 * width, 1), nn.ReLU())
+        if weights is not None:
+            self.origin = fill_from(self, weights, "pixel_cnn")
 
     def forward(self, images: Tensor) -> FeaturePyramid:
         """(N, in_channels, H, W) -> a map (N, 2 * width, H, W)."""

@@ -11,6 +11,7 @@ from toolkit.bounds import PositiveInt
 from toolkit.contracts import BACKBONES, Backbone, FeaturePyramid, PixelStats, PyramidSpec
 from toolkit.errors import ConfigError, Problem
 from toolkit.layers.causal import CausalConv1d
+from toolkit.weights.fit import fill_from
 
 
 @BACKBONES.register("time_delay")
@@ -29,9 +30,11 @@ class TimeDelay(Backbone):
         widths: units of each layer, first to last.
         windows: frames that a unit of each layer sees: the present one and window - 1 delays.
         activation: function of the units; `sigmoid` as in the paper.
+        weights: a local .pth or .safetensors file with this backbone's names, behind any beginning; None is random.
 
     Raises:
         ConfigError: not as many windows as widths, or none.
+        CheckpointError: weights that cannot be read or do not fit.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class TimeDelay(Backbone):
         widths: list[PositiveInt] | None = None,
         windows: list[PositiveInt] | None = None,
         activation: Literal["sigmoid", "tanh", "relu"] = "sigmoid",
+        weights: str | None = None,
     ) -> None:
         super().__init__()
         channels = [8, 3] if widths is None else widths
@@ -52,6 +56,8 @@ class TimeDelay(Backbone):
         pairs = zip(pairwise([in_channels, *channels]), frames, strict=True)
         self.layers = nn.ModuleList(CausalConv1d(before, after, window) for (before, after), window in pairs)
         self.activation: nn.Module = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU}[activation]()
+        if weights is not None:
+            self.origin = fill_from(self, weights, "time_delay")
 
     def forward(self, images: Tensor) -> FeaturePyramid:
         """(N, in_channels, H, T) -> a map (N, width, H, T) a layer."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from toolkit.bounds import PositiveInt
 from toolkit.contracts import BACKBONES, Backbone, FeaturePyramid, PixelStats, PyramidSpec
 from toolkit.layers.causal import CausalConv1d
+from toolkit.weights.fit import fill_from
 
 
 @BACKBONES.register("wavenet")
@@ -25,6 +26,10 @@ class WaveNet(Backbone):
         skip_width: channels of the sum of all skips, which is what the head reads.
         kernel_size: steps that each convolution weighs, the present one included; 2 in the paper.
         dilations: steps from one weighted step to the other, one unit each; null is the paper's 1, 2, 4 ... 512.
+        weights: a local .pth or .safetensors file with this backbone's names, behind any beginning; None is random.
+
+    Raises:
+        CheckpointError: weights that cannot be read or do not fit.
     """
 
     def __init__(
@@ -34,6 +39,7 @@ class WaveNet(Backbone):
         skip_width: PositiveInt = 64,
         kernel_size: PositiveInt = 2,
         dilations: list[PositiveInt] | None = None,
+        weights: str | None = None,
     ) -> None:
         super().__init__()
         self.spec = PyramidSpec((skip_width,), (1,))
@@ -42,6 +48,8 @@ class WaveNet(Backbone):
         steps = [2**power for power in range(10)] if dilations is None else dilations
         self.units = nn.ModuleList(GatedUnit(width, skip_width, kernel_size, step) for step in steps)
         self.last = nn.Conv2d(skip_width, skip_width, 1)
+        if weights is not None:
+            self.origin = fill_from(self, weights, "wavenet")
 
     def forward(self, images: Tensor) -> FeaturePyramid:
         """(N, in_channels, H, T) -> a map (N, skip_width, H, T): H sequences of T steps an image."""
