@@ -190,7 +190,6 @@ class _Sum(torch.autograd.Function):
         return gradient * torch.distributed.get_world_size()
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
 def sum_over_processes(values: Tensor) -> Tensor:
     """The values added up over all processes, in each of them, for a loss whose gradients are averaged over processes."""
     return _Sum.apply(values)  # type: ignore[no-any-return,no-untyped-call]

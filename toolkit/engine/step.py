@@ -71,6 +71,7 @@ class TrainingStep:
         self._losses = (
             [one for one in self.model.modules() if isinstance(one, PixelLoss)] if fabric.world_size > 1 else []
         )
+        self._sum = torch.compiler.disable(sum_over_processes) if settings.compile else sum_over_processes
         groups = optimizer.param_groups if optimizer is not None else []
         self._own = [parameter for group in groups for parameter in group["params"]]
         self._late = LateParts(self.model, settings.freeze_until, self._own)
@@ -155,7 +156,7 @@ class TrainingStep:
     def _sums_of_all(self) -> Iterator[None]:
         """Within it, losses that divide sums over pixels take the sums of all processes (and alone, as in an evaluation, not)."""
         for loss in self._losses:
-            loss.sum_over_processes = sum_over_processes
+            loss.sum_over_processes = self._sum
         try:
             yield
         finally:

@@ -45,6 +45,7 @@ from toolkit.jobs.epochs import epochs_said, with_steps
 from toolkit.jobs.look_at_data import CHOOSES_BEST, Seen, look_at_data
 from toolkit.jobs.restore import initialise
 from toolkit.labels import ClassTable
+from toolkit.layers.shapes_only import shapes_only
 from toolkit.models.vision_model import VisionModel
 from toolkit.preflight.data.copies import check_shared_images
 from toolkit.preflight.data.readings import note_readings
@@ -189,7 +190,7 @@ def meta_model(config: Config, table: ClassTable | None) -> VisionModel | None:
 
     Raises PartsError for parts that do not fit, ConfigError for arguments they refuse.
     """
-    with torch.device("meta"):
+    with shapes_only():
         if table is not None:
             return build_model(config, pretrained=False, classes=table)
         backbone = build_part(config.model.backbone, pretrained=False)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from toolkit.analysis.anatomy import Anatomy, Pair
 from toolkit.analysis.describe import describable_size, describe
@@ -22,6 +21,7 @@ from toolkit.jobs.data_folders import data_folders
 from toolkit.jobs.effective_fields import UNASKED, light_enough, shown_fields
 from toolkit.labels import ClassTable
 from toolkit.layers.recomputed import recompute
+from toolkit.layers.shapes_only import shapes_only
 from toolkit.models.vision_model import VisionModel
 from toolkit.progress import waiting
 from toolkit.report.anatomy.field_picture import caption, refuse_kind, write_field_sheet
@@ -61,7 +61,7 @@ def describe_config(config: Config, size: Pair | None = None) -> Anatomy:
 def _built(config: Config) -> VisionModel:
     """The model as its training has it: frozen where that does not learn, recomputed where that saves memory."""
     settings = config.train
-    with torch.device("meta"):
+    with shapes_only():
         model = build_model(config, pretrained=False, classes=_classes(config))
     parameter_groups(
         model, 1.0, backbone_lr_factor=settings.backbone_lr_factor, lr_factors=settings.lr_factors,

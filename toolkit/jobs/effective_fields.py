@@ -18,6 +18,7 @@ from toolkit.config.sections import Config
 from toolkit.jobs.build import build_model
 from toolkit.jobs.restore import initialise
 from toolkit.labels import ClassTable, default_palette
+from toolkit.layers.shapes_only import shapes_only
 from toolkit.models.vision_model import VisionModel
 from toolkit.report.anatomy.field_picture import Theory
 from toolkit.report.anatomy.page import ShownField
@@ -78,7 +79,7 @@ def outputs_of(model: VisionModel) -> Outputs:
 
 def _theories(config: Config, anatomy: Anatomy, fields: Sequence[EffectiveField]) -> list[Theory | None]:
     """The pixels that could move each measured cell, exactly: from a pass over shapes alone."""
-    with torch.device("meta"):
+    with shapes_only():
         model = _built(config, anatomy).eval()
         images = torch.zeros((1, *anatomy.input))
         trace = Trace(model)

@@ -7,7 +7,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from toolkit.config.load import parse_config
@@ -18,6 +17,7 @@ from toolkit.errors import CheckpointError, ConfigError, Place, Problem, UserErr
 from toolkit.jobs.build import build_model, build_transforms
 from toolkit.jobs.conventions import as_trained, say_other_conventions
 from toolkit.labels import ClassTable
+from toolkit.layers.shapes_only import shapes_only
 from toolkit.models.torchvision_weights import faster_rcnn_names, is_faster_rcnn, keep_torchvision_anchors
 from toolkit.models.transfer import Transfer, transfer
 from toolkit.models.vision_model import VisionModel
@@ -111,7 +111,7 @@ def _filled_model(config: Config, table: ClassTable, state: Mapping[str, Tensor]
     outline: VisionModel | None = None
     with (
         suppress(UserError),
-        torch.device("meta"),
+        shapes_only(),
     ):  # somebody's own part may need numbers; building it says what is wrong with it
         outline = build_model(config, pretrained=False, classes=table)
     if outline is not None:

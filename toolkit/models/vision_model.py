@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -94,10 +95,10 @@ class VisionModel(nn.Module):
         self.value_range: ValueRange | None = None
         """The numbers in files that become 0 and 255 (`data.value_range`), set when a model is built of a config."""
         stats = backbone.pixel_stats
-        mean, std = (torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1) for values in (stats.mean, stats.std))
+        mean, std = (np.array(values, np.float32).reshape(1, -1, 1, 1) for values in (stats.mean, stats.std))
         # Part of the code's configuration, not of the weights: a state dict cannot bring other statistics.
-        self.register_buffer("pixel_scale", 1 / std, persistent=False)
-        self.register_buffer("pixel_shift", -mean / std, persistent=False)
+        self.register_buffer("pixel_scale", torch.tensor(1 / std), persistent=False)
+        self.register_buffer("pixel_shift", torch.tensor(-mean / std), persistent=False)
 
     @property
     def spec(self) -> PyramidSpec:
