@@ -16,6 +16,7 @@ from toolkit.backbones.googlenet import GoogLeNet
 from toolkit.backbones.lenet5 import C3_TABLE, LeNet5, ScaledTanh, Subsampling, TableConv
 from toolkit.contracts import BACKBONES
 from toolkit.errors import CheckpointError, ConfigError
+from toolkit.heads.image import ImageHead
 
 
 @pytest.mark.parametrize(
@@ -143,6 +144,30 @@ def test_the_table_of_c3_connects_sixty_pairs_and_every_map_of_s2_alike() -> Non
     conv = TableConv(((0, 2), (1,)), 3)
     x = torch.randn(1, 3, 5, 5)
     assert torch.equal(conv(x)[:, 1:], F.conv2d(x[:, 1:2], conv.kernels[1].weight, conv.kernels[1].bias))
+
+
+def test_lenet_of_1998_has_the_papers_weights_and_sigmoid_units_answer_between_0_and_1() -> None:
+    """C1 156, S2 12, C3 1,516, S4 32, C5 48,120, F6 10,164: 60,000 (section II.B); the usual build 61,706."""
+    paper = LeNet5(padding=0, pooling="trainable", connections="table", activation="sigmoid")
+    head = ImageHead(paper.spec, 10, "none", 5, [120, 84], activation="sigmoid")
+    counts = [
+        sum(p.numel() for p in part.parameters()) for part in (paper.conv1, paper.pool1, paper.conv2, paper.pool2)
+    ]
+    layers = [sum(p.numel() for p in layer.parameters()) for layer in head.layers.linears]
+    assert counts == [156, 12, 1516, 32]
+    assert layers == [48_120, 10_164, 850]
+    assert sum(counts) + sum(layers[:2]) == 60_000
+    usual = LeNet5(pooling="average", activation="sigmoid")
+    assert sum(p.numel() for p in (*usual.parameters(), *head.parameters())) == 61_706
+    images = 3 * torch.randn(2, 1, 28, 28)
+    maps = usual(images).maps
+    assert torch.equal(maps[0], torch.sigmoid(usual.conv1(images)))
+    assert all(((found > 0) & (found < 1)).all() for found in maps)
+    units: list[torch.Tensor] = []
+    head.layers.activation.register_forward_hook(lambda _module, _inputs, found: units.append(found))
+    head(usual(images))
+    assert [unit.shape[1] for unit in units] == [120, 84]
+    assert all(((unit > 0) & (unit < 1)).all() for unit in units)
 
 
 def test_subsampling_and_the_scaled_tanh_are_the_papers() -> None:

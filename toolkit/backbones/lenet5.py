@@ -37,7 +37,8 @@ class LeNet5(Backbone):
         padding: 2 for 28x28 images, 0 for 32x32 (the paper puts 28x28 digits into 32x32).
         pooling: kind of the 2x2 pooling. The usual build takes `max` or `average`; `trainable` is the paper's
             sub-sampling, a coefficient and a bias a map and a sigmoid (12 and 32 parameters).
-        activation: function after the convolutions; `scaled_tanh` is the paper's 1.7159 tanh(2/3 x).
+        activation: function after the convolutions; `scaled_tanh` is the paper's 1.7159 tanh(2/3 x), and `sigmoid`, with
+            `pooling: average` and the head's `activation: sigmoid`, the form in which LeNet is often taught.
         connections: `full`, or `table` for C3 as in the paper's Table I (1,516 parameters instead of 2,416).
         weights: a local .pth or .safetensors file with this backbone's names, behind any beginning.
 
@@ -50,19 +51,20 @@ class LeNet5(Backbone):
         in_channels: Literal[1, 3] = 1,
         padding: Literal[0, 2] = 2,
         pooling: PoolingKind | Literal["trainable"] = "max",
-        activation: Literal["relu", "tanh", "scaled_tanh"] = "relu",
+        activation: Literal["relu", "tanh", "scaled_tanh", "sigmoid"] = "relu",
         connections: Literal["full", "table"] = "full",
         weights: str | None = None,
     ):
         super().__init__()
-        if pooling == "stochastic" and activation != "relu":
+        if pooling == "stochastic" and activation not in ("relu", "sigmoid"):
             message = f"stochastic pooling needs activations that are never negative, and {activation} gives such"
             raise ConfigError(Problem("backbone 'lenet5'", message, "set activation: relu"))
         self.conv1 = nn.Conv2d(in_channels, 6, 5, padding=padding)
         self.conv2: nn.Module = nn.Conv2d(6, 16, 5) if connections == "full" else TableConv(C3_TABLE, 5)
         self.pool1: nn.Module = Subsampling(6) if pooling == "trainable" else pooling_layer(pooling, 2)
         self.pool2: nn.Module = Subsampling(16) if pooling == "trainable" else pooling_layer(pooling, 2)
-        self.activation: nn.Module = {"relu": nn.ReLU, "tanh": nn.Tanh, "scaled_tanh": ScaledTanh}[activation]()
+        functions = {"relu": nn.ReLU, "tanh": nn.Tanh, "scaled_tanh": ScaledTanh, "sigmoid": nn.Sigmoid}
+        self.activation: nn.Module = functions[activation]()
         self.pixel_stats = PixelStats((0.5,) * in_channels, (0.5,) * in_channels)
         lost = 2 - padding
         self.spec = PyramidSpec(

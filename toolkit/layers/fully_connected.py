@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from toolkit.errors import ImageSizeError, PartsError, Problem
 
 GlobalPool = Literal["average", "max", "none"]
-Activation = Literal["relu", "tanh"]
+Activation = Literal["relu", "tanh", "sigmoid"]
 
 
 class FullyConnected(nn.Module):
@@ -54,7 +54,7 @@ class FullyConnected(nn.Module):
         self.pool, self.grid, self.where = pool, grid, where
         self.linears = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         self.dropouts = nn.ModuleList(nn.Dropout(p) for p in dropout or (0.0,) * len(self.linears))
-        self.activation: nn.Module = nn.ReLU() if activation == "relu" else nn.Tanh()
+        self.activation: nn.Module = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}[activation]()
 
     def forward(self, features: Tensor) -> Tensor:
         """Raises ImageSizeError when pool is `none` and the map is not grid x grid."""
