@@ -1,6 +1,6 @@
 """README's table of systems: parameters counted from the configs, numbers from the receipts in benchmarks/receipts/.
 
-python -m benchmarks.systems_table           rewrites the table in README.md
+python -m benchmarks.systems_table           rewrites the table in README.md, docs/numbers.md and its picture
 python -m benchmarks.systems_table --print   shows it
 """
 
@@ -9,12 +9,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmarks.numbers_page import interval, write_numbers_page
 from benchmarks.receipt import FOLDER, ROOT, config_hash
 from toolkit.config.load import load_config
 from toolkit.jobs.build import build_model
@@ -52,7 +53,7 @@ def table(folder: Path = FOLDER) -> str:
 
     folder: where the receipts are.
     """
-    receipts = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    receipts = receipts_in(folder)
     lines = ["| system | config | parameters | measured by us |", "|---|---|---:|---|"]
     for title, names in SYSTEMS.items():
         if names[0].endswith("/*"):
@@ -63,10 +64,20 @@ def table(folder: Path = FOLDER) -> str:
             paths = [ROOT / "configs" / f"{name}.yaml" for name in names]
             shown = " ".join(f"[{name}](configs/{name}.yaml)" for name in names)
             count = " / ".join(f"{parameters(path):,}" for path in paths)
-        own = [one for one in receipts if (ROOT / one["config"]) in paths]
-        cells = [measured(one, named=len(paths) > 1) for one in own]
+        cells = [measured(one, named=len(paths) > 1) for path in paths for one in _shown(receipts.values(), path)]
         lines.append(f"| {title} | {shown} | {count} | {'<br>'.join(cells) or 'not yet trained'} |")
     return "\n".join(lines) + "\n"
+
+
+def receipts_in(folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
+    """The receipts of a folder by their names, in the order of these."""
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+
+
+def _shown(receipts: Iterable[Mapping[str, Any]], path: Path) -> list[Mapping[str, Any]]:
+    """Those of a config that were run as shipped; where there is none, those that were not."""
+    own = [one for one in receipts if ROOT / one["config"] == path]
+    return [one for one in own if not one["departures"]] or own
 
 
 def parameters(path: Path) -> int:
@@ -101,12 +112,8 @@ def _number(evaluation: Mapping[str, Any], name: str, *, bold: bool) -> str:
     scale = 100 if evaluation["percent"] else 1
     value = f"{scale * evaluation['metrics'][name]:.2f}"
     text = f"{name} **{value}**" if bold else f"{name} {value}"
-    for section, where in (("intervals", ""), ("within", " inside one group")):
-        found = evaluation.get(section) or {}
-        found = found.get("intervals", {}) if section == "within" else found
-        if (one := found.get(name)) and one["low"] is not None:
-            return f"{text} ({scale * one['low']:.1f} to {scale * one['high']:.1f}{where})"
-    return text
+    ends = interval(evaluation, name)
+    return f"{text} ({ends})" if ends else text
 
 
 def _notes(receipt: Mapping[str, Any], path: Path) -> Iterator[str]:
@@ -135,6 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(table(), end="")
     else:
         README.write_text(rewritten(README.read_text(encoding="utf-8"), table()), encoding="utf-8")
+        write_numbers_page(receipts_in(), ROOT / "docs")
     return 0
 
 

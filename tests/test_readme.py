@@ -43,6 +43,15 @@ def test_every_config_that_is_named_exists_and_is_sound() -> None:
         load_config(REPOSITORY / name)
 
 
+def test_each_recipe_that_papers_agree_on_is_one_key() -> None:
+    row = next(line for line in README.splitlines() if line.startswith("| what present-day recipes agree on"))
+    keys = [text.strip("'") for text in re.findall(r"`([^`]+=[^`]+)`", row)]
+    assert len(keys) == 8
+    for key in keys:
+        name = "classify_shapes" if key.startswith("model.head.label_smoothing") else "unet_em"
+        load_config(REPOSITORY / f"configs/tiny/{name}.yaml", overrides=[key])
+
+
 def test_links_and_pictures_exist() -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (REPOSITORY / target).exists(), target

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tiny_run import tiny_config
 
-from benchmarks import receipt, systems_table
+from benchmarks import numbers_page, receipt, systems_table
 from toolkit.engine.run_folder import RunFolder
 from toolkit.jobs.train import run_training
 
@@ -19,6 +19,13 @@ RECEIPTS = sorted(receipt.FOLDER.glob("*.json"))
 def test_the_table_of_the_readme_is_what_the_script_makes() -> None:
     text = systems_table.README.read_text(encoding="utf-8")
     assert systems_table.rewritten(text, systems_table.table()) == text
+
+
+def test_the_page_of_numbers_is_what_the_script_makes(tmp_path: Path) -> None:
+    numbers_page.write_numbers_page(systems_table.receipts_in(), tmp_path)
+    for name in ("numbers.md", numbers_page.PICTURE):
+        written = (tmp_path / name).read_text(encoding="utf-8")
+        assert (receipt.ROOT / "docs" / name).read_text(encoding="utf-8") == written
 
 
 @pytest.mark.parametrize("path", RECEIPTS, ids=lambda path: path.stem)

@@ -107,6 +107,15 @@ def test_overrides_lie_over_the_file() -> None:
     assert str(source.where(("train", "steps"))) == "command line  train.steps"
 
 
+def test_an_override_adds_to_a_list() -> None:
+    source = parse("data: {t: [{p: 0.1}]}", "c.yaml")
+    override(source, ["data.t.+=copy_paste", "data.t.+={name: flip}", "data.t.2.p=0.5", "data.t.1.share=0.3"])
+    assert source.values["data"]["t"] == [{"p": 0.1}, {"name": "copy_paste", "share": 0.3}, {"name": "flip", "p": 0.5}]
+    assert str(source.where(("data", "t", 1))).startswith("command line")
+    with pytest.raises(ConfigError, match="wanted a place 0 to 2"):
+        override(source, ["data.t.+.p=0.5"])
+
+
 def test_bad_overrides_are_all_named() -> None:
     source = parse("a: {b: 1}\nc: [1]", "c.yaml")
     with pytest.raises(ConfigError) as caught:

@@ -14,7 +14,10 @@ _COMMAND_LINE = Place("command line")
 
 
 def override(source: Source, overrides: Sequence[str]) -> None:
-    """Applies `a.b=value` in order; values are YAML, a missing section is made. Raises ConfigError, all at once."""
+    """Applies `a.b=value` in order; values are YAML, a missing section is made, `a.+=value` adds to the list `a`.
+
+    Raises ConfigError, all at once.
+    """
     problems = []
     items = list(overrides)
     while items:
@@ -67,8 +70,14 @@ def _assign(source: Source, names: list[str], value: Any, where: Place) -> Probl
         last = position == len(names) - 1
         key: str | int = name
         if isinstance(node, list):
+            if last and name == "+":
+                name = str(len(node))
+                node.append(None)
             if not name.isdecimal() or int(name) >= len(node):
-                return Problem(where, f"{dotted(path)} is a list of {len(node)}; wanted a place 0 to {len(node) - 1}")
+                message = (
+                    f"{dotted(path)} is a list of {len(node)}; wanted a place 0 to {len(node) - 1}, or + at its end"
+                )
+                return Problem(where, message)
             key = int(name)
         elif isinstance(node, dict):
             key = int(name) if name.removeprefix("-").isdecimal() and int(name) in node else name
@@ -80,11 +89,12 @@ def _assign(source: Source, names: list[str], value: Any, where: Place) -> Probl
             node[key] = value
             source.keys[path] = source.marks[path] = _COMMAND_LINE
         else:
-            if isinstance(node, dict) and not isinstance(node.get(key), (dict, list)):
+            found = node.get(key) if isinstance(node, dict) else node[key]
+            if isinstance(found, str) or (isinstance(node, dict) and not isinstance(found, (dict, list))):
                 # `model.head.loss.name=dice` over `loss: dice` or over nothing makes the mapping it needs.
-                if isinstance(node.get(key), str) and path in source.marks:
+                if isinstance(found, str) and path in source.marks:
                     source.marks[(*path, "name")] = source.marks[path]  # the name is still the file's
-                node[key] = {"name": node[key]} if isinstance(node.get(key), str) else {}
+                node[key] = {"name": found} if isinstance(found, str) else {}
                 source.keys[path] = source.marks[path] = _COMMAND_LINE
             node = node[key]
     return None

@@ -1,0 +1,114 @@
+"""docs/numbers.md and its picture, from the receipts in benchmarks/receipts/; `benchmarks.systems_table` writes both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from toolkit.report.curves import Curve, curves
+from toolkit.report.page import write_drawing
+
+Receipts = Mapping[str, Mapping[str, Any]]
+PICTURE = "pretrained_curve.svg"
+PRETRAINED = {
+    "lite_held_out": ("ImageNet start", (31, 119, 180)),
+    "lite_held_out_scratch": ("random start", (214, 110, 20)),
+}
+"""The two receipts whose curves are drawn over one another, with their names and colours."""
+_HEAD = f"""# Measured numbers
+
+Made by `python -m benchmarks.systems_table` from the receipts in [benchmarks/receipts/](../benchmarks/receipts). A receipt holds
+what was run (config with its hash, command, commit, versions), what it cost (processor minutes of all processes and workers of the
+run, its evaluations included, and images seen), and what came of it (hash of the weights, numbers with intervals, curve). Brackets
+are 95 % intervals from drawing independent groups of images again; where there are fewer than eight groups, as in CamVid's
+val, which is one clip, they say only what that clip allows, and are marked so.
+
+## Pretrained against scratch
+
+![mIoU over processor minutes, from ImageNet weights and from random ones]({PICTURE})
+
+The U-Net on EfficientNet-Lite0 of [unet_lite_camvid](../configs/unet_lite_camvid.yaml), trained on two of CamVid's training
+clips and measured on the third, which neither run has seen. The random start trains all levels; each run has a whole cosine.
+"""
+
+
+def page(receipts: Receipts) -> str:
+    """The page as Markdown.
+
+    receipts: by their names, as `benchmarks.receipt` wrote them.
+    """
+    parts = [_HEAD, "## Receipts\n"]
+    for name, one in receipts.items():
+        parts.append("\n".join(_section(name, one)))
+    return "\n".join(parts)
+
+
+def _section(name: str, receipt: Mapping[str, Any]) -> Iterator[str]:
+    evaluation = receipt["evaluation"]
+    config = receipt["config"]
+    yield f"### {name}\n"
+    yield f"[{config}](../{config}): `{receipt['command']}`\n"
+    if receipt["departures"]:
+        yield f"Not as shipped: {', '.join(f'`{text}`' for text in receipt['departures'])}.\n"
+    yield (
+        f"{receipt['processor_minutes']:.1f} processor minutes, {receipt['images_seen']:,} images seen in {receipt['steps']:,} "
+        f"steps; {receipt['device']}, {receipt['threads']} thread(s); weights `{receipt['weights']['sha256'][:12]}`.\n"
+    )
+    yield f"| {evaluation['split']}, {evaluation['images']} images | value | 95 % interval |"
+    yield "|---|---:|---:|"
+    for number, value in evaluation["metrics"].items():
+        if value is not None:
+            yield f"| {number} | {_text(value, evaluation)} | {interval(evaluation, number)} |"
+    yield ""
+    points = [point for point in receipt["curve"] if evaluation["metric"] in point]
+    if len(points) > 1:
+        yield "| step | images seen | processor minutes | " + evaluation["metric"] + " |"
+        yield "|---:|---:|---:|---:|"
+        for point in points:
+            reached = _text(point[evaluation["metric"]], evaluation)
+            yield f"| {point['step']} | {point['images_seen']:,} | {point['processor_minutes']:.1f} | {reached} |"
+        yield ""
+
+
+def interval(evaluation: Mapping[str, Any], name: str) -> str:
+    """The ends of a number's interval, and in words where it is one inside a single group; "" without any.
+
+    Args:
+        evaluation: the section of a receipt.
+        name: of the number.
+    """
+    within = (evaluation.get("within") or {}).get("intervals", {})
+    for found, where in ((evaluation.get("intervals", {}), ""), (within, " within its group")):
+        if (one := found.get(name)) and one["low"] is not None:
+            return f"{_text(one['low'], evaluation)} to {_text(one['high'], evaluation)}{where}"
+    return ""
+
+
+def _text(value: float, evaluation: Mapping[str, Any]) -> str:
+    return f"{100 * value:.2f}" if evaluation["percent"] else f"{value:.4g}"
+
+
+def pretrained_curve(receipts: Receipts) -> Markup:
+    """mIoU over processor minutes of the runs in `PRETRAINED` whose receipts are there."""
+    drawn = []
+    for name, (title, color) in PRETRAINED.items():
+        if name in receipts:
+            metric = receipts[name]["evaluation"]["metric"]
+            points = [point for point in receipts[name]["curve"] if metric in point]
+            drawn.append(Curve(title, [(p["processor_minutes"], 100 * p[metric]) for p in points], color))
+    label = "mIoU on a held-out clip over processor minutes: " + " and ".join(curve.name for curve in drawn)
+    return curves(drawn, label, ("processor minutes", "mIoU on a held-out clip, %"))
+
+
+def write_numbers_page(receipts: Receipts, folder: Path) -> None:
+    """Writes the page and its picture.
+
+    Args:
+        receipts: by their names.
+        folder: where both are written.
+    """
+    (folder / "numbers.md").write_text(page(receipts), encoding="utf-8")
+    write_drawing(folder / PICTURE, pretrained_curve(receipts))
