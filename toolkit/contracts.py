@@ -521,6 +521,8 @@ class Dataset(ABC):
     """Names that its files know, where `classes` were chosen from them; () where they are `classes`."""
     absent_classes: tuple[str, ...] = ()
     """Classes that were asked for and that its files do not know; an error where no split's files do."""
+    looks_at_no_pixel: bool = False
+    """Whether the `__getitem__` beside which it stands hands images on as `read_image` gives them; see `hands_images_on`."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -559,6 +561,15 @@ class Dataset(ABC):
     def annotation_of(self, index: int) -> bytes:
         """What the annotation says of a sample, as bytes that change with it, where several samples share a file; else b""."""
         return b""
+
+    def hands_images_on(self) -> bool:
+        """Whether images of its samples are those that `read_image` gives, and nothing is computed from their pixels.
+
+        Then a loader may decode them later, and smaller. A class says so by `looks_at_no_pixel` beside its own
+        `__getitem__`; for a subclass with another `__getitem__` it does not hold until that class says it too.
+        """
+        owner = next(cls for cls in type(self).__mro__ if "__getitem__" in vars(cls))
+        return bool(vars(owner).get("looks_at_no_pixel", False))
 
     def set_reading(
         self, channels: int | None, value_range: Sequence[float] | Sequence[Sequence[float]] | None
@@ -629,6 +640,10 @@ class Subset(Dataset):
     def annotation_of(self, index: int) -> bytes:
         """What the whole data set says of the sample's annotation."""
         return self.whole.annotation_of(int(self.indices[index]))
+
+    def hands_images_on(self) -> bool:
+        """Whether the whole data set does."""
+        return self.whole.hands_images_on()
 
 
 class Transform(ABC):

@@ -99,3 +99,7 @@ class Relabelled(Dataset):
     def annotation_of(self, index: int) -> bytes:
         """What the whole data set says of the sample's annotation."""
         return self.whole.annotation_of(index)
+
+    def hands_images_on(self) -> bool:
+        """Whether the whole data set does."""
+        return self.whole.hands_images_on()

@@ -92,6 +92,8 @@ class ClassMasks(Dataset):
             notes.append(f"{len(bare)} images of {place} have no mask and {what} (unlabelled): {shown}")
         self.notes = (*notes, *unread_pages(path for item in self.items for path in self._files(item)))
 
+    looks_at_no_pixel = True
+
     def __len__(self) -> int:
         return len(self.items)
 

@@ -67,6 +67,8 @@ class ImageFolder(Dataset):
         left_out = [note for listing in listings for note in listing.notes]
         self.notes = (*left_out, *unread_pages(path for paths in found for path in paths))
 
+    looks_at_no_pixel = True
+
     def __len__(self) -> int:
         return len(self.items)
 

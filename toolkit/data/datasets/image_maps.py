@@ -61,6 +61,8 @@ class ImageMaps(Dataset):
         pairs = find_pairs(self.root / images, self.root / maps, listing, mask_kinds=MAP_SUFFIXES, called="map")
         self.pairs, self.notes = tuple(pairs), pairs.notes
 
+    looks_at_no_pixel = True
+
     def __len__(self) -> int:
         return len(self.pairs)
 

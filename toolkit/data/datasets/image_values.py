@@ -61,6 +61,8 @@ class ImageValuesTable(Dataset):
         self.rows = tuple(_read(self.root / table, self.root / images, file_column, self.classes))
         self.notes = tuple(unread_pages(row.path for row in self.rows))
 
+    looks_at_no_pixel = True
+
     def __len__(self) -> int:
         return len(self.rows)
 

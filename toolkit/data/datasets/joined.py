@@ -103,6 +103,10 @@ class Joined(Dataset):
         part, place = self._place(index)
         return part.annotation_of(place)
 
+    def hands_images_on(self) -> bool:
+        """Whether all data sets do."""
+        return all(part.hands_images_on() for part in self.parts)
+
     def describe(self) -> str:
         """How many samples each data set gives, how much of the draws, and its own words."""
         lines = [f"{len(self)} samples of {len(self.parts)} data sets below {self.root}"]

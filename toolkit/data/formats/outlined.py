@@ -200,6 +200,8 @@ class OutlinedDataset(Dataset):
             problems.notes.append(f"{source}: {boxes} objects have a box and no outline; the box {what} (box_only)")
         self.notes = (*problems.notes, *unread_pages(root / image.name for image in kept))
 
+    looks_at_no_pixel = True
+
     def __len__(self) -> int:
         return len(self.names)
 

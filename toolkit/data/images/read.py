@@ -16,8 +16,10 @@ from __future__ import annotations
 import io
 import os
 import stat
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import NoReturn
 
@@ -29,6 +31,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from toolkit.data.faults.leaving_out import FileError
 from toolkit.data.images.bands import ValueRange, refuse_bands, refuse_unscaled, stored_bands, to_bytes
 from toolkit.data.images.checks import Encoded, inspect_encoded, tiff_bands
+from toolkit.data.images.jpeg import decode_jpeg, decodes_plainly
 from toolkit.errors import ConfigError, DataError, Problem, missing_path
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
@@ -82,6 +85,41 @@ def any_size() -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = limit
 
 
+class Source(ABC):
+    """Where `read_image` and its kin get pixels from inside `reading_from`: a cache, or a decoder that waits."""
+
+    @abstractmethod
+    def image(self, path: Path, channels: int, value_range: ValueRange | None) -> np.ndarray:
+        """What `decode_image` gives, or something of its shape and type.
+
+        Args:
+            path: the image's file.
+            channels: number of channels or bands that are wanted.
+            value_range: the stored numbers that become 0 and 255; None: files are of 8 bits.
+        """
+
+    @abstractmethod
+    def labels(self, path: Path) -> np.ndarray:
+        """What `decode_label_map` gives."""
+
+    @abstractmethod
+    def colors(self, path: Path) -> np.ndarray:
+        """What `decode_color_map` gives."""
+
+
+_source: ContextVar[Source | None] = ContextVar("source", default=None)
+
+
+@contextmanager
+def reading_from(source: Source) -> Iterator[None]:
+    """Inside, pixels come from there."""
+    token = _source.set(source)
+    try:
+        yield
+    finally:
+        _source.reset(token)
+
+
 def read_image(path: str | Path, channels: int = 3, value_range: ValueRange | None = None) -> np.ndarray:
     """The image as (H, W, channels) uint8, RGB when channels is 3 and gray when it is 1, EXIF orientation applied.
 
@@ -94,8 +132,21 @@ def read_image(path: str | Path, channels: int = 3, value_range: ValueRange | No
         DataError: when the file is missing, empty, no image, truncated, damaged, deeper than 8 bits a channel without
             `value_range`, of another number of bands, or larger than `pixel_limit()`.
     """
-    path = Path(path)
-    data = _bytes_of(path)
+    path, source = Path(path), _source.get()
+    if source is not None:
+        return source.image(path, channels, value_range)
+    return decode_image(path, file_bytes(path), channels, value_range)
+
+
+def decode_image(path: Path, data: bytes, channels: int, value_range: ValueRange | None) -> np.ndarray:
+    """See `read_image`.
+
+    Args:
+        path: the image's file, as messages name it.
+        data: the whole file.
+        channels: number of channels or bands that are wanted.
+        value_range: the stored numbers that become 0 and 255; None: files are of 8 bits.
+    """
     if value_range is not None or channels not in (1, 3) or path.suffix.lower() == ".npy":
         return _read_bands(path, data, channels, value_range)
     encoded = _whole(path, data)
@@ -103,6 +154,45 @@ def read_image(path: str | Path, channels: int = 3, value_range: ValueRange | No
         return with_channels(image_pixels(_open(path, data), path), channels)
     if encoded.bits > 8:
         _refuse_depth(path, f"{encoded.bits} bits a channel")
+    plain = decode_jpeg(data, encoded, channels) if decodes_plainly(data, encoded) else None
+    return plain if plain is not None else _by_opencv(path, data, encoded, channels)
+
+
+def halvable_size(path: Path, data: bytes, channels: int, value_range: ValueRange | None) -> tuple[int, int] | None:
+    """(height, width) of an image that `decode_halved` can decode; None for all others. Raises as `read_image` does.
+
+    Args:
+        path: the image's file, as messages name it.
+        data: the whole file.
+        channels: number of channels or bands that are wanted.
+        value_range: the stored numbers that become 0 and 255; None: files are of 8 bits.
+    """
+    if value_range is not None or channels not in (1, 3) or path.suffix.lower() == ".npy":
+        return None
+    encoded = _whole(path, data)
+    fits = encoded is not None and decodes_plainly(data, encoded) and not _beyond_opencv(encoded)
+    return encoded.size if encoded is not None and fits else None
+
+
+def decode_halved(path: Path, data: bytes, channels: int, halvings: int) -> np.ndarray:
+    """(ceil(H / 2^halvings), ceil(W / 2^halvings), channels) uint8. Raises DataError for a JPEG that cannot be decoded.
+
+    Args:
+        path: the image's file, as messages name it.
+        data: the whole file, of which `halvable_size` says a size.
+        channels: 3 for RGB, or 1 for gray.
+        halvings: times that height and width are halved, 0 to 3.
+    """
+    encoded = inspect_encoded(data)
+    halved = decode_jpeg(data, encoded, channels, halvings) if encoded is not None else None
+    if halved is not None:
+        return halved
+    pixels = decode_image(path, data, channels, None)
+    height, width = (-(-side // 2**halvings) for side in pixels.shape[:2])
+    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA).reshape(height, width, channels)
+
+
+def _by_opencv(path: Path, data: bytes, encoded: Encoded, channels: int) -> np.ndarray:
     how = cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE
     try:
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), how)
@@ -144,8 +234,12 @@ def read_label_map(path: str | Path) -> np.ndarray:
 
     Raises DataError as `read_image` does, and for a colour picture, one with labels in its alpha channel and a JPEG.
     """
-    path = Path(path)
-    data = _bytes_of(path)
+    path, source = Path(path), _source.get()
+    return decode_label_map(path, file_bytes(path)) if source is None else source.labels(path)
+
+
+def decode_label_map(path: Path, data: bytes) -> np.ndarray:
+    """See `read_label_map`. data: the whole file."""
     encoded = _whole(path, data)
     if encoded is not None and encoded.kind == "jpeg":
         _fail("jpeg_mask", path, "the mask is a JPEG, whose compression changes values", "make the masks PNG files")
@@ -173,8 +267,12 @@ def read_label_map(path: str | Path) -> np.ndarray:
 
 def read_color_map(path: str | Path) -> np.ndarray:
     """A colour-coded mask as (H, W, 3) uint8 RGB; palettes are expanded, gray is repeated. Raises DataError."""
-    path = Path(path)
-    data = _bytes_of(path)
+    path, source = Path(path), _source.get()
+    return decode_color_map(path, file_bytes(path)) if source is None else source.colors(path)
+
+
+def decode_color_map(path: Path, data: bytes) -> np.ndarray:
+    """See `read_color_map`. data: the whole file."""
     _whole(path, data)
     image = _open(path, data)
     if image.mode in _DEEP_MODES:
@@ -186,7 +284,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
     """(height, width) as `read_image` will return it, EXIF orientation applied, from the header alone."""
     path = Path(path)
     if path.suffix.lower() == ".npy":
-        stored = stored_bands(path, _bytes_of(path), 0)
+        stored = stored_bands(path, file_bytes(path), 0)
         return (stored.shape[0], stored.shape[1])
     try:
         with any_size(), Image.open(path) as image:
@@ -195,7 +293,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
                 width, height = image.tag_v2[256], image.tag_v2[257]
             sideways = orientation_of(image) in _SIDEWAYS
     except Exception as error:  # Pillow raises many kinds for a damaged header
-        data = _bytes_of(path)  # says it better for a missing or empty file
+        data = file_bytes(path)  # says it better for a missing or empty file
         raise _unreadable(path, error, data) from None
     return (width, height) if sideways else (height, width)
 
@@ -212,7 +310,8 @@ def orientation_of(image: Image.Image) -> int:
     return 1 if too_large else int(image.getexif().get(_EXIF_ORIENTATION, 1))
 
 
-def _bytes_of(path: Path) -> bytes:
+def file_bytes(path: Path) -> bytes:
+    """The whole file. Raises DataError for one that is missing, empty, unreadable or no file."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe or a device may never end
             _fail("unreadable", path, "is no file (a folder, a pipe or a device)", "remove it")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from toolkit.contracts import Dataset, Transform
 from toolkit.data.loading.batches import EvaluationBatches, StepBatches
+from toolkit.data.loading.picture_reader import NothingKept, Shelf, read_sample
 from toolkit.data.loading.sampling import Draws, Key
 from toolkit.data.loading.workers import received, signals_held, start_worker, unwarned
 from toolkit.data.seeds import sample_seed
@@ -32,13 +34,17 @@ class SeededDataset(TorchDataset[Item | UserError]):
         pipeline: transforms that augment every sample.
         seed: the run's seed, which every sample's is made from.
         with_truth: whether the annotation before augmentation comes along.
+        shelf: keeps decoded files; None keeps none.
     """
 
-    def __init__(self, dataset: Dataset, pipeline: Pipeline, seed: int, with_truth: bool = False) -> None:
+    def __init__(
+        self, dataset: Dataset, pipeline: Pipeline, seed: int, with_truth: bool = False, shelf: Shelf | None = None
+    ) -> None:
         self.dataset = dataset
         self.pipeline = pipeline
         self.seed = seed
         self.with_truth = with_truth
+        self.shelf = shelf if shelf is not None else NothingKept()
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -46,9 +52,11 @@ class SeededDataset(TorchDataset[Item | UserError]):
     def __getitem__(self, key: Key) -> Item | UserError:
         epoch, index = key
         try:
-            sample = self.dataset[index]
+            seed = sample_seed(self.seed, epoch, index)
+            halvings = partial(self.pipeline.halvings, seed=seed) if self.pipeline.asks_for_halvings else None
+            sample = read_sample(self.dataset, index, self.shelf, halvings)
             truth = Truth.of(sample) if self.with_truth else None
-            return self.pipeline(sample, sample_seed(self.seed, epoch, index), self.dataset), truth
+            return self.pipeline(sample, seed, self.dataset), truth
         except UserError as error:
             return error
 

@@ -66,6 +66,15 @@ class Pipeline:
         """
         return self._until(len(self.transforms), sample, seed, others)
 
+    @property
+    def asks_for_halvings(self) -> bool:
+        """Whether its first transform may want images that their decoder has halved."""
+        return bool(self.transforms) and type(self.transforms[0]).halvings is not Transform.halvings
+
+    def halvings(self, size: tuple[int, int], seed: int) -> int:
+        """Times that a decoder may halve an image of (height, width) that comes with this seed; see `Transform.halvings`."""
+        return self.transforms[0].halvings(size, mix(seed, 0)) if self.transforms else 0
+
     def _until(self, end: int, sample: Sample, seed: int, others: Dataset | None) -> Sample:
         for place, transform in enumerate(self.transforms[:end]):
             if others is not None and isinstance(transform, MixingTransform):
