@@ -194,6 +194,8 @@ class Batch(NamedTuple):
 
 def _pad_stack(arrays: Sequence[np.ndarray], size: tuple[int, int], fill: float) -> Tensor:
     """Arrays (H_i, W_i[, C]) into one (N, H, W[, C]) tensor of the same dtype, filled at the right and bottom."""
+    if all(array.shape[:2] == size for array in arrays):
+        return torch.from_numpy(np.stack(arrays))
     stacked = np.full((len(arrays), *size, *arrays[0].shape[2:]), fill, arrays[0].dtype)
     for target, array in zip(stacked, arrays, strict=True):
         target[: array.shape[0], : array.shape[1]] = array

@@ -153,6 +153,11 @@ def _inspect_jpeg(data: bytes) -> Encoded:
             continue
         if at + 2 > len(data):
             break
+        if marker == 0xDA and size[0] * size[1] and data.endswith(b"\xff\xd9"):
+            damage = (
+                ""  # compressed data, in which no end marker can stand but the last: they need not be walked through
+            )
+            break
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and at + 8 <= len(data):
             bits, height, width, channels = struct.unpack(">BHHB", data[at + 2 : at + 8])
             size = (height, width)

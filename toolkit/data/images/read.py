@@ -247,6 +247,9 @@ def decode_label_map(path: Path, data: bytes) -> np.ndarray:
         _fail(
             "jpeg_mask", path, "the mask is a lossy WebP, whose compression changes values", "make the masks PNG files"
         )
+    plain = _gray_png(data, encoded)
+    if plain is not None:
+        return plain
     image = _open(path, data)
     if image.mode in ("RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "LA", "PA"):
         return _gray_labels(path, image)
@@ -263,6 +266,17 @@ def decode_label_map(path: Path, data: bytes) -> np.ndarray:
     if encoded is not None and encoded.color_type == 0 and encoded.bits in (2, 4):
         labels //= 255 // (2**encoded.bits - 1)  # Pillow stretches 2- and 4-bit gray to 0..255; undo it
     return labels
+
+
+def _gray_png(data: bytes, encoded: Encoded | None) -> np.ndarray | None:
+    """The values of an 8-bit gray PNG without transparency, which OpenCV reads sooner; None for all others."""
+    if encoded is None or (encoded.color_type, encoded.bits) != (0, 8) or _beyond_opencv(encoded) or b"tRNS" in data:
+        return None
+    try:
+        labels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:  # e.g. no memory
+        return None
+    return labels if labels is not None and labels.shape == encoded.size and labels.dtype == np.uint8 else None
 
 
 def read_color_map(path: str | Path) -> np.ndarray:

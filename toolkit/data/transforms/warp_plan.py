@@ -150,10 +150,11 @@ def color_matrix(change: ColorChange, mean: Sequence[float]) -> np.ndarray:
 _YIQ = np.array([_LUMA, [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
 """RGB to YIQ (NTSC 1953, FCC 47 CFR 73.682); its first row is the luma of BT.601."""
 
+_FROM_YIQ: np.ndarray = np.linalg.inv(_YIQ)
+
 
 def _hue_turn(turns: float) -> np.ndarray:
     angle = 2 * math.pi * turns
     turn = np.eye(3)
     turn[1:, 1:] = [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
-    made: np.ndarray = np.linalg.inv(_YIQ) @ turn @ _YIQ
-    return made
+    return _FROM_YIQ @ turn @ _YIQ
