@@ -23,7 +23,7 @@ def decode_jpeg(data: bytes, encoded: Encoded, channels: int, halvings: int = 0)
 
     Args:
         data: the whole file, of which `decodes_plainly` holds.
-        encoded: what its headers say.
+        encoded: what the headers of the file say.
         channels: 3 for RGB, or 1 for gray, the JPEG's own luma.
         halvings: times that height and width are halved, 0 to 3.
     """

@@ -93,7 +93,7 @@ class Source(ABC):
         """What `decode_image` gives, or something of its shape and type.
 
         Args:
-            path: the image's file.
+            path: the image's file, from which it is read.
             channels: number of channels or bands that are wanted.
             value_range: the stored numbers that become 0 and 255; None: files are of 8 bits.
         """
@@ -143,7 +143,7 @@ def decode_image(path: Path, data: bytes, channels: int, value_range: ValueRange
 
     Args:
         path: the image's file, as messages name it.
-        data: the whole file.
+        data: the bytes of the whole file.
         channels: number of channels or bands that are wanted.
         value_range: the stored numbers that become 0 and 255; None: files are of 8 bits.
     """
@@ -163,7 +163,7 @@ def halvable_size(path: Path, data: bytes, channels: int, value_range: ValueRang
 
     Args:
         path: the image's file, as messages name it.
-        data: the whole file.
+        data: the bytes of the whole file.
         channels: number of channels or bands that are wanted.
         value_range: the stored numbers that become 0 and 255; None: files are of 8 bits.
     """

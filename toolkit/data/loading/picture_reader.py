@@ -68,8 +68,8 @@ class ShelfReader(Source):
     """Pixels from a shelf; of the first JPEG that a decoder can halve a stand-in, if wanted: its size, and no pixels yet.
 
     Args:
-        shelf: keeps what was decoded.
-        waits: whether there are stand-ins.
+        shelf: keeps what was decoded before, or nothing.
+        waits: whether a stand-in is given for the first JPEG.
     """
 
     def __init__(self, shelf: Shelf, *, waits: bool) -> None:
@@ -82,7 +82,7 @@ class ShelfReader(Source):
         """See `Source`.
 
         Args:
-            path: the image's file.
+            path: the image's file, from which it is read.
             channels: number of channels or bands that are wanted.
             value_range: the stored numbers that become 0 and 255; None: files are of 8 bits.
         """
@@ -127,7 +127,7 @@ def read_sample(dataset: Dataset, index: int, shelf: Shelf, halvings: Halvings |
     Args:
         dataset: the data set that the sample is of.
         index: place of the sample in it.
-        shelf: keeps what was decoded.
+        shelf: keeps what was decoded before, or nothing.
         halvings: says how often a picture may be halved; None: never.
     """
     waits = halvings is not None and dataset.hands_images_on()
