@@ -164,3 +164,12 @@ def test_pooling_kinds(narrow, kind):
     backbone = Vgg(11, pooling=kind, ceil_mode=True)
     maps = backbone(torch.rand(1, 3, 45, 61)).maps
     assert [tuple(m.shape[-2:]) for m in maps] == [(45, 61), (23, 31), (12, 16), (6, 8), (3, 4), (2, 2)]
+
+
+def test_a_narrow_net_is_the_net_with_all_channels_in_proportion() -> None:
+    quarter = Vgg(16, width=16, drop_pools=[4, 5], convolutional_fc=True)
+    assert quarter.spec.channels == (16, 32, 64, 128, 128, 1024)
+    whole = Vgg(16, drop_pools=[4, 5], convolutional_fc=True).spec
+    assert quarter.spec.strides == whole.strides
+    maps = quarter(torch.zeros(1, 3, 40, 48)).maps
+    assert [one.shape[1] for one in maps] == [16, 32, 64, 128, 128, 1024]

@@ -32,6 +32,7 @@ CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 1
 
 WIDTHS = (64, 128, 256, 512, 512)
 FC_WIDTH = 4096
+FULL_WIDTH = 64
 FC_DROPOUT = 0.5  # after fc6 and fc7: dilation's network.py
 
 
@@ -66,6 +67,7 @@ class Vgg(Backbone):
         dropout: probability, 0..1, that a value is dropped there.
         bn_eps: number added to the variances of batch normalisation; official SegNet 1e-9.
         bn_shift: first value of the shift of batch normalisation; official SegNet 0.001.
+        width: channels of the first stage, 64 in the paper; all others, fc6 and fc7 too, keep their ratio to it.
         bgr_mean: Caffe's pixels: images stay 0..255, blue first, minus these three numbers ([0, 0, 0]: SegNet, which
             subtracts nothing). None: ImageNet's statistics as torchvision's weights expect them.
 
@@ -93,19 +95,23 @@ class Vgg(Backbone):
         bn_eps: PositiveFloat = 1e-5,
         bn_shift: float = 0.0,
         bgr_mean: list[float] | None = None,
+        width: PositiveInt = FULL_WIDTH,
     ) -> None:
         super().__init__()
+        channels = tuple(max(1, one * width // FULL_WIDTH) for one in (*WIDTHS, FC_WIDTH))
         kept = [stage not in (drop_pools or []) for stage in range(1, 6)]
         spread = _dilations(dilations, kept)
         _verify(pool_indices, pooling, kept, convolutional_fc, dilations, bgr_mean, in_channels)
         self.index_storage: Storage = index_storage
         self.ceil_mode = ceil_mode
         self.last_map = kept[-1] or convolutional_fc
-        self.stages = _stages(in_channels, CONVOLUTIONS[depth], spread, padding, batch_norm)
+        self.stages = _stages(in_channels, channels, CONVOLUTIONS[depth], spread, padding, batch_norm)
         self.pools = nn.ModuleList(pooling_layer(pooling, ceil_mode=ceil_mode) if k else nn.Identity() for k in kept)
         self.dropouts = nn.ModuleList(nn.Dropout(dropout if n in (dropout_after or []) else 0.0) for n in range(1, 6))
-        self.fc = _fully_convolutional(spread[-1], padding) if convolutional_fc else nn.Identity()
-        self.spec = _spec(CONVOLUTIONS[depth], kept, spread, padding, convolutional_fc, ceil_mode, pool_indices)
+        self.fc = _fully_convolutional(channels, spread[-1], padding) if convolutional_fc else nn.Identity()
+        self.spec = _spec(
+            channels, CONVOLUTIONS[depth], kept, spread, padding, convolutional_fc, ceil_mode, pool_indices
+        )
         self.pixel_stats = _statistics(in_channels, bgr_mean)
         he_normal_(self)
         set_batch_norm(self, bn_eps, bn_shift)
@@ -164,10 +170,15 @@ def _dilations(dilations: Sequence[int] | None, kept: Sequence[bool]) -> tuple[i
 
 
 def _stages(
-    in_channels: int, counts: Sequence[int], dilations: Sequence[int], padding: bool, batch_norm: bool
+    in_channels: int,
+    channels: Sequence[int],
+    counts: Sequence[int],
+    dilations: Sequence[int],
+    padding: bool,
+    batch_norm: bool,
 ) -> nn.ModuleList:
     stages = nn.ModuleList()
-    for width, count, dilation in zip(WIDTHS, counts, dilations, strict=False):
+    for width, count, dilation in zip(channels, counts, dilations, strict=False):
         units = nn.Sequential()
         for unit in range(count):
             units.append(
@@ -185,18 +196,20 @@ def _stages(
     return stages
 
 
-def _fully_convolutional(dilation: int, padding: bool) -> nn.Sequential:
+def _fully_convolutional(channels: Sequence[int], dilation: int, padding: bool) -> nn.Sequential:
+    before, after = channels[-2:]
     return nn.Sequential(
-        nn.Conv2d(WIDTHS[-1], FC_WIDTH, 7, padding=3 * dilation if padding else 0, dilation=dilation),
+        nn.Conv2d(before, after, 7, padding=3 * dilation if padding else 0, dilation=dilation),
         nn.ReLU(inplace=True),
         nn.Dropout(FC_DROPOUT),
-        nn.Conv2d(FC_WIDTH, FC_WIDTH, 1),
+        nn.Conv2d(after, after, 1),
         nn.ReLU(inplace=True),
         nn.Dropout(FC_DROPOUT),
     )
 
 
 def _spec(
+    channels: Sequence[int],
     counts: Sequence[int],
     kept: Sequence[bool],
     dilations: Sequence[int],
@@ -213,7 +226,7 @@ def _spec(
         border += 0 if padding else count * dilation * stride
         borders.append(border)
     border += 3 * dilations[5] * strides[-1] if fc and not padding else 0
-    channels = [*WIDTHS, FC_WIDTH if fc else WIDTHS[-1]]
+    channels = [*channels[:5], channels[5 if fc else 4]]
     number = 6 if kept[-1] or fc else 5
     total = strides[-1]
     rule = SizeRule() if ceil_mode else SizeRule(total)
