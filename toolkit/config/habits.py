@@ -35,6 +35,7 @@ _PLACES: dict[str, str] = {
     "train.loggers": "logger wandb tensorboard mlflow report_to log_with",
     "data.batch_size": "batch bs batchsize batch_size_per_gpu samples_per_gpu train_batch_size ims_per_batch b",
     "data.workers": "num_workers n_workers workers_per_gpu dataloader_workers num_data_workers nw j",
+    "data.cache": "cache_images cache_ram cache_disk use_cache cache_dataset",
     "data.root": "data_root dataset_root data_dir data_path dataset_path dataset_dir path root_dir",
     "data.classes": "names class_names class_list labels",
     "data.train.transforms": "augment augmentation augmentations aug pipeline train_pipeline train_transforms transform augs",

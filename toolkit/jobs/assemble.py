@@ -13,6 +13,7 @@ import torch
 from toolkit.config.sections import Config
 from toolkit.contracts import HEADS, Dataset, DenseHead
 from toolkit.data.loading.loader import SeededDataset, eval_loader, train_loader
+from toolkit.data.loading.picture_reader import Shelf
 from toolkit.data.splits.lists import SplitNames
 from toolkit.data.transforms.pipeline import Pipeline
 from toolkit.engine.batch_size import largest_batch
@@ -103,6 +104,7 @@ def build_job(
     folder: RunFolder,
     log: RunLog,
     text: str,
+    shelf: Shelf | None = None,
 ) -> Job:
     """What `engine.train` needs.
 
@@ -114,6 +116,7 @@ def build_job(
         folder: run folder that the training writes into.
         log: log that the training writes to.
         text: the resolved config as YAML, as the files of the run will carry it.
+        shelf: keeps decoded files; None keeps none.
     """
     settings, data = config.train, config.data
     pin = fabric.device.type == "cuda"
@@ -124,13 +127,20 @@ def build_job(
         stop = settings.steps * settings.accumulate
         return train_loader(
             datasets["train"], build_transforms(config, "train"), data.batch_images, config.seed, start, stop,
-            data.workers, True, pin, fabric.global_rank, fabric.world_size, groups, draws,
+            data.workers, True, pin, fabric.global_rank, fabric.world_size, groups, draws, shelf,
         )  # fmt: skip
 
     def statistics() -> Any:
         transforms = build_transforms(config, "train")
         return train_loader(
-            datasets["train"], transforms, data.batch_images, config.seed, 0, settings.recompute_bn, data.workers
+            datasets["train"],
+            transforms,
+            data.batch_images,
+            config.seed,
+            0,
+            settings.recompute_bn,
+            data.workers,
+            shelf=shelf,
         )
 
     evaluators = build_evaluators(config, model.classes)
@@ -140,7 +150,7 @@ def build_job(
         recorded = last and config.evaluate.record
         looks = recorded and data.group is None
         return evaluation(
-            config, fabric, model, datasets["val"], "val", stop, with_rows=recorded, with_looks=looks
+            config, fabric, model, datasets["val"], "val", stop, shelf, with_rows=recorded, with_looks=looks
         )  # fmt: skip
 
     return Job(
@@ -190,6 +200,7 @@ def evaluation(
     dataset: Dataset,
     split: str,
     stop: StopRequest | None,
+    shelf: Shelf | None = None,
     **kept: Any,
 ) -> Evaluation:
     """Measures a model on a split, with the config's evaluators.
@@ -201,6 +212,7 @@ def evaluation(
         dataset: the data set of the split.
         split: name of the split: "val" or "test".
         stop: asked between batches whether to end early; None never ends early.
+        shelf: keeps decoded files; None keeps none.
         kept: what is kept of each image beside the numbers (`with_rows`, `with_looks`, `predicted` of `evaluate`).
     """
     loader = eval_loader(
@@ -211,6 +223,7 @@ def evaluation(
         fabric.device.type == "cuda",
         fabric.global_rank,
         fabric.world_size,
+        shelf,
     )
     evaluators = build_evaluators(config, model.classes)
     wishes = {"with_loss": config.evaluate.loss, "answer": mirrored_or_tiled(config, model), **kept}

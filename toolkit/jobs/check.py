@@ -43,6 +43,7 @@ from toolkit.jobs.data_folders import data_folders
 from toolkit.jobs.data_of_a_run import compare_with_run
 from toolkit.jobs.epochs import epochs_said, with_steps
 from toolkit.jobs.look_at_data import CHOOSES_BEST, Seen, look_at_data
+from toolkit.jobs.picture_cache import cache_size
 from toolkit.jobs.restore import initialise
 from toolkit.labels import ClassTable
 from toolkit.layers.shapes_only import shapes_only
@@ -268,6 +269,8 @@ def plan(config: Config, seen: Seen, report: Report, model: VisionModel | None) 
         model: the net on any device, or None where its parts do not fit.
     """
     report.attempt("settings", check_settings, config)
+    if config.data.cache != "none" and seen.datasets:
+        report.attempt("cache", _cache, config, seen, report)
     rule = report.attempt("optimizer", build_optimizer_rule, config)
     report.attempt("schedule", build_schedule, config)
     if rule is None:
@@ -285,6 +288,10 @@ def plan(config: Config, seen: Seen, report: Report, model: VisionModel | None) 
     check_plan(report, numbers, model)
     if model is not None:
         report.attempt("trained_parts", check_parts, model, rule.lr, config.train)
+
+
+def _cache(config: Config, seen: Seen, report: Report) -> None:
+    report.note("cache", cache_size(config, seen.datasets))
 
 
 def check_settings(config: Config) -> None:

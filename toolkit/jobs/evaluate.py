@@ -48,7 +48,7 @@ from toolkit.results.record import Record
 from toolkit.results.tags import read_tags
 
 _CHANGES_NO_NUMBER = (
-    "data.workers", "data.batch_size", "evaluate.batch_size", "evaluate.loss", "evaluate.record", "train.device",
+    "data.workers", "data.cache", "data.batch_size", "evaluate.batch_size", "evaluate.loss", "evaluate.record", "train.device",
     "train.devices", "train.threads",
 )  # fmt: skip
 """Keys of a config that may differ between two evaluations of one record."""

@@ -25,6 +25,7 @@ _FEW = 5
 _FREE = {
     "name",
     "data.workers",
+    "data.cache",
     *(f"train.{name}" for name in ("device", "devices", "nodes", "threads", "log_every", "save_every", "loggers")),
 }
 """Where and how the work is done, and how often it is told: the training stays the same."""

@@ -28,6 +28,7 @@ from toolkit.jobs.data_folders import refuse_run_in_data
 from toolkit.jobs.data_of_a_run import data_noted
 from toolkit.jobs.division import division_said
 from toolkit.jobs.epochs import epochs_said
+from toolkit.jobs.picture_cache import open_cache
 from toolkit.jobs.record_best import record_best
 from toolkit.jobs.resume import NewRun, SavedRun, changes_of, compare_images, config_file_text, resolve, say_changes
 from toolkit.jobs.start_screen import announce
@@ -83,6 +84,7 @@ def _training(
         notes += division_said(config, parts, build_transforms(config, "train"))
     built, sized = with_batch_size(fabric, built, run.config)
     changes = [] if isinstance(run, NewRun) else changes_of(run, built.config, built.model, allowed=allow_changes)
+    shelf, kept = open_cache(built.config, built.datasets, fabric.world_size)
     folder = run.folder
     if isinstance(run, NewRun):
         folder = folders.enter_context(fresh_for_all(fabric, folder, exact=run.exact))
@@ -94,8 +96,8 @@ def _training(
     log = RunLog(folder.metrics, folder.log, shown=fabric.is_global_zero, quiet=quiet)
     if folder.lock is not None and folder.lock.taken_from is not None:
         log.line(f"note       {folder.path} was locked by {folder.lock.taken_from}, which is gone")
-    job = build_job(built.config, fabric, built.model, built.datasets, folder, log, to_yaml(built.config))
-    announce(log, built, fabric, run.state, folder, [*epochs_said(config, built.config), *notes, *sized])
+    job = build_job(built.config, fabric, built.model, built.datasets, folder, log, to_yaml(built.config), shelf)
+    announce(log, built, fabric, run.state, folder, [*epochs_said(config, built.config), *notes, *sized, *kept])
     if isinstance(run, SavedRun):
         say_changes(log, run, changes)
     names = built.config.train.loggers if log.shown else []

@@ -136,6 +136,7 @@ def train_loader(
     world_size: int = 1,
     groups: np.ndarray | None = None,
     draws: Draws | None = None,
+    shelf: Shelf | None = None,
 ) -> Loader:
     """An endless loader (or up to batch `stop`) that begins at batch number `start`.
 
@@ -156,9 +157,10 @@ def train_loader(
         world_size: number of processes that share the batches.
         groups: (N,) integers; batches are of one group each where that can be.
         draws: how often which sample comes, see `sampling.py`; None means each once an epoch.
+        shelf: keeps decoded files; None keeps none.
     """
     batches = StepBatches(len(dataset), batch_size, seed, start, stop, shuffle, rank, world_size, groups, draws)
-    seeded = SeededDataset(dataset, Pipeline(transforms), seed)
+    seeded = SeededDataset(dataset, Pipeline(transforms), seed, shelf=shelf)
     return Loader(dataset, batches, _torch_loader(seeded, batches, workers, pin_memory))
 
 
@@ -170,6 +172,7 @@ def eval_loader(
     pin_memory: bool = False,
     rank: int = 0,
     world_size: int = 1,
+    shelf: Shelf | None = None,
 ) -> Loader:
     """Every sample once, in order, with its truth in original pixels in `Batch.truths`.
 
@@ -184,10 +187,11 @@ def eval_loader(
         pin_memory: whether batches are put where a GPU fetches them faster.
         rank: number of this process, from 0.
         world_size: number of processes that share the samples.
+        shelf: keeps decoded files; None keeps none.
     """
     refuse_for_evaluation(transforms)
     batches = EvaluationBatches(len(dataset), batch_size, rank, world_size)
-    seeded = SeededDataset(dataset, Pipeline(transforms), 0, with_truth=True)
+    seeded = SeededDataset(dataset, Pipeline(transforms), 0, with_truth=True, shelf=shelf)
     return Loader(dataset, batches, _torch_loader(seeded, batches, workers, pin_memory))
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -33,24 +32,39 @@ Halvings = Callable[[tuple[int, int]], int]
 class Shelf(Protocol):
     """Decoded files that are kept."""
 
-    def pixels(self, path: Path, kind: str, halvings: int, decode: Callable[[], np.ndarray]) -> np.ndarray:
+    def pixels(
+        self,
+        path: Path,
+        kind: str,
+        decode: Callable[[], np.ndarray],
+        halvings: int = 0,
+        size: tuple[int, int] | None = None,
+    ) -> np.ndarray:
         """Pixels of a file: read-only ones that are kept, or what `decode` makes of it, kept from then on.
 
         Args:
             path: the file that they are of.
             kind: how it is read ("image 3", "labels"): a file that is read in two ways is kept twice.
-            halvings: times that the decoder halves it.
             decode: reads the file and makes its pixels.
+            halvings: times that the decoder halves it.
+            size: (height, width) of a JPEG that can be decoded halved; None for all other files.
         """
 
     def halvable(self, path: Path, kind: str) -> tuple[int, int] | None:
-        """(height, width) of a file known to be a JPEG that a decoder can halve; None where nothing is known of it."""
+        """The `size` that the file was kept with; None where nothing is kept of it."""
 
 
 class NothingKept:
     """A shelf with nothing on it."""
 
-    def pixels(self, _path: Path, _kind: str, _halvings: int, decode: Callable[[], np.ndarray]) -> np.ndarray:
+    def pixels(
+        self,
+        _path: Path,
+        _kind: str,
+        decode: Callable[[], np.ndarray],
+        _halvings: int = 0,
+        _size: tuple[int, int] | None = None,
+    ) -> np.ndarray:
         """What `decode` makes."""
         return decode()
 
@@ -64,6 +78,16 @@ def image_kind(channels: int, value_range: ValueRange | None) -> str:
     return f"image {channels}" + (f" {value_range}" if value_range is not None else "")
 
 
+class _Late(NamedTuple):
+    """A JPEG that is still to be decoded; data: its bytes, None where they were not read."""
+
+    path: Path
+    kind: str
+    data: bytes | None
+    size: tuple[int, int]
+    channels: int
+
+
 class ShelfReader(Source):
     """Pixels from a shelf; of the first JPEG that a decoder can halve a stand-in, if wanted: its size, and no pixels yet.
 
@@ -75,8 +99,7 @@ class ShelfReader(Source):
     def __init__(self, shelf: Shelf, *, waits: bool) -> None:
         self.shelf, self.waits = shelf, waits
         self.stand_in: np.ndarray | None = None
-        self.decoded: Callable[[int], np.ndarray] | None = None
-        """The pixels that `stand_in` stands for, halved so many times; None without one."""
+        self._late: _Late | None = None
 
     def image(self, path: Path, channels: int, value_range: ValueRange | None) -> np.ndarray:
         """See `Source`.
@@ -94,15 +117,20 @@ class ShelfReader(Source):
                 size = halvable_size(path, data, channels, value_range)
             if size is not None:
                 self.stand_in = np.broadcast_to(np.uint8(0), (*size, channels))
-                self.decoded = partial(self._late, path, kind, data, channels)
+                self._late = _Late(path, kind, data, size, channels)
                 return self.stand_in
         known = data
         return self._own(path, kind, lambda: decode_image(path, known or file_bytes(path), channels, value_range))
 
-    def _late(self, path: Path, kind: str, data: bytes | None, channels: int, halvings: int) -> np.ndarray:
-        return self.shelf.pixels(
-            path, kind, halvings, lambda: decode_halved(path, data or file_bytes(path), channels, halvings)
-        )
+    def decoded(self, halvings: int) -> np.ndarray:
+        """The pixels that `stand_in` stands for, halved so many times."""
+        assert self._late is not None  # there is a stand-in
+        path, kind, data, size, channels = self._late
+
+        def decode() -> np.ndarray:
+            return decode_halved(path, data or file_bytes(path), channels, halvings)
+
+        return self.shelf.pixels(path, kind, decode, halvings, size)
 
     def labels(self, path: Path) -> np.ndarray:
         """See `Source`."""
@@ -114,7 +142,7 @@ class ShelfReader(Source):
 
     def _own(self, path: Path, kind: str, decode: Callable[[], np.ndarray]) -> np.ndarray:
         """An array that may be written to: data sets and transforms of others may."""
-        pixels = self.shelf.pixels(path, kind, 0, decode)
+        pixels = self.shelf.pixels(path, kind, decode)
         return pixels if pixels.flags.writeable else pixels.copy()
 
 
@@ -134,7 +162,7 @@ def read_sample(dataset: Dataset, index: int, shelf: Shelf, halvings: Halvings |
     reader = ShelfReader(shelf, waits=waits)
     with reading_from(reader):
         sample = dataset[index]
-    if reader.decoded is None or halvings is None:
+    if reader.stand_in is None or halvings is None:
         return sample
     if sample.image is not reader.stand_in:  # another image was made of it after all
         return read_sample(dataset, index, shelf)
