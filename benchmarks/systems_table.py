@@ -75,6 +75,12 @@ def receipts_in(folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
 
 
+def recipe_study() -> Any:
+    """What `benchmarks.recipe_study` found, or None."""
+    path = FOLDER.parent / "recipe_study.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
 def _shown(receipts: Iterable[Mapping[str, Any]], path: Path) -> list[Mapping[str, Any]]:
     """Those of a config that were run as it is shipped; where there is none, those that were not."""
     own = [one for one in receipts if ROOT / one["config"] == path]
@@ -143,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(table(), end="")
     else:
         README.write_text(rewritten(README.read_text(encoding="utf-8"), table()), encoding="utf-8")
-        write_numbers_page(receipts_in(), ROOT / "docs")
+        write_numbers_page(receipts_in(), recipe_study(), ROOT / "docs")
     return 0
 
 
