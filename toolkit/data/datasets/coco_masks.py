@@ -10,7 +10,8 @@ import numpy as np
 from toolkit.contracts import DATASETS
 from toolkit.data.datasets.coco import coco_places, object_categories
 from toolkit.data.faults.problem_list import ProblemList
-from toolkit.data.formats.coco_file import NO_ANNOTATIONS, CocoFile, outline_of, outline_parts, read_coco_file, shown
+from toolkit.data.formats.coco_columns import shown
+from toolkit.data.formats.coco_file import NO_ANNOTATIONS, CocoFile, outline_of, outline_parts, read_coco_file
 from toolkit.data.formats.image_listing import named_images
 from toolkit.data.formats.outlined import BoxOnly, Drawing, OutlinedDataset
 from toolkit.data.formats.outlines import ImageOutlines, Outline, Overlaps

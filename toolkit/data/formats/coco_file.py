@@ -1,12 +1,11 @@
 """COCO's instances JSON as flat arrays: structure, types and ids checked, geometry not yet.
 
-Format: https://cocodataset.org/#format-data. `bbox` is x, y, width, height in pixels, 0-based.
+Format: https://cocodataset.org/#format-data. `bbox` is x, y, width, height in pixels, 0-based. The file is read a piece
+at a time, and of a million annotations only columns of numbers are kept.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -15,16 +14,27 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from toolkit.data.faults.problem_list import ProblemList
-from toolkit.data.formats.json_file import json_bytes, parse_json, read_json
+from toolkit.data.faults.problem_list import SHOWN_OF_A_KIND, ProblemList
+from toolkit.data.formats.coco_columns import (
+    Annotations,
+    Keys,
+    Row,
+    annotations_of,
+    called,
+    key_of,
+    keys_of,
+    places_in,
+    shown,
+    sizes_of,
+    together,
+)
+from toolkit.data.formats.json_stream import pieces
 from toolkit.data.formats.outlines import Outline, outline_box, ring, run_lengths
 from toolkit.errors import DataError, Place, Problem
 
-Row = dict[str, Any]
-
-_OUTLINE = re.compile(rb'"segmentation"\s*:\s*\[[\[\]\d\s.,eE+\-]*\]')
-"""A list of outlines: nine tenths of a file, and of the time and memory it takes. Inside a JSON string the quotes would
-be escaped, so this cannot match there."""
+_OUTLINE = re.compile(r'"segmentation"\s*:\s*\[[\[\]\d\s.,eE+\-]*\](?=\s*(?:,\s*"|\}))')
+"""A list of outlines, to its end: nine tenths of a file, and of the time it takes. Inside a JSON string the quotes would be
+escaped, so this cannot match there."""
 
 
 class CocoFile(NamedTuple):
@@ -50,7 +60,7 @@ class CocoFile(NamedTuple):
     sizes: np.ndarray
     categories: list[tuple[int, str, str]]
     entries: np.ndarray
-    annotation_ids: Sequence[Any]
+    annotation_ids: Sequence[Any] | np.ndarray
     owners: np.ndarray
     category_ids: np.ndarray
     xywh: np.ndarray
@@ -60,7 +70,7 @@ class CocoFile(NamedTuple):
 
     def annotation(self, box: int) -> str:
         """What a message calls a box: by its id, or by its place where it has none."""
-        return _called(self.annotation_ids, int(self.entries[box]))
+        return called(self.annotation_ids, int(self.entries[box]))
 
 
 def read_coco_file(path: Path, problems: ProblemList, *, with_outlines: bool = False) -> CocoFile:
@@ -77,81 +87,106 @@ def read_coco_file(path: Path, problems: ProblemList, *, with_outlines: bool = F
         DataError: at once when nothing can be made of the file: missing, empty, no JSON, truncated (with the place),
             not COCO's sections.
     """
-    content = _sections(path, _parsed(path, with_outlines), problems)
-    images = _with_names(path, _with_ids(path, content["images"], "image", problems), problems)
+    content = _sections(path, with_outlines, problems)
+    images = _with_names(path, _with_ids(path, content.images, "image", problems), problems)
     images = [row for row in images if _is_named(path, row, "file_name", "image", problems)]
-    categories = [row for row in _with_ids(path, content["categories"], "category", problems)
+    categories = [row for row in _with_ids(path, content.categories, "category", problems)
                   if _is_named(path, row, "name", "category", problems)]  # fmt: skip
     _refuse_repeated(path, [row["name"] for row in categories], "category name", problems)
-    image_keys, category_keys = _keys(images, "id"), _keys(categories, "id")
+    image_keys, category_keys = keys_of(images, "id", set()), keys_of(categories, "id", set())
     _refuse_repeated(path, image_keys, "image", problems)
     _refuse_repeated(path, category_keys, "category", problems)
     category_numbers = _numbered(path, category_keys, "category", problems)
 
-    annotations = content["annotations"]
-    ids = [row.get("id") for row in annotations]
-    clashing = len(ids) - len({str(one) for one in ids}) - max(0, ids.count(None) - 1)
-    if clashing:
-        problems.notes.append(f"{path}: {clashing} annotation ids stand more than once; they serve nothing here")
-    owners, owned = _places(_keys(annotations, "image_id"), image_keys)
-    _refuse_unknown(path, annotations, ids, owned, "image_id", "images", problems, None)
-    places, named = _places(_keys(annotations, "category_id"), category_keys)
-    _refuse_unknown(path, annotations, ids, owned & ~named, "category_id", "categories", problems, owners)
-    boxes = _boxes(path, annotations, problems)
-    for place in np.flatnonzero(owned & named & np.isnan(boxes[:, 0])).tolist():
-        where = Place(str(path), item=f"{_called(ids, place)} (image {annotations[place]['image_id']})")
-        message = f"'bbox' is {shown(annotations[place].get('bbox'))}, wanted four numbers"
+    found = content.annotations
+    _note_clashing(path, found.ids, problems)
+    owners, owned = places_in(found.images, image_keys)
+    places, named = places_in(found.categories, category_keys)
+    _refuse_unknown(path, found, ~owned, "image_id", "images", problems, None)
+    _refuse_unknown(path, found, owned & ~named, "category_id", "categories", problems, owners)
+    boxes = _with_boxes_of_outlines(path, found, problems)
+    boxed = ~np.isnan(boxes[:, 0])
+    for place in np.flatnonzero(owned & named & ~boxed).tolist():
+        where = Place(str(path), item=f"{found.called(place)} (image {found.value(place, 'image_id')})")
+        message = f"'bbox' is {shown(found.value(place, 'bbox'))}, wanted four numbers"
         problems.add("boxes that are not four numbers", where, message, image=int(owners[place]))
-    extra = _numbers(path, annotations, ("area", "iscrowd"), problems, owners)
-    keep = np.flatnonzero(owned & named & ~np.isnan(boxes[:, 0]))
-    everyone = np.arange(len(images))
+    _refuse_sizes(path, found.odd, {"area": found.area, "iscrowd": found.crowd}, problems, owners)
+    odd: set[int] = set()
+    sizes = {key: sizes_of(images, key, odd) for key in ("height", "width")}
+    _refuse_sizes(path, {place: images[place] for place in odd}, sizes, problems, np.arange(len(images)))
+    keep = np.flatnonzero(owned & named & boxed)
     return CocoFile(
         [image["file_name"] for image in images],
         _numbered(path, image_keys, "image", problems),
-        np.nan_to_num(_numbers(path, images, ("height", "width"), problems, everyone)).astype(np.int64),
+        np.nan_to_num(np.stack(list(sizes.values()), 1)).astype(np.int64),
         sorted((number, row["name"], str(row.get("supercategory", "")))
                for number, row in zip(category_numbers.tolist(), categories, strict=True)),
         keep,
-        ids,
+        found.ids,
         owners[keep],
         category_numbers[places[keep]] if len(categories) else places[keep],
         boxes[keep],
-        np.nan_to_num(extra[keep, 1]) > 0,
-        extra[keep, 0],
-        [annotations[place].get("segmentation") for place in keep.tolist()] if with_outlines else (),
+        np.nan_to_num(found.crowd[keep]) > 0,
+        found.area[keep],
+        [found.outlines[place] for place in keep.tolist()] if with_outlines else (),
     )  # fmt: skip
 
 
-def _parsed(path: Path, with_outlines: bool) -> Any:
-    data = json_bytes(path)
-    try:
-        return json.loads(data if with_outlines else _OUTLINE.sub(b'"segmentation":null', data))
-    except (ValueError, RecursionError):
-        return parse_json(path, data)
+class _Content(NamedTuple):
+    """The three sections: rows of images and categories, columns of annotations."""
+
+    images: list[Row]
+    annotations: Annotations
+    categories: list[Row]
 
 
-def _sections(path: Path, content: Any, problems: ProblemList) -> dict[str, list[Row]]:
-    wanted = ("images", "annotations", "categories")
-    if not isinstance(content, dict):
-        found = f"a {type(content).__name__}"
-        if isinstance(content, list) and content and isinstance(content[0], dict) and "score" in content[0]:
-            found = "a list of results (predictions, not annotations)"
-        raise DataError(Problem(path, f"wanted an object with {', '.join(wanted)}, found {found}"))
-    faults = []
-    if content.get("annotations") is None and isinstance(content.get("images"), list) and content.get("categories"):
-        content = {**content, "annotations": []}
+_SECTIONS = ("images", "annotations", "categories")
+_KEPT = ("id", "file_name", "coco_url", "height", "width", "name", "supercategory")
+
+
+def _sections(path: Path, with_outlines: bool, problems: ProblemList) -> _Content:
+    """The sections of a file, whose rows are objects, but not looked at yet. Raises DataError as `read_coco_file`."""
+    rows: dict[str, list[Row]] = {}
+    columns: list[Annotations] = []
+    other: dict[str, Any] = {}
+    count = 0
+    for key, value in pieces(path, _SECTIONS, None if with_outlines else (_OUTLINE, '"segmentation":null')):
+        if not key:
+            raise DataError(_no_object(path, value))
+        if key not in _SECTIONS:
+            continue
+        if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
+            other[key] = value
+        elif key == "annotations":
+            columns.append(annotations_of(value, count, with_outlines=with_outlines))
+            count += len(value)
+        else:
+            slim = [{name: row[name] for name in _KEPT if name in row} for row in value]
+            rows.setdefault(key, []).extend(slim)
+    categories = rows.get("categories") or other.get("categories")
+    if not columns and other.get("annotations") is None and "images" in rows and categories:
+        columns = [annotations_of([], 0, with_outlines=with_outlines)]
+        other.pop("annotations", None)
         problems.tally[NO_ANNOTATIONS] += 1
         problems.notes.append(
             f"{path}: has no 'annotations': its images can be predicted on, not learned from or measured"
         )
-    for name in wanted:
-        section = content.get(name)
-        if not isinstance(section, list) or not all(isinstance(row, dict) for row in section):
-            found = "nothing" if section is None else type(section).__name__
+    there = {**rows, **({"annotations": columns} if columns else {})}
+    faults = []
+    for name in _SECTIONS:
+        if name in other or name not in there:
+            found = "nothing" if other.get(name) is None else type(other[name]).__name__
             faults.append(Problem(path, f"'{name}' must be a list of objects, found {found}"))
     if faults:
         raise DataError(faults)
-    return content
+    return _Content(rows["images"], together(columns), rows["categories"])
+
+
+def _no_object(path: Path, content: Any) -> Problem:
+    found = f"a {type(content).__name__}"
+    if isinstance(content, list) and content and isinstance(content[0], dict) and "score" in content[0]:
+        found = "a list of results (predictions, not annotations)"
+    return Problem(path, f"wanted an object with {', '.join(_SECTIONS)}, found {found}")
 
 
 NO_ANNOTATIONS = "no annotations"
@@ -170,43 +205,11 @@ def _with_names(path: Path, rows: list[Row], problems: ProblemList) -> list[Row]
     return named
 
 
-Key = int | str | None
-"""What joins two sections: a number, also one that is written as text, or a text; None for neither."""
-
-
-def _key(value: Any) -> Key:
-    """An id as it is compared.
-
-    >>> _key(7), _key("007"), _key(7.0), _key("p 1"), _key(True), _key(None)
-    (7, 7, 7, 'p 1', None, None)
-    """
-    if isinstance(value, str):
-        text = value.strip()
-        value = int(text) if text.isdecimal() and text.isascii() and len(text) < 19 else text or None
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, str):
-        return value
-    return value if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63 else None
-
-
-def _keys(rows: list[Row], key: str) -> np.ndarray | list[Key]:
-    """(N,) int64 when all are numbers, which is quick; else a list."""
-    try:
-        column = np.array([row[key] for row in rows] or np.empty(0, np.int64))
-        if column.dtype.kind == "i":
-            return column.astype(np.int64)
-    except (KeyError, ValueError, OverflowError):
-        pass
-    keys = [_key(row.get(key)) for row in rows]
-    return np.array(keys, np.int64) if all(isinstance(one, int) for one in keys) else keys
-
-
 def _with_ids(path: Path, rows: list[Row], kind: str, problems: ProblemList) -> list[Row]:
     """The rows that have an id."""
     good = []
     for place, row in enumerate(rows):
-        if _key(row.get("id")) is None:
+        if key_of(row.get("id")) is None:
             where = Place(str(path), item=f"{kind} entry {place}")
             problems.add(f"{kind} entries without ids", where, f"'id' is {shown(row.get('id'))}, wanted an integer")
         else:
@@ -214,16 +217,12 @@ def _with_ids(path: Path, rows: list[Row], kind: str, problems: ProblemList) -> 
     return good
 
 
-def _numbered(path: Path, keys: np.ndarray | list[Key], kind: str, problems: ProblemList) -> np.ndarray:
+def _numbered(path: Path, keys: Keys, kind: str, problems: ProblemList) -> np.ndarray:
     """(N,) int64 ids: those of the file, or numbers from 1 on in its order where an id is text."""
     if isinstance(keys, np.ndarray):
         return keys
     problems.notes.append(f"{path}: {kind} ids are text; results number them from 1 on, in the order of the file")
     return np.arange(1, len(keys) + 1)
-
-
-def _called(ids: Sequence[Any], place: int) -> str:
-    return f"annotation {ids[place]}" if _key(ids[place]) is not None else f"annotation entry {place}"
 
 
 def _is_named(path: Path, row: Row, key: str, kind: str, problems: ProblemList) -> bool:
@@ -243,54 +242,62 @@ def _refuse_repeated(path: Path, keys: Sequence[Any] | np.ndarray, kind: str, pr
         problems.add(f"repeated {what}s", path, f"{what} {shown(value)} occurs more than once")
 
 
+def _note_clashing(path: Path, ids: np.ndarray | list[Any], problems: ProblemList) -> None:
+    """Annotations may lack an id; those that have one should not share it."""
+    given = ids if isinstance(ids, np.ndarray) else [str(one) for one in ids if one is not None]
+    clashing = len(given) - (len(np.unique(given)) if isinstance(given, np.ndarray) else len(set(given)))
+    if clashing:
+        problems.notes.append(f"{path}: {clashing} annotation ids stand more than once; they serve nothing here")
+
+
 def _refuse_unknown(
     path: Path,
-    annotations: list[Row],
-    ids: Sequence[Any],
-    which: np.ndarray,
+    found: Annotations,
+    wrong: np.ndarray,
     key: str,
     section: str,
     problems: ProblemList,
     owners: np.ndarray | None,
 ) -> None:
     """A problem for each annotation that refers to nothing; of its image, where `owners` says which that is."""
-    wrong = which if owners is not None else ~which
-    for place in np.flatnonzero(wrong).tolist():
-        row = annotations[place]
-        where = Place(str(path), item=f"{_called(ids, place)} (image {row.get('image_id')})")
-        value = row.get(key)
+    kind, places = f"annotations of unknown {section}", np.flatnonzero(wrong).tolist()
+    for place in places[:SHOWN_OF_A_KIND]:
+        where = Place(str(path), item=f"{found.called(place)} (image {found.value(place, 'image_id')})")
+        value = found.value(place, key)
         message = f"{key} {value} is not among the file's {section}"
-        if _key(value) is None:
+        if key_of(value) is None:
             message = f"'{key}' is {shown(value)}, wanted an integer"
-        image = None if owners is None else int(owners[place])
-        problems.add(f"annotations of unknown {section}", where, message, image=image)
+        problems.add(kind, where, message, image=None if owners is None else int(owners[place]))
+    for place in places[SHOWN_OF_A_KIND:]:
+        problems.count(kind, [] if owners is None else [int(owners[place])])
 
 
-def _boxes(path: Path, annotations: list[Row], problems: ProblemList) -> np.ndarray:
-    """(M, 4) float64 boxes; NaN where there are no four numbers, and no outline to take the box from."""
-    try:
-        boxes = np.array([row["bbox"] for row in annotations])
-        if boxes.dtype.kind in "iuf" and boxes.shape == (len(annotations), 4):
-            return np.where(np.isfinite(boxes), boxes, np.inf).astype(np.float64)
-    except (KeyError, ValueError, OverflowError):
-        pass
-    boxes = np.full((len(annotations), 4), np.nan)
-    missing = []
-    for place, row in enumerate(annotations):
-        box = row.get("bbox")
-        if isinstance(box, list) and len(box) == 4 and all(_is_number(value) for value in box):
-            boxes[place] = [value if math.isfinite(value) else math.inf for value in box]
-        elif not box:
-            missing.append(place)
-    if missing:
-        outlines = read_json(path)["annotations"]
-        for place in missing:
-            found = outline_of(outlines[place].get("segmentation"))
-            x1, y1, x2, y2 = outline_box(found or Outline(""))
+def _refuse_sizes(
+    path: Path, odd: dict[int, Row], columns: dict[str, np.ndarray], problems: ProblemList, owners: np.ndarray
+) -> None:
+    """A problem for each value of odd rows that is none of a size, of the image that `owners` says."""
+    for place, row in sorted(odd.items()):
+        for key in [key for key, column in columns.items() if row.get(key) is not None and np.isnan(column[place])]:
+            where = Place(str(path), item=f"entry with id {row.get('id')}")
+            message = f"'{key}' is {shown(row[key])}, wanted a number that is not negative"
+            problems.add(f"wrong values of '{key}'", where, message, image=int(owners[place]))
+
+
+def _with_boxes_of_outlines(path: Path, found: Annotations, problems: ProblemList) -> np.ndarray:
+    """(M, 4) boxes; NaN where there are no four numbers, and no outline to take the box from."""
+    missing = {place for place, row in found.odd.items() if not row.get("bbox")}
+    if not missing:
+        return found.xywh
+    boxes, first = found.xywh.copy(), 0
+    for key, rows in pieces(path, _SECTIONS):
+        for place in missing.intersection(range(first, first + len(rows))) if key == "annotations" else ():
+            outline = outline_of(rows[place - first].get("segmentation")) or Outline("")
+            x1, y1, x2, y2 = outline_box(outline)
             boxes[place] = x1, y1, x2 - x1, y2 - y1
-        taken = int(np.isfinite(boxes[missing, 0]).sum())
-        if taken:
-            problems.notes.append(f"{path}: {taken} annotations have no 'bbox'; it was taken from their outlines")
+        first += len(rows) if key == "annotations" else 0
+    taken = int(np.isfinite(boxes[sorted(missing), 0]).sum())
+    if taken:
+        problems.notes.append(f"{path}: {taken} annotations have no 'bbox'; it was taken from their outlines")
     return boxes
 
 
@@ -318,54 +325,3 @@ def outline_parts(found: Any) -> list[Any]:
     if not isinstance(found, list) or not found:
         return []
     return found if isinstance(found[0], list) else [found]
-
-
-def _numbers(path: Path, rows: list[Row], keys: Sequence[str], problems: ProblemList, owners: np.ndarray) -> np.ndarray:
-    """(len(rows), len(keys)) float64, NaN where a key is absent or null. owners: position of each row's image."""
-    values = [row.get(key) for row in rows for key in keys]
-    if _is_column_of_sizes(values):
-        return np.array(values, np.float64).reshape(len(rows), len(keys))
-    numbers = np.full(len(values), np.nan)
-    for place, value in enumerate(values):
-        if value is None:
-            continue
-        if (isinstance(value, bool) or _is_number(value)) and 0 <= value < 2**62:
-            numbers[place] = value
-        else:
-            row, key = rows[place // len(keys)], keys[place % len(keys)]
-            where = Place(str(path), item=f"entry with id {row.get('id')}")
-            message = f"'{key}' is {shown(value)}, wanted a number that is not negative"
-            problems.add(f"wrong values of '{key}'", where, message, image=int(owners[place // len(keys)]))
-    return numbers.reshape(len(rows), len(keys))
-
-
-def _is_column_of_sizes(values: list[Any]) -> bool:
-    """Whether all are finite numbers from 0 up, found out without looking at them one by one."""
-    try:
-        array = np.array(values)
-    except (ValueError, OverflowError):
-        return False
-    return array.dtype.kind in "if" and bool(((array >= 0) & (array < 2**62)).all())
-
-
-def _is_number(value: Any) -> bool:
-    return (isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**62) or value != value
-
-
-def _places(values: np.ndarray | list[Key], table: np.ndarray | list[Key]) -> tuple[np.ndarray, np.ndarray]:
-    """Where each value stands in an unsorted table, and whether it does."""
-    if not len(table):
-        return np.zeros(len(values), np.int64), np.zeros(len(values), bool)
-    if isinstance(values, list) or isinstance(table, list):
-        known = {key: place for place, key in enumerate(table) if key is not None}
-        place = np.array([known.get(value, -1) for value in values], np.int64).reshape(-1)
-        return np.maximum(place, 0), place >= 0
-    order = np.argsort(table, kind="stable")
-    place = order[np.minimum(np.searchsorted(table[order], values), len(table) - 1)]
-    return place, table[place] == values
-
-
-def shown(value: Any) -> str:
-    """A value of the file in a message: its text, cut at 60 letters."""
-    text = "missing" if value is None else repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

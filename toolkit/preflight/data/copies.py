@@ -188,8 +188,9 @@ def check_shared_images(report: Report, datasets: dict[str, Dataset], *, allowed
 
 def _shared(own: Sequence[Path], others: Sequence[Path]) -> dict[Path, Path]:
     """Files of the others that hold a picture of ours, each with ours."""
-    mine = {os.path.realpath(path): path for path in own}
-    found = {path: mine[real] for path in others if (real := os.path.realpath(path)) in mine}
+    folders: dict[str, str] = {}
+    mine = {_real(path, folders): path for path in own}
+    found = {path: mine[real] for path in others if (real := _real(path, folders)) in mine}
     sizes: dict[int, list[Path]] = defaultdict(list)
     for path in own:
         sizes[_bytes_of(path)].append(path)
@@ -207,6 +208,17 @@ def _shared(own: Sequence[Path], others: Sequence[Path]) -> dict[Path, Path]:
         if same is not None:
             found[path] = same
     return found
+
+
+def _real(path: Path, folders: dict[str, str]) -> str:
+    """`os.path.realpath` of a file; of its folder it is found once, for a folder may hold a million."""
+    text = str(path)
+    if os.path.islink(text):  # noqa: PTH114 - a path a file is dear here
+        return os.path.realpath(text)
+    folder, name = os.path.split(text)
+    if folder not in folders:
+        folders[folder] = os.path.realpath(folder)
+    return os.path.join(folders[folder], name)  # noqa: PTH118
 
 
 _MOST_DECODED = 200
