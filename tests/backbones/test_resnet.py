@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -124,3 +125,19 @@ def test_weights_that_cannot_be_had_say_what_to_do(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
     with pytest.raises(CheckpointError, match=r"weights: null.*|local .*file"):
         ResNet(18, weights="DEFAULT")
+
+
+def convolutions(net: ResNet) -> list[nn.Conv2d]:
+    return [module for module in net.modules() if isinstance(module, nn.Conv2d)][1:]  # the first one reads the image
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+def test_half_the_width_is_half_of_every_map_and_a_quarter_of_the_weights(depth: Literal[18, 50]) -> None:
+    whole, half = ResNet(depth), ResNet(depth, width=32)
+    maps = half(torch.rand(1, 3, 64, 96)).maps
+    assert [2 * one.shape[1] for one in maps] == list(whole.spec.channels)
+    assert [one.shape[1] for one in maps] == list(half.spec.channels)
+    for thin, full in zip(convolutions(half), convolutions(whole), strict=True):
+        assert 4 * thin.weight.numel() == full.weight.numel()
+        # Kaiming's draw keeps the variance of what goes backwards: it follows from the channels that come out.
+        assert float(thin.weight.detach().std()) == pytest.approx(2**0.5 * float(full.weight.detach().std()), rel=0.1)

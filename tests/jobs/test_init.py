@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from folders_of_others import MADE, made
 from mistake_data import Outcome, caller
+from PIL import Image
 
 from toolkit.config.load import load_config
 from toolkit.jobs import init
@@ -218,3 +219,27 @@ def test_one_class_named_alone_means_background_and_that_class(tmp_path: Path, c
     others.text(folder / "classes.txt", "crack\n")
     result = call("init", folder, "--out", tmp_path / "one.yaml", "--minutes", "0.1", "--json")
     assert result.json["classes"] == ["background", "crack"]
+
+
+def boxed_pictures(folder: Path, side: int) -> Path:
+    """Twelve pictures of 480x640 with two boxes each, as YOLO writes them."""
+    for split, count in (("train", 8), ("val", 4)):
+        for kind in ("images", "labels"):
+            (folder / kind / split).mkdir(parents=True)
+        for number in range(count):
+            Image.new("RGB", (640, 480), (90, 10 * number, 40)).save(folder / "images" / split / f"{number}.png")
+            rows = [f"{label} {0.3 + 0.3 * label} 0.5 {side / 640} {side / 480}" for label in (0, 1)]
+            (folder / "labels" / split / f"{number}.txt").write_text("\n".join(rows))
+    (folder / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [cat, dog]\n")
+    return folder
+
+
+@pytest.mark.parametrize(("minutes", "side", "wanted"), [(0.5, 200, 160), (0.5, 24, 256), (60.0, 200, 256)])
+def test_little_time_is_spent_on_smaller_pictures_if_boxes_stay_visible(
+    tmp_path: Path, call: Any, monkeypatch: Any, minutes: float, side: int, wanted: int
+) -> None:
+    monkeypatch.setattr(init, "_step_seconds", lambda config, *_: (1.0, "CPU"))
+    result = call("init", boxed_pictures(tmp_path / "data", side), "--out", tmp_path / "a.yaml", "--minutes", minutes)
+    assert result.code == 0, result.told
+    (resize,) = load_config(tmp_path / "a.yaml").data.val.transforms
+    assert min(resize.arguments.values()) == pytest.approx(wanted, abs=32)

@@ -13,6 +13,9 @@ from toolkit.errors import ConfigError, Problem
 from toolkit.layers.stats import stats_for_channels
 from toolkit.weights.fit import fill_from
 
+_WIDTH = 64
+"""Channels of the stem in the paper, table 1, and in torchvision's weights."""
+
 
 @BACKBONES.register("resnet")
 class ResNet(Backbone):
@@ -33,6 +36,8 @@ class ResNet(Backbone):
             scale and shift, for batches of a few images.
         output_stride: coarsest stride that is kept: 16 or 8 replaces the strides of the last one or two stages by
             dilation (depth 50 and up).
+        width: channels of the stem, of which all others are multiples; 64 in the paper and in published
+            weights, 32 is a quarter of the work.
 
     Raises:
         ConfigError: dilation of a net that has no bottlenecks.
@@ -47,6 +52,7 @@ class ResNet(Backbone):
         frozen_stages: Annotated[int, Interval(ge=0, le=5)] = 0,
         norm: Literal["batch", "frozen_batch"] = "batch",
         output_stride: Literal[8, 16, 32] = 32,
+        width: PositiveInt = 64,
     ) -> None:
         super().__init__()
         from torchvision.models import get_model
@@ -61,15 +67,17 @@ class ResNet(Backbone):
             norm_layer=FrozenBatchNorm2d if norm == "frozen_batch" else nn.BatchNorm2d,
             replace_stride_with_dilation=[False, output_stride < 16, output_stride < 32],
         )
+        if width != _WIDTH:
+            _scale_width(net, width)
         if in_channels != 3:
-            net.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
+            net.conv1 = nn.Conv2d(in_channels, width, 7, stride=2, padding=3, bias=False)
             nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")  # as torchvision does
             self.pixel_stats = stats_for_channels(IMAGENET_STATS, in_channels)
         # torchvision's names at the top level, so that its state dicts fit this module as they are.
         self.conv1, self.bn1, self.relu, self.maxpool = net.conv1, net.bn1, net.relu, net.maxpool
         self.layer1, self.layer2, self.layer3, self.layer4 = net.layer1, net.layer2, net.layer3, net.layer4
-        widths = (64, 128, 256, 512) if depth < 50 else (256, 512, 1024, 2048)
-        self.spec = PyramidSpec((64, *widths), tuple(min(stride, output_stride) for stride in (2, 4, 8, 16, 32)))
+        widths = tuple(width * factor for factor in ((1, 1, 2, 4, 8) if depth < 50 else (1, 4, 8, 16, 32)))
+        self.spec = PyramidSpec(widths, tuple(min(stride, output_stride) for stride in (2, 4, 8, 16, 32)))
         if weights is not None:
             self.origin = fill_from(self, weights, "resnet", f"resnet{depth}")
         self._frozen_stages = frozen_stages
@@ -95,3 +103,21 @@ class ResNet(Backbone):
             x = stage(x)
             maps.append(x)
         return FeaturePyramid(tuple(maps), self.spec, (images.shape[-2], images.shape[-1]))
+
+
+def _scale_width(net: nn.Module, width: int) -> None:
+    """Every convolution and norm with `width` / 64 of its channels, drawn anew as torchvision does."""
+    for name, module in list(net.named_modules()):
+        parent, _, child = name.rpartition(".")
+        if isinstance(module, nn.Conv2d):
+            incoming = module.in_channels if name == "conv1" else module.in_channels * width // _WIDTH
+            module = nn.Conv2d(
+                incoming, module.out_channels * width // _WIDTH, module.kernel_size,  # type: ignore[arg-type]
+                module.stride, module.padding, module.dilation, bias=False,  # type: ignore[arg-type]
+            )  # fmt: skip
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        elif name.rpartition(".")[2].startswith("bn") or name.endswith("downsample.1"):
+            module = type(module)(module.num_features * width // _WIDTH)  # type: ignore[operator,call-arg]
+        else:
+            continue
+        setattr(net.get_submodule(parent), child, module)

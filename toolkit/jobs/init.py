@@ -26,21 +26,23 @@ from toolkit.data.layouts.recognise import key_of, matching, recognise, refuse_d
 from toolkit.data.layouts.tree import Tree, scan, spread
 from toolkit.data.loading.loader import train_loader
 from toolkit.engine.machine import usable_cores
-from toolkit.engine.prepare import LossModule
+from toolkit.engine.prepare import trained_groups, trained_module
 from toolkit.engine.process import OneProcess, make_fabric
 from toolkit.engine.step import TrainingStep
 from toolkit.errors import ConfigError, DataError, Problem, UserError
 from toolkit.files import cannot_write
 from toolkit.jobs.build import build_dataset, build_model, build_transforms, build_whole
 from toolkit.jobs.check import meta_model
+from toolkit.jobs.first_config import config_text, flow
 from toolkit.jobs.starting_point import (
     DIVIDED,
+    FINE,
     LITE,
     StartingPoint,
+    areas,
     batch_size,
-    config_text,
-    flow,
     image_size,
+    is_worth_shrinking,
     steps_for,
 )
 from toolkit.labels import ClassTable, default_palette
@@ -55,8 +57,10 @@ _COUNTED = 100
 """Label maps whose pixels are counted for shares and weights."""
 _MANY = 5000
 """Pictures from which on reading their annotation takes long enough to be told of."""
+_MEASURED = 5
+"""Steps that are made to know how long one takes; the first, which is slower, does not count."""
 _SLOW_STEP = 20.0
-"""Seconds that one step may take to be measured."""
+"""Seconds after which no further step is made for that."""
 
 Told = Callable[[str], None]
 
@@ -282,7 +286,7 @@ def _draft(folder: Path, reading: Reading, *, skip_bad: bool) -> StartingPoint:
         images=chosen.pictures,
         on_gpu=torch.cuda.is_available(),
         pretrained=importlib.util.find_spec(LITE) is not None,
-        workers=max(1, min(8, usable_cores() - 1)),
+        workers=min(8, usable_cores() - 1),
         on_bad="skip" if skip_bad else "stop",
         notes=reading.notes,
     )
@@ -305,23 +309,39 @@ def _tuned(draft: StartingPoint, out: Path, minutes: float) -> tuple[StartingPoi
         raise DataError(
             Problem(Path(draft.root), "no picture of the training data can be opened", "toolkit check names them")
         )
-    size, keeps = image_size(sizes, draft.task, on_gpu=draft.on_gpu)
-    same = len(set(sizes)) == 1 and sizes[0] == size
     start = dataclasses.replace(
         draft,
         channels=_channels(train, draft),
-        size=None if same else size,
-        keeps_shape=keeps,
         batch=batch_size(numbers["train"], draft.task, on_gpu=draft.on_gpu),
     )
     start = _with_numbers_of_classes(start, train)
-    config = parse_config(config_text(start), str(out))
     if start.channels != draft.channels:
-        train = build(config, "train")
-    if draft.task == "detection":
-        start = _with_anchors(start, config, train)
-        config = parse_config(config_text(start), str(out))
-    return _with_steps(start, config, train, numbers, minutes), numbers
+        train = build(parse_config(config_text(start), str(out)), "train")
+    return _with_size_and_steps(start, train, sizes, numbers, minutes, str(out)), numbers
+
+
+def _with_size_and_steps(
+    start: StartingPoint,
+    train: Dataset,
+    sizes: Sequence[tuple[int, int]],
+    numbers: Mapping[str, int],
+    minutes: float,
+    where: str,
+) -> StartingPoint:
+    """With the largest image size that leaves enough passes over the images in the time, and what follows from it."""
+    wanted = areas(start.task, on_gpu=start.on_gpu)
+    for area, smaller in zip(wanted, (*wanted[1:], 0), strict=True):
+        size, keeps = image_size(sizes, start.task, area)
+        same = len(set(sizes)) == 1 and sizes[0] == size
+        start = dataclasses.replace(start, size=None if same else size, keeps_shape=keeps)
+        side = float("inf")
+        if start.task == "detection":
+            start, side = _with_anchors(start, train, where)
+        start = _with_steps(start, parse_config(config_text(start), where), train, numbers, minutes)
+        shrunk = side * (smaller / area) ** 0.5
+        if not smaller or not is_worth_shrinking(start.steps, start.batch, numbers["train"], shrunk):
+            break
+    return start
 
 
 def _channels(train: Dataset, draft: StartingPoint) -> int:
@@ -376,18 +396,22 @@ def _label_maps(train: Dataset, places: Sequence[int], *, skips: bool) -> Iterat
             yield label_map
 
 
-def _with_anchors(start: StartingPoint, config: Config, train: Dataset) -> StartingPoint:
-    """With anchors that fit the boxes, where better ones than the net's own are found."""
-    model = meta_model(config, ClassTable(start.classes, start.palette))
-    layout = model.head.anchor_layout() if model is not None else None
-    if layout is None:
-        return start
+def _with_anchors(start: StartingPoint, train: Dataset, where: str) -> tuple[StartingPoint, float]:
+    """With maps and anchors that fit the boxes, and the side in pixels that nine of ten boxes reach."""
+    config = parse_config(config_text(start), where)
     boxes = boxes_seen(train, build_transforms(config, "train"), config.seed)
-    better = fitted(boxes, layout) if len(boxes.labels) else None
+    if not len(boxes.labels):
+        return start, 0.0
+    sides = np.sqrt((boxes.xyxy[:, 2:] - boxes.xyxy[:, :2]).prod(1))
+    side = float(np.quantile(sides, 0.1))
+    start = dataclasses.replace(start, fine=side < FINE, anchors="")
+    model = meta_model(parse_config(config_text(start), where), ClassTable(start.classes, start.palette))
+    layout = model.head.anchor_layout() if model is not None else None
+    better = fitted(boxes, layout) if layout is not None else None
     if better is None:
-        return start
+        return start, side
     shapes = {"scales": list(better.scales), "ratios": list(better.ratios)}
-    return dataclasses.replace(start, anchors=flow(shapes))
+    return dataclasses.replace(start, anchors=flow(shapes)), side
 
 
 def _with_steps(
@@ -414,22 +438,25 @@ def _minutes(steps: int, seconds: float, evaluation: float, every: int) -> str:
 
 
 def _step_seconds(config: Config, train: Dataset, start: StartingPoint) -> tuple[float, str]:
-    """Seconds of a training step with real images, the second of two that are made; and on what."""
+    """Seconds of a training step with real images, the middle of some that are made; and on what."""
     fabric: Any = make_fabric(config.train) if start.on_gpu else OneProcess()
-    taken = began = 0.0
+    taken = list[float]()
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         model = build_model(config, pretrained=False, classes=ClassTable(start.classes, start.palette))
-        step = TrainingStep(fabric, LossModule(model.to(fabric.device).train()), None, config.train)
+        module = trained_module(fabric, model.to(fabric.device), config.train)
+        trained_groups(model, 1.0, config.train)  # marks what needs no gradient
+        step = TrainingStep(fabric, module, None, config.train)
         began = time.perf_counter()
-        for batch in train_loader(train, build_transforms(config, "train"), start.batch, config.seed, 0, 2):
+        for batch in train_loader(train, build_transforms(config, "train"), start.batch, config.seed, 0, _MEASURED):
             losses = step.losses(batch, config.seed)
             step.backward(losses)
             _ = [float(loss.detach()) for loss in losses.values()]  # waits for the device
-            taken, began = time.perf_counter() - began, time.perf_counter()
-            if taken > _SLOW_STEP:
+            taken.append(time.perf_counter() - began)
+            if sum(taken) > _SLOW_STEP:
                 break
-    return taken, fabric.device.type.upper()
+            began = time.perf_counter()
+    return float(np.median(taken[1:] or taken)), fabric.device.type.upper()
 
 
 def _write(out: Path, text: str) -> None:
