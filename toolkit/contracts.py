@@ -188,18 +188,22 @@ class ClassRows(NamedTuple):
 AnchorStyle = Literal["stride", "torchvision", "torchvision_unpadded", "detectron2", "caffe"]
 """How anchors are rounded and how far apart they stand; see `ops/anchors.py`."""
 
+AnchorUnit = Literal["strides", "pixels"]
+"""What the scales of anchors are counted in."""
+
 
 class AnchorLayout(NamedTuple):
     """The fixed boxes a detector starts from, for whoever compares them with the boxes of a data set.
 
     Args:
-        scales: sides in strides of their map.
+        scales: sides in strides of their map, or in pixels.
         ratios: height divided by width of the anchors; 1 is a square.
         style: whose rounding and order the anchors follow (`ops/anchors.py`).
         strides: strides of the maps they stand on, in pixels.
         positive_iou: overlap from which an anchor is an object's.
         inside_only: whether training uses only anchors that lie wholly in the image.
         key: where a config sets them, below the head ("rpn.anchors").
+        unit: what the scales are counted in.
     """
 
     scales: tuple[float, ...]
@@ -209,6 +213,7 @@ class AnchorLayout(NamedTuple):
     positive_iou: float
     inside_only: bool
     key: str
+    unit: AnchorUnit = "strides"
 
 
 # --------------------------------------------------------------------------- parts

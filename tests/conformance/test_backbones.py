@@ -30,6 +30,7 @@ CASES: dict[str, list[dict[str, Any]]] = {
     "wavenet": [{"width": 4, "dilations": [1, 2, 4]}],
     "time_delay": [{}, {"in_channels": 3, "widths": [4, 4, 4], "windows": [2, 3, 3], "activation": "relu"}],
     "pixel_cnn": [{"width": 4, "blocks": 2}],
+    "mobilenet_v3": [{"variant": "small"}],
     "efficientnet_lite": [{}, {"variant": 2, "in_channels": 1}],
     "timm": [{"model": "test_resnet"}, {"model": "test_convnext", "in_channels": 1}, {"model": "test_vit"}],
     "smp": [{"encoder": "mit_b0"}, {"encoder": "tu-test_resnet", "output_stride": 16, "depth": 4, "in_channels": 1}],

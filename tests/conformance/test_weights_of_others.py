@@ -83,6 +83,7 @@ FILES: dict[str, list[tuple[dict[str, Any], Net]]] = {
         ({"depth": 18}, smp_unet("resnet18")),
         ({"depth": 18}, smp_encoder("tu-resnet18")),
     ],
+    "mobilenet_v3": [({"variant": "small"}, torchvision_net("mobilenet_v3_small"))],
     "densenet": [({}, torchvision_net("densenet121")), ({}, smp_encoder("densenet121"))],
     "efficientnet_lite": [
         ({}, timm_net("tf_efficientnet_lite0")),

@@ -41,6 +41,7 @@ _ORDER = (
     "split",
     "convert",
     "study",
+    "weights",
     "list",
     "schema",
 )

@@ -22,7 +22,7 @@ from toolkit.ops.resize import Grid, pixel_positions, resize, resize_positions, 
 from toolkit.samples import IGNORE_INDEX, Batch, LabelMap, Prediction
 
 Init = Literal["default", "he", "small", "identity", "noisy_identity"]
-Upsampling = Literal["half_pixel", "corner", "deconvolution"]
+Upsampling = Literal["half_pixel", "corner", "ends", "deconvolution"]
 
 
 @HEADS.register("pixel")
@@ -72,7 +72,7 @@ class PixelHead(DenseHead):
         self.index = 0 if stride is None else spec.index_of(stride, "head 'pixel'")
         self.stride, self.border = spec.strides[self.index], spec.borders[self.index]
         self.loss_function = CrossEntropy() if loss is None else loss
-        self.grid: Grid = "corner" if upsample == "corner" else "half_pixel"
+        self.grid: Grid = "half_pixel" if upsample == "deconvolution" else upsample
         self.label_sampling = label_sampling
         self.interpolate = interpolate
         self.dropout = nn.Dropout(dropout)

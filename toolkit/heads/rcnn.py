@@ -210,7 +210,7 @@ class RcnnHead(Head):
         anchors = settings.anchors
         return AnchorLayout(
             anchors.scales, anchors.ratios, anchors.style, self.rpn.strides,
-            settings.positive_iou, settings.inside_only, "rpn.anchors",
+            settings.positive_iou, settings.inside_only, "rpn.anchors", anchors.unit,
         )  # fmt: skip
 
     def _min_sides(self, batch: Batch) -> list[float]:

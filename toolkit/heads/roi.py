@@ -99,7 +99,9 @@ class Roi(nn.Module):
         self.settings = settings
         self.plus_one = plus_one
         self.num_classes = num_classes
-        self.strides = tuple(stride for stride in spec.strides if stride <= settings.pooling.max_stride)
+        strides = tuple(stride for stride in spec.strides if stride <= settings.pooling.max_stride)
+        # Of several maps of one stride alone the first serves the proposals, as in torchvision's MultiScaleRoIAlign.
+        self.strides = strides[:1] if len(set(strides)) == 1 else strides
         self._check_strides(spec)
         self.fc6 = nn.Linear(spec.channels[0] * settings.pooling.size**2, settings.hidden)
         self.fc7 = nn.Linear(settings.hidden, settings.hidden)

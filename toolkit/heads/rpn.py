@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from toolkit.bounds import NonNegativeFloat, PositiveFloat, PositiveInt, Probability
-from toolkit.contracts import AnchorStyle, FeaturePyramid, PyramidSpec
+from toolkit.contracts import AnchorStyle, AnchorUnit, FeaturePyramid, PyramidSpec
 from toolkit.errors import PartsError, Problem
 from toolkit.ops import boxes as box_ops
-from toolkit.ops.anchors import base_anchors, grid_anchors, grid_step, inside_image
+from toolkit.ops.anchors import base_anchors, grid_anchors, grid_step, inside_image, scales_in_strides
 from toolkit.ops.matching import leave_out, match_boxes, sample_balanced
 from toolkit.ops.roi_pooling import MapRows
 
@@ -44,15 +44,18 @@ class AnchorSettings:
     The defaults are those of FPN (section 4.1: 32 pixels on stride 4 ... 512 on stride 64), on the true strides.
 
     Args:
-        scales: square roots of the anchors' areas, in strides of their map.
+        scales: square roots of the anchors' areas, in strides of their map or in pixels, as `unit` says.
         ratios: height divided by width of the anchors; 1 is a square.
         style: how anchors are rounded and how far apart they stand (`ops/anchors.py`); weights trained with one do not
             fit another.
+        unit: what `scales` are counted in: strides of each map, or pixels, the same on every map (torchvision's detectors
+            on MobileNetV3: 32 to 512 on each).
     """
 
     scales: tuple[PositiveFloat, ...] = (8.0,)
     ratios: tuple[PositiveFloat, ...] = (0.5, 1.0, 2.0)
     style: AnchorStyle = "stride"
+    unit: AnchorUnit = "strides"
 
 
 @dataclass(frozen=True)
@@ -203,7 +206,8 @@ class Rpn(nn.Module):
         wanted = self.settings.anchors
         grids = []
         for size, stride in zip(sizes, self.strides, strict=True):
-            base = base_anchors(stride, wanted.scales, wanted.ratios, wanted.style).to(device)
+            scales = scales_in_strides(wanted.scales, stride, wanted.unit)
+            base = base_anchors(stride, scales, wanted.ratios, wanted.style).to(device)
             grids.append(grid_anchors(base, size, grid_step(pyramid.image_size, size, stride, wanted.style)))
         anchors = torch.cat(grids)
         # Anchors of the caffe style are inclusive, the others exclusive; the head wants its own convention.

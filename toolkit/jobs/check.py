@@ -47,6 +47,7 @@ from toolkit.jobs.picture_cache import cache_size
 from toolkit.jobs.restore import initialise
 from toolkit.labels import ClassTable
 from toolkit.layers.shapes_only import shapes_only
+from toolkit.models.transfer import Transfer
 from toolkit.models.vision_model import VisionModel
 from toolkit.preflight.data.copies import check_shared_images
 from toolkit.preflight.data.readings import note_readings
@@ -341,7 +342,7 @@ def first_batch(config: Config, seen: Seen, report: Report, tried: Tried | None)
     model = report.attempt("weights", _with_weights, config, seen.table, report)
     if model is None:
         return
-    taken = report.attempt("init_from", initialise, model, config)
+    taken = report.attempt("init_from", _initialised, model, config, report)
     if taken is not None:
         check_start(report, config, taken, seen.table.names)
 
@@ -367,6 +368,16 @@ def _with_weights(config: Config, table: ClassTable, report: Report) -> VisionMo
         except NeedsDownloadError as error:
             report.note("start", str(error.problems[0]))
     return build_model(config, pretrained=False, classes=table)
+
+
+def _initialised(model: VisionModel, config: Config, report: Report) -> Transfer | None:
+    """What `model.init_from` gives, unless it has to be fetched first, which is said."""
+    try:
+        with without_downloads():
+            return initialise(model, config)
+    except NeedsDownloadError as error:
+        report.note("start", str(error.problems[0]))
+        return None
 
 
 def first_evaluation(config: Config, seen: Seen, report: Report, model: VisionModel, tried: Tried | None) -> None:

@@ -15,15 +15,13 @@ from toolkit.config.sections import Config
 from toolkit.data.classes.tables import class_table
 from toolkit.errors import CheckpointError, ConfigError, Place, Problem, UserError
 from toolkit.jobs.build import build_model, build_transforms
-from toolkit.jobs.conventions import as_trained, say_other_conventions
+from toolkit.jobs.conventions import as_trained
+from toolkit.jobs.start_from import given_weights, start_from
 from toolkit.labels import ClassTable
 from toolkit.layers.shapes_only import shapes_only
-from toolkit.models.torchvision_weights import faster_rcnn_names, is_faster_rcnn, keep_torchvision_anchors
-from toolkit.models.transfer import Transfer, transfer
+from toolkit.models.transfer import Transfer
 from toolkit.models.vision_model import VisionModel
 from toolkit.models.weights import load_into, read_weights, refuse_misfit
-from toolkit.weights.read import format_of
-from toolkit.weights.read import read_weights as read_any_weights
 
 
 class Restored(NamedTuple):
@@ -155,8 +153,9 @@ def load_model(path: str | Path, *, trust_code: bool = False) -> VisionModel:
 def initialise(model: VisionModel, config: Config) -> Transfer | None:
     """Fills a fresh model from `model.init_from`, if the config has one; what was taken and what was left.
 
-    The file may be a run folder, any .safetensors, or a .pth or .pt state dict; classes are matched by name when the
-    file says its own. Raises CheckpointError when there is no such file, or nothing in it fits.
+    The file may be a run folder, any .safetensors, a .pth or .pt state dict of this toolkit, torchvision, timm or smp, or
+    the name of weights that torchvision publishes; classes are matched by name where the weights say their own.
+    Raises CheckpointError when there is no such file, or nothing in it fits.
     """
     section = config.model
     if section.init_from is None:
@@ -164,13 +163,5 @@ def initialise(model: VisionModel, config: Config) -> Transfer | None:
             message = "changes names in the file of model.init_from, but the config names none"
             raise ConfigError(Problem("model.init_rename", message, "set model.init_from, or remove it"))
         return None
-    file = weights_file(section.init_from)
-    state, metadata = read_weights(file) if format_of(file) == "safetensors" else (read_any_weights(str(file)), {})
-    names = metadata.get("classes")
-    classes = [str(name) for name in names] if isinstance(names, list) else []
-    if is_faster_rcnn(state):
-        state = faster_rcnn_names(state)
-        keep_torchvision_anchors(model.head)
-    elif classes:
-        say_other_conventions(model.head, _noted(metadata), file)
-    return transfer(model, state, classes, section.init_rename, f"model.init_from {file}")
+    given = given_weights(section.init_from)
+    return start_from(model, section.backbone.name, given, renamed=section.init_rename)[0]

@@ -1,39 +1,24 @@
-"""torchvision's detectors under our names, so that their published weights can be used.
-
-torchvision's `fasterrcnn_resnet50_fpn(weights="COCO_V1")` sets the eps of its frozen batch normalisation to 0 after
-loading; a model that loads those weights should do the same to answer as it does (`without_epsilon`).
-"""
+"""torchvision's Faster R-CNNs in a VisionModel: their names, where their anchors lie, and an epsilon that a file hides."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from toolkit.contracts import Head
 from toolkit.errors import CheckpointError, Problem, listed
-
-_RENAMES = tuple(
-    (re.compile(pattern), name)
-    for pattern, name in (
-        (r"backbone\.body\.(.+)", r"backbone.\1"),
-        # torchvision before 0.13 had no second ".0" in these names.
-        (r"backbone\.fpn\.inner_blocks\.(\d+)\.(?:0\.)?(weight|bias)", r"neck.laterals.\1.\2"),
-        (r"backbone\.fpn\.layer_blocks\.(\d+)\.(?:0\.)?(weight|bias)", r"neck.outputs.\1.\2"),
-        (r"rpn\.head\.conv\.(?:0\.0\.)?(weight|bias)", r"head.rpn.conv.\1"),
-        (r"rpn\.head\.cls_logits\.(weight|bias)", r"head.rpn.objectness.\1"),
-        (r"rpn\.head\.bbox_pred\.(weight|bias)", r"head.rpn.deltas.\1"),
-        (r"roi_heads\.box_head\.(fc[67])\.(weight|bias)", r"head.roi.\1.\2"),
-        (r"roi_heads\.box_predictor\.cls_score\.(weight|bias)", r"head.roi.classes.\1"),
-        (r"roi_heads\.box_predictor\.bbox_pred\.(weight|bias)", r"head.roi.deltas.\1"),
-    )
-)
+from toolkit.weights.naming import UNKNOWN, Naming, namings_of, recognised, rename
 
 
 def is_faster_rcnn(state: Mapping[str, Tensor]) -> bool:
     """Whether a state dict is that of one of torchvision's Faster R-CNNs, by its names."""
-    return {"rpn.head.bbox_pred.weight", "roi_heads.box_predictor.cls_score.weight"} <= set(state)
+    return recognised(state, (_naming(),)) is not None
+
+
+def _naming() -> Naming:
+    return next(one for one in namings_of("whole_nets") if one.about == "torchvision's Faster R-CNN")
 
 
 def keep_torchvision_anchors(head: Head) -> None:
@@ -47,24 +32,26 @@ def faster_rcnn_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Class k of the model is torchvision's label k + 1: with its COCO weights the model has 90 classes, ten of them
     unused. Raises CheckpointError for tensors that no such model has (the "v2" model has another head).
     """
-    renamed: dict[str, Tensor] = {}
-    unknown: list[str] = []
-    for name, tensor in state.items():
-        found = next((match.expand(new) for old, new in _RENAMES if (match := old.fullmatch(name))), None)
-        if found is None:
-            unknown.append(name)
-        elif not found.endswith("num_batches_tracked"):
-            renamed[found] = tensor
+    renamed = rename(state, _naming())
+    unknown = [name for name, why in renamed.left.items() if why == UNKNOWN]
     if unknown:
-        message = f"no Faster R-CNN with ResNet and FPN has these tensors: {listed(unknown, 5)}"
-        raise CheckpointError(Problem("torchvision weights", message, "use those of fasterrcnn_resnet50_fpn"))
-    return renamed
+        message = f"no Faster R-CNN with ResNet or MobileNetV3 and FPN has these tensors: {listed(unknown, 5)}"
+        remedy = "use those of fasterrcnn_resnet50_fpn or fasterrcnn_mobilenet_v3_large_fpn"
+        raise CheckpointError(Problem("torchvision weights", message, remedy))
+    return {name: tensor for name, tensor in renamed.tensors.items() if not name.endswith("num_batches_tracked")}
 
 
+@torch.no_grad()
 def without_epsilon(model: nn.Module) -> None:
-    """Sets eps of every frozen batch normalisation to 0, as torchvision does for its COCO_V1 weights."""
+    """Frozen batch norms that divide by the root of their variance alone, as torchvision's with COCO_V1 do.
+
+    torchvision sets their eps to 0 after it has loaded those weights (`overwrite_eps`), which no file of weights says.
+    Here the factor weight / sqrt(variance) becomes the weight, and variance + eps becomes 1: the same answers from a
+    state that any model of the same config can load.
+    """
     from torchvision.ops import FrozenBatchNorm2d
 
     for module in model.modules():
         if isinstance(module, FrozenBatchNorm2d):
-            module.eps = 0.0
+            module.weight.mul_(module.running_var.rsqrt())
+            module.running_var.fill_(1.0 - module.eps)

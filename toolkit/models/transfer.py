@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from toolkit.contracts import ClassRows
 from toolkit.errors import CheckpointError, Problem, Where, did_you_mean, listed
 from toolkit.models.vision_model import VisionModel
+from toolkit.weights.channels import for_other_channels
 
 _SHOWN = 3
 
@@ -37,6 +38,21 @@ class Transfer(NamedTuple):
     known: tuple[str, ...] = ()
     new: tuple[str, ...] = ()
     reshaped: Mapping[str, str] = {}
+
+    def as_json(self, left: Mapping[str, str]) -> dict[str, Any]:
+        """Every tensor accounted for: {"taken", "reshaped", "left", "missing"}, and the classes that were found by name.
+
+        left: by the file's names, why a tensor was left before it came here.
+        """
+        unused = dict.fromkeys(self.unused, "the model has no such tensor")
+        other = dict.fromkeys(self.mismatched, "of another shape")
+        return {
+            "taken": [*self.loaded, *self.matched],
+            "reshaped": dict(self.reshaped),
+            "left": {**left, **unused, **other},
+            "missing": [*self.missing, *self.mismatched],
+            "classes": {"known": list(self.known), "new": list(self.new)},
+        }
 
     def lines(self) -> list[str]:
         """The report for people, a few lines."""
@@ -90,7 +106,7 @@ def transfer(
             matched.append(name)
         elif mine.shape == given.shape:
             changed[name] = given
-        elif name == first and (how := _other_channels(mine, given)):
+        elif name == first and (how := for_other_channels(mine, given)):
             changed[name], reshaped[name] = how
         else:
             mismatched.append(name)
@@ -101,7 +117,7 @@ def transfer(
         loaded=tuple(name for name in changed if name not in matched and name not in reshaped),
         matched=tuple(matched),
         mismatched=tuple(mismatched),
-        missing=tuple(name for name in own if name not in state),
+        missing=tuple(name for name in own if name not in state and not name.endswith("num_batches_tracked")),
         unused=tuple(name for name in state if name not in own),
         known=tuple(name for name in model.classes if name in classes),
         new=tuple(name for name in model.classes if classes and name not in classes),
@@ -114,18 +130,6 @@ def _first_convolution(model: VisionModel) -> str:
     names = (name for name, module in model.backbone.named_modules() if isinstance(module, nn.Conv2d))
     name = next(names, None)
     return "" if name is None else f"backbone.{name}.weight"
-
-
-def _other_channels(mine: Tensor, given: Tensor) -> tuple[Tensor, str] | None:
-    """A convolution's weight for gray images from one for RGB (the sum over its channels: a gray picture seen as RGB
-    gives the same), or the reverse (a third each: RGB of equal channels gives the same); None for anything else.
-    """
-    alike = mine.ndim == given.ndim == 4 and mine.shape[0] == given.shape[0] and mine.shape[2:] == given.shape[2:]
-    if alike and (given.shape[1], mine.shape[1]) == (3, 1):
-        return given.sum(1, keepdim=True), "3 channels in the file, summed to 1"
-    if alike and (given.shape[1], mine.shape[1]) == (1, 3):
-        return given.expand(-1, 3, -1, -1) / 3, "1 channel in the file, a third of it for each of 3"
-    return None
 
 
 def _class_rows(model: VisionModel) -> dict[str, ClassRows]:

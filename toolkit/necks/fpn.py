@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Literal
 
 import torch.nn.functional as F
@@ -22,14 +23,15 @@ class FPN(Neck):
 
     Args:
         spec: what the backbone produces, with all the strides that are taken.
-        strides: strides of the maps taken in; None is 4, 8, 16, 32.
+        strides: strides of the maps taken in, finest first; None is 4, 8, 16, 32. One named twice takes the last two maps
+            of it: torchvision's detectors on MobileNetV3 take [32, 32].
         channels: width of every map out (256 in the paper).
         extra: coarser maps on top. `max_pool`: the coarsest map at every second cell (P6 of Faster R-CNN, footnote 2 of
             the paper); `p6p7`: two 3x3 convolutions of stride 2 on the coarsest *input* map, the second after a ReLU
             (RetinaNet, arXiv 1708.02002, section 4); `none`.
 
     Raises:
-        PartsError: a stride is missing or the strides do not increase.
+        PartsError: a stride is missing, or there are fewer maps of it than it is named; strides that decrease.
     """
 
     def __init__(
@@ -41,9 +43,9 @@ class FPN(Neck):
     ):
         super().__init__()
         strides = [4, 8, 16, 32] if strides is None else strides
-        if not strides or strides != sorted(set(strides)):
-            raise PartsError(Problem("neck 'fpn'", f"strides must increase and not repeat, but are {strides}"))
-        self.indices = tuple(spec.index_of(stride, "neck 'fpn'") for stride in strides)
+        if not strides or strides != sorted(strides):
+            raise PartsError(Problem("neck 'fpn'", f"strides must increase, but are {strides}"))
+        self.indices = _positions(spec, strides)
         self.extra = extra
         widths = [spec.channels[i] for i in self.indices]
         self.laterals = nn.ModuleList(nn.Conv2d(width, channels, 1) for width in widths)
@@ -77,3 +79,18 @@ class FPN(Neck):
             maps.append(self.p6(taken[-1]))
             maps.append(self.p7(F.relu(maps[-1])))
         return FeaturePyramid(tuple(maps), self.spec, pyramid.image_size)
+
+
+def _positions(spec: PyramidSpec, strides: list[int]) -> tuple[int, ...]:
+    """Positions of the maps that are taken: the last one of each stride, the last n of one that is named n times."""
+    positions: list[int] = []
+    for stride, times in Counter(strides).items():
+        last = spec.index_of(stride, "neck 'fpn'")
+        first = last - times + 1
+        if first < 0 or spec.strides[first] != stride:
+            message = f"strides names {stride} {times} times, but its input has {spec.describe()}"
+            raise PartsError(
+                Problem("neck 'fpn'", message, "name each stride as often as there are maps of it at most")
+            )
+        positions += range(first, last + 1)
+    return tuple(positions)

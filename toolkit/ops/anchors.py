@@ -22,7 +22,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from toolkit.contracts import AnchorStyle
+from toolkit.contracts import AnchorStyle, AnchorUnit
 from toolkit.ops.padding import next_multiple
 
 TORCHVISION_MULTIPLE = 32
@@ -60,6 +60,20 @@ def base_anchors(stride: int, scales: Sequence[float], ratios: Sequence[float], 
         widths, heights = widths.T, heights.T
     anchors = torch.stack((-widths, -heights, widths, heights), -1).reshape(-1, 4) / 2
     return (anchors if style == "detectron2" else anchors.round()).float()
+
+
+def scales_in_strides(scales: Sequence[float], stride: int, unit: AnchorUnit) -> list[float]:
+    """Scales of anchors in strides of a map, as `base_anchors` takes them.
+
+    Args:
+        scales: square roots of the anchors' areas, counted in `unit`.
+        stride: pixels of the image from one cell of the map to the next.
+        unit: what the scales are counted in: strides already, or pixels.
+
+    >>> scales_in_strides([32, 64], 16, "pixels")
+    [2.0, 4.0]
+    """
+    return [scale / stride if unit == "pixels" else float(scale) for scale in scales]
 
 
 def grid_step(

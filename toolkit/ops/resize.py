@@ -1,11 +1,14 @@
 """Bilinear resizing of maps of numbers (logits, probabilities), and from a map's cells to the image's pixels.
 
-Two grids say where cell i of a map of stride s lies in the image:
+Three grids say where cell i of a map of stride s lies in the image:
 
 * `half_pixel`: the cell covers the pixels s*i .. s*i + s - 1 and its value stands in their middle, s*i + (s - 1) / 2.
   `torch.nn.functional.interpolate(align_corners=False)`; what nearly every present-day net uses.
 * `corner`: its value stands at pixel s*i. The same as `align_corners=True` on a grid of (n - 1) * s + 1 pixels. Yu and
   Koltun's dilated nets are upsampled so on VOC, CamVid and KITTI (dilation, `util.py`, `interp_map`).
+
+* `ends`: the first and the last value stand on the first and the last of the map's pixels, and the others between them at
+  equal distances: `align_corners=True` to s times the size. Nets of segmentation-models-pytorch are upsampled so.
 
 Pixels outside the outermost values repeat them.
 """
@@ -18,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Grid = Literal["half_pixel", "corner"]
+Grid = Literal["half_pixel", "corner", "ends"]
 
 
 def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
@@ -54,6 +57,8 @@ def upsample(maps: Tensor, stride: int, size: tuple[int, int], grid: Grid = "hal
         height, width = maps.shape[-2:]
         if grid == "half_pixel":
             maps = resize(maps, (height * stride, width * stride))
+        elif grid == "ends":
+            maps = F.interpolate(maps, scale_factor=stride, mode="bilinear", align_corners=True)
         else:
             corners = ((height - 1) * stride + 1, (width - 1) * stride + 1)
             maps = F.interpolate(maps, size=corners, mode="bilinear", align_corners=True)
@@ -76,9 +81,14 @@ def pixel_positions(cells: int, stride: int, pixels: int, grid: Grid) -> Tensor:
     [0.0, 0.25, 0.75, 1.0, 1.0]
     >>> pixel_positions(2, 2, 5, "corner").tolist()
     [0.0, 0.5, 1.0, 1.0, 1.0]
+    >>> pixel_positions(2, 2, 4, "ends").tolist()  # in thirds
+    [0.0, 0.3333333333333333, 0.6666666666666666, 1.0]
     """
     pixel = torch.arange(pixels, dtype=torch.float64)
-    cell = pixel / stride if grid == "corner" else (pixel + 0.5) / stride - 0.5
+    if grid == "ends":
+        cell = pixel * ((cells - 1) / max(1, cells * stride - 1))
+    else:
+        cell = pixel / stride if grid == "corner" else (pixel + 0.5) / stride - 0.5
     return cell.clamp(0, cells - 1)
 
 

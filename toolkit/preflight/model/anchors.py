@@ -13,7 +13,7 @@ import numpy as np
 
 from toolkit.contracts import AnchorLayout
 from toolkit.errors import Problem
-from toolkit.ops.anchors import base_anchors
+from toolkit.ops.anchors import base_anchors, scales_in_strides
 from toolkit.preflight.findings import Report, Table
 from toolkit.preflight.model.geometry_trace import SeenBoxes
 
@@ -33,7 +33,8 @@ def best_overlaps(boxes: SeenBoxes, layout: AnchorLayout) -> np.ndarray:
 
 def _base(stride: int, layout: AnchorLayout) -> np.ndarray:
     """The anchors of cell 0, (A, 4) xyxy, x2 and y2 exclusive."""
-    base = base_anchors(stride, layout.scales, layout.ratios, layout.style).double().numpy()
+    scales = scales_in_strides(layout.scales, stride, layout.unit)
+    base = base_anchors(stride, scales, layout.ratios, layout.style).double().numpy()
     return base + np.array([0, 0, 1, 1]) if layout.style == "caffe" else base
 
 
@@ -169,7 +170,7 @@ def _worth(boxes: SeenBoxes, layout: AnchorLayout) -> float:
 def _with(layout: AnchorLayout, scales: Sequence[float], ratios: Sequence[float]) -> AnchorLayout:
     """The layout with other shapes, as they are written in a config: three digits, sorted."""
     rounded = [tuple(sorted(float(f"{number:.3g}") for number in numbers)) for numbers in (scales, ratios)]
-    return layout._replace(scales=rounded[0], ratios=rounded[1])
+    return layout._replace(scales=rounded[0], ratios=rounded[1], unit="strides")
 
 
 LOW, LOW_CLASS, OFTEN = 0.5, 0.2, 10
