@@ -14,7 +14,6 @@ from torchvision.models import detection
 from toolkit.config.load import parse_config
 from toolkit.jobs.build import build_model
 from toolkit.jobs.restore import initialise
-from toolkit.models.vision_model import VisionModel
 from toolkit.ops.resize import upsample
 from toolkit.samples import Detections, Sample, collate
 
@@ -53,7 +52,7 @@ def randomised(net: torch.nn.Module) -> torch.nn.Module:
     return net.eval()
 
 
-def started(text: str) -> VisionModel:
+def started(text: str) -> Any:
     config = parse_config(text, "mine.yaml")
     model = build_model(config, pretrained=False)
     taken = initialise(model, config)
@@ -63,7 +62,7 @@ def started(text: str) -> VisionModel:
     return model.eval()
 
 
-def normalised(model: VisionModel, images: torch.Tensor) -> torch.Tensor:
+def normalised(model: Any, images: torch.Tensor) -> torch.Tensor:
     mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in model.pixel_stats[:2])
     return (images - mean) / std
 

@@ -86,7 +86,7 @@ def start_from(
 
     Args:
         model: the model whose tensors are overwritten.
-        part: name of its backbone.
+        part: name of its backbone in the registry.
         given: the weights, of any origin.
         classes: names of the classes the weights tell apart; () takes what they say themselves.
         renamed: beginnings of names in the file and what they are called here; nothing else is recognised then.

@@ -42,7 +42,7 @@ def announce(
     _introduce(log, built.config, built.model, built.datasets, fabric, state, folder)
     for line in notes:
         log.line(line)
-    _say_start(log, built.config, built.taken, built.weights)
+    _say_start(log, built.config, built.taken, built.weights, built.model.backbone.origin)
 
 
 def _introduce(
@@ -147,8 +147,10 @@ def _device(fabric: Any) -> str:
     return f"{name} x {fabric.world_size}"
 
 
-def _say_start(log: RunLog, config: Config, taken: Transfer | None, weights: list[list[float]]) -> None:
-    """Where the weights come from, and class weights that the data gave."""
+def _say_start(log: RunLog, config: Config, taken: Transfer | None, weights: list[list[float]], origin: str) -> None:
+    """Where the weights come from and under which licence, and class weights that the data gave."""
+    if origin:
+        log.line(f"weights    {origin}")
     if taken is not None:
         log.line(f"start      {config.model.init_from}")
         for line in taken.lines():

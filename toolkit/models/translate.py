@@ -49,7 +49,7 @@ def translate(
         model: the model, which stays as it is and may be one without numbers.
         state: tensors by the file's names.
         part: name of the model's backbone, whose tables of names are tried.
-        where: the file, for messages.
+        where: the file that messages begin with.
         naming: a table that says it, instead of those known.
         ordered: whether the order of the tensors says something.
     """

@@ -33,7 +33,7 @@ class Offer(NamedTuple):
         name: what they are called there.
         use: how a config says it.
         licence: what is said of their licence.
-        source: where they come from.
+        source: address that the weights come from.
         megabytes: size of the file, None where nobody says.
         here: whether they are on this machine.
         classes: names of the classes they tell apart, in the order of their labels.
