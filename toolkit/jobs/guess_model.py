@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-import torch
 import yaml
 from torch import Tensor
 
@@ -14,6 +13,7 @@ from toolkit.config.load import parse_config
 from toolkit.errors import ConfigError, Problem, UserError
 from toolkit.jobs.build import build_model
 from toolkit.labels import ClassTable, default_palette
+from toolkit.layers.shapes_only import shapes_only
 from toolkit.models.torchvision_weights import is_faster_rcnn
 from toolkit.models.translate import translate
 from toolkit.weights.naming import namings_of, recognised
@@ -74,7 +74,7 @@ def guess_model(state: Mapping[str, Tensor], classes: Sequence[str], where: str,
     for model, outputs in _candidates(state):
         names = list(classes) if len(classes) == outputs else [str(number) for number in range(outputs)]
         text = _config(model, names)
-        with suppress(UserError), torch.device("meta"):
+        with suppress(UserError), shapes_only():
             config = parse_config(text, where)
             built = build_model(config, pretrained=False, classes=ClassTable(tuple(names), default_palette(outputs)))
             found = translate(built, state, model["backbone"]["name"], where, ordered=ordered)
