@@ -26,7 +26,6 @@ ROWS = [(module, row) for module, rows in rows_by_module().items() for row in ro
 
 TOY = {
     "detector.py": ["--height", "64", "--width", "96", "--repeat", "1"],
-    "gpu.py": ["--config", "unet", "--batch", "2", "--size", "32", "64", "--steps", "1", "--rounds", "1"],
     "pool_indices.py": ["--size", "32", "48", "--rounds", "1"],
     "recompute.py": ["--size", "32", "64", "--batch", "2", "--rounds", "1"],
     "train_step.py": ["--config", "configs/tiny/unet_shapes.yaml", "--steps", "2", "--smp-encoder", "", "data.batch_size=2"],
@@ -55,6 +54,17 @@ def test_a_script_runs_at_toy_size(script: str, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+
+
+@pytest.mark.slow
+def test_the_records_of_a_gpu_run_at_toy_size_on_a_cpu(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.gpu_records", "--toy", "--out", str(tmp_path / "gpu.json")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    items = {line["item"]: line for line in json.loads((tmp_path / "gpu.json").read_text())["lines"]}
+    assert not [item for item in items.values() if "failed" in item]
+    assert items["resume to the bit"]["tensors equal"] > 0
+    assert items["time to a CamVid score"]["curve"]
 
 
 @pytest.mark.slow

@@ -89,7 +89,7 @@ def test_this_process() -> None:
     assert held - after >= 60 << 20
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.gpu
 def test_a_gpu() -> None:
     device = torch.device("cuda", 0)
     block = torch.ones(256 << 20, dtype=torch.uint8, device=device)

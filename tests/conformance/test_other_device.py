@@ -5,8 +5,9 @@ No accelerator is needed: see `rehearsed_device.py`. What would make the host wa
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,16 @@ from conformance.test_losses import CASES as LOSS_CASES
 from lightning_fabric.utilities.apply_func import move_data_to_device
 from rehearsed_device import ACCELERATOR, CPU, MixedDevicesError, label, on_accelerator, put, rehearsal
 from torch import Tensor
+from torch.utils._pytree import tree_iter, tree_map
 
+import toolkit.evaluators
 import toolkit.heads
 import toolkit.losses  # noqa: F401  registers
 from toolkit.backbones.unet_encoder import UNetEncoder
-from toolkit.contracts import HEADS, LOSSES, PixelLoss
+from toolkit.contracts import EVALUATORS, HEADS, LOSSES, Evaluator, PixelLoss
+from toolkit.engine.checkpoint import TrainState, load_state, restore_state, save_state
 from toolkit.engine.evaluate import evaluate
-from toolkit.engine.prepare import trained_module, with_base_rates
+from toolkit.engine.prepare import LossModule, trained_module, with_base_rates
 from toolkit.engine.process import OneProcess
 from toolkit.engine.settings import TrainSettings
 from toolkit.engine.step import TrainingStep
@@ -46,11 +50,12 @@ HEAD_ARGUMENTS: dict[str, dict[str, Any]] = {
         "roi": RoiSettings(hidden=16, samples=8, dropout=0.2),
     },
 }
-WAITS = {"rcnn": 51, "lovasz": 24}
-"""How often a step of two batches may wait for the device, where it is more than `WAITS_OF_A_STEP`: a detector asks how
-many boxes are left, Lovász-softmax which pixels count and which classes are there."""
-WAITS_OF_A_STEP = 3
-"""The losses of each of two batches and the gradient norm, which a GPU hands over by an event (`engine/async_scalars.py`)."""
+WAITS = {"rcnn": 21, "lovasz": 24}
+"""How often a step of two batches of two images may wait for the device, where it is more than `WAITS_OF_A_STEP`. A detector
+asks how many boxes are left, for each image after the suppression (4) and when anchors and proposals are sampled (4 + 4),
+and eight times for a whole batch; Lovász-softmax asks which pixels count and which classes are there."""
+WAITS_OF_A_STEP = 1
+"""For the losses of its batches together (`engine/async_scalars.py`); the norm of the step before has come by then."""
 
 
 class Rehearsed(OneProcess):
@@ -63,8 +68,20 @@ class Rehearsed(OneProcess):
         return move_data_to_device(value, ACCELERATOR)
 
     def autocast(self) -> Any:
-        """Nothing: float32."""
-        return contextlib.nullcontext()
+        """bf16 where PyTorch takes it."""
+        return torch.autocast(ACCELERATOR.type, torch.bfloat16)
+
+
+class Mixed(torch.nn.Module):
+    """A loss in bf16, as Fabric wraps it."""
+
+    def __init__(self, module: LossModule) -> None:
+        super().__init__()
+        self.module, self.model = module, module.model
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        with torch.autocast(ACCELERATOR.type, torch.bfloat16):
+            return self.module(batch)
 
 
 def batch_of(sizes: list[tuple[int, int]], *, truths: bool = False) -> Batch:
@@ -99,11 +116,24 @@ def model_with(name: str, arguments: dict[str, Any]) -> VisionModel:
     return VisionModel(backbone, neck, head, [f"class {i}" for i in range(CLASSES)])
 
 
-def trained_step(model: VisionModel) -> tuple[TrainingStep, WeightAverage]:
+def trained_step(model: VisionModel, average: Mapping[str, Tensor] | None = None) -> tuple[TrainingStep, WeightAverage]:
+    """A step with everything that touches gradients and weights: bf16, accumulation, clipping, an average."""
     settings = TrainSettings(steps=4, accumulate=2, clip_norm=0.5)
-    module = trained_module(Rehearsed(), model, settings)
-    optimizer = with_base_rates(torch.optim.AdamW(model.parameters(), lr=0.01, foreach=True))
-    return TrainingStep(Rehearsed(), module, optimizer, settings), WeightAverage(model, 0.9)
+    module = Mixed(trained_module(Rehearsed(), model, settings))
+    optimizer = with_base_rates(torch.optim.AdamW(model.parameters(), lr=0.01, fused=True))
+    return TrainingStep(Rehearsed(), module, optimizer, settings), WeightAverage(model, 0.9, average)
+
+
+def saved_and_loaded(step: TrainingStep, average: WeightAverage, path: Path) -> TrainState:
+    """The state as a file gives it back, on the host."""
+    tensors = (step.model.state_dict(), step.optimizer.state_dict(), average.state())
+    model, optimizer, averages = tree_map(lambda value: value.detach() if isinstance(value, Tensor) else value, tensors)
+    save_state(path, TrainState(1, model, optimizer, {}, {}, -1, {}, "", average=averages))
+    state = load_state(path)
+    for tensor in tree_iter((state.model, state.optimizer, state.average)):
+        if isinstance(tensor, Tensor):
+            put(tensor, CPU)
+    return state
 
 
 def batches() -> list[Batch]:
@@ -115,23 +145,38 @@ def assert_few(waits: Counter[str], name: str) -> None:
     assert waits.total() <= most, "\n".join(f"{number} x {what}" for what, number in waits.most_common())
 
 
+def evaluators_of(model: VisionModel) -> list[Evaluator]:
+    """The first one that takes what the head predicts."""
+    kinds = [EVALUATORS.find(name) for name in ("semantic", "coco", "classification", "regression", "dense_regression")]
+    return [kind(list(model.classes)) for kind in kinds if kind.takes is model.head.gives][:1]
+
+
 @pytest.mark.parametrize("name", HEADS.names())
-def test_a_head_stays_on_its_device(name: str) -> None:
-    """Two steps of two batches, resumed between, with averaged weights; an evaluation and a prediction."""
+def test_a_head_stays_on_its_device(name: str, tmp_path: Path) -> None:
+    """A step of two batches; in another process, resumed from its file, the next one; an evaluation and a prediction."""
     model = model_with(name, HEAD_ARGUMENTS.get(name, {}))
-    with rehearsal() as waits:
+    with rehearsal():
         on_accelerator(model)
         step, average = trained_step(model)
         step.run(0, batches())
-        step.optimizer.load_state_dict(step.optimizer.state_dict())
+        average.update()
+    state = saved_and_loaded(step, average, tmp_path / "last.state")
+    model = model_with(name, HEAD_ARGUMENTS.get(name, {}))
+    with rehearsal() as waits:
+        on_accelerator(model)
+        step, average = trained_step(model, state.average)
+        restore_state(Rehearsed(), model, step.optimizer, state, tmp_path / "last.state")
         waits.clear()
         step.run(1, batches())
         average.update()
         assert_few(waits, name)
-        assert all(label(parameter) == ACCELERATOR for parameter in model.parameters())
+        step.settle()
+        kept = (model.state_dict(), step.optimizer.state_dict()["state"], average.state())
+        assert all(label(tensor) == ACCELERATOR for tensor in tree_iter(kept) if isinstance(tensor, Tensor))
         model.eval()
         with average.in_model():
-            evaluate(Rehearsed(), model, [batch_of([(24, 32), (20, 28)], truths=True)], [], images=2, with_loss=True)
+            seen = [batch_of([(24, 32), (20, 28)], truths=True)]
+            evaluate(Rehearsed(), model, seen, evaluators_of(model), images=2, with_loss=True)
             for prediction in model.predict(Rehearsed().to_device(batch_of([(24, 32)]))):
                 assert all(label(part) != ACCELERATOR for part in prediction if isinstance(part, Tensor))
 
@@ -164,20 +209,26 @@ class Planted(PixelLoss):
         super().__init__()
         self.fault = fault
         self.factors = torch.ones(CLASSES)  # no buffer: it does not move with the model
+        self.register_buffer("scale", torch.ones(CLASSES))
 
     def forward(self, logits: Tensor, labels: Tensor, weight_map: Tensor | None = None) -> Tensor:
         if self.fault == "left on the host":
             logits = logits * self.factors[:, None, None]
+        if self.fault == "a buffer left on the host":
+            self.scale = torch.ones(CLASSES) if label(self.scale) == ACCELERATOR else self.scale
+            logits = logits * self.scale[:, None, None]
         if self.fault == "a factory without a device":
             logits = logits + torch.arange(CLASSES)[:, None, None]
         if self.fault == "waits":
             logits = logits / max(logits.detach().abs().max().item(), 1.0)
         if self.fault == "looks":
             logits = logits[labels[:, None].expand_as(logits) < 255]
+        if self.fault == "copies":
+            logits = logits / max(float(logits.detach().abs().max().cpu()), 1.0)
         return logits.square().mean()
 
 
-@pytest.mark.parametrize("fault", ["left on the host", "a factory without a device"])
+@pytest.mark.parametrize("fault", ["left on the host", "a buffer left on the host", "a factory without a device"])
 def test_two_devices_are_found(fault: str) -> None:
     loss = Planted(fault)
     with rehearsal():
@@ -186,8 +237,11 @@ def test_two_devices_are_found(fault: str) -> None:
         step_with(loss)
 
 
-@pytest.mark.parametrize("fault", ["waits", "looks"])
+@pytest.mark.parametrize("fault", ["waits", "looks", "copies"])
 def test_waits_are_found(fault: str) -> None:
     with pytest.raises(AssertionError, match="x "):
         assert_few(step_with(Planted(fault)), "planted")
-    assert_few(step_with(Planted("none")), "planted")
+
+
+def test_a_sound_loss_waits_once() -> None:
+    assert step_with(Planted("none")).total() == WAITS_OF_A_STEP

@@ -155,7 +155,7 @@ def test_with_the_memory_there_is(data: Path) -> None:
     assert peak <= limit
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.gpu
 def test_on_a_gpu(data: Path) -> None:
     """A tenth of the device: the answer fits, and twice as many do not."""
     config = tiny_config(data, "train.device=cuda", "model.backbone.width=64")
@@ -173,7 +173,7 @@ def test_on_a_gpu(data: Path) -> None:
     assert any(tried > fit.images for tried in fit.tried)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.gpu
 def test_a_step_that_does_not_fit_a_gpu(data: Path, tmp_path: Path) -> None:
     torch.cuda.set_per_process_memory_fraction(0.001)
     try:

@@ -23,7 +23,6 @@ from toolkit.samples import collate
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "tiny"
 REAL = {"camvid": "camvid", "em_membranes": "em_membranes"}
 NAMES = sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem != "own_pictures")
-GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +51,7 @@ def test_small_configs_do_one_step_of_everything(name: str, tmp_path: Path, real
     assert torch.are_deterministic_algorithms_enabled()
 
 
-@GPU
+@pytest.mark.gpu
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_small_configs_repeat_on_a_gpu(name: str, tmp_path: Path, real_data: Callable[[str], Path]) -> None:
@@ -114,7 +113,7 @@ def test_operations_are_named(text: str, name: str) -> None:
     assert not_deterministic(ValueError(text)) is None
 
 
-@GPU
+@pytest.mark.gpu
 def test_pytorchs_own_refusal_is_recognised() -> None:
     set_determinism(True, "cuda")
     values = torch.rand(1, 1, 2, 2, device="cuda")
@@ -124,7 +123,7 @@ def test_pytorchs_own_refusal_is_recognised() -> None:
     assert not_deterministic(refused.value) is not None
 
 
-@GPU
+@pytest.mark.gpu
 def test_matrix_products_run_after_a_run_that_was_not_deterministic(tmp_path: Path) -> None:
     """cuBLAS reads its workspace once a process."""
     for wanted in ("false", "true"):

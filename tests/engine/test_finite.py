@@ -15,6 +15,7 @@ from toolkit.backbones.unet_encoder import UNetEncoder
 from toolkit.config.sections import Config
 from toolkit.contracts import OPTIMIZERS
 from toolkit.engine import step as step_module
+from toolkit.engine.async_scalars import AsyncScalars
 from toolkit.engine.checkpoint import load_state
 from toolkit.engine.finite import FiniteCheck, load_bad_batch
 from toolkit.engine.step import gradient_norm
@@ -187,7 +188,7 @@ def test_float16s_scaler_skips_what_overflows_and_that_is_no_error(overflows: bo
     scaler.scale(layer(x).sum()).backward()
     norm = gradient_norm(fabric, optimizer, clip_norm=0.5)
     check = FiniteCheck(fabric, layer, lambda record: False, None, "")
-    check.watch(norm, optimizer, [])
+    check.watch(AsyncScalars({"gradient_norm": norm}), norm, optimizer, [])
     scaler.step(optimizer)
     scaler.update()
     check.settle()

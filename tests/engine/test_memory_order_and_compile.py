@@ -30,7 +30,6 @@ from toolkit.models.vision_model import VisionModel
 from toolkit.necks.index_unpool import IndexUnpool
 from toolkit.samples import Batch
 
-GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 COMPILER = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
 
 
@@ -284,7 +283,7 @@ def test_tf32_is_told_to_both_interfaces(allowed: bool) -> None:
         assert torch.backends.cudnn.allow_tf32 is allowed
 
 
-@GPU
+@pytest.mark.gpu
 @pytest.mark.usefixtures("precisions")
 def test_tf32_on_a_gpu(data: Path) -> None:
     """A mantissa of 10 bits: products differ by about 1e-3 of their size; without it by 1e-6."""
@@ -317,7 +316,7 @@ GPU_WAYS = {
 }
 
 
-@GPU
+@pytest.mark.gpu
 @pytest.mark.parametrize("way", GPU_WAYS)
 def test_every_way_resumes_exactly_on_a_gpu(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
@@ -329,7 +328,7 @@ def test_every_way_resumes_exactly_on_a_gpu(
     assert run_evaluation(tmp_path / "parts")["metrics"]["mIoU"] is not None
 
 
-@GPU
+@pytest.mark.gpu
 def test_recomputed_is_the_same_on_a_gpu(data: Path, tmp_path: Path) -> None:
     results = []
     for level in ("none", "units", "blocks"):

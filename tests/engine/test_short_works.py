@@ -115,14 +115,14 @@ def test_under_float16_only_what_no_scale_mends_is_an_error(scale: float, loss: 
 
     empty = torch.zeros(1, 2)
     losses = [AsyncScalars({"dice": torch.tensor(value)}) for value in (0.5, loss)]
-    norm = AsyncScalars({"gradient_norm": torch.tensor(3.0)})
+    norm, infinite = AsyncScalars({"gradient_norm": torch.tensor(3.0)}), torch.tensor(float("nan"))
     records = [
         StepRecord(7, 1, Batch(empty, empty, empty, ("a", "b")), {}, losses[0], norm),
         StepRecord(7, 2, Batch(empty, empty, empty, ("c", "d")), {}, losses[1], None),
     ]
     check = FiniteCheck(Fabric(), torch.nn.Linear(1, 1), lambda record: True, None, "")
     if not said:
-        check.watch(torch.tensor(float("nan")), None, records)
+        check.watch(AsyncScalars({"gradient_norm": infinite}), infinite, None, records)
         return
     with pytest.raises(UserError, match=rf"{said}.*\(2 of 2 of the step\): c, d"):
-        check.watch(torch.tensor(float("nan")), None, records)
+        check.watch(AsyncScalars({"gradient_norm": infinite}), infinite, None, records)

@@ -255,7 +255,7 @@ def test_kernels_can_be_turned_off(monkeypatch):
     assert native.compiler() is None
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize("storage", STORAGES)
 def test_gpu_equals_cpu(storage):
     for ceil_mode, size in itertools.product((0, 1), ((6, 8), (7, 9), (45, 61))):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ class AsyncScalars:
         self._names = list(scalars)
         self._tensor = torch.stack([scalar.detach().float() for scalar in scalars.values()])
         self._arrived = None
+        self._values: list[float] | None = None
         if self._tensor.device.type == "cuda":
             self._tensor = torch.empty_like(self._tensor, device="cpu", pin_memory=True).copy_(
                 self._tensor, non_blocking=True
@@ -28,6 +29,19 @@ class AsyncScalars:
 
     def values(self) -> dict[str, float]:
         """The numbers by name, as Python floats; waits for the device the first time."""
-        if self._arrived is not None:
-            self._arrived.synchronize()
-        return dict(zip(self._names, self._tensor.tolist(), strict=True))
+        if self._values is None:
+            if self._arrived is not None:
+                self._arrived.synchronize()
+            self._values = self._tensor.tolist()
+        return dict(zip(self._names, self._values, strict=True))
+
+    @staticmethod
+    def fetch(scalars: Sequence[AsyncScalars]) -> None:
+        """Waits for several, in the order in which they were made, once for all: their `values` wait no more."""
+        if scalars[-1]._arrived is not None:
+            for one in reversed(scalars):  # the last event waits; those before it on the same stream have passed then
+                one.values()
+            return
+        numbers = iter(torch.cat([one._tensor for one in scalars]).tolist())
+        for one in scalars:
+            one._values = [next(numbers) for _ in one._names]

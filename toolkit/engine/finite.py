@@ -133,22 +133,21 @@ class FiniteCheck:
         self.scaler = getattr(fabric.strategy.precision, "scaler", None)
         self._pending: tuple[AsyncScalars, Sequence[StepRecord]] | None = None
 
-    def watch(self, norm: Tensor, optimizer: Any, records: Sequence[StepRecord]) -> AsyncScalars:
+    def watch(self, scalars: AsyncScalars, norm: Tensor, optimizer: Any, records: Sequence[StepRecord]) -> None:
         """Takes the gradient norm of a step; call it before the optimizer's step. Raises as `settle`.
 
         Args:
-            norm: norm of all gradients of the step, on the device.
+            scalars: the norm of all gradients of the step, on its way from the device.
+            norm: the same on the device.
             optimizer: the optimizer, which leaves the step out when the norm is not finite.
             records: the step's batches, to be saved and blamed.
         """
         self.settle()
-        scalars = AsyncScalars({"gradient_norm": norm})
         self._pending = (scalars, records)
         if norm.device.type != "cuda":
             self.settle()
         elif self.scaler is None:
             getattr(optimizer, "optimizer", optimizer).found_inf = (~torch.isfinite(norm)).float()
-        return scalars
 
     def settle(self) -> None:
         """Raises UserError if the last step was not finite; to be called before anything is saved or measured."""

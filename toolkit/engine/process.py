@@ -153,9 +153,12 @@ class OneProcess:
 
 
 def on_device(fabric: Any, batch: Batch) -> Batch:
-    """The batch on Fabric's device, but for the sizes of its images: only the host reads those, and would wait for them."""
-    moved: Batch = fabric.to_device(batch)
-    return moved._replace(sizes=batch.sizes, original_sizes=batch.original_sizes)
+    """The batch on Fabric's device, but for what only the host looks at and would wait for: sizes of images, and boxes.
+
+    A detector chooses among the boxes on the host, and moves those it learns from.
+    """
+    moved: Batch = fabric.to_device(batch._replace(boxes=None))
+    return moved._replace(sizes=batch.sizes, original_sizes=batch.original_sizes, boxes=batch.boxes)
 
 
 def alone(fabric: Any, precision: str) -> Any:

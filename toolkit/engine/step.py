@@ -134,15 +134,18 @@ class TrainingStep:
 
     def update(self, step: int, records: Sequence[StepRecord]) -> Stepped:
         """Moves the weights along the gradients of the micro-batches, and drops the gradients."""
+        self._late.drop_gradients(step)
+        norm = gradient_norm(self.fabric, self.optimizer, self.settings.clip_norm)
+        scalars = AsyncScalars({"gradient_norm": norm})
+        # The step's one wait for the device. A GPU's norm is read at the next step's, when it has long been there.
+        late = norm.device.type == "cuda"
+        AsyncScalars.fetch([*[record.losses for record in records], *([] if late else [scalars])])
         terms: dict[str, float] = {}
         for record in records:
             for name, value in record.losses.values().items():
                 terms[name] = terms.get(name, 0.0) + value / len(records)
-        self._late.drop_gradients(step)
-        norm = gradient_norm(self.fabric, self.optimizer, self.settings.clip_norm)
-        scalars = (
-            self._check.watch(norm, self.optimizer, records) if self._check else AsyncScalars({"gradient_norm": norm})
-        )
+        if self._check is not None:
+            self._check.watch(scalars, norm, self.optimizer, records)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return Stepped(terms, scalars)

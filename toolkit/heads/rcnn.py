@@ -139,7 +139,7 @@ class RcnnHead(Head):
 
         Raises DataError when the batch has no boxes or a label that the head does not have.
         """
-        objects = self._objects(batch)
+        objects = [each.to(pyramid.maps[0].device) for each in self._objects(batch)]
         settings = self.rpn.settings.proposals
         table = MapRows.of(pyramid.maps)
         with torch.no_grad():
@@ -230,7 +230,7 @@ class RcnnHead(Head):
         found = []
         for name, size, boxes in zip(batch.names, batch.sizes.tolist(), batch.boxes, strict=True):
             xyxy, labels, crowd, difficult, _ = (torch.as_tensor(field) for field in tuple(boxes))
-            # Elsewhere looking would make every step wait for the device.
+            # Elsewhere looking would make every step wait for the device; a training leaves boxes on the host.
             if labels.device.type == "cpu" and len(labels) and int(labels.max()) >= self.num_classes:
                 raise DataError(
                     Problem(name, f"label {int(labels.max())}, but the head has classes 0..{self.num_classes - 1}")

@@ -17,6 +17,7 @@ from toolkit.heads.rpn import Objects
 from toolkit.ops import boxes as box_ops
 from toolkit.ops.matching import BACKGROUND, leave_out, match_boxes, sample_balanced
 from toolkit.ops.roi_pooling import MapRows, PoolKind, align_rows, pool_boxes
+from toolkit.ops.true_places import true_places
 
 _BACKGROUND_CLASS = 0
 """Output of the classifier that means "no object": the first, as in py-faster-rcnn and torchvision. Class k is k + 1."""
@@ -193,7 +194,7 @@ class Roi(nn.Module):
         logits, deltas = self(maps, boxes, image_numbers([part[0] for part in assigned]), table)
         number = max(1, len(boxes))
         classes = torch.where(labels == BACKGROUND, _BACKGROUND_CLASS, labels + 1)
-        positive = (labels != BACKGROUND).nonzero()[:, 0]
+        (positive,) = true_places([labels != BACKGROUND])
         found = self._deltas_of(deltas, positive, labels[positive])
         offset = F.smooth_l1_loss(found, targets[positive], reduction="sum", beta=self.settings.box_beta)
         return {

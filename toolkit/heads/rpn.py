@@ -17,6 +17,7 @@ from toolkit.ops import boxes as box_ops
 from toolkit.ops.anchors import base_anchors, grid_anchors, grid_step, inside_image, scales_in_strides
 from toolkit.ops.matching import leave_out, match_boxes, sample_balanced
 from toolkit.ops.roi_pooling import MapRows
+from toolkit.ops.true_places import true_places
 
 
 class Objects(NamedTuple):
@@ -35,6 +36,10 @@ class Objects(NamedTuple):
     crowd: Tensor
     difficult: Tensor
     size: tuple[int, int]
+
+    def to(self, device: torch.device) -> Objects:
+        """The same with its tensors there."""
+        return Objects(*(tensor.to(device) for tensor in self[:4]), self.size)
 
 
 @dataclass(frozen=True)
@@ -255,11 +260,15 @@ class Rpn(nn.Module):
         index, from_map = torch.cat(chosen, 1), torch.cat(groups)
         scores = logits.gather(1, index).sigmoid()
         deltas = deltas.gather(1, index[..., None].expand(-1, -1, 4))
+        decoded = [
+            box_ops.clip(box_ops.decode(moved, anchors[best], plus_one=self.plus_one), size, self.plus_one)
+            for moved, best, size in zip(deltas, index, sizes, strict=True)
+        ]
+        long_enough = true_places(
+            [box_ops.at_least(boxes, side, self.plus_one) for boxes, side in zip(decoded, min_sides, strict=True)]
+        )
         proposals = []
-        for number, image_size in enumerate(sizes):
-            boxes = box_ops.decode(deltas[number], anchors[index[number]], plus_one=self.plus_one)
-            boxes = box_ops.clip(boxes, image_size, self.plus_one)
-            keep = box_ops.at_least(boxes, min_sides[number], self.plus_one).nonzero()[:, 0]
+        for number, (boxes, keep) in enumerate(zip(decoded, long_enough, strict=True)):
             boxes, score = boxes[keep], scores[number][keep]
             keep = box_ops.suppress(boxes, score, from_map[keep], self.settings.proposals.nms_iou, self.plus_one)
             proposals.append(boxes[keep[:after]])
@@ -286,7 +295,7 @@ class Rpn(nn.Module):
         settings = self.settings
         usable = None
         if settings.inside_only:
-            usable = inside_image(anchors, objects.size, self.plus_one).nonzero()[:, 0]
+            (usable,) = true_places([inside_image(anchors, objects.size, self.plus_one)])
             anchors = anchors[usable]
         match = match_boxes(
             anchors, objects.boxes, settings.positive_iou, settings.negative_iou, keep_best=True, plus_one=self.plus_one
@@ -312,10 +321,10 @@ class Rpn(nn.Module):
         anchors = self.anchors(pyramid)
         assigned = [self.assign(anchors, each) for each in objects]
         places, positive, targets = (torch.cat(parts) for parts in zip(*assigned, strict=True))
-        counts = torch.tensor([len(each[0]) for each in assigned], device=places.device)
-        images = torch.repeat_interleave(torch.arange(len(objects), device=places.device), counts)
+        images = torch.cat([torch.full_like(each[0], number) for number, each in enumerate(assigned)])
         logits, deltas = self.at(table, images, places)
         number = max(1, len(places))
         objectness = F.binary_cross_entropy_with_logits(logits, positive.to(logits), reduction="sum") / number
-        boxes = F.smooth_l1_loss(deltas[positive], targets[positive], reduction="sum", beta=self.settings.box_beta)
+        (moved,) = true_places([positive])
+        boxes = F.smooth_l1_loss(deltas[moved], targets[moved], reduction="sum", beta=self.settings.box_beta)
         return {"rpn_objectness": objectness, "rpn_boxes": boxes / number}

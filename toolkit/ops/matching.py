@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from toolkit.ops.boxes import box_iou, covered_by
+from toolkit.ops.true_places import true_places
 
 BACKGROUND = -1
 BETWEEN = -2
@@ -130,8 +131,9 @@ def sample_balanced(
     >>> positive.tolist(), background.tolist()
     ([0, 2], [1, 4])
     """
-    positive = _choose((match >= 0).nonzero()[:, 0], int(number * positive_fraction), generator)
-    negative = _choose((match == BACKGROUND).nonzero()[:, 0], number - len(positive), generator)
+    objects, background = true_places([match >= 0, match == BACKGROUND])
+    positive = _choose(objects, int(number * positive_fraction), generator)
+    negative = _choose(background, number - len(positive), generator)
     return positive, negative
 
 

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from toolkit.ops.true_places import true_places
+
 PoolKind = Literal["align", "align_half_pixel", "max"]
 """RoIAlign as torchvision's detectors use it (aligned=False), as detectron2 does (aligned=True: half a cell to the
 upper left), and the rounding RoI max pooling of Fast R-CNN."""
@@ -100,8 +102,8 @@ def pool_boxes(
         return _pool_one(maps[0].float(), strides[0], rois, kind, size, sampling)
     levels = pyramid_levels(boxes, strides)
     pooled = maps[0].new_zeros((boxes.shape[0], maps[0].shape[1], size, size), dtype=torch.float32)
-    for index, (one, stride) in enumerate(zip(maps, strides, strict=True)):
-        here = (levels == index).nonzero()[:, 0]
+    of_levels = true_places([levels == index for index in range(len(maps))])
+    for one, stride, here in zip(maps, strides, of_levels, strict=True):
         pooled = pooled.index_copy(0, here, _pool_one(one.float(), stride, rois[here], kind, size, sampling))
     return pooled
 
