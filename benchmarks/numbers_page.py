@@ -15,7 +15,7 @@ Receipts = Mapping[str, Mapping[str, Any]]
 PICTURE = "pretrained_curve.svg"
 PRETRAINED = {
     "lite_300": ("ImageNet start", (31, 119, 180)),
-    "lite_300_scratch": ("random start", (214, 110, 20)),
+    "lite_200_scratch": ("random start", (214, 110, 20)),
 }
 """The two receipts whose curves are drawn over one another, with their names and colours."""
 _HEAD = f"""# Measured numbers
@@ -31,8 +31,8 @@ val, which is one clip, they say only what that clip allows, and are marked so.
 ![mIoU over processor minutes, from ImageNet weights and from random ones]({PICTURE})
 
 The U-Net on EfficientNet-Lite0 of [unet_lite_camvid](../configs/unet_lite_camvid.yaml) on CamVid val at 360x480, trained for
-300 steps with a whole cosine each, from ImageNet's weights and from random ones. The curves show what the start is worth at
-the same processor time; nothing was chosen by them.
+300 steps from ImageNet's weights and for 200 from random ones, with a whole cosine each. The curves show what the start is
+worth at the same processor time; nothing was chosen by them.
 """
 
 

@@ -26,6 +26,7 @@ def test_the_page_of_numbers_is_what_the_script_makes(tmp_path: Path) -> None:
     for name in ("numbers.md", numbers_page.PICTURE):
         written = (tmp_path / name).read_text(encoding="utf-8")
         assert (receipt.ROOT / "docs" / name).read_text(encoding="utf-8") == written
+    assert ".class-line { fill: none" in written  # a curve that stands alone is a line, not an area
 
 
 @pytest.mark.parametrize("path", RECEIPTS, ids=lambda path: path.stem)
