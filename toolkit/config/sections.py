@@ -156,7 +156,8 @@ class DataSection:
             result, only the speed.
         cache: where decoded pictures and masks of train and val are kept (uint8; the size is said before): "memory", shared by
             all workers; "disk", a file in the user's cache folder that later trainings use too; "none". What does not fit
-            is decoded each time, a file that has changed is noticed. No result changes, only the speed.
+            is decoded each time, a file that has changed is noticed. No result changes, only the speed. "device": the
+            whole of train lies on the device and transform `warp`, its only one, is done there, within a gray level.
         group_by_aspect: whether training batches hold landscape or portrait images only, where that can be, so that
             less of a batch is padding; for data sets that say the sizes of their images.
         sampling: how training images are drawn: "uniform", each once an epoch; "repeat_factor", an image comes as often
@@ -189,7 +190,7 @@ class DataSection:
     value_range: list[float] | list[list[float]] | None = None
     batch_size: PositiveInt | Literal["auto"] = 4
     workers: NonNegativeInt = 2
-    cache: Literal["none", "memory", "disk"] = "none"
+    cache: Literal["none", "memory", "disk", "device"] = "none"
     group_by_aspect: bool = False
     sampling: Literal["uniform", "class_balanced", "repeat_factor"] = "uniform"
     repeat_threshold: Annotated[float, Interval(gt=0, le=1)] = 0.001

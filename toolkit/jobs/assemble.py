@@ -12,6 +12,7 @@ import torch
 
 from toolkit.config.sections import Config
 from toolkit.contracts import HEADS, Dataset, DenseHead
+from toolkit.data.loading.batches import StepBatches
 from toolkit.data.loading.loader import SeededDataset, eval_loader, train_loader
 from toolkit.data.loading.picture_reader import Shelf
 from toolkit.data.splits.lists import SplitNames
@@ -44,6 +45,7 @@ from toolkit.jobs.build import (
 from toolkit.jobs.conventions import conventions_of
 from toolkit.jobs.division import Divided, kept_parts, written_out
 from toolkit.jobs.epochs import with_steps
+from toolkit.jobs.picture_cache import NOTHING_KEPT, Kept
 from toolkit.jobs.restore import initialise
 from toolkit.models.transfer import Transfer
 from toolkit.models.vision_model import VisionModel
@@ -104,7 +106,7 @@ def build_job(
     folder: RunFolder,
     log: RunLog,
     text: str,
-    shelf: Shelf | None = None,
+    kept: Kept = NOTHING_KEPT,
 ) -> Job:
     """What `engine.train` needs.
 
@@ -116,32 +118,29 @@ def build_job(
         folder: run folder that the training writes into.
         log: log that the training writes to.
         text: the resolved config as YAML, as the files of the run will carry it.
-        shelf: keeps decoded files; None keeps none.
+        kept: where pictures are kept, to be decoded once.
     """
     settings, data = config.train, config.data
     pin = fabric.device.type == "cuda"
     groups, draws = aspect_groups_of(config, datasets["train"]), draws_of(config, datasets["train"])
 
     def batches(step: int) -> Any:
-        start = step * settings.accumulate
-        stop = settings.steps * settings.accumulate
+        dataset, size, shares = datasets["train"], data.batch_images, (fabric.global_rank, fabric.world_size)
+        start, stop = step * settings.accumulate, settings.steps * settings.accumulate
+        if kept.on_device is not None:
+            row = StepBatches(len(dataset), size, config.seed, start, stop, True, *shares, groups, draws)
+            return kept.on_device.batches(row)
         return train_loader(
-            datasets["train"], build_transforms(config, "train"), data.batch_images, config.seed, start, stop,
-            data.workers, True, pin, fabric.global_rank, fabric.world_size, groups, draws, shelf,
+            dataset, build_transforms(config, "train"), size, config.seed, start, stop, data.workers, True, pin, *shares,
+            groups, draws, kept.shelf,
         )  # fmt: skip
 
     def statistics() -> Any:
         transforms = build_transforms(config, "train")
         return train_loader(
-            datasets["train"],
-            transforms,
-            data.batch_images,
-            config.seed,
-            0,
-            settings.recompute_bn,
-            data.workers,
-            shelf=shelf,
-        )
+            datasets["train"], transforms, data.batch_images, config.seed, 0, settings.recompute_bn, data.workers,
+            shelf=kept.shelf,
+        )  # fmt: skip
 
     evaluators = build_evaluators(config, model.classes)
     measured = "val" in datasets and bool(evaluators)
@@ -150,7 +149,7 @@ def build_job(
         recorded = last and config.evaluate.record
         looks = recorded and data.group is None
         return evaluation(
-            config, fabric, model, datasets["val"], "val", stop, shelf, with_rows=recorded, with_looks=looks
+            config, fabric, model, datasets["val"], "val", stop, kept.shelf, with_rows=recorded, with_looks=looks
         )  # fmt: skip
 
     return Job(

@@ -84,7 +84,7 @@ def _training(
         notes += division_said(config, parts, build_transforms(config, "train"))
     built, sized = with_batch_size(fabric, built, run.config)
     changes = [] if isinstance(run, NewRun) else changes_of(run, built.config, built.model, allowed=allow_changes)
-    shelf, kept = open_cache(built.config, built.datasets, fabric.world_size)
+    kept = open_cache(built.config, built.datasets, fabric.device, fabric.world_size)
     folder = run.folder
     if isinstance(run, NewRun):
         folder = folders.enter_context(fresh_for_all(fabric, folder, exact=run.exact))
@@ -96,8 +96,8 @@ def _training(
     log = RunLog(folder.metrics, folder.log, shown=fabric.is_global_zero, quiet=quiet)
     if folder.lock is not None and folder.lock.taken_from is not None:
         log.line(f"note       {folder.path} was locked by {folder.lock.taken_from}, which is gone")
-    job = build_job(built.config, fabric, built.model, built.datasets, folder, log, to_yaml(built.config), shelf)
-    announce(log, built, fabric, run.state, folder, [*epochs_said(config, built.config), *notes, *sized, *kept])
+    job = build_job(built.config, fabric, built.model, built.datasets, folder, log, to_yaml(built.config), kept)
+    announce(log, built, fabric, run.state, folder, [*epochs_said(config, built.config), *notes, *sized, *kept.lines])
     if isinstance(run, SavedRun):
         say_changes(log, run, changes)
     names = built.config.train.loggers if log.shown else []

@@ -82,6 +82,10 @@ class Warp(Transform):
         """See `Transform`."""
         return self.plan(size, seed).halvings
 
+    def most_halvings(self, size: tuple[int, int]) -> int:
+        """The most that `halvings` can be for a picture of (height, width)."""
+        return min(halvings_for(self._unit(size) * self.scale[0]), min(size).bit_length() - 1)
+
     def plan(self, size: tuple[int, int], seed: int) -> Plan:
         """What happens to a picture of (height, width) pixels with this seed. Geometry does not depend on the colours."""
         draw = Random(seed).random
@@ -138,7 +142,7 @@ def warped(sample: Sample, plan: Plan) -> Sample:
         label_map=moved(sample.label_map, IGNORE_INDEX),
         value_map=moved(sample.value_map, float("nan")),
         weight_map=moved(sample.weight_map, 0.0),
-        boxes=sample.boxes and _moved_boxes(sample.boxes, plan),
+        boxes=sample.boxes and boxes_as_planned(sample.boxes, plan),
         halvings=0,
     )
 
@@ -146,13 +150,13 @@ def warped(sample: Sample, plan: Plan) -> Sample:
 def _image(image: np.ndarray, plan: Plan, outside: np.ndarray | None) -> np.ndarray:
     """plan: with the halvings that are still to be done."""
     if plan.degrees:
-        halved = _halved(image, plan.halvings)
-        shown = halved[plan.rows.part(), plan.columns.part()]
-        result = recolored(_turned(halved, plan), plan.color, _mean(shown, plan.color))
+        whole = halved(image, plan.halvings)
+        shown = whole[plan.rows.part(), plan.columns.part()]
+        result = recolored(_turned(whole, plan), plan.color, _mean(shown, plan.color))
         if outside is not None:
             result[outside] = 0
         return result
-    part = _halved(image[plan.rows.part(plan.halvings), plan.columns.part(plan.halvings)], plan.halvings)
+    part = halved(image[plan.rows.part(plan.halvings), plan.columns.part(plan.halvings)], plan.halvings)
     made = cv2.resize(part, (plan.columns.made, plan.rows.made), interpolation=cv2.INTER_LINEAR)
     made = recolored(made.reshape(*made.shape[:2], -1), plan.color, _mean(part, plan.color))
     return _finished(made, plan, 0)
@@ -181,11 +185,11 @@ def _outside(plan: Plan, size: tuple[int, int]) -> np.ndarray | None:
     return inside == 0
 
 
-def _turned(halved: np.ndarray, plan: Plan) -> np.ndarray:
+def _turned(image: np.ndarray, plan: Plan) -> np.ndarray:
     matrix = plan._replace(halvings=0).from_result()
     how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    whole = halved.shape[2] in (1, 3, 4)  # OpenCV rounds places to 1/32 of a pixel for two channels, and takes no five
-    bands = [halved] if whole else cv2.split(halved)
+    whole = image.shape[2] in (1, 3, 4)  # OpenCV rounds places to 1/32 of a pixel for two channels, and takes no five
+    bands = [image] if whole else cv2.split(image)
     made = [cv2.warpAffine(band, matrix, plan.size[::-1], None, how, cv2.BORDER_REPLICATE) for band in bands]
     return made[0].reshape(*plan.size, -1) if whole else np.stack(made, axis=2)
 
@@ -196,7 +200,7 @@ def _cut(array: np.ndarray, halvings: int) -> np.ndarray:
     return array[:height, :width]
 
 
-def _halved(image: np.ndarray, times: int) -> np.ndarray:
+def halved(image: np.ndarray, times: int) -> np.ndarray:
     """Means of squares of 2^times pixels."""
     if not times:
         return image
@@ -216,7 +220,7 @@ def _finished(array: np.ndarray, plan: Plan, fill: float) -> np.ndarray:
     return whole
 
 
-def _moved_boxes(boxes: Boxes, plan: Plan) -> Boxes:
+def boxes_as_planned(boxes: Boxes, plan: Plan) -> Boxes:
     """Around the four moved corners of each, cut to the picture."""
     matrix = plan.to_result()
     corners = boxes.xyxy.astype(np.float64)[:, [0, 1, 2, 1, 0, 3, 2, 3]].reshape(-1, 4, 2)

@@ -14,7 +14,7 @@ import numpy as np
 MAX_HALVINGS = 3
 """JPEG decoders give a half, a quarter and an eighth of the size (libjpeg's scale_num/scale_denom, 8x8 blocks)."""
 
-_LUMA = np.array([0.299, 0.587, 0.114])
+LUMA = np.array([0.299, 0.587, 0.114])
 """ITU-R BT.601, as everywhere in the package."""
 
 
@@ -139,15 +139,15 @@ def color_matrix(change: ColorChange, mean: Sequence[float]) -> np.ndarray:
     >>> color_matrix(ColorChange(brightness=2.0), (100, 100, 100))[0].tolist()
     [2.0, 0.0, 0.0, 0.0]
     """
-    gray = np.tile(_LUMA, (3, 1))
+    gray = np.tile(LUMA, (3, 1))
     matrix = gray + change.saturation * (np.eye(3) - gray)
     if change.hue:
         matrix = _hue_turn(change.hue) @ matrix
-    offset = change.brightness * (1 - change.contrast) * float(_LUMA @ np.asarray(mean[:3], np.float64))
+    offset = change.brightness * (1 - change.contrast) * float(LUMA @ np.asarray(mean[:3], np.float64))
     return np.column_stack([change.brightness * change.contrast * matrix, np.full(3, offset)])
 
 
-_YIQ = np.array([_LUMA, [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
+_YIQ = np.array([LUMA, [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
 """RGB to YIQ (NTSC 1953, FCC 47 CFR 73.682); its first row is the luma of BT.601."""
 
 _FROM_YIQ: np.ndarray = np.linalg.inv(_YIQ)
