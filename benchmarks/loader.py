@@ -51,7 +51,7 @@ def rows() -> list[Row]:
     goals = (Goal("albumentations", least=2.2), Goal("torchvision v2", least=2.2))
     large = (Goal("albumentations", least=2.5), Goal("torchvision v2", least=2.5))
     return [
-        Row("camvid-loader", "JPEG and mask 360x480, scale 0.5-2", lambda work: load(work, CAMVID), goals),
+        Row("camvid-loader", "JPEG and mask 360x480, scale 0.5-2", lambda work: load(work, CAMVID), goals, grows=True),
         Row("large-loader", "JPEG 1024x2048 -> 512x1024, scale 0.25-1",
             lambda work: load(work, LARGE._replace(masks=False)), large),
         Row("large-loader-masks", "the same with a PNG mask each", lambda work: load(work, LARGE)),

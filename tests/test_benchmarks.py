@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks import kept
+from benchmarks import growth, kept, speed_page
 from benchmarks.__main__ import main
+from benchmarks.machine import described
 from benchmarks.measure import in_fresh_process, measure, row_modules, rows_by_module
 from benchmarks.rows import Goal, Measured, Measurements, Missing, Row, Work, from_package
 from benchmarks.table import as_markdown, as_text, lines_of, quartiles, reached, with_changes
@@ -217,3 +218,36 @@ def test_quartiles_of_one_value() -> None:
 def test_list_names_every_row(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--list"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [row.name for _, row in ROWS]
+
+
+def grown(*values: tuple[float, int | None]) -> list[dict[str, Any]]:
+    row = Row("fake", "a made-up row", lambda work: {}, grows=True)
+    found = [{"runs": {"toolkit": [{"seconds": seconds}]}, "peak_bytes": size} for seconds, size in values]
+    return [growth.point(row, scale, each) for scale, each in zip(growth.SCALES, found, strict=True)]
+
+
+def test_growth_is_linear_when_16_times_the_work_takes_16_times_the_time() -> None:
+    points = grown((1.0, 10 << 20), (4.1, 11 << 20), (16.5, 12 << 20))
+    (own,) = growth.by_row(points).values()
+    assert (growth.is_linear(own, "seconds"), growth.is_linear(own, "bytes")) == (True, True)
+    assert "| 16.5× |" in growth.as_markdown(points)
+    (own,) = growth.by_row(grown((1.0, None), (4.0, None), (20.0, None))).values()
+    assert (growth.is_linear(own, "seconds"), growth.is_linear(own, "bytes")) == (False, None)
+    assert "20.0×, more than linear" in growth.as_markdown(own)
+
+
+def test_the_page_of_speed_is_made_from_what_was_kept(tmp_path: Path) -> None:
+    results, docs = tmp_path / "results", tmp_path / "docs"
+    docs.mkdir()
+    speed_page.write("m", results, docs)
+    assert "Not measured yet" in (docs / "speed.md").read_text()
+    now, head = datetime(2026, 11, 30), {"when": "now", **described()}
+    kept.write({**head, "lines": with_changes([line_with(2.0)], [])}, kept.new_path("m", now, results))
+    points = grown((1.0, 10 << 20), (4.1, 11 << 20), (16.5, 12 << 20))
+    kept.write({**head, "lines": points}, kept.new_path("m/growth", now, results))
+    record = {"section": "records", "item": "unet: bf16", "images_a_second": 119.4}
+    kept.write({**head, "chip": "A", "lines": [record]}, kept.new_path("gpu/a", now, results))
+    speed_page.write("m", results, docs)
+    text = (docs / "speed.md").read_text()
+    assert all(words in text for words in ("2.00× faster", "16.5×", "images_a_second 119", "growth_memory.svg"))
+    assert "polyline" in (docs / "growth_time.svg").read_text()
