@@ -57,17 +57,21 @@ def table(folder: Path = FOLDER) -> str:
     receipts = receipts_in(folder)
     lines = ["| system | config | parameters | measured by us |", "|---|---|---:|---|"]
     for title, names in SYSTEMS.items():
+        paths = paths_of(names)
         if names[0].endswith("/*"):
-            paths = sorted((ROOT / "configs").glob(f"{names[0]}.yaml"))
             counts = sorted(map(parameters, paths))
             shown, count = f"[{names[0][:-1]}](configs/{names[0][:-2]})", f"{counts[0]:,} to {counts[-1]:,}"
         else:
-            paths = [ROOT / "configs" / f"{name}.yaml" for name in names]
             shown = " ".join(f"[{name}](configs/{name}.yaml)" for name in names)
             count = " / ".join(f"{parameters(path):,}" for path in paths)
         cells = [measured(one, named=len(paths) > 1) for path in paths for one in _shown(receipts.values(), path)]
         lines.append(f"| {title} | {shown} | {count} | {'<br>'.join(cells) or 'not yet trained'} |")
     return "\n".join(lines) + "\n"
+
+
+def paths_of(names: Sequence[str]) -> list[Path]:
+    """The files of a row's configs, whose names may stand for several (`classify/*`)."""
+    return [path for name in names for path in sorted((ROOT / "configs").glob(f"{name}.yaml"))]
 
 
 def receipts_in(folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
