@@ -40,6 +40,7 @@ SYSTEMS: dict[str, tuple[str, ...]] = {
     "Faster R-CNN 2015 (VGG16, stride 16)": ("faster_rcnn_vgg16_voc",),
     "Faster R-CNN, ResNet-50-FPN": ("faster_rcnn_r50_fpn_coco",),
     "Faster R-CNN, ResNet-18-FPN, from scratch": ("faster_rcnn_r18_fpn_bccd",),
+    "Faster R-CNN on EfficientNet-Lite0, ImageNet weights by pip": ("faster_rcnn_lite_bccd",),
     "LeNet-5, AlexNet, VGG, GoogLeNet, ResNet, DenseNet": ("classify/*",),
 }  # fmt: skip
 """What a row is called, and the configs in it; a row of a folder shows the smallest and the largest."""

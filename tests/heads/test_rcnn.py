@@ -313,6 +313,21 @@ def test_sampled_numbers_and_fraction() -> None:
     assert (labels == -1).sum() == 96
 
 
+def test_smoothed_labels_mix_the_classes_loss_with_that_of_a_target_without_preference() -> None:
+    plain, smooth = (RcnnHead(FPN, 4, roi=RoiSettings(hidden=16, label_smoothing=share)) for share in (0.0, 0.3))
+    pyramid = make_pyramid(FPN, (64, 64))
+    with torch.no_grad():
+        plain.roi.classes.bias.copy_(torch.tensor([3.0, 0, 0, 0, 0]))
+    smooth.load_state_dict(plain.state_dict())
+    one = [torch.tensor([[50.0, 50, 60, 60]])]
+    nobody = [Objects(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), *[torch.zeros(0, 4)] * 2, (64, 64))]
+    table = MapRows.of(pyramid.maps)
+    logits, _ = plain.roi(pyramid.maps, one[0], torch.zeros(1, dtype=torch.int64), table)
+    surprise = -logits.log_softmax(1)[0]
+    given = smooth.roi.loss(pyramid.maps, table, one, nobody)["roi_classes"]
+    torch.testing.assert_close(given, 0.7 * surprise[0] + 0.3 * surprise.mean())
+
+
 @pytest.mark.parametrize("preset", [{}, FASTER_RCNN_2015, DETECTRON2_FPN])
 def test_perfect_answers_give_the_box_back_in_original_pixels(preset: dict[str, Any]) -> None:
     """A head whose second stage answers what the targets say returns the object, scaled and exclusive."""

@@ -55,6 +55,8 @@ class RoiSettings:
         positive_iou: overlap, 0..1, from which a proposal is an object's; all below is background.
         box_weights: factors of dx, dy, dw, dh; 10, 10, 5, 5 is py-faster-rcnn's target deviation 0.1, 0.1, 0.2, 0.2.
         box_beta: offset at which smooth L1 turns from square to straight; 1/9 is py-faster-rcnn's sigma 3, 0 is L1.
+        label_smoothing: share of the target, 0..1, that is spread evenly over all classes and background (Szegedy et al. 2016,
+            arXiv 1512.00567, section 7); 0 in all three official codes.
     """
 
     pooling: PoolSettings = PoolSettings()
@@ -66,6 +68,7 @@ class RoiSettings:
     positive_iou: Probability = 0.5
     box_weights: tuple[PositiveFloat, PositiveFloat, PositiveFloat, PositiveFloat] = (10.0, 10.0, 5.0, 5.0)
     box_beta: NonNegativeFloat = 1 / 9
+    label_smoothing: Probability = 0.0
 
 
 @dataclass(frozen=True)
@@ -196,9 +199,10 @@ class Roi(nn.Module):
         classes = torch.where(labels == BACKGROUND, _BACKGROUND_CLASS, labels + 1)
         (positive,) = true_places([labels != BACKGROUND])
         found = self._deltas_of(deltas, positive, labels[positive])
+        smoothing = self.settings.label_smoothing
         offset = F.smooth_l1_loss(found, targets[positive], reduction="sum", beta=self.settings.box_beta)
         return {
-            "roi_classes": F.cross_entropy(logits, classes, reduction="sum") / number,
+            "roi_classes": F.cross_entropy(logits, classes, reduction="sum", label_smoothing=smoothing) / number,
             "roi_boxes": offset / number,
         }
 
