@@ -201,11 +201,13 @@ def _coco_truths(path: Path) -> tuple[list[Truth], ClassTable]:
     xyxy = np.concatenate([file.xywh[:, :2], file.xywh[:, :2] + file.xywh[:, 2:]], axis=1)
     area = np.where(np.isnan(file.area), file.xywh[:, 2] * file.xywh[:, 3], file.area)
     whole = Boxes(xyxy, labels.astype(np.int64), file.crowd, np.zeros(len(labels), bool), area)
+    order = np.argsort(file.owners, kind="stable")
+    own = np.split(order, np.cumsum(np.bincount(file.owners, minlength=len(file.image_names)))[:-1])
     truths = []
-    for place, name in enumerate(file.image_names):
-        height, width = file.sizes[place].tolist()
-        own = whole.take(np.flatnonzero(file.owners == place))
-        truths.append(Truth(name, int(file.image_ids[place]), (height, width), boxes=own))
+    for name, number, (height, width), rows in zip(
+        file.image_names, file.image_ids.tolist(), file.sizes.tolist(), own, strict=True
+    ):
+        truths.append(Truth(name, number, (height, width), boxes=whole.take(rows)))
     return truths, table
 
 
