@@ -353,10 +353,15 @@ class Head(nn.Module, ABC):
         """The most detections of an image that `predict` gives; None for a head without such a limit."""
         return None
 
-    def limit_detections(self, score: float | None = None, count: int | None = None) -> None:
-        """Lets detections down to a score (0..1) through, and so many of an image; None leaves it as it is.
+    def limit_detections(
+        self, score: float | None = None, count: int | None = None, nms_iou: float | None = None
+    ) -> None:
+        """Changes which boxes `predict` lets through; None leaves a setting as it is. Raises PartsError for a head without.
 
-        Raises PartsError for a head that makes none.
+        Args:
+            score: detections down to this probability, 0..1, are let through; it lowers the head's own limit only.
+            count: the most detections of an image, best first.
+            nms_iou: overlap, 0..1, above which the worse of two boxes of a class goes.
         """
         raise PartsError(Problem("head", "makes no detections, so it has no score to cut them by, and no limit"))
 

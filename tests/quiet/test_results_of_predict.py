@@ -28,6 +28,7 @@ from toolkit.jobs.restore import Restored
 from toolkit.models.vision_model import VisionModel
 from toolkit.samples import Detections
 
+FOR_ALL = ("journal.jsonl", "classes.csv", "index.html")
 RNG = np.random.default_rng(0)
 
 
@@ -62,11 +63,11 @@ def test_a_result_named_like_another_kind_of_result(dense: Restored, tmp_path: P
     folder = pictures(tmp_path / "in", "a.png", "x.png")
     pictures(folder, "a_uncertainty.png", "x_overlay.png", size=(16, 20))
     found = run_prediction(dense, [folder], tmp_path / "out", ["mask", "uncertainty", "overlay"])
-    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file() and path.name != "journal.jsonl"]
-    assert found["written"] == len(files) == 12
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file() and path.name not in FOR_ALL]
+    assert found["written"] == len(files) + 2 == 14
     assert sorted(Image.open(path).size for path in files if path.suffix == ".png") == [(20, 16)] * 4 + [(32, 24)] * 4
     again = run_prediction(dense, [folder], tmp_path / "out", ["mask"])
-    assert again["written"] == 4
+    assert again["written"] == 5
     assert {entry["file"] for entry in found["renamed"]} == {"a_uncertainty.png", "x_overlay.png"}
     assert any("a_uncertainty.png are called a_uncertainty_png" in note for note in _notes(found))
 
@@ -88,7 +89,7 @@ def test_a_long_name_costs_nothing_else(dense: Restored, tmp_path: Path) -> None
     folder = pictures(tmp_path / "in", "a.png", longest, twin, "z.png")
     found = run_prediction(dense, [folder], tmp_path / "out", ["mask", "overlay", "uncertainty"])
     assert found["failed"] == []
-    assert found["written"] == 12 == len(list((tmp_path / "out").iterdir())) - 1  # the journal
+    assert found["written"] == 14 == len(list((tmp_path / "out").iterdir())) - 1  # the journal
     assert [entry["file"] for entry in found["renamed"]] == [twin, longest]
 
 
@@ -199,7 +200,7 @@ def test_a_regressor_and_a_depth_net_write_their_answers(tmp_path: Path) -> None
     assert [float(row["age"]), float(row["weight"])] == pytest.approx(
         regressor.predict(folder)[0].numpy().tolist(), rel=1e-6
     )
-    assert run_prediction(restored(depth), [folder], tmp_path / "two")["written"] == 2
+    assert run_prediction(restored(depth), [folder], tmp_path / "two")["written"] == 3
     values = np.load(tmp_path / "two/a_values.npy")
     assert values.dtype == np.float32
     assert np.array_equal(values, depth.predict(folder)[0].numpy())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any, Literal
 
 import click
@@ -20,7 +22,7 @@ _SHOWN = 5
 @click.option(
     "--format",
     "formats",
-    help="Comma-separated: mask, overlay, uncertainty, values, coco, yolo, yolo_scores, voc, labelme, csv, json; "
+    help="Comma-separated: mask, overlay, uncertainty, values, coco, yolo, yolo_scores, voc, labelme, csv, json, summary; "
     "default: what suits the model (label maps: mask, overlay; boxes: overlay; classes and values of pictures: csv; "
     "depth: values, overlay).",
 )
@@ -71,6 +73,20 @@ _SHOWN = 5
     type=click.IntRange(1),
     help="The most detections of a picture; default: as when it was evaluated.",
 )
+@click.option(
+    "--iou", type=click.FloatRange(0, 1), help="Overlap from which on the worse of two boxes of a class is left out."
+)
+@click.option(
+    "--classes",
+    metavar="NAME,...",
+    help="Answer these only: boxes of others are left out, pixels of others belong to no class (255).",
+)
+@click.option(
+    "--original-ids", is_flag=True, help="Masks hold the values of the training's files (label_values), not labels."
+)
+@click.option(
+    "--annotations", type=click.Path(), metavar="FILE.json", help="COCO file whose image ids the COCO results get."
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)
 @trust_option
 @json_option
@@ -88,12 +104,18 @@ def command(
     tile: str,
     score: float | None,
     max_detections: int | None,
+    iou: float | None,
+    classes: str | None,
+    original_ids: bool,
+    annotations: str | None,
     no_thresholds: bool,
     device: str,
     trust_code: bool,
     as_json: bool,
 ) -> None:
-    """Run a checkpoint over pictures: files, folders (recursive) or globs.
+    """Run a checkpoint over pictures: files, folders (recursive), globs, lists (@files.txt, @table.csv:COLUMN).
+
+    key=value among them changes the config that the checkpoint carries (model.head.test.score=0.1).
 
     Pictures that cannot be read are listed at the end, and the exit code is then 1; the others are done. The journal in
     --out says what is done: --resume goes on by it, also after a kill.
@@ -104,9 +126,13 @@ def command(
     from toolkit.inference.shares import Share
     from toolkit.jobs.predict import run_prediction
 
-    names = None if formats is None else [name.strip() for name in formats.split(",") if name.strip()]
+    overrides = [text for text in images if _is_override(text)]
+    sources = [text for text in images if not _is_override(text)]
+    if not sources:
+        raise click.UsageError("wanted pictures: files, folders, globs, or @files.txt")
     result = run_prediction(
-        checkpoint, images, out, names, batch_size=batch_size, device=device, tile=_side(tile), score=score,
+        checkpoint, sources, out, _names(formats), iou=iou, classes=_names(classes), overrides=overrides,
+        original_ids=original_ids, annotations=annotations, batch_size=batch_size, device=device, tile=_side(tile), score=score,
         max_detections=max_detections, trust_code=trust_code, thresholds=not no_thresholds,
         resume=resume, overwrite=overwrite, share=Share.parse(shard) if shard else None, threads=threads, readers=workers,
     )  # fmt: skip
@@ -118,6 +144,15 @@ def command(
         raise click.exceptions.Exit(130)
     if result["failed"]:
         raise click.exceptions.Exit(1)
+
+
+def _is_override(text: str) -> bool:
+    """Whether a word is key=value, and no picture that is called so."""
+    return re.match(r"[+~]?\w+(\.\w+)+=", text) is not None and not Path(text).exists()
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _side(tile: str) -> int | Literal["auto"] | None:
@@ -168,15 +203,19 @@ def _notes(result: dict[str, Any]) -> list[str]:
     if result.get("thresholds") is not None:
         notes.append(_thresholds_used(result["thresholds"], "mask" in result["formats"]))
     notes += result["unread"]
-    if "mask" in result["formats"]:
+    if "mask" in result["formats"] and result["original_ids"]:
+        notes.append("masks hold the values of the training's files; classes.csv says which class each is")
+    elif "mask" in result["formats"]:
         labels = ", ".join(f"{label} {name}" for label, name in enumerate(result["classes"][:_SHOWN]))
         more = ", ..." if len(result["classes"]) > _SHOWN else ""
         notes.append(
-            f"masks hold the model's labels ({labels}{more}), also where the training's files had other values"
+            f"masks hold the model's labels ({labels}{more}), also where the training's files had other values; classes.csv "
+            "says which is which, --original-ids writes the others"
         )
-    if "coco" in result["formats"]:
+    if "coco" in result["formats"] and not result["image_ids"]:
         notes.append(
-            "image_id counts the pictures from 1, not as any annotation file does; `file` in each entry names its picture"
+            "image_id counts the pictures from 1, not as any annotation file does (--annotations FILE gives its ids); "
+            "`file` in each entry names its picture"
         )
     if result["drawn_from"] is not None and result["limit"] is not None:
         notes.append(f"boxes with a score from {result['drawn_from']:g} on are drawn; --score changes that")

@@ -106,10 +106,23 @@ class RcnnHead(Head):
         """The most detections of an image that `predict` gives, those of the highest scores."""
         return self.test.per_image
 
-    def limit_detections(self, score: float | None = None, count: int | None = None) -> None:
-        """See `Head.limit_detections`."""
-        lowest = self.test.score if score is None else min(score, self.test.score)
-        self.test = replace(self.test, score=lowest, per_image=self.test.per_image if count is None else count)
+    def limit_detections(
+        self, score: float | None = None, count: int | None = None, nms_iou: float | None = None
+    ) -> None:
+        """See `Head.limit_detections`.
+
+        Args:
+            score: detections down to this probability, 0..1, are let through; it lowers the head's own limit only.
+            count: the most detections of an image, best first.
+            nms_iou: overlap, 0..1, above which the worse of two boxes of a class goes.
+        """
+        own = self.test
+        self.test = replace(
+            own,
+            score=own.score if score is None else min(score, own.score),
+            per_image=own.per_image if count is None else count,
+            nms_iou=own.nms_iou if nms_iou is None else nms_iou,
+        )
 
     @classmethod
     def of_2015(cls, spec: PyramidSpec, num_classes: int) -> RcnnHead:

@@ -84,7 +84,7 @@ def answer_of(model: VisionModel, tile: TileSide | None, batch_size: int) -> Ans
     """What answers for a batch, with a sentence in place of too little memory. Raises PartsError for tiles that do not suit.
 
     Args:
-        model: what predicts.
+        model: the trained model, on its device.
         tile: side of a tile in pixels, or "auto"; None shows the model every picture whole.
         batch_size: how many pictures a batch holds at most.
     """
@@ -120,11 +120,11 @@ def predict_blocks(
 
     Args:
         model: what predicts, on its device.
-        answer: predicts a batch (`answer_of`).
+        answer: predicts a batch, as `answer_of` makes it of the model.
         blocks: pictures that may go through the net together; how they are cut fixes every digit of the results.
         batch_size: how many pictures of equal size go through the net at once.
         ahead: how many pictures are read by other threads while the model works, beside those of the next batch.
-        readers: how many threads read.
+        readers: how many threads read and decode pictures.
     """
     device = next(model.parameters()).device
     with evaluating(model), ThreadPoolExecutor(max_workers=readers) as pool:

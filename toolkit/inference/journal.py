@@ -64,7 +64,7 @@ class Journal:
     says so; a closed journal of a job that was killed and resumed is the same as of one that was not.
 
     Args:
-        path: the file.
+        path: place of the journal's file.
         header: weights, options and classes, of JSON's kinds.
         share: the part of the pictures that it is of.
     """
@@ -89,7 +89,7 @@ class Journal:
 
         Args:
             names: name and stem of each picture of the listing, in its order.
-            pictures: how many those are.
+            pictures: how many pictures the listing has.
             is_there: whether what an entry calls done still is.
         """
         numbers = {pair: number for number, pair in enumerate(names)}
@@ -158,7 +158,13 @@ class Journal:
 
 
 def write_closed(path: Path, header: Mapping[str, Any], entries: Iterable[Entry]) -> None:
-    """A whole journal: its header, the entries, and the line that says it is closed."""
+    """A whole journal: its header, the entries, and the line that says it is closed.
+
+    Args:
+        path: place of the journal's file, which is replaced.
+        header: weights, options and classes, of JSON's kinds.
+        entries: those of all pictures, in the order of the listing.
+    """
     done = failed = 0
     with replacing(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
         file.write(json.dumps(header) + "\n")
@@ -173,8 +179,8 @@ class JournalFile(NamedTuple):
     """What a journal on disk says of itself.
 
     Args:
-        path: the file.
-        header: its first line.
+        path: place of the journal's file.
+        header: its first line: weights, options and classes.
         closed: whether its job came to its end.
         entries: how many lines of pictures it has.
     """
@@ -228,7 +234,7 @@ def refuse_others(path: Path, there: Mapping[str, Any], wanted: Mapping[str, Any
 
     Args:
         path: the journal that is there.
-        there: its header.
+        there: the header that it begins with.
         wanted: the header of what is to be done now.
         remedy: what to do about it.
     """

@@ -17,6 +17,7 @@ from toolkit.inference.journal import Entry, JournalFile, read_journal, refuse_o
 from toolkit.inference.shares import Share
 from toolkit.inference.writers.base import TableRow
 from toolkit.inference.writers.outputs import Outputs
+from toolkit.jobs.contact_sheet import write_sheet
 
 
 def merge_shares(out: str | Path, folders: Sequence[str | Path] = ()) -> dict[str, Any]:
@@ -51,6 +52,7 @@ def merge_shares(out: str | Path, folders: Sequence[str | Path] = ()) -> dict[st
         header = found[0].header
         outputs = Outputs(out, header["formats"], header["classes"], [tuple(color) for color in header["palette"]])
         written = outputs.finish(joined.rows_of)
+        sheets = write_sheet(out, header, outputs, joined.entries)
         failed = [{"file": entry.name, "reason": entry.failed} for entry in joined.entries() if entry.failed]
         write_closed(out / whole.journal, header, joined.entries())
         for journal in found:
@@ -62,7 +64,7 @@ def merge_shares(out: str | Path, folders: Sequence[str | Path] = ()) -> dict[st
         "images": len(joined),
         "done": len(joined) - len(failed),
         "failed": failed,
-        "written": len(written),
+        "written": len(written) + sheets,
         "journal": str(out / whole.journal),
         "shards": len(found),
     }

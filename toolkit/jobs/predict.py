@@ -19,6 +19,7 @@ from toolkit.inference.journal import Entry, Journal, JournalFile, read_journal,
 from toolkit.inference.shares import Share
 from toolkit.inference.tiling.tiled import TileSide
 from toolkit.inference.writers.overlay import OverlayWriter
+from toolkit.jobs.contact_sheet import write_sheet
 from toolkit.jobs.prediction_work import LIMITED, PAGES, PredictionWork
 from toolkit.jobs.predictor import Predictor
 from toolkit.jobs.restore import Restored
@@ -43,6 +44,11 @@ def run_prediction(
     tile: TileSide | None = None,
     score: float | None = None,
     max_detections: int | None = None,
+    iou: float | None = None,
+    classes: Sequence[str] | None = None,
+    overrides: Sequence[str] = (),
+    original_ids: bool = False,
+    annotations: str | Path | None = None,
     trust_code: bool = False,
     thresholds: bool = True,
     resume: bool = False,
@@ -70,6 +76,11 @@ def run_prediction(
         score: detections below it, 0..1, are left out of every format; None takes the weights' operating points, and
             without these what the model was evaluated with.
         max_detections: the most detections of an image, best first; None is what the model was evaluated with.
+        iou: overlap, 0..1, above which the worse of two boxes of a class goes; None is what the model was evaluated with.
+        classes: names of the classes that are answered; boxes of others are left out, pixels of others belong to no class.
+        overrides: changes of the config that the weights carry, each `key=value`, as of the head's `test` settings.
+        original_ids: whether masks hold the values that the training's files had (`label_values`), not the model's labels.
+        annotations: a COCO file whose image ids entries of COCO results get, by the names of its images.
         trust_code: whether code that the checkpoint names may be imported and run.
         thresholds: whether the operating points that the weights keep (`toolkit thresholds`) are used: detections below
             their class' threshold are left out, pixels below it become the fallback. A `score` takes their place.
@@ -97,13 +108,23 @@ def run_prediction(
     there = read_journal(path)
     before = there.header.get("options", {}) if there is not None and resume else {}
     predictor = Predictor(
-        checkpoint, batch_size=batch_size or before.get("batch_size", 1), device=device, tile=tile, score=score,
-        max_detections=max_detections, thresholds=thresholds, threads=threads or before.get("threads"), readers=readers,
+        checkpoint,
+        batch_size=batch_size or before.get("batch_size", 1),
+        device=device,
+        tile=tile,
+        score=score,
+        max_detections=max_detections,
+        iou=iou,
+        classes=classes,
+        thresholds=thresholds,
+        overrides=overrides,
+        threads=threads or before.get("threads"),
+        readers=readers,
         trust_code=trust_code,
-    )  # fmt: skip
+    )
     if formats is None and before:
         formats = there.header.get("formats") if there is not None else None
-    work = PredictionWork(predictor, sources, out, formats)
+    work = PredictionWork(predictor, sources, out, formats, original_ids=original_ids, annotations=annotations)
     header = work.header
     _refuse_mixing(Path(out), part, there, header, resume=resume, overwrite=overwrite)
     lock = _locked(Path(out), part)
@@ -177,7 +198,8 @@ def _predict(work: PredictionWork, journal: Journal, by: Answering) -> _Done:
 def _finish(work: PredictionWork, journal: Journal, *, quiet: bool) -> int:
     """Writes the files for all pictures: how many. quiet: the job ended early, and its reason is what is told."""
     try:
-        return len(work.outputs.finish(journal.rows_of))
+        files = work.outputs.finish(journal.rows_of)
+        return len(files) + write_sheet(work.out, work.header, work.outputs, journal.entries)
     except UserError:
         if not quiet:
             raise
@@ -271,9 +293,11 @@ def _told(work: PredictionWork, journal: Journal, done: _Done, skipped: int) -> 
         "limited": done.limited,
         "limit": head.max_detections,
         "renamed": work.renamed(),
-        "unread": [*unread_pages(done.paged), *_left(work)],
+        "unread": [*unread_pages(done.paged), *work.pictures.notes],
         "formats": outputs.used_for(head.gives) if head.gives else outputs.formats or [],
         "classes": list(predictor.model.classes),
+        "original_ids": work.original_ids,
+        "image_ids": work.annotations is not None,
         "drawn_from": overlay.min_score if isinstance(overlay, OverlayWriter) and predictor.points is None else None,
         "thresholds": predictor.points._asdict() if predictor.points is not None else None,
         "stopped": done.stopped,
@@ -304,16 +328,3 @@ def _path(work: PredictionWork, entry: Entry) -> Path:
     known = entry.number <= len(work.pictures)
     path = work.pictures[entry.number - 1].path if known else None
     return path if path is not None else Path(entry.name)
-
-
-def _left(work: PredictionWork) -> list[str]:
-    """Sentences on what the folders hold that was not read."""
-    told = []
-    if work.pictures.left:
-        kinds = ", ".join(
-            f"{count} {suffix or 'without suffix'}" for suffix, count in work.pictures.left.most_common(8)
-        )
-        told.append(f"files that are no pictures were not read: {kinds}")
-    if work.pictures.closed:
-        told.append(f"folders that may not be read: {', '.join(work.pictures.closed[:5])}")
-    return told

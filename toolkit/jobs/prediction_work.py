@@ -18,8 +18,11 @@ from toolkit.errors import ConfigError, Problem, UserError
 from toolkit.inference.folder import ImageResult
 from toolkit.inference.journal import Entry, Journal, source_of
 from toolkit.inference.shares import blocks
+from toolkit.inference.writers.detections import CocoWriter
+from toolkit.inference.writers.label_maps import MaskWriter
 from toolkit.inference.writers.outputs import WRITERS, Outputs, Written, stems_of
 from toolkit.inference.writers.overlay import OverlayWriter
+from toolkit.jobs.original_ids import image_ids_of, original_ids
 from toolkit.jobs.predictor import Predictor
 from toolkit.samples import Detections
 from toolkit.version import __version__
@@ -38,6 +41,8 @@ class PredictionWork:
         sources: files, folders (searched recursively) and globs.
         out: folder of the results, not inside a folder of pictures; sub-folders as in the sources.
         formats: names of output formats; None writes those that suit what the model predicts.
+        original_ids: whether masks hold the values that the training's files had, and not the model's labels.
+        annotations: a COCO file whose image ids entries of COCO results get, by the names of its images.
 
     Raises:
         ConfigError: `out` lies in a folder of pictures, or a format is unknown.
@@ -45,10 +50,17 @@ class PredictionWork:
     """
 
     def __init__(
-        self, predictor: Predictor, sources: Sequence[str | Path], out: str | Path, formats: Sequence[str] | None = None
+        self,
+        predictor: Predictor,
+        sources: Sequence[str | Path],
+        out: str | Path,
+        formats: Sequence[str] | None = None,
+        *,
+        original_ids: bool = False,
+        annotations: str | Path | None = None,
     ) -> None:
         self.predictor, self.out = predictor, Path(out)
-        self.formats = formats
+        self.formats, self.original_ids, self.annotations = formats, original_ids, annotations
         self.pictures = find_pictures(sources)
         _refuse_inside(self.out, sources)
         self.stems = stems_of(list(self.pictures.names))
@@ -60,6 +72,18 @@ class PredictionWork:
         outputs = Outputs(self.out, self.formats, model.classes, model.palette, self._inputs, model.category_ids)
         if model.head.gives is not None:
             outputs.refuse_unfitting(model.head.gives)
+        used = outputs.used_for(model.head.gives) if model.head.gives else []
+        mask, coco = outputs.writers.get("mask"), outputs.writers.get("coco")
+        if self.original_ids:
+            _refuse_without("--original-ids", "mask", used)
+        if self.original_ids and isinstance(mask, MaskWriter):
+            mask.values = original_ids(self.predictor.restored)
+        if self.annotations is not None:
+            _refuse_without("--annotations", "coco", used)
+        if self.annotations is not None and isinstance(coco, CocoWriter):
+            names = [*self.pictures.names]
+            ids = image_ids_of(self.annotations, names)
+            coco.image_ids = {stem: ids[name] for stem, name in zip(self.stems, names, strict=True)}
         score = points.values(model.classes) if points is not None else self.predictor.score
         overlay = outputs.writers.get("overlay")
         if score is not None and isinstance(overlay, OverlayWriter):
@@ -71,7 +95,9 @@ class PredictionWork:
         """The journal's header: what all results of one folder must share."""
         gives = self.predictor.model.head.gives
         formats = self.outputs.used_for(gives) if gives else self.outputs.formats
-        return {"toolkit": __version__, **self.predictor.fixed, "formats": formats}
+        fixed = self.predictor.fixed
+        named = {"original_ids": self.original_ids, "image_ids": self.annotations is not None}
+        return {"toolkit": __version__, **fixed, "options": fixed["options"] | named, "formats": formats}
 
     def entries(self, todo: Iterable[range]) -> Iterator[tuple[int, Entry]]:
         """Predicts blocks of pictures and writes their files: places in the listing, and what the journal holds of them.
@@ -170,6 +196,13 @@ def _size(path: Path) -> int | None:
         return path.stat().st_size
     except OSError:
         return None
+
+
+def _refuse_without(option: str, wanted: str, used: Sequence[str]) -> None:
+    """Raises ConfigError for an option of a format that is not written."""
+    if wanted not in used:
+        message = f"is of the format '{wanted}', and what is written is {', '.join(used) or 'nothing'}"
+        raise ConfigError(Problem(option, message, f"add {wanted} to --format, or leave {option} out"))
 
 
 def _refuse_inside(out: Path, sources: Sequence[str | Path]) -> None:

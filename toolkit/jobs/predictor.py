@@ -14,7 +14,7 @@ import torch
 from toolkit.data.images.picture import Picture
 from toolkit.data.images.pictures import Sources, find_pictures
 from toolkit.engine.process import keep_freed_memory, pick_device
-from toolkit.errors import ConfigError, Problem
+from toolkit.errors import ConfigError, Problem, did_you_mean
 from toolkit.inference.folder import Answer, ImageResult, answer_of, predict_blocks
 from toolkit.inference.shares import Share, blocks
 from toolkit.inference.tiling.tiled import TileSide
@@ -22,7 +22,7 @@ from toolkit.jobs.restore import Restored, restore
 from toolkit.models.vision_model import VisionModel
 from toolkit.models.weights import tensors_digest
 from toolkit.results.operating_points import StoredPoints, stored_points
-from toolkit.samples import Detections, LabelMap
+from toolkit.samples import IGNORE_INDEX, Detections, LabelMap, Prediction
 
 
 class Predictor:
@@ -42,8 +42,12 @@ class Predictor:
         score: detections below it, 0..1, are left out; None takes the weights' operating points, and without these what
             the model was evaluated with.
         max_detections: the most detections of an image, best first; None is what the model was evaluated with.
+        iou: overlap, 0..1, above which the worse of two boxes of a class goes; None is what the model was evaluated with.
+        classes: names of the classes that are answered; boxes of others are left out, pixels of others belong to no
+            class. None: all.
         thresholds: whether the operating points that the weights keep (`toolkit thresholds`) are used: detections below
             their class' threshold are left out, pixels below it become the fallback. A `score` takes their place.
+        overrides: changes of the config that the weights carry, each `key=value`, as of the head's `test` settings.
         threads: threads of one operation of PyTorch on the CPU; None leaves them as they are.
         readers: how many threads read and decode pictures.
         trust_code: whether code that the weights name may be imported and run.
@@ -62,7 +66,10 @@ class Predictor:
         tile: TileSide | None = None,
         score: float | None = None,
         max_detections: int | None = None,
+        iou: float | None = None,
+        classes: Sequence[str] | None = None,
         thresholds: bool = True,
+        overrides: Sequence[str] = (),
         threads: int | None = None,
         readers: int = 2,
         trust_code: bool = False,
@@ -70,6 +77,7 @@ class Predictor:
         self._given = model
         self.batch_size, self.tile, self.threads, self.readers = batch_size, tile, threads, readers
         self.score, self.max_detections, self.thresholds = score, max_detections, thresholds
+        self.iou, self.classes, self.overrides = iou, classes, tuple(overrides)
         self._device, self._trust_code = device, trust_code
 
     def stream(self, sources: Sources) -> Iterator[ImageResult]:
@@ -114,7 +122,7 @@ class Predictor:
             return None
         if isinstance(self._given, Restored):
             return self._given
-        return restore(self._given, trust_code=self._trust_code)
+        return restore(self._given, self.overrides, trust_code=self._trust_code)
 
     @cached_property
     def model(self) -> VisionModel:
@@ -128,7 +136,8 @@ class Predictor:
             raise TypeError(f"wanted a path, a Restored or a VisionModel, not {type(model).__name__}")
         model = model.to(self._own_device())
         keep_freed_memory()
-        _set_limits(model, self.score, self.max_detections)
+        _set_limits(model, self.score, self.max_detections, self.iou)
+        _refuse_unknown_classes(model, self.classes)
         if self._stored(model) is not None:
             model.head.with_scores = True
         return model
@@ -148,9 +157,12 @@ class Predictor:
             "palette": [list(color) for color in model.palette],
             "options": {
                 "batch_size": self.batch_size,
+                "classes": list(self.classes) if self.classes is not None else None,
                 "device": next(model.parameters()).device.type,
                 "engine": "torch",
+                "iou": self.iou,
                 "max_detections": model.head.max_detections,
+                "overrides": list(self.overrides),
                 "score": self.score,
                 "thresholds": self.points._asdict() if self.points is not None else None,
                 "threads": self.threads,
@@ -177,6 +189,9 @@ class Predictor:
     def _kept(self, result: ImageResult) -> ImageResult:
         """One picture's answer without what stays below the score or its class' threshold."""
         prediction, points, classes = result.prediction, self.points, self.model.classes
+        if self.classes is not None and prediction is not None:
+            prediction = _only(prediction, [classes.index(name) for name in self.classes])
+            result = result._replace(prediction=prediction)
         if isinstance(prediction, Detections) and (self.score is not None or points is not None):
             lowest = points.values(classes) if points else self.score or 0.0
             return result._replace(prediction=prediction.at_least(lowest))
@@ -190,16 +205,44 @@ class Predictor:
         return {name: value for name, value in vars(self).items() if name not in made}
 
 
-def _set_limits(model: VisionModel, score: float | None, max_detections: int | None) -> None:
+def _only(prediction: Prediction, labels: Sequence[int]) -> Prediction:
+    """The answer without other classes: boxes of them are left out, pixels of them belong to no class."""
+    if isinstance(prediction, Detections):
+        keep = torch.isin(prediction.labels, torch.tensor(labels))
+        kept = Detections(prediction.boxes[keep], prediction.scores[keep], prediction.labels[keep])
+        return kept.of_classes(prediction.classes)
+    if isinstance(prediction, LabelMap):
+        known = torch.isin(prediction.labels, torch.tensor(labels, dtype=torch.uint8))
+        chosen = prediction.labels.masked_fill(~known, IGNORE_INDEX)
+        return LabelMap(chosen, prediction.scores, prediction.uncertainty).of_classes(prediction.classes)
+    return prediction
+
+
+def _refuse_unknown_classes(model: VisionModel, classes: Sequence[str] | None) -> None:
+    """Raises ConfigError for names that are no classes of the model, or a model whose answers have none to leave out."""
+    if classes is None:
+        return
+    problems = [
+        Problem("--classes", f"the model has no class '{name}'", did_you_mean(name, model.classes))
+        for name in classes
+        if name not in model.classes
+    ]
+    if model.head.gives not in (LabelMap, Detections):
+        problems = [Problem("--classes", "leaves out boxes and pixels, and this model answers neither", "leave it out")]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _set_limits(model: VisionModel, score: float | None, max_detections: int | None, iou: float | None) -> None:
     """Raises ConfigError for options of detectors beside a model that is none."""
-    given = {"--score": score, "--max-detections": max_detections}
+    given = {"--score": score, "--max-detections": max_detections, "--iou": iou}
     if all(value is None for value in given.values()):
         return
     if model.head.max_detections is None:
         names = " and ".join(name for name, value in given.items() if value is not None)
         message = "cuts detections, and this model predicts none"
         raise ConfigError(Problem(names, message, "leave it out"))
-    model.head.limit_detections(score=score, count=max_detections)
+    model.head.limit_detections(score=score, count=max_detections, nms_iou=iou)
 
 
 def _columns(results: Sequence[ImageResult]) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class Card:
         words: its number for people, written beside its name ("mIoU 43.2 %").
         order: what cards are sorted by, smallest first; None comes last.
         part: why it is shown ("worst", "median" ...), a word to filter by.
-        picture: the image as a data URI (`picture_data`).
+        picture: the image as a data URI (`picture_data`), or the address of a file beside the page.
         size: (height, width) of the whole image, for its shape and for boxes.
         layers: what is drawn over the picture in each view, by its key; a view without one shows the picture alone.
         labels: classes that occur, to filter by.
@@ -108,6 +108,11 @@ class Gallery:
     orders: tuple[str, str] = ("worst first", "best first")
     narrow: bool = False
     unpainted: frozenset[int] = frozenset()
+
+    @property
+    def layered(self) -> bool:
+        """Whether anything is drawn over the pictures, which can be made fainter."""
+        return any(card.layers for card in self.cards)
 
     @property
     def parts(self) -> list[str]:

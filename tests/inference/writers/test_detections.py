@@ -27,6 +27,9 @@ FOUND = Detections(
 NONE = Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
 
 
+IMAGE = np.zeros((480, 640, 3), np.uint8)
+
+
 def write(outputs: Outputs, found: dict[str, Detections]) -> None:
     """All files of a job over these pictures."""
     written = {stem: outputs.add(stem, np.zeros((480, 640, 3), np.uint8), one) for stem, one in found.items()}
@@ -41,7 +44,7 @@ def write(outputs: Outputs, found: dict[str, Detections]) -> None:
 
 def test_coco_results_have_the_original_ids_and_every_digit(tmp_path) -> None:
     writer = CocoWriter(tmp_path, ["a", "b"], (), [7, 90])
-    rows = [TableRow(40, "x", writer.rows("x", FOUND)), TableRow(41, "y", writer.rows("y", NONE))]
+    rows = [TableRow(40, "x", writer.rows("x", IMAGE, FOUND)), TableRow(41, "y", writer.rows("y", IMAGE, NONE))]
     (path,) = writer.finish(rows)
     entries = json.loads(path.read_text())
     extra = {"file": "x", "category": "b"}

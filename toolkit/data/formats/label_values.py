@@ -51,6 +51,10 @@ class LabelReader:
         self._refuse_ambiguous(path, labels)
         return labels
 
+    def values_of(self, label: int) -> np.ndarray:
+        """The stored values, 0..65535, that mean a label (or `IGNORE_INDEX`), rising."""
+        return np.flatnonzero(self._table == label)
+
     def _refuse_ambiguous(self, path: Path, labels: np.ndarray) -> None:
         """Two classes and only the values 0 and 255: nobody can tell a second class from pixels to ignore."""
         if len(self.classes) > 2 or not (labels == IGNORE_INDEX).any() or (labels == 1).any():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import glob
 import os
 from bisect import bisect_right
@@ -11,6 +12,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import overload
 
+from toolkit.data.images.listing import OTHER_IMAGES, image_files
 from toolkit.data.images.picture import Picture
 from toolkit.data.images.read import IMAGE_SUFFIXES
 from toolkit.errors import DataError, Problem, missing_path
@@ -23,15 +25,15 @@ class FilesBelow(Sequence[Picture]):
         folder: the folder that was named.
         names: places of the files below it, with the system's separator, in order.
         left: how many files of each suffix there are beside them that are no pictures.
-        closed: folders below it that may not be read.
+        notes: sentences on what else was passed over.
     """
 
     def __init__(
-        self, folder: Path, names: Sequence[str], left: Counter[str] | None = None, closed: Sequence[str] = ()
+        self, folder: Path, names: Sequence[str], left: Counter[str] | None = None, notes: Sequence[str] = ()
     ) -> None:
         self.folder, self.names = folder, names
         self.left: Counter[str] = left or Counter()
-        self.closed = list(closed)
+        self.notes = list(notes)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -93,17 +95,23 @@ class PictureList(Sequence[Picture]):
         return sum((part.left for part in self._parts if isinstance(part, FilesBelow)), Counter())
 
     @property
-    def closed(self) -> list[str]:
-        """Folders that may not be read."""
-        return [folder for part in self._parts if isinstance(part, FilesBelow) for folder in part.closed]
+    def notes(self) -> list[str]:
+        """Sentences on what the folders hold that was passed over."""
+        told = [note for part in self._parts if isinstance(part, FilesBelow) for note in part.notes]
+        if self.left:
+            kinds = ", ".join(f"{count} {suffix or 'without extension'}" for suffix, count in self.left.most_common(8))
+            told.append(f"files that are no pictures were not read: {kinds}")
+        return told
 
 
 def files_of(path: Path) -> FilesBelow:
-    """Pictures of a file, folder (searched recursively) or glob, in sorted order.
+    """Pictures of a file, folder (searched recursively), glob or list (`@files.txt`), sorted; those of a list as it has them.
 
     Arrays of numpy where a folder holds no others. Raises DataError for a path that does not exist, or holds none.
     """
-    if path.is_dir():
+    if str(path).startswith("@") and not path.exists():
+        pictures, empty = _listed_in(str(path)[1:]), "names no picture"
+    elif path.is_dir():
         pictures = _below(path)
         empty = f"holds no picture ({', '.join(sorted(IMAGE_SUFFIXES))})"
     elif path.is_file():
@@ -136,36 +144,49 @@ def without_doubles(parts: Sequence[Sequence[Picture]]) -> PictureList:
 
 def _below(folder: Path) -> FilesBelow:
     """The pictures below a folder; arrays of numpy where it holds no others."""
-    closed: list[str] = []
-    pictures: list[str] = []
-    arrays: list[str] = []
-    left: Counter[str] = Counter()
-    for name in _walk(str(folder), "", closed):
-        suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - a Path a file costs more than all the rest
-        if suffix in IMAGE_SUFFIXES:
-            pictures.append(name)
-        elif suffix == ".npy":
-            arrays.append(name)
-        else:
-            left[suffix] += 1
-    if pictures and arrays:
-        left[".npy"] = len(arrays)
-    return FilesBelow(folder, pictures or arrays, left, closed)
+    listing = image_files(folder)
+    begin = len(str(folder / "x")) - 1
+    left = Counter(path.suffix.lower() for path in listing.others if path.suffix.lower() not in OTHER_IMAGES)
+    return FilesBelow(folder, [str(path)[begin:] for path in listing.paths], left, listing.notes)
 
 
-def _walk(folder: str, before: str, closed: list[str]) -> Iterator[str]:
-    """Names of the files below a folder in the order of their paths' parts; hidden files are left out."""
-    try:
-        with os.scandir(folder) as found:
-            entries = sorted((entry.name, entry) for entry in found)
-    except OSError:
-        closed.append(folder)
-        return
-    for name, entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(entry.path, f"{before}{name}{os.sep}", closed)
-        elif not name.startswith(".") and entry.is_file():
-            yield before + name
+def _listed_in(text: str) -> FilesBelow:
+    """Files that a list names, a line each, or a CSV file in a column (`@files.csv:path`), relative to the list's folder.
+
+    Raises DataError for a list that is not there, lacks the column, or names files that are not there.
+    """
+    name, colon, column = text.partition(":") if not Path(text).exists() else (text, "", "")
+    path = Path(name)
+    if not path.is_file():
+        raise DataError(missing_path("list of pictures", path))
+    lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
+    if colon or path.suffix.lower() == ".csv":
+        names = _column(path, lines, column)
+    else:
+        names = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    missing = [name for name in names if not (path.parent / name).is_file()]
+    if missing:
+        shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+        message = f"names {len(missing)} of {len(names)} files that are not there: {shown}"
+        raise DataError(Problem(path, message, f"names are relative to {path.parent.absolute()}"))
+    outside = [name for name in names if Path(name).is_absolute() or ".." in Path(name).parts]
+    if outside:
+        files = [path.parent / name for name in names]
+        base = Path(os.path.commonpath([str(file.parent.absolute()) for file in files]))
+        return FilesBelow(base, [os.path.relpath(file.absolute(), base) for file in files])
+    return FilesBelow(path.parent, [str(Path(name)) for name in names])
+
+
+def _column(path: Path, lines: list[str], column: str) -> list[str]:
+    """The cells of a CSV file's column; of its only one, or of `path`, `file` or `image`, where none is named."""
+    rows = csv.DictReader(lines)
+    names = list(rows.fieldnames or [])
+    usual = [name for name in names if name in ("path", "file", "image")]
+    wanted = column or (names[0] if len(names) == 1 else usual[0] if usual else "")
+    if wanted not in names:
+        message = f"has no column '{column}'" if column else "does not say which column names the pictures"
+        raise DataError(Problem(path, f"{message}; it has {', '.join(names)}", f"write @{path}:COLUMN"))
+    return [cell for row in rows if (cell := (row[wanted] or "").strip())]
 
 
 def _matching(pattern: str) -> FilesBelow:

@@ -67,10 +67,13 @@ class Writer(ABC):
         """
         return []
 
-    def rows(self, stem: str, prediction: Prediction) -> Any:
+    def rows(self, stem: str, image: np.ndarray, prediction: Prediction) -> Any:
         """What `finish` will need of one picture, of JSON's kinds; None where it needs nothing.
 
-        stem: output path below the folder without suffix. prediction: what the model answered, of a kind in `takes`.
+        Args:
+            stem: output path below the folder without suffix (`output_stems`).
+            image: (H, W, C) uint8 as it was read, in the prediction's pixels.
+            prediction: what the model answered, of a kind in `takes`.
         """
         return None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,8 +27,9 @@ from toolkit.samples import Detections, LabelMap, Prediction
 class CocoWriter(Writer):
     """`detections.json` for all images, in COCO's results format.
 
-    A folder of images has no ids, so image_id is the number of the picture in the listing, from 1 on, and each entry also names its
-    `file` (output stem) and `category`. Category ids are those of the training data; else they count from 1.
+    A folder of images has no ids, so image_id is the number of the picture in the listing, from 1 on, or what an
+    annotation file says; each entry also names its `file` (output stem) and `category`. Category ids are those of the
+    training data; else they count from 1.
 
     Args:
         folder: folder that the file goes to.
@@ -41,18 +42,32 @@ class CocoWriter(Writer):
     takes: ClassVar[tuple[type, ...]] = (Detections,)
     files: ClassVar[tuple[str, ...]] = ("detections.json",)
 
-    def rows(self, stem: str, prediction: Prediction) -> list[dict[str, Any]]:
-        """The entries of one picture, without its number."""
+    image_ids: Mapping[str, Any] = {}
+    """Id of each picture by its stem, where an annotation file has one; the others are numbered."""
+
+    def rows(self, stem: str, image: np.ndarray, prediction: Prediction) -> list[dict[str, Any]]:
+        """The entries of one picture, without its number.
+
+        Args:
+            stem: output path below the folder without suffix (`stems_of`).
+            image: (H, W, C) uint8 picture as it was read.
+            prediction: what the model answered, of a kind in `takes`.
+        """
         found = _detections(prediction)
         entries = box_entries(*found.numpy(), image_id=0, classes=self.classes)
+        own = {"image_id": self.image_ids.get(stem)}
         return [
-            {**entry, "file": printable(stem), "category": self.classes.name_of(label)}
+            {**entry, **own, "file": printable(stem), "category": self.classes.name_of(label)}
             for entry, label in zip(entries, found.labels.tolist(), strict=True)
         ]
 
     def finish(self, rows: Iterable[TableRow]) -> list[Path]:
         """Writes the file, an entry a line."""
-        entries = (json.dumps({**entry, "image_id": row.number}) for row in rows for entry in row.cells)
+        entries = (
+            json.dumps({**entry, "image_id": row.number} if entry["image_id"] is None else entry)
+            for row in rows
+            for entry in row.cells
+        )
         return [write_lines(self.folder / "detections.json", json_list(entries))]
 
 
@@ -82,8 +97,14 @@ class YoloWriter(Writer):
         text = yolo_boxes(found, self.classes.names, Losses(), scores=self.scores)
         return [write_whole(self.path_of(stem), text.encode())]
 
-    def rows(self, stem: str, prediction: Prediction) -> list[Any]:
-        """Nothing of the picture; that there is one, so that the names of the classes are wanted."""
+    def rows(self, stem: str, image: np.ndarray, prediction: Prediction) -> list[Any]:
+        """Nothing of the picture; that there is one, so that the names of the classes are wanted.
+
+        Args:
+            stem: output path below the folder without suffix (`stems_of`).
+            image: (H, W, C) uint8 picture as it was read.
+            prediction: what the model answered, of a kind in `takes`.
+        """
         return []
 
     def finish(self, rows: Iterable[TableRow]) -> list[Path]:

@@ -22,6 +22,7 @@ from toolkit.inference.writers.detections import (
 from toolkit.inference.writers.label_maps import MaskWriter, UncertaintyWriter
 from toolkit.inference.writers.names import output_stems
 from toolkit.inference.writers.overlay import OverlayWriter
+from toolkit.inference.writers.summary import SummaryWriter
 from toolkit.inference.writers.tables import CsvWriter, JsonWriter
 from toolkit.inference.writers.value_maps import ValuesWriter
 from toolkit.labels import Color
@@ -38,6 +39,7 @@ WRITERS: dict[str, type[Writer]] = {
     "voc": VocWriter,
     "labelme": LabelmeWriter,
     "csv": CsvWriter,
+    "summary": SummaryWriter,
     "json": JsonWriter,
 }
 """A new format is a subclass of `Writer` in a file of its own, and a line here."""
@@ -123,7 +125,7 @@ class Outputs:
                 problems += error.problems
                 cause = error.__cause__ or cause
             else:
-                found = writer.rows(stem, prediction)
+                found = writer.rows(stem, image, prediction)
                 if found is not None:
                     rows[name] = found
         if problems:

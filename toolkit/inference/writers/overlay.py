@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 
 from toolkit.inference.writers.base import Writer, write_whole
+from toolkit.inference.writers.summary import summary_of
 from toolkit.samples import Detections, ImageScores, ImageValues, LabelMap, Prediction, ValueMap
 
 DRAWN_FROM = 0.5
@@ -20,6 +21,7 @@ class OverlayWriter(Writer):
     """`<stem>_overlay.jpg`: the picture with the answer drawn on it, below it or, of a map of values, beside it."""
 
     suffix: ClassVar[str] = "_overlay.jpg"
+    files: ClassVar[tuple[str, ...]] = ("index.html",)
     takes: ClassVar[tuple[type, ...]] = (LabelMap, Detections, ValueMap, ImageScores, ImageValues)
     by_default: ClassVar[tuple[type, ...]] = (LabelMap, Detections, ValueMap)
 
@@ -35,6 +37,17 @@ class OverlayWriter(Writer):
             prediction: what the model answered, of a kind in `takes`.
         """
         return [write_whole(self.path_of(stem), _jpeg(self.draw(image, prediction)))]
+
+    def rows(self, stem: str, image: np.ndarray, prediction: Prediction) -> dict[str, Any]:
+        """What the contact sheet (`report/contact_sheet.py`) shows beside the drawing.
+
+        Args:
+            stem: output path below the folder without suffix (`stems_of`).
+            image: (H, W, C) uint8 picture as it was read.
+            prediction: what the model answered, of a kind in `takes`.
+        """
+        found = summary_of(prediction, self.classes)
+        return {"words": found.words, "score": found.score, "labels": found.labels}
 
     def draw(self, image: np.ndarray, prediction: Prediction) -> np.ndarray:
         """The picture with its prediction drawn over it, (H, W, 3) uint8 RGB."""

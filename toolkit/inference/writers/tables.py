@@ -39,8 +39,14 @@ class CsvWriter(Writer):
     by_default: ClassVar[tuple[type, ...]] = (ImageScores, ImageValues)
     files: ClassVar[tuple[str, ...]] = ("detections.csv", "predictions.csv")
 
-    def rows(self, stem: str, prediction: Prediction) -> dict[str, Any]:
-        """The rows of one picture, the file they go to, and its first line."""
+    def rows(self, stem: str, image: np.ndarray, prediction: Prediction) -> dict[str, Any]:
+        """The rows of one picture, the file they go to, and its first line.
+
+        Args:
+            stem: output path below the folder without suffix (`stems_of`).
+            image: (H, W, C) uint8 picture as it was read.
+            prediction: what the model answered, of a kind in `takes`.
+        """
         file = self.files[0] if isinstance(prediction, Detections) else self.files[1]
         header = header_of(prediction, self.classes)
         return {"file": file, "header": header, "rows": rows_of(prediction, stem, self.classes)}
@@ -68,8 +74,14 @@ class JsonWriter(Writer):
     takes: ClassVar[tuple[type, ...]] = (ImageScores, ImageValues)
     files: ClassVar[tuple[str, ...]] = ("predictions.json",)
 
-    def rows(self, stem: str, prediction: Prediction) -> dict[str, Any]:
-        """The entry of one picture."""
+    def rows(self, stem: str, image: np.ndarray, prediction: Prediction) -> dict[str, Any]:
+        """The entry of one picture.
+
+        Args:
+            stem: output path below the folder without suffix (`stems_of`).
+            image: (H, W, C) uint8 picture as it was read.
+            prediction: what the model answered, of a kind in `takes`.
+        """
         numbers = {self.classes.name_of(i): value for i, value in enumerate(_numbers(prediction))}
         found: dict[str, Any] = {"file": printable(stem)}
         if isinstance(prediction, ImageScores):

@@ -1,0 +1,57 @@
+"""The Ray job leaves what one process leaves, also when one of its worker processes is killed on the way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from prediction_jobs import picture_folder, tree
+from tiny_run import tiny_config
+
+from toolkit.jobs.predict import run_prediction
+from toolkit.jobs.train import run_training
+
+pytest.importorskip("ray", reason="ray is not installed: pip install 'toolkit-dense[ray]'")
+TOOL = Path(__file__).parents[2] / "tools" / "predict_ray.py"
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")]
+
+
+def workers() -> list[int]:
+    """Process numbers of Ray's workers that hold the model."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            name = path.read_bytes()
+        except OSError:
+            continue
+        if b"ray::" in name and b"Worker" in name:
+            found.append(int(path.parent.name))
+    return found
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_ray_leaves_what_one_process_leaves(killed: bool, tmp_path: Path) -> None:
+    pictures = picture_folder(tmp_path / "in", 60)
+    run = tmp_path / "run"
+    run_training(tiny_config(tmp_path / "data", "train.steps=2"), run, quiet=True)
+    arguments = [str(run), str(pictures), "--out", str(tmp_path / "ray"), "--workers", "2", "--batch-size", "2"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "RAY_USAGE_STATS_ENABLED": "0"}
+    job = subprocess.Popen([sys.executable, str(TOOL), *arguments], env=environment, stderr=subprocess.PIPE, text=True)
+    deaths = 0
+    while killed and job.poll() is None and not deaths:
+        time.sleep(0.05)
+        if len(list((tmp_path / "ray").rglob("*_overlay.jpg"))) >= 3:
+            for number in workers()[:1]:
+                os.kill(number, signal.SIGKILL)
+                deaths += 1
+    _, said = job.communicate(timeout=500)
+    assert job.returncode == 1, said  # one picture is damaged
+    assert deaths == killed
+    found = run_prediction(run, [pictures], tmp_path / "plain", batch_size=2, threads=1)
+    assert len(found["failed"]) == 1
+    assert tree(tmp_path / "ray") == tree(tmp_path / "plain")

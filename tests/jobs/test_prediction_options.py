@@ -1,0 +1,120 @@
+"""Options of predict that choose, limit and number what is written."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from prediction_jobs import dense_model, detector, picture_folder, restored
+
+from toolkit.config.load import parse_config
+from toolkit.errors import ConfigError, DataError
+from toolkit.jobs.original_ids import image_ids_of, original_ids
+from toolkit.jobs.predict import run_prediction
+from toolkit.jobs.predictor import Predictor
+from toolkit.jobs.restore import Restored
+
+CONFIG = """
+model: {{backbone: {{name: resnet, depth: 18}}, neck: {{name: skip}}, head: {{name: pixel}}}}
+data:
+  classes: {classes}
+  batch_size: 1
+  train: {{dataset: {{name: image_masks, root: none, images: none, masks: none{values}}}}}
+train: {{steps: 1, optimizer: {{name: sgd, lr: 0.1}}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return picture_folder(tmp_path_factory.mktemp("in"), 3, damaged=False)
+
+
+def trained_on(values: str, classes: str = "[a, b, c]") -> Restored:
+    config = parse_config(CONFIG.format(values=values, classes=classes), "c.yaml")
+    return Restored(dense_model(), config, Path("model"), {})
+
+
+def test_masks_have_the_values_of_the_files_again(folder: Path, tmp_path: Path) -> None:
+    model = trained_on(", label_values: {7: 0, 8: 1, 300: 2, 0: ignore}")
+    run_prediction(model, [folder], tmp_path / "own", ["mask"], original_ids=True)
+    run_prediction(model, [folder], tmp_path / "labels", ["mask"])
+    table = {int(row["label"]): int(row["value"]) for row in csv.DictReader((tmp_path / "own/classes.csv").open())}
+    assert table == {0: 7, 1: 8, 2: 300}
+    for path in (tmp_path / "labels").rglob("p*.png"):
+        labels = np.asarray(Image.open(path))
+        stored = np.asarray(Image.open(tmp_path / "own" / path.relative_to(tmp_path / "labels")))
+        assert np.array_equal(stored, np.vectorize(table.get)(labels))
+
+
+@pytest.mark.parametrize(
+    ("values", "classes", "said"),
+    [
+        (", label_values: {7: 0, 8: 1, 9: 1, 10: 2}", "[a, b, c]", r"label 1 \(b\) is 2 values of the files \(8, 9\)"),
+        ("", "[a, b, c]", "has no label_values"),
+        (", label_values: {7: 0, 8: 1, 9: 2}", "{a: [a], b: [b], c: [c]}", "chose and merged classes"),
+    ],
+)
+def test_values_that_cannot_be_told_are_refused(values: str, classes: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        original_ids(trained_on(values, classes))
+
+
+def test_ids_of_an_annotation_file(folder: Path, tmp_path: Path) -> None:
+    names = ["day/p000.png", "day/p002.png", "night/p001.png"]
+    rows: list[dict[str, Any]] = [{"id": 0, "file_name": names[0]}, {"id": 71, "file_name": "p002.png"}]
+    file = tmp_path / "coco.json"
+    file.write_text(json.dumps({"images": [*rows, {"id": 5, "file_name": "x/p001.png"}]}))
+    run_prediction(restored(detector()), [folder], tmp_path / "out", ["coco"], annotations=file)
+    entries = json.loads((tmp_path / "out/detections.json").read_text())
+    assert {entry["file"]: entry["image_id"] for entry in entries} == {
+        "day/p000": 0, "day/p002": 71, "night/p001": 5,
+    }  # fmt: skip
+    file.write_text(json.dumps({"images": rows}))
+    with pytest.raises(DataError, match=r"names no image for 1 pictures: night/p001\.png"):
+        image_ids_of(file, names)
+    file.write_text("[]")
+    with pytest.raises(DataError, match="is no file of COCO"):
+        image_ids_of(file, names)
+    with pytest.raises(ConfigError, match="--annotations: is of the format 'coco'"):
+        run_prediction(restored(detector()), [folder], tmp_path / "x", ["csv"], annotations=file)
+
+
+def test_only_the_classes_that_are_wanted(folder: Path) -> None:
+    whole = [one.prediction for one in Predictor(dense_model()).stream(folder)]
+    chosen = [one.prediction for one in Predictor(dense_model(), classes=["b"]).stream(folder)]
+    for one, other in zip(whole, chosen, strict=True):
+        assert one is not None
+        assert other is not None
+        assert np.array_equal(other.numpy(), np.where(one.numpy() == 1, 1, 255))
+    every: Any = next(Predictor(detector()).stream(folder)).prediction
+    second = every.classes.names[1]
+    some: Any = next(Predictor(detector(), classes=[second]).stream(folder)).prediction
+    assert np.array_equal(some.boxes.numpy(), every.boxes.numpy()[every.labels.numpy() == 1])
+    with pytest.raises(ConfigError, match="the model has no class 'bb'; did you mean 'b'"):
+        list(Predictor(dense_model(), classes=["bb"]).stream(folder))
+
+
+def test_overlap_of_boxes_and_who_has_none(folder: Path) -> None:
+    loose: Any = next(Predictor(detector(), iou=0.9, max_detections=1000).stream(folder)).prediction
+    strict: Any = next(Predictor(detector(), iou=0.1, max_detections=1000).stream(folder)).prediction
+    assert len(strict.boxes) < len(loose.boxes)
+    with pytest.raises(ConfigError, match="--iou: cuts detections"):
+        list(Predictor(dense_model(), iou=0.5).stream(folder))
+
+
+def test_the_contact_sheet_shows_the_drawings_and_what_failed(tmp_path: Path) -> None:
+    folder = picture_folder(tmp_path / "in", 5)
+    strange = folder / "day" / "what? (1).png"
+    strange.write_bytes((folder / "day/p000.png").read_bytes())
+    found = run_prediction(restored(dense_model()), [folder], tmp_path / "out")
+    page = (tmp_path / "out/index.html").read_text()
+    assert "day/what%3F%20%281%29_overlay.jpg" in page
+    assert page.count('class="card"') == 5
+    assert "p004.png" in page
+    assert "5 pictures done, 1 not" in page
+    assert found["written"] == len([path for path in (tmp_path / "out").rglob("*") if path.is_file()]) - 1

@@ -1,0 +1,101 @@
+"""The numbers that other files have for what is predicted: values of labels in masks, ids of images in annotations."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from toolkit.data.formats.label_values import label_reader
+from toolkit.errors import ConfigError, DataError, Problem, missing_path
+from toolkit.jobs.restore import Restored
+from toolkit.labels import IGNORE_INDEX
+
+
+def original_ids(restored: Restored | None) -> np.ndarray:
+    """(256,) int64: the value that the training's mask files have for each label; 255 for pixels of no class.
+
+    The value of pixels to ignore is written for them where the files have exactly one.
+
+    Raises:
+        ConfigError: the weights do not say what the files' values were, or several values are one label.
+    """
+    config = restored.config if restored is not None else None
+    if restored is None or config is None:
+        raise _unknown("the model was built in Python", "take the weights of a training")
+    if isinstance(config.data.classes, dict):
+        message = "data.classes chose and merged classes by name, so labels are not those of the files"
+        raise _unknown(message, "leave it out; classes.csv says what the masks hold")
+    arguments = config.data.train.dataset.arguments
+    table = arguments.get("label_values")
+    if table is None:
+        name = config.data.train.dataset.name
+        message = f"the data set '{name}' of the training has no label_values: its files hold labels, or its own table"
+        raise _unknown(message, "leave it out; classes.csv says what the masks hold")
+    names = restored.model.classes
+    reader = label_reader(names, table)
+    values = np.full(256, IGNORE_INDEX, np.int64)
+    problems = []
+    for label in [*range(len(names)), IGNORE_INDEX]:
+        found = reader.values_of(label)
+        if len(found) == 1:
+            values[label] = found[0]
+        elif label != IGNORE_INDEX:
+            message = f"label {label} ({names[label]}) is {len(found)} values of the files ({_few(found)})"
+            problems.append(Problem("--original-ids", message, "leave it out; classes.csv says what the masks hold"))
+    if problems:
+        raise ConfigError(problems)
+    return values
+
+
+def image_ids_of(path: str | Path, names: Sequence[str]) -> dict[str, Any]:
+    """The ids that a COCO file has for pictures: {name: id}, found by the whole name, or the file's alone.
+
+    Args:
+        path: file of annotations; only its `images` are read.
+        names: places of the pictures below the folder that was named.
+
+    Raises:
+        DataError: no JSON with `images`, or pictures that it does not name, or names twice.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(missing_path("file", path, "--annotations"))
+    try:
+        rows = json.loads(path.read_bytes())["images"]
+        whole = {str(row["file_name"]): row["id"] for row in rows}
+    except (ValueError, KeyError, TypeError) as error:
+        message = f"is no file of COCO: wanted 'images' with 'id' and 'file_name' ({error})"
+        raise DataError(Problem(path, message)) from error
+    ends: dict[str, list[Any]] = {}
+    for name, number in whole.items():
+        ends.setdefault(name.rpartition("/")[2], []).append(number)
+    found: dict[str, Any] = {}
+    missing: list[str] = []
+    several: list[str] = []
+    for name in names:
+        ids = [whole[name]] if name in whole else ends.get(name.rpartition("/")[2], [])
+        if len(ids) == 1:
+            found[name] = ids[0]
+        else:
+            (several if ids else missing).append(name)
+    told = [("names no image for", missing), ("names more than one image for", several)]
+    problems = [Problem(path, f"{what} {len(those)} pictures: {_some(those)}") for what, those in told if those]
+    if problems:
+        raise DataError(problems)
+    return found
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _few(values: np.ndarray) -> str:
+    return ", ".join(map(str, values[:4].tolist())) + (" ..." if len(values) > 4 else "")
+
+
+def _unknown(message: str, remedy: str) -> ConfigError:
+    return ConfigError(Problem("--original-ids", message, remedy))
