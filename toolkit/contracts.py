@@ -365,6 +365,13 @@ class Head(nn.Module, ABC):
         """
         raise PartsError(Problem("head", "makes no detections, so it has no score to cut them by, and no limit"))
 
+    def merged(self, found: Sequence[Any]) -> Any:
+        """One image's detections made of those of several looks at it, all in its pixels: overlaps of a class become one.
+
+        Raises PartsError for a head that makes none.
+        """
+        raise PartsError(Problem("head", "makes no detections, so it has none to merge"))
+
     def anchor_layout(self) -> AnchorLayout | None:
         """The anchors of a detector that has any."""
         return None
@@ -380,6 +387,8 @@ class DenseHead(Head):
 
     stride: int
     """Pixels of the image a cell of the output stands for."""
+    grid: Literal["half_pixel", "corner", "ends"] = "half_pixel"
+    """Where in the image the value of a cell stands (`ops/resize.py`)."""
 
     @abstractmethod
     def predict_strips(

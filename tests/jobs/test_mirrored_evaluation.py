@@ -14,7 +14,7 @@ from tiny_run import tiny_config
 import toolkit
 from toolkit.errors import ConfigError
 from toolkit.inference.tiling.tiled import predict_tiled
-from toolkit.jobs.assemble import mirrored_or_tiled
+from toolkit.jobs.assemble import answer_as_evaluated
 from toolkit.jobs.build import build_dataset
 from toolkit.jobs.evaluate import RecordWishes, run_evaluation
 from toolkit.jobs.train import run_training
@@ -64,16 +64,16 @@ def test_tiles_change_no_number(run: Path) -> None:
 def test_only_a_head_that_answers_for_every_pixel_can_be_mirrored(tmp_path: Path) -> None:
     config = tiny_config(tmp_path, "evaluate.mirrorings=4", "model.samples=2")
     with pytest.raises(ConfigError, match=r"cannot be had together with model\.samples, which is 2"):
-        mirrored_or_tiled(config, toolkit.build_model(config))
+        answer_as_evaluated(config, toolkit.build_model(config))
     classifier = toolkit.load_config("configs/tiny/classify_shapes.yaml", overrides=["evaluate.tile=auto"])
-    with pytest.raises(ConfigError, match="is for heads that answer for every pixel"):
-        mirrored_or_tiled(classifier, toolkit.build_model(classifier))
+    with pytest.raises(ConfigError, match="only models that answer for every pixel can be tiled"):
+        answer_as_evaluated(classifier, toolkit.build_model(classifier))
 
 
 def test_a_batch_is_answered_picture_by_picture(tmp_path: Path) -> None:
     config = tiny_config(tmp_path / "data", "evaluate.mirrorings=4")
     model = toolkit.build_model(config).eval()
-    answer = mirrored_or_tiled(config, model)
+    answer = answer_as_evaluated(config, model)
     assert answer is not None
     batch: Batch = collate([build_dataset(config, "val")[0], build_dataset(config, "val")[1]])
     assert len(answer(batch)) == 2

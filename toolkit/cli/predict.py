@@ -58,6 +58,11 @@ _SHOWN = 5
     help="Large pictures in tiles of N pixels, or as memory asks; dense models only, with the result of the whole picture.",
 )
 @click.option(
+    "--tta",
+    type=click.Choice(["none", "flips", "scales", "flips+scales"]),
+    help="Also look at the mirror image left-right, and at 0.75 and 1.25 of the size; default: as it was evaluated.",
+)
+@click.option(
     "--score",
     type=click.FloatRange(0, 1),
     help="Detections below it are left out of every format; default: the thresholds that the checkpoint keeps (toolkit "
@@ -102,6 +107,7 @@ def command(
     workers: int,
     threads: int | None,
     tile: str,
+    tta: str | None,
     score: float | None,
     max_detections: int | None,
     iou: float | None,
@@ -131,11 +137,29 @@ def command(
     if not sources:
         raise click.UsageError("wanted pictures: files, folders, globs, or @files.txt")
     result = run_prediction(
-        checkpoint, sources, out, _names(formats), iou=iou, classes=_names(classes), overrides=overrides,
-        original_ids=original_ids, annotations=annotations, batch_size=batch_size, device=device, tile=_side(tile), score=score,
-        max_detections=max_detections, trust_code=trust_code, thresholds=not no_thresholds,
-        resume=resume, overwrite=overwrite, share=Share.parse(shard) if shard else None, threads=threads, readers=workers,
-    )  # fmt: skip
+        checkpoint,
+        sources,
+        out,
+        _names(formats),
+        iou=iou,
+        classes=_names(classes),
+        overrides=overrides,
+        original_ids=original_ids,
+        annotations=annotations,
+        batch_size=batch_size,
+        device=device,
+        tile=_side(tile),
+        tta=tta,
+        score=score,
+        max_detections=max_detections,
+        trust_code=trust_code,
+        thresholds=not no_thresholds,
+        resume=resume,
+        overwrite=overwrite,
+        share=Share.parse(shard) if shard else None,
+        threads=threads,
+        readers=workers,
+    )
     if as_json:
         print_json(result)
     else:
@@ -180,6 +204,10 @@ def _say(result: dict[str, Any], out: str) -> None:
         f"{chosen['batch_size']} at once",
         err=True,
     )
+    looks = chosen["mirrorings"] * len(chosen["scales"])
+    if looks > 1:
+        sizes = ", ".join(f"{scale:g}" for scale in chosen["scales"])
+        say(f"note: each answer is made of {looks} looks: {chosen['mirrorings']} mirrorings, sizes {sizes}", err=True)
     if result["share"] != "1/1" and not result["stopped"]:
         say(f"note: when all shares are done: toolkit merge --out {out}", err=True)
     if result["stopped"]:

@@ -238,8 +238,11 @@ class EvaluateSection:
             their own numbers are shown all the same.
         record: whether a training writes the record of its best weights on val (`evaluation/val/`) at its end; where the
             last weights are not the best ones it costs one more evaluation.
-        mirrorings: 4 averages what the net says of a picture and of its mirror images left-right, up-down and both, for
-            heads that answer for every pixel, at four times the cost; 1 takes the picture alone.
+        mirrorings: 2 makes the answer of a picture and its mirror image left-right, 4 also of those up-down and both (for
+            heads that answer for every pixel), at twice or four times the cost; 1 takes the picture alone. `predict`
+            does as the weights were evaluated.
+        scales: sizes at which each picture is shown as well, as 0.75 or 1.25 of its own, and what is said of all is made
+            one answer; [] shows it at its own size only. Test-time augmentation, as `predict --tta`.
         tile: side in pixels of the tiles that a picture is cut into, with the result of the whole picture; "auto" cuts
             only what would need more than 2 GiB; null never cuts.
     """
@@ -249,7 +252,8 @@ class EvaluateSection:
     loss: bool = True
     exclude: list[str] = field(default_factory=list)
     record: bool = True
-    mirrorings: Literal[1, 4] = 1
+    mirrorings: Literal[1, 2, 4] = 1
+    scales: list[PositiveFloat] = field(default_factory=list)
     tile: PositiveInt | Literal["auto"] | None = None
 
 

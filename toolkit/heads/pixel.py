@@ -18,7 +18,7 @@ from toolkit.losses.cross_entropy import CrossEntropy
 from toolkit.losses.labels import LabelError
 from toolkit.ops.argmax import best_classes
 from toolkit.ops.label_strips import labels_of_strips
-from toolkit.ops.resize import Grid, pixel_positions, resize, resize_positions, upsample
+from toolkit.ops.resize import pixel_positions, resize, resize_positions, upsample
 from toolkit.samples import IGNORE_INDEX, Batch, LabelMap, Prediction
 
 Init = Literal["default", "he", "small", "identity", "noisy_identity"]
@@ -72,7 +72,7 @@ class PixelHead(DenseHead):
         self.index = 0 if stride is None else spec.index_of(stride, "head 'pixel'")
         self.stride, self.border = spec.strides[self.index], spec.borders[self.index]
         self.loss_function = CrossEntropy() if loss is None else loss
-        self.grid: Grid = "half_pixel" if upsample == "deconvolution" else upsample
+        self.grid = "half_pixel" if upsample == "deconvolution" else upsample
         self.label_sampling = label_sampling
         self.interpolate = interpolate
         self.dropout = nn.Dropout(dropout)

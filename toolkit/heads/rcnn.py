@@ -124,6 +124,12 @@ class RcnnHead(Head):
             nms_iou=own.nms_iou if nms_iou is None else nms_iou,
         )
 
+    def merged(self, found: Sequence[Detections]) -> Detections:
+        """See `Head.merged`: the suppression that each look's boxes went through, over all of them together."""
+        boxes, scores, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
+        keep = box_ops.suppress(boxes, scores, labels, self.test.nms_iou)[: self.test.per_image]
+        return Detections(boxes[keep], scores[keep], labels[keep])
+
     @classmethod
     def of_2015(cls, spec: PyramidSpec, num_classes: int) -> RcnnHead:
         """The head with py-faster-rcnn's values, for one map of stride 16."""

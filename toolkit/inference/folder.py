@@ -21,8 +21,9 @@ from toolkit.data.images.picture import Picture, sample_of
 from toolkit.data.images.pictures import Sources, find_pictures
 from toolkit.data.transforms.pipeline import Pipeline
 from toolkit.errors import DataError, Problem, UserError
+from toolkit.inference.several_looks import several_looks
 from toolkit.inference.shares import Share, blocks
-from toolkit.inference.tiling.tiled import TiledPrediction, TileSide
+from toolkit.inference.tiling.tiled import Mirrorings, TileSide
 from toolkit.models.modes import evaluating
 from toolkit.models.vision_model import VisionModel
 from toolkit.samples import Batch, Prediction, Sample, collate
@@ -80,15 +81,23 @@ def predict(
     return predict_blocks(model, answer, every, batch_size, ahead)
 
 
-def answer_of(model: VisionModel, tile: TileSide | None, batch_size: int) -> Answer:
+def answer_of(
+    model: VisionModel,
+    tile: TileSide | None,
+    batch_size: int,
+    mirrorings: Mirrorings = 1,
+    scales: Sequence[float] = (1.0,),
+) -> Answer:
     """What answers for a batch, with a sentence in place of too little memory. Raises PartsError for tiles that do not suit.
 
     Args:
         model: the trained model, on its device.
         tile: side of a tile in pixels, or "auto"; None shows the model every picture whole.
         batch_size: how many pictures a batch holds at most.
+        mirrorings: 2 or 4 make one answer of the picture and its mirror images (`inference/several_looks.py`).
+        scales: sizes at which each picture is shown; the first, 1, is its own.
     """
-    answer = model.predict if tile is None else TiledPrediction(model, tile)
+    answer = several_looks(model, mirrorings, scales, tile)
     return _fitting(model, answer, tile is not None, batch_size)
 
 

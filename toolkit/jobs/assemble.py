@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from toolkit.config.sections import Config
-from toolkit.contracts import HEADS, Dataset, DenseHead
+from toolkit.contracts import Dataset
 from toolkit.data.loading.batches import StepBatches
 from toolkit.data.loading.loader import SeededDataset, eval_loader, train_loader
 from toolkit.data.loading.picture_reader import Shelf
@@ -23,8 +23,8 @@ from toolkit.engine.interrupt import StopRequest
 from toolkit.engine.job import Job
 from toolkit.engine.log import RunLog
 from toolkit.engine.run_folder import RunFolder
-from toolkit.errors import ConfigError, Problem, UserError
-from toolkit.inference.tiling.tiled import TiledPrediction
+from toolkit.errors import ConfigError, PartsError, UserError
+from toolkit.inference.several_looks import several_looks
 from toolkit.jobs.bad_samples import SkipTable, read_skip_table, skip_table
 from toolkit.jobs.build import (
     aspect_groups_of,
@@ -49,7 +49,7 @@ from toolkit.jobs.picture_cache import NOTHING_KEPT, Kept
 from toolkit.jobs.restore import initialise
 from toolkit.models.transfer import Transfer
 from toolkit.models.vision_model import VisionModel
-from toolkit.samples import Sample
+from toolkit.samples import Batch, Prediction, Sample
 
 
 class Assembled(NamedTuple):
@@ -93,7 +93,7 @@ def assemble(
     for split, dataset in datasets.items():
         check_classes(dataset, model, split)
         build_transforms(known, split)
-    mirrored_or_tiled(known, model)
+    answer_as_evaluated(known, model)
     weights = computed_weights(config, known)
     return Assembled(written_out(known, build_transforms(known, "train")), model, datasets, taken, weights)
 
@@ -225,30 +225,26 @@ def evaluation(
         shelf,
     )
     evaluators = build_evaluators(config, model.classes)
-    wishes = {"with_loss": config.evaluate.loss, "answer": mirrored_or_tiled(config, model), **kept}
+    wishes = {"with_loss": config.evaluate.loss, "answer": answer_as_evaluated(config, model), **kept}
     return evaluate(fabric, model, loader, evaluators, images=len(dataset), stop=stop, **wishes)
 
 
-def mirrored_or_tiled(config: Config, model: VisionModel) -> TiledPrediction | None:
-    """How a model answers where `evaluate.mirrorings` or `evaluate.tile` ask for more than one look at a picture; else None.
+def answer_as_evaluated(config: Config, model: VisionModel) -> Callable[[Batch], list[Prediction]] | None:
+    """How a model answers where `evaluate.mirrorings`, `scales` or `tile` ask for more than one look at a picture; else None.
 
-    Raises ConfigError for a model that does not answer for every pixel, or samples its dropout.
+    Raises ConfigError for a model that cannot be looked at so, or samples its dropout.
 
     Args:
         config: the whole config, whose section `evaluate` is looked at.
         model: the model that is to answer.
     """
-    mirrorings, tile = config.evaluate.mirrorings, config.evaluate.tile
-    if mirrorings == 1 and tile is None:
+    wishes = config.evaluate
+    if wishes.mirrorings == 1 and not wishes.scales and wishes.tile is None:
         return None
-    key = "evaluate.tile" if mirrorings == 1 else "evaluate.mirrorings"
-    if not isinstance(model.head, DenseHead):
-        message = f"is for heads that answer for every pixel, not for '{HEADS.name_of(type(model.head))}'"
-        raise ConfigError(Problem(key, message, "remove it"))
-    if model.samples > 1:
-        message = f"cannot be had together with model.samples, which is {model.samples}"
-        raise ConfigError(Problem(key, message, "set model.samples to 1, or remove it"))
-    return TiledPrediction(model, tile or "auto", mirrorings)
+    try:
+        return several_looks(model, wishes.mirrorings, (1.0, *wishes.scales), wishes.tile)
+    except PartsError as error:
+        raise ConfigError(problem.at("evaluate.tile") for problem in error.problems) from error
 
 
 def agreed_table(

@@ -42,6 +42,7 @@ def run_prediction(
     batch_size: int | None = None,
     device: str = "auto",
     tile: TileSide | None = None,
+    tta: str | None = None,
     score: float | None = None,
     max_detections: int | None = None,
     iou: float | None = None,
@@ -73,6 +74,8 @@ def run_prediction(
         device: auto, cpu, cuda or mps.
         tile: side of a tile in pixels, or "auto", for pictures too large to be shown to the net whole
             (`TiledPrediction`).
+        tta: "flips", "scales" or "flips+scales": one answer of the picture, its mirror image and other sizes; "none"
+            shows it once; None does as the weights were evaluated.
         score: detections below it, 0..1, are left out of every format; None takes the weights' operating points, and
             without these what the model was evaluated with.
         max_detections: the most detections of an image, best first; None is what the model was evaluated with.
@@ -112,6 +115,7 @@ def run_prediction(
         batch_size=batch_size or before.get("batch_size", 1),
         device=device,
         tile=tile,
+        tta=tta,
         score=score,
         max_detections=max_detections,
         iou=iou,
@@ -304,7 +308,7 @@ def _told(work: PredictionWork, journal: Journal, done: _Done, skipped: int) -> 
         "done": fresh,
         "share": str(journal.share),
         "chosen": {
-            name: predictor.fixed["options"][name] for name in ("batch_size", "device", "threads")
+            name: predictor.fixed["options"][name] for name in ("batch_size", "device", "threads", "mirrorings", "scales")
         } | {"workers": predictor.readers},
     }  # fmt: skip
 

@@ -16,8 +16,9 @@ from toolkit.data.images.pictures import Sources, find_pictures
 from toolkit.engine.process import keep_freed_memory, pick_device
 from toolkit.errors import ConfigError, Problem, did_you_mean
 from toolkit.inference.folder import Answer, ImageResult, answer_of, predict_blocks
+from toolkit.inference.several_looks import looks_of
 from toolkit.inference.shares import Share, blocks
-from toolkit.inference.tiling.tiled import TileSide
+from toolkit.inference.tiling.tiled import Mirrorings, TileSide
 from toolkit.jobs.restore import Restored, restore
 from toolkit.models.vision_model import VisionModel
 from toolkit.models.weights import tensors_digest
@@ -39,6 +40,8 @@ class Predictor:
         device: auto, cpu, cuda or mps; of several processes that torchrun started, each takes the GPU of its number.
         tile: side of a tile in pixels, or "auto", for pictures too large to be shown to the net whole
             (`TiledPrediction`).
+        tta: "flips", "scales" or "flips+scales": one answer of the picture, its mirror image and other sizes; "none"
+            shows it once. None does as the weights were evaluated (`evaluate.mirrorings`, `scales`).
         score: detections below it, 0..1, are left out; None takes the weights' operating points, and without these what
             the model was evaluated with.
         max_detections: the most detections of an image, best first; None is what the model was evaluated with.
@@ -64,6 +67,7 @@ class Predictor:
         batch_size: int = 1,
         device: str = "auto",
         tile: TileSide | None = None,
+        tta: str | None = None,
         score: float | None = None,
         max_detections: int | None = None,
         iou: float | None = None,
@@ -77,6 +81,7 @@ class Predictor:
         self._given = model
         self.batch_size, self.tile, self.threads, self.readers = batch_size, tile, threads, readers
         self.score, self.max_detections, self.thresholds = score, max_detections, thresholds
+        self.tta = tta
         self.iou, self.classes, self.overrides = iou, classes, tuple(overrides)
         self._device, self._trust_code = device, trust_code
 
@@ -166,13 +171,27 @@ class Predictor:
                 "score": self.score,
                 "thresholds": self.points._asdict() if self.points is not None else None,
                 "threads": self.threads,
+                "mirrorings": self.looks[0],
+                "scales": list(self.looks[1]),
                 "tile": self.tile,
             },
         }
 
     @cached_property
     def _answer(self) -> Answer:
-        return answer_of(self.model, self.tile, self.batch_size)
+        return answer_of(self.model, self.tile, self.batch_size, *self.looks)
+
+    @cached_property
+    def looks(self) -> tuple[Mirrorings, tuple[float, ...]]:
+        """Mirrorings and sizes at which each picture is shown."""
+        if self.tta == "none":
+            return 1, (1.0,)
+        if self.tta is not None:
+            return looks_of(self.tta)
+        found = self.restored
+        if found is None or found.config is None:
+            return 1, (1.0,)
+        return found.config.evaluate.mirrorings, (1.0, *found.config.evaluate.scales)
 
     def _stored(self, model: VisionModel) -> StoredPoints | None:
         found = self.restored

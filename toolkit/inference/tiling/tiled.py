@@ -19,7 +19,7 @@ from toolkit.ops.padding import Pad, mirror
 from toolkit.samples import Batch, Prediction
 
 TileSide = PositiveInt | Literal["auto"]
-Mirrorings = Literal[1, 4]
+Mirrorings = Literal[1, 2, 4]
 MEMORY = 2 << 30
 """Bytes a picture may take in the net before `auto` tiles it."""
 _FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
@@ -41,9 +41,9 @@ class TiledPrediction:
         tile: side of a tile in pixels as they enter the net, borders and surroundings included, rounded down to a side
             that fits. `auto`: the whole picture when it is estimated to need at most `memory` bytes, else the largest
             tile that does.
-        mirrorings: 4 averages the logits over the picture, its mirror images left-right and up-down, and both, as the
-            U-Net's authors do (2015 release); the picture is then padded at the bottom and right, by mirroring, to a
-            multiple of the net's total stride. The model should be in eval mode.
+        mirrorings: 2 averages the logits over the picture and its mirror image left-right, 4 also over those up-down
+            and both, as the U-Net's authors do (2015 release); the picture is then padded at the bottom and right, by
+            mirroring, to a multiple of the net's total stride. The model should be in eval mode.
         memory: bytes that a picture may need to be shown whole, for `auto`.
     """
 
@@ -146,7 +146,7 @@ class TiledPrediction:
             logits = logits.flip(flip) if flip else logits
             total = logits if total is None else total.add_(logits)
         if total is None:
-            raise ValueError(f"mirrorings must be 1 or 4, not {self.mirrorings}")
+            raise ValueError(f"mirrorings must be 1, 2 or 4, not {self.mirrorings}")
         return total if self.mirrorings == 1 else total.div_(self.mirrorings)
 
 
