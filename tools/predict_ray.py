@@ -1,8 +1,7 @@
 """`toolkit predict` on a Ray cluster: python tools/predict_ray.py RUN PICTURES... --out DIR [--resume] (extra `[ray]`).
 
-Ray reads the blocks of the listing, keeps a model in each of its worker processes, tries again what a lost process had,
-and grows with the cluster; pictures and results lie on a disk that all machines see. The files and the journal are those
-of one process.
+Ray hands out the blocks of the listing, keeps a model in each worker process and tries again what a lost one had; pictures
+and results lie on a disk that all machines see. The files and the journal are those of one process.
 """
 
 from __future__ import annotations
@@ -13,6 +12,8 @@ from typing import Any
 
 import ray
 
+from toolkit.cli.main import report
+from toolkit.errors import UserError
 from toolkit.inference.journal import Entry
 from toolkit.jobs.predict import run_prediction
 from toolkit.jobs.prediction_work import PredictionWork
@@ -30,33 +31,33 @@ class Worker:
         return {"places": [place for place, _ in found], "lines": [entry.line() for _, entry in found]}
 
 
-def main() -> None:
-    """Reads the command line and does the job."""
+def main() -> int:
+    """Reads the command line and does the job; the exit code is that of `toolkit predict`."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("checkpoint")
     parser.add_argument("images", nargs="+")
     parser.add_argument("--out", required=True)
-    parser.add_argument("--format", help="comma-separated, as of toolkit predict")
+    parser.add_argument("--format", type=lambda text: text.split(","))
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--workers", type=int, default=2, help="processes, each with a GPU or a core")
     parser.add_argument("--gpus", type=float, default=0, help="GPUs of each process")
     given = parser.parse_args()
+    needs = {"concurrency": given.workers, "num_cpus": 1, "num_gpus": given.gpus}
 
     def on_ray(work: PredictionWork, todo: Iterable[range]) -> Iterator[tuple[int, Entry]]:
-        blocks = ray.data.from_items([{"begin": block.start, "end": block.stop} for block in todo])
-        answers = blocks.repartition(8 * given.workers).map(
-            Worker, fn_constructor_args=(work,), concurrency=given.workers, num_cpus=1, num_gpus=given.gpus
-        )
-        for row in answers.iter_rows():
+        rows = [{"begin": block.start, "end": block.stop} for block in todo]
+        blocks = ray.data.from_items(rows, override_num_blocks=max(1, min(len(rows), 1000)))
+        for row in blocks.map(Worker, fn_constructor_args=(work,), **needs).iter_rows():
             yield from zip(row["places"], map(Entry.read, row["lines"]), strict=True)
 
-    formats = given.format.split(",") if given.format else None
-    found = run_prediction(
-        given.checkpoint, given.images, given.out, formats, batch_size=given.batch_size, resume=given.resume, by=on_ray
-    )  # fmt: skip
-    raise SystemExit(1 if found["failed"] else 0)
+    options = {"batch_size": given.batch_size, "resume": given.resume, "by": on_ray}
+    try:
+        found = run_prediction(given.checkpoint, given.images, given.out, given.format, **options)
+    except UserError as error:
+        return report(error, wants_json=False)
+    return 1 if found["failed"] else 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -36,7 +36,7 @@ def workers() -> list[int]:
 
 @pytest.mark.parametrize("killed", [False, True])
 def test_ray_leaves_what_one_process_leaves(killed: bool, tmp_path: Path) -> None:
-    pictures = picture_folder(tmp_path / "in", 60)
+    pictures = picture_folder(tmp_path / "in", 40)
     run = tmp_path / "run"
     run_training(tiny_config(tmp_path / "data", "train.steps=2"), run, quiet=True)
     arguments = [str(run), str(pictures), "--out", str(tmp_path / "ray"), "--workers", "2", "--batch-size", "2"]
@@ -49,7 +49,7 @@ def test_ray_leaves_what_one_process_leaves(killed: bool, tmp_path: Path) -> Non
             for number in workers()[:1]:
                 os.kill(number, signal.SIGKILL)
                 deaths += 1
-    _, said = job.communicate(timeout=500)
+    _, said = job.communicate(timeout=580)
     assert job.returncode == 1, said  # one picture is damaged
     assert deaths == killed
     found = run_prediction(run, [pictures], tmp_path / "plain", batch_size=2, threads=1)
