@@ -1,8 +1,4 @@
-"""`toolkit predict` on a Ray cluster: python tools/predict_ray.py RUN PICTURES... --out DIR [--resume] (extra `[ray]`).
-
-Ray hands out the blocks of the listing, keeps a model in each worker process and tries again what a lost one had; pictures
-and results lie on a disk that all machines see. The files and the journal are those of one process.
-"""
+"""`toolkit predict` on a Ray cluster with a shared disk: python tools/predict_ray.py RUN PICTURES... --out DIR (extra `[ray]`)."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def test_train_evaluate_predict_speak_json(made: Path, tmp_path: Path, toolkit: 
     assert (predicted.code, predicted.json["images"], predicted.json["written"], predicted.json["failed"]) == (
         0,
         3,
-        6,
+        8,
         [],
     )
     masks = sorted((tmp_path / "out").glob("*.png"))

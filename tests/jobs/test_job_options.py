@@ -120,14 +120,14 @@ def test_monte_carlo_predictions_from_config_to_file(data, before, tmp_path):
     assert first == second
     pictures = sorted((data / "images" / "val").iterdir())[:2]
     result = run_prediction(tmp_path / "a", pictures, tmp_path / "out", ["mask", "uncertainty"], device="cpu")
-    assert (result["written"], result["failed"]) == (4, [])
-    sizes = {Image.open(path).size for path in (tmp_path / "out").iterdir()}
+    assert (result["written"], result["failed"]) == (5, [])
+    sizes = {Image.open(path).size for path in (tmp_path / "out").glob("*.png")}
     assert sizes == {(40, 32)}
     unsure = Image.open(tmp_path / "out" / f"{pictures[0].stem}_uncertainty.png")
     assert unsure.getextrema()[1] > 0
     whole: Any = run_prediction(tmp_path / "a", pictures, tmp_path / "again", ["uncertainty"], device="cpu")
     assert whole["written"] == 2
-    for path in (tmp_path / "again").iterdir():
+    for path in (tmp_path / "again").glob("*.png"):
         assert path.read_bytes() == (tmp_path / "out" / path.name).read_bytes()
 
 

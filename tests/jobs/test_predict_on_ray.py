@@ -40,7 +40,12 @@ def test_ray_leaves_what_one_process_leaves(killed: bool, tmp_path: Path) -> Non
     run = tmp_path / "run"
     run_training(tiny_config(tmp_path / "data", "train.steps=2"), run, quiet=True)
     arguments = [str(run), str(pictures), "--out", str(tmp_path / "ray"), "--workers", "2", "--batch-size", "2"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_worker_niceness": "0",
+    }
     job = subprocess.Popen([sys.executable, str(TOOL), *arguments], env=environment, stderr=subprocess.PIPE, text=True)
     deaths = 0
     while killed and job.poll() is None and not deaths:
