@@ -174,7 +174,8 @@ def test_train_evaluate_and_predict_boxes(folder: Path, toolkit: Any) -> None:
     assert result.code == 0, result.err
     written = sorted(path.name for path in out.rglob("*") if path.is_file())
     labels = ["data.yaml", "a.txt", "b.txt"]
-    assert written == sorted(["detections.json", "detections.csv", *labels, "a_overlay.jpg", "b_overlay.jpg"])
+    for_all = ["detections.json", "detections.csv", "index.html", "journal.jsonl"]
+    assert written == sorted([*for_all, *labels, "a_overlay.jpg", "b_overlay.jpg"])
     entries = json.loads((out / "detections.json").read_text())
     assert entries
     for entry in entries:
