@@ -39,7 +39,9 @@ class Objects(NamedTuple):
 
     def to(self, device: torch.device) -> Objects:
         """The same with its tensors there."""
-        return Objects(*(tensor.to(device) for tensor in self[:4]), self.size)
+        return Objects(
+            self.boxes.to(device), self.labels.to(device), self.crowd.to(device), self.difficult.to(device), self.size
+        )
 
 
 @dataclass(frozen=True)
