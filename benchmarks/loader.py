@@ -5,6 +5,7 @@
 Pictures and masks of a folder become batches of four (uint8): decoded, scaled, cropped, mirrored, colours jittered. Every
 way reads the same files, draws from the same ranges and gives batches of the same shapes. The pictures are made up, with
 about the bytes a pixel of photographs. albumentations decodes with OpenCV, torchvision with its own `decode_jpeg`.
+"toolkit, cached" is the same with `data.cache: memory`, after the round that fills it: no peer has such a thing.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.rows import Goal, Measurements, Row, Way, Work, from_package
+from benchmarks.rows import OURS, Goal, Measurements, Row, Way, Work, from_package
 
 BATCH = 4
 PICTURES = "pictures/a"  # a folder a class, for the data set without masks
@@ -61,7 +62,8 @@ def rows() -> list[Row]:
 def load(work: Work, task: Task) -> Measurements:
     task = task._replace(count=4 if work.toy else task.count * work.scale)
     write_files(work.folder, task)
-    ways: dict[str, Any] = {"toolkit": ours(work.folder, task)}
+    ways: dict[str, Any] = {OURS: ours(work.folder, task)}
+    ways[f"{OURS}, cached"] = ours(work.folder, task, cached=True)
     ways["albumentations"] = from_package("albumentations", lambda: albumentations_way(work.folder, task))
     ways["torchvision v2"] = from_package("torchvision", lambda: torchvision_way(work.folder, task))
     return work.in_turn(ways, same=lambda returned: check_shapes(returned, task))
@@ -103,6 +105,7 @@ def ours(folder: Path, task: Task, *, cached: bool = False) -> Way:
     from toolkit.data.datasets.image_folder import ImageFolder
     from toolkit.data.datasets.image_masks import ImageMasks
     from toolkit.data.loading.loader import train_loader
+    from toolkit.data.loading.pixel_cache import PixelCache, places_for
     from toolkit.data.transforms.warp import Warp
 
     classes = [str(label) for label in range(11)]
@@ -110,9 +113,11 @@ def ours(folder: Path, task: Task, *, cached: bool = False) -> Way:
     warp = Warp(*task.size, scale=task.scale, **COLORS)
     count, turn = task.count // BATCH, iter(range(1 << 30))
 
+    shelf = PixelCache(places_for([dataset], [True]), 1 << 40) if cached else None
+
     def way() -> tuple[Any, Any]:
         start = next(turn) * count
-        batches = train_loader(dataset, [warp], BATCH, seed=0, start=start, stop=start + count)
+        batches = train_loader(dataset, [warp], BATCH, seed=0, start=start, stop=start + count, shelf=shelf)
         return run((batch.images, batch.label_maps) for batch in batches)
 
     return way

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import default_collate
 
 from toolkit.labels import IGNORE_INDEX as IGNORE_INDEX
 from toolkit.predictions import PREDICTION_NAMES as PREDICTION_NAMES
@@ -195,11 +196,18 @@ class Batch(NamedTuple):
 def _pad_stack(arrays: Sequence[np.ndarray], size: tuple[int, int], fill: float) -> Tensor:
     """Arrays (H_i, W_i[, C]) into one (N, H, W[, C]) tensor of the same dtype, filled at the right and bottom."""
     if all(array.shape[:2] == size for array in arrays):
-        return torch.from_numpy(np.stack(arrays))
+        # In a loader's worker straight into memory that the training process has too: the one copy there is.
+        stacked_once: Tensor = default_collate([torch.from_numpy(_own(array)) for array in arrays])
+        return stacked_once
     stacked = np.full((len(arrays), *size, *arrays[0].shape[2:]), fill, arrays[0].dtype)
     for target, array in zip(stacked, arrays, strict=True):
         target[: array.shape[0], : array.shape[1]] = array
     return torch.from_numpy(stacked)
+
+
+def _own(array: np.ndarray) -> np.ndarray:
+    """The array itself where PyTorch can take it, else a copy."""
+    return array if array.flags.c_contiguous and array.flags.writeable else np.array(array, order="C")
 
 
 def _box_tensors(boxes: Boxes) -> Boxes:

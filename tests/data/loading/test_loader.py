@@ -1,18 +1,24 @@
 """Loaders: the same batches whatever the workers, errors as they were raised, truths in original pixels."""
 
+import multiprocessing
+import os
 import pickle
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from tests.data.loading.test_picture_reader import folder, write_folder
 from toolkit.contracts import Dataset
 from toolkit.data.loading.loader import SeededDataset, eval_loader, train_loader
+from toolkit.data.loading.pixel_cache import PixelCache, places_for
 from toolkit.data.transforms.pipeline import Pipeline, transform_class
+from toolkit.data.transforms.warp import Warp
 from toolkit.errors import ConfigError, DataError, Problem
-from toolkit.samples import Batch, Boxes, Sample
+from toolkit.samples import Batch, Boxes, Sample, collate
 
 
 class Made(Dataset):
@@ -191,3 +197,42 @@ def test_small_sets_fill_large_batches():
     batch = next(iter(train_loader(Made(3), [], 8, seed=0)))
     assert batch.count == 8
     assert sorted(batch.names[:3]) == sorted(batch.names[3:6]) == ["0.jpg", "1.jpg", "2.jpg"]
+
+
+def _is_shared(samples):
+    batch = collate(samples)
+    return batch.images.is_shared(), batch.label_maps.is_shared()
+
+
+def test_a_batch_is_put_together_in_memory_that_the_parent_shares():
+    sample = Sample(np.zeros((8, 6, 3), np.uint8), "a", 0, (8, 6), label_map=np.zeros((8, 6), np.uint8))
+    loader = DataLoader([sample] * 4, 2, collate_fn=_is_shared, num_workers=1)
+    assert list(loader) == [(True, True)] * 2
+    assert _is_shared([sample]) == (False, False)
+
+
+@pytest.mark.slow
+def test_epochs_do_not_creep_in_memory(tmp_path):
+    """Memory of this process and its worker (proportional: shared pages count once) after two epochs and after six."""
+    dataset = folder(write_folder(tmp_path, ".jpg", count=24))
+    cache = PixelCache(places_for([dataset], [True]), 1 << 30)
+    for shelf in (None, cache):
+        loader = train_loader(dataset, [Warp(48, 64, scale=(0.1, 1.5), rotation=5)], 4, seed=0, workers=1, shelf=shelf)
+        batches, used = iter(loader), []
+        for epoch in range(6 * 8):  # 24 pictures in batches of 4, eight times each
+            for _ in range(6):
+                next(batches)
+            if epoch in (15, 47):
+                used.append(sum(_proportional_bytes(child) for child in [os.getpid(), *_children()]))
+        assert used[1] - used[0] < 4 << 20
+
+
+def _children() -> list[int]:
+    return [process.pid for process in multiprocessing.active_children()]
+
+
+def _proportional_bytes(process: int) -> int:
+    rollup = Path(f"/proc/{process}/smaps_rollup")
+    if not rollup.exists():
+        pytest.skip("no /proc/PID/smaps_rollup here")
+    return sum(int(line.split()[1]) for line in rollup.read_text().splitlines() if line.startswith("Pss:")) << 10
