@@ -115,7 +115,7 @@ def test_composition(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixtu
 
 
 def test_an_error_looks_as_it_is_shown(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    text = (REPOSITORY / "configs/tiny/own_pictures.yaml").read_text().replace("depth: 18", "dept: 18")
+    text = (REPOSITORY / "configs/tiny/classify_shapes.yaml").read_text().replace("depth: 18", "dept: 18")
     (tmp_path / "mine.yaml").write_text(text)
     assert run(["check", str(tmp_path / "mine.yaml")]) == 2
     shown = "model.backbone.dept: backbone 'resnet' has no parameter 'dept'; did you mean 'depth'?"

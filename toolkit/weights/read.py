@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import re
 from collections.abc import Mapping
@@ -134,7 +135,8 @@ def _not_loaded(path: Path, error: Exception) -> Problem:
     """In our words: what torch says is about its own code."""
     named = re.search(r"GLOBAL ([\w.]+)", str(error))
     if named is None:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is truncated or damaged"
+        of_disk = isinstance(error, OSError) and error.strerror and error.errno != errno.EINVAL  # a seek behind the end
+        reason = str(error.strerror) if isinstance(error, OSError) and of_disk else "it is truncated or damaged"
         return _unreadable(path, reason, "fetch it again")
     reason = f"it holds objects beside tensors ({named[1]}), whose code is not run"
     return _unreadable(path, reason, "save the net's state_dict() alone where it was made")
