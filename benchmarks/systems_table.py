@@ -41,7 +41,8 @@ SYSTEMS: dict[str, tuple[str, ...]] = {
     "Faster R-CNN, ResNet-50-FPN": ("faster_rcnn_r50_fpn_coco",),
     "Faster R-CNN, ResNet-18-FPN, from scratch": ("faster_rcnn_r18_fpn_bccd",),
     "Faster R-CNN on EfficientNet-Lite0, ImageNet weights by pip": ("faster_rcnn_lite_bccd",),
-    "LeNet-5, AlexNet, VGG, GoogLeNet, ResNet, DenseNet": ("classify/*",),
+    "LeNet-5, AlexNet, VGG, GoogLeNet, ResNet, DenseNet, maxout": ("classify/*",),
+    "WaveNet, PixelCNN, time-delay net": ("sequences/*",),
 }  # fmt: skip
 """What a row is called, and the configs in it; a row of a folder shows the smallest and the largest."""
 DATA = {"camvid": "CamVid", "em_membranes": "EM membranes", "bccd": "BCCD"}
