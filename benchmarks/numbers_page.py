@@ -15,7 +15,7 @@ Receipts = Mapping[str, Mapping[str, Any]]
 PICTURE = "pretrained_curve.svg"
 PRETRAINED = {
     "lite_300": ("ImageNet start", (31, 119, 180)),
-    "lite_200_scratch": ("random start", (214, 110, 20)),
+    "lite_scratch": ("random start", (214, 110, 20)),
 }
 """The two receipts whose curves are drawn over one another, with their names and colours."""
 _HEAD = f"""# Measured numbers
@@ -30,9 +30,9 @@ val, which is one clip, they say only what that clip allows, and are marked so.
 
 ![mIoU over processor minutes, from ImageNet weights and from random ones]({PICTURE})
 
-The U-Net on EfficientNet-Lite0 of [unet_lite_camvid](../configs/unet_lite_camvid.yaml) on CamVid val at 360x480, trained for
-300 steps from ImageNet's weights and for 200 from random ones, with a whole cosine each. The curves show what the start is
-worth at the same processor time; nothing was chosen by them.
+The U-Net on EfficientNet-Lite0 of [unet_lite_camvid](../configs/unet_lite_camvid.yaml) on CamVid val at 360x480, trained from
+ImageNet's weights and from random ones, with far fewer steps than the config has, and a whole cosine each (see the receipts
+`lite_300` and `lite_scratch`). The curves show what the start is worth at the same processor time; nothing was chosen by them.
 """
 
 
@@ -103,7 +103,7 @@ def interval(evaluation: Mapping[str, Any], name: str) -> str:
         name: of the number.
     """
     within = (evaluation.get("within") or {}).get("intervals", {})
-    for found, where in ((evaluation.get("intervals", {}), ""), (within, " within its group")):
+    for found, where in ((evaluation.get("intervals", {}), ""), (within, " within the same clip or series")):
         if (one := found.get(name)) and one["low"] is not None:
             return f"{_text(one['low'], evaluation)} to {_text(one['high'], evaluation)}{where}"
     return ""
