@@ -26,9 +26,6 @@ MODULES = sorted(path for path in (ROOT / "benchmarks").glob("*.py"))
 ROWS = [(module, row) for module, rows in rows_by_module().items() for row in rows]
 
 TOY = {
-    "detector.py": ["--height", "64", "--width", "96", "--repeat", "1"],
-    "pool_indices.py": ["--size", "32", "48", "--rounds", "1"],
-    "recompute.py": ["--size", "32", "64", "--batch", "2", "--rounds", "1"],
     "train_step.py": ["--config", "configs/tiny/unet_shapes.yaml", "--steps", "2", "--smp-encoder", "", "data.batch_size=2"],
 }  # fmt: skip
 """Scripts that are no rows yet. One that has `rows` is left out by itself."""
