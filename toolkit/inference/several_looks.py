@@ -105,7 +105,7 @@ class MergedBoxes:
     """Detections of several looks, of which those of one class that overlap become one, as within a single look.
 
     Args:
-        model: the detector.
+        model: the trained detector, on its device.
         flips: whether each size is also shown mirrored left-right.
         scales: sizes of the picture; 1 is its own.
     """

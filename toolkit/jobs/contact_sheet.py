@@ -22,7 +22,7 @@ def write_sheet(out: Path, header: Mapping[str, Any], outputs: Outputs, entries:
     """Writes the sheet, where drawings were made; how many files that is, 1 or 0.
 
     Args:
-        out: folder of the results.
+        out: folder that the results lie in.
         header: the journal's first line: weights, options and classes.
         outputs: the writers, for the names of files and the colours.
         entries: goes through what came of each picture, in order.

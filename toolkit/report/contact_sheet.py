@@ -27,7 +27,7 @@ class Shown(NamedTuple):
         size: (height, width) of the drawing in pixels.
         words: what was found, for people.
         score: mean score 0..1; None where there is none.
-        labels: classes that occur.
+        labels: classes that occur in the answer.
     """
 
     name: str

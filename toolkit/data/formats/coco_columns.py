@@ -56,7 +56,7 @@ def annotations_of(rows: Sequence[Row], first: int, *, with_outlines: bool) -> A
     Args:
         rows: some annotations, one behind the other in the file.
         first: place of the first of them in the file.
-        with_outlines: whether `segmentation` is kept.
+        with_outlines: whether `segmentation` is kept, as it stands in the file.
     """
     odd: set[int] = set()
     ids = [row.get("id") for row in rows]
@@ -101,8 +101,8 @@ def keys_of(rows: Sequence[Row], key: str, odd: set[int]) -> Keys:
     """What rows refer to, or are referred to by, under a key.
 
     Args:
-        rows: objects of the file.
-        key: "id", "image_id" or "category_id".
+        rows: objects of the file, one behind the other.
+        key: the key that is looked up: "id", "image_id" or "category_id".
         odd: takes the places of those whose value is no integer.
     """
     values = [row.get(key) for row in rows]
@@ -170,7 +170,7 @@ def sizes_of(rows: Sequence[Row], key: str, odd: set[int]) -> np.ndarray:
     """(N,) float64, NaN where a key is absent, null, or no number from 0 up.
 
     Args:
-        rows: objects of the file.
+        rows: objects of the file, one behind the other.
         key: of a size, an area or a flag.
         odd: takes the places of those that have another value than such a number.
     """

@@ -28,7 +28,7 @@ def pieces(
     is no object comes whole, with the key "".
 
     Args:
-        path: a JSON file.
+        path: place of the JSON file.
         lists: keys of the lists that come in pieces.
         without: text that is not wanted, and what each is replaced by before it is decoded, but for what lies across
             two blocks of text.

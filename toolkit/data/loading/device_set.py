@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -107,13 +108,17 @@ def held(dataset: Dataset, index: int, warp: Warp, device: torch.device) -> Held
         raise ConfigError(Problem("data.cache", message, "set data.cache: memory"))
     levels = [whole.image]
     for times in range(1, 1 + warp.most_halvings(whole.original_size)):
-        sample = read_sample(dataset, index, NothingKept(), lambda _, times=times: times)
+        sample = read_sample(dataset, index, NothingKept(), partial(_always, times))
         levels.append(sample.image if sample.halvings else halved(whole.image, times))
     rest = whole._replace(image=np.zeros((1, 1, whole.image.shape[2]), np.uint8), label_map=None)
     labels = None if whole.label_map is None else torch.from_numpy(whole.label_map).to(device)
     sides = [[side >> times for side in whole.original_size] for times in range(len(levels))]
     cut = [level[:height, :width] for level, (height, width) in zip(levels, sides, strict=True)]
     return Held(tuple(_channels_first(level, device) for level in cut), labels, rest)
+
+
+def _always(times: int, size: tuple[int, int]) -> int:
+    return times
 
 
 def _channels_first(image: np.ndarray, device: torch.device) -> Tensor:

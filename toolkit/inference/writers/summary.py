@@ -21,7 +21,7 @@ class Summary(NamedTuple):
     Args:
         words: for people: the largest classes, or how many boxes there are.
         score: mean score 0..1 of boxes or pixels, score of the best class; None where there are no scores.
-        labels: classes that occur.
+        labels: classes that occur in the answer.
         numbers: share of the pixels (label maps), count and mean score (boxes) of each class, by column.
     """
 
