@@ -113,6 +113,9 @@ OWN_NAMES_ALONE: dict[str, dict[str, Any]] = {
 """Nets that no installed library has."""
 
 ROWS = [(name, row) for name, rows in FILES.items() for row in range(len(rows))]
+QUICK = {("alexnet", 0), ("vgg", 1), ("googlenet", 0), ("resnet", 0), ("resnet", 3), ("mobilenet_v3", 0), ("densenet", 0),
+         ("efficientnet_lite", 0), ("timm", 0), ("timm", 1), ("smp", 0), ("smp", 3)}  # fmt: skip
+"""A row for each way in which names differ; the others are slow tests."""
 
 
 def randomised(net: nn.Module) -> nn.Module:
@@ -131,7 +134,10 @@ def test_every_backbone_takes_weights_and_has_a_row() -> None:
     assert sorted(taking) == sorted(BACKBONES.names()) == sorted(FILES.keys() | OWN_NAMES_ALONE.keys())
 
 
-@pytest.mark.parametrize(("name", "row"), ROWS, ids=[f"{name}-{row}" for name, row in ROWS])
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [pytest.param(*one, marks=() if one in QUICK else pytest.mark.slow, id=f"{one[0]}-{one[1]}") for one in ROWS],
+)
 def test_the_maps_are_those_of_the_net(name: str, row: int, tmp_path: Path) -> None:
     torch.manual_seed(row)
     arguments, make = FILES[name][row]

@@ -32,6 +32,9 @@ SMP: dict[str, tuple[Any, dict[str, Any], str, str, str]] = {
     "upernet": (smp.UPerNet, {}, "", "", "upsample: ends"),
     "segformer": (smp.Segformer, {}, "", ", strides: [2, 4, 8, 16, 32]", "upsample: ends"),
 }
+QUICK = ("unet", "fpn", "deeplabv3plus")
+"""A net whose map has every pixel, two that are enlarged; the others are slow tests."""
+
 SMP_CONFIG = """
 model:
   backbone: {{name: smp, encoder: {encoder}{backbone}}}
@@ -67,7 +70,7 @@ def normalised(model: Any, images: torch.Tensor) -> torch.Tensor:
     return (images - mean) / std
 
 
-@pytest.mark.parametrize("case", SMP)
+@pytest.mark.parametrize("case", [pytest.param(case, marks=() if case in QUICK else pytest.mark.slow) for case in SMP])
 def test_logits_are_smps(case: str, tmp_path: Path) -> None:
     make, arguments, backbone, neck, head = SMP[case]
     theirs = randomised(make("resnet18", encoder_weights=None, classes=3, **arguments))
@@ -182,3 +185,34 @@ def test_frozen_batch_norm_without_epsilon_is_the_same_net_with_other_tensors() 
     norm.eps, maps = 0.0, torch.randn(1, 8, 3, 3)
     without_epsilon(ours)
     torch.testing.assert_close(ours(maps), norm(maps), rtol=1e-5, atol=1e-5)
+
+
+def test_weights_that_torchvision_publishes_bring_their_classes_and_their_epsilon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """COCO_V1 by its name, the file being a random net of the same shapes: rows by COCO's names, eps 0 as torchvision sets."""
+    net: Any = randomised(detection.fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None))
+    for module in net.backbone.body.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eps = 0.0
+    monkeypatch.setattr("toolkit.jobs.start_from.read_any_weights", lambda name: dict(net.state_dict()))
+    ours = started("""
+model:
+  backbone: {name: resnet, depth: 50, norm: frozen_batch}
+  neck: {name: fpn}
+  head: {name: rcnn}
+  init_from: FasterRCNN_ResNet50_FPN_Weights.COCO_V1
+data: {classes: [dog, person, unicorn], train: {dataset: {name: coco, root: ., annotations: a.json, images: b}}}
+train: {steps: 1, optimizer: {name: sgd, lr: 0.1}}
+""")
+    categories = detection.FasterRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"]
+    rows = net.roi_heads.box_predictor.cls_score.weight
+    assert torch.equal(ours.head.roi.classes.weight[1], rows[categories.index("dog")])
+    assert torch.equal(ours.head.roi.classes.weight[2], rows[categories.index("person")])
+    assert ours.head.setting("rpn.anchors.style") == "torchvision"
+    images = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        wanted = list(net.backbone.body(images).values())
+        for found, theirs in zip(ours.backbone(images).maps[1:], wanted, strict=True):
+            torch.testing.assert_close(found, theirs, rtol=1e-3, atol=1e-4 * float(theirs.abs().max()))
+    assert "github.com/pytorch/vision" in ours.backbone.origin

@@ -105,6 +105,9 @@ def start_from(
         notes = {str(key): str(value) for key, value in noted.items()} if isinstance(noted, dict) else {}
         say_other_conventions(model.head, notes, given.source)
     taken = transfer(model, found.tensors, known, renamed, where)
+    if given.published is not None:
+        offer = given.published
+        model.backbone.origin = f"{offer.library}'s {offer.name} ({offer.licence}; {offer.source})"
     if given.published is not None and given.published.name == _WITHOUT_EPSILON:
         without_epsilon(model)
     return taken._replace(reshaped={**found.reshaped, **taken.reshaped}), found
