@@ -540,8 +540,6 @@ class Dataset(ABC):
     """Names that its files know, where `classes` were chosen from them; () where they are `classes`."""
     absent_classes: tuple[str, ...] = ()
     """Classes that were asked for and that its files do not know; an error where no split's files do."""
-    looks_at_no_pixel: bool = False
-    """Whether the `__getitem__` beside which it stands hands images on as `read_image` gives them; see `hands_images_on`."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -584,7 +582,7 @@ class Dataset(ABC):
     def hands_images_on(self) -> bool:
         """Whether images of its samples are those that `read_image` gives, and nothing is computed from their pixels.
 
-        Then a loader may decode them later, and smaller. A class says so by `looks_at_no_pixel` beside its own
+        Then a loader may decode them later, and smaller. A class says so by `looks_at_no_pixel = True` beside its own
         `__getitem__`; for a subclass with another `__getitem__` it does not hold until that class says it too.
         """
         owner = next(cls for cls in type(self).__mro__ if "__getitem__" in vars(cls))
