@@ -5,7 +5,8 @@
 Both learn on one thread from the same images and are measured by pycocotools on the same held-out ones, with all that their
 prediction gives. Ours runs `init`, `check` and `train` without an edit, with and without the ImageNet weights of the extra
 `lite`; the peer takes as many epochs as it is told to, at 160 pixels. Processor seconds are those of the training command
-with all it starts, from imports to saved weights. Minutes each: no part of the tests.
+with all it starts, from imports to saved weights. Minutes each: no part of the tests. The result is written
+to benchmarks/newcomer_detector.json, which docs/numbers.md shows.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from pycocotools.cocoeval import COCOeval
 import toolkit
 from benchmarks.machine import cores, load, processor, versions
 
-RESULTS = Path(__file__).resolve().parent / "results"
+FILE = Path(__file__).resolve().parent / "newcomer_detector.json"
+"""Results by the name of the data's folder, which docs/numbers.md shows."""
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "NO_ALBUMENTATIONS_UPDATE": "1"}
 _VERB = [sys.executable, "-m", "toolkit"]
 _WITHOUT_LITE = """
@@ -145,7 +147,7 @@ def compare(folder: Path, minutes: float, peer: str | None, epochs: int, batch: 
         numbers[name] = {**measured(annotation, found), "processor_seconds": round(seconds, 1)}
         print(f"{name}: {numbers[name]} ({time.time() - began:.0f} s of the clock)", flush=True)
     return {
-        "data": folder.name, "minutes": minutes, "peer_epochs": epochs, "peer_batch": batch, "numbers": numbers,
+        "minutes": minutes, "peer_epochs": epochs, "peer_batch": batch, "numbers": numbers,
         "processor": processor(), "cores": cores(), "load": load(), "versions": versions(),
     }  # fmt: skip
 
@@ -165,10 +167,9 @@ def main() -> None:
         place = given.place or Path(temporary)
         place.mkdir(parents=True, exist_ok=True)
         result = compare(given.folder, given.minutes, given.peer, given.epochs, given.batch, place)
-    RESULTS.mkdir(exist_ok=True)
-    out = RESULTS / f"newcomer_detector_{given.folder.name}.json"
-    out.write_text(json.dumps(result, indent=2) + "\n")
-    print(out)
+    kept = json.loads(FILE.read_text(encoding="utf-8")) if FILE.is_file() else {}
+    FILE.write_text(json.dumps({**kept, given.folder.name: result}, indent=1) + "\n", encoding="utf-8")
+    print(FILE)
 
 
 if __name__ == "__main__":

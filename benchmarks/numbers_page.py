@@ -36,14 +36,16 @@ ImageNet's weights and from random ones, with far fewer steps than the config ha
 """
 
 
-def page(receipts: Receipts, study: Mapping[str, Any] | None) -> str:
+def page(receipts: Receipts, study: Mapping[str, Any] | None, newcomers: Mapping[str, Any] | None) -> str:
     """The page as Markdown.
 
     Args:
         receipts: by their names, as `benchmarks.receipt` wrote them.
         study: what `benchmarks.recipe_study` found, or None.
+        newcomers: what `benchmarks.newcomer_detector` found, by the data's name, or None.
     """
-    parts = [_HEAD, *(["\n".join(_recipes(study))] if study else []), "## Receipts\n"]
+    shown = [*(_recipes(study) if study else ()), *(_newcomers(newcomers) if newcomers else ())]
+    parts = [_HEAD, *(["\n".join(shown)] if shown else []), "## Receipts\n"]
     for name, one in receipts.items():
         parts.append("\n".join(_section(name, one)))
     return "\n".join(parts)
@@ -66,6 +68,23 @@ def _recipes(study: Mapping[str, Any]) -> Iterator[str]:
         ends = f"{100 * one['low']:+.2f} to {100 * one['high']:+.2f}"
         yield f"| {one['recipe']} | {keys} | {100 * one['difference']:+.2f} | {ends} |"
     yield ""
+
+
+def _newcomers(found: Mapping[str, Any]) -> Iterator[str]:
+    yield "## A newcomer's few minutes with boxes\n"
+    yield (
+        "`python -m benchmarks.newcomer_detector FOLDER`: what `toolkit init` writes, beside LibreYOLO's yolo9-t from random "
+        "weights at 160 pixels; one thread, the same images to learn from, pycocotools on the same held-out ones.\n"
+    )
+    yield "| data | learned by | AP | AP50 | processor seconds |"
+    yield "|---|---|---:|---:|---:|"
+    for data, one in found.items():
+        for way, numbers in one["numbers"].items():
+            yield f"| {data} | {way} | {numbers['AP']:.2f} | {numbers['AP50']:.2f} | {numbers['processor_seconds']:.0f} |"
+    yield ""
+    for data, one in found.items():
+        if one.get("note"):
+            yield f"{data}: {one['note']}\n"
 
 
 def _section(name: str, receipt: Mapping[str, Any]) -> Iterator[str]:
@@ -125,13 +144,16 @@ def pretrained_curve(receipts: Receipts) -> Markup:
     return curves(drawn, label, ("processor minutes", "mIoU on CamVid val, %"))
 
 
-def write_numbers_page(receipts: Receipts, study: Mapping[str, Any] | None, folder: Path) -> None:
+def write_numbers_page(
+    receipts: Receipts, study: Mapping[str, Any] | None, newcomers: Mapping[str, Any] | None, folder: Path
+) -> None:
     """Writes the page and its picture.
 
     Args:
         receipts: by their names.
         study: what `benchmarks.recipe_study` found, or None.
+        newcomers: what `benchmarks.newcomer_detector` found, by the data's name, or None.
         folder: where both are written.
     """
-    (folder / "numbers.md").write_text(page(receipts, study), encoding="utf-8")
+    (folder / "numbers.md").write_text(page(receipts, study, newcomers), encoding="utf-8")
     write_drawing(folder / PICTURE, pretrained_curve(receipts))

@@ -83,7 +83,16 @@ def receipts_in(folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
 
 def recipe_study() -> Any:
     """What `benchmarks.recipe_study` found, or None."""
-    path = FOLDER.parent / "recipe_study.json"
+    return _result("recipe_study")
+
+
+def newcomers() -> Any:
+    """What `benchmarks.newcomer_detector` found, by the data's name, or None."""
+    return _result("newcomer_detector")
+
+
+def _result(benchmark: str) -> Any:
+    path = FOLDER.parent / f"{benchmark}.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
@@ -155,7 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(table(), end="")
     else:
         README.write_text(rewritten(README.read_text(encoding="utf-8"), table()), encoding="utf-8")
-        write_numbers_page(receipts_in(), recipe_study(), ROOT / "docs")
+        write_numbers_page(receipts_in(), recipe_study(), newcomers(), ROOT / "docs")
     return 0
 
 

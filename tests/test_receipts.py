@@ -22,7 +22,9 @@ def test_the_table_of_the_readme_is_what_the_script_makes() -> None:
 
 
 def test_the_page_of_numbers_is_what_the_script_makes(tmp_path: Path) -> None:
-    numbers_page.write_numbers_page(systems_table.receipts_in(), systems_table.recipe_study(), tmp_path)
+    numbers_page.write_numbers_page(
+        systems_table.receipts_in(), systems_table.recipe_study(), systems_table.newcomers(), tmp_path
+    )
     for name in ("numbers.md", numbers_page.PICTURE):
         written = (tmp_path / name).read_text(encoding="utf-8")
         assert (receipt.ROOT / "docs" / name).read_text(encoding="utf-8") == written

@@ -157,7 +157,9 @@ def batch_size(images: int, task: Task, *, on_gpu: bool) -> int:
     >>> batch_size(300, "segmentation", on_gpu=False), batch_size(9, "segmentation", on_gpu=False)
     (8, 2)
     """
-    most = {"segmentation": 8, "detection": 8, "classification": 32}[task] * (2 if on_gpu else 1)
+    most = {"segmentation": 8, "detection": 8, "classification": 32}[task]
+    if on_gpu and task != "detection":  # whose nets are deeper there, and its images larger
+        most *= 2
     return max(1, min(most, max(2, images // 4), images))
 
 
