@@ -29,12 +29,7 @@ def tiny(tmp_path: Path) -> tuple[Config, Anatomy]:
     return config, describe_config(config, (32, 40))
 
 
-MAKE_DATA = {"tiny/classify_shapes", "tiny/faster_rcnn_shapes", "tiny/bayesian_segnet_shapes", "tiny/dilated_shapes"}
-"""Configs that draw their data set when it is missing, which takes longer than the page."""
-SHIPPED = [pytest.param(name, marks=pytest.mark.slow) if name in MAKE_DATA else name for name in NAMES]
-
-
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_page_of_every_shipped_config(name: str) -> None:
     _, anatomy = shipped(name)
     html = anatomy_page(anatomy)
@@ -50,7 +45,7 @@ def test_the_page_of_every_shipped_config(name: str) -> None:
     assert len(html) < 600_000
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_diagram_of_every_shipped_config(name: str) -> None:
     """No box hangs in the air: whatever is not the image's is reached, and all but the head goes on."""
     _, anatomy = shipped(name)
