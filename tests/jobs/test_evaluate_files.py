@@ -192,6 +192,15 @@ def test_a_file_that_is_no_list_of_results_is_refused(tmp_path: Path, results: A
         evaluate_files(answers, truth)
 
 
+def test_what_the_annotations_left_out_is_told(tmp_path: Path) -> None:
+    answers, truth = write_coco(tmp_path)
+    content = json.loads(truth.read_text())
+    content["annotations"][1]["id"] = content["annotations"][0]["id"]
+    truth.write_text(json.dumps(content))
+    notes = evaluate_files(answers, truth)["notes"]
+    assert any("1 annotation ids stand more than once" in note for note in notes)
+
+
 def test_categories_in_another_order_are_refused(tmp_path: Path) -> None:
     content = {"categories": [{"id": 3, "name": "dust"}, {"id": 90, "name": "cell"}], "annotations": coco()[1]}
     answers, truth = write_coco(tmp_path, content)

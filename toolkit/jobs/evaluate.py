@@ -33,6 +33,7 @@ from toolkit.jobs.record import (
     made_record,
     makers_of,
     refuse_other_record,
+    told_of_record,
     with_all_numbers,
     write_record,
 )
@@ -42,7 +43,6 @@ from toolkit.models.vision_model import VisionModel
 from toolkit.models.weights import read_weights, tensors_digest
 from toolkit.preflight.findings import Report
 from toolkit.report.evaluation.pictures import reader_of
-from toolkit.results.intervals import interval_said
 from toolkit.results.operating_points import ENTRY, stored_points
 from toolkit.results.record import Record
 from toolkit.results.tags import read_tags
@@ -232,15 +232,7 @@ def _told(
         "losses": result.losses,
         "unlabelled": result.unlabelled,
         "tables": result.tables,
-        "intervals": record.numbers.get("intervals", {}),
-        "within": record.numbers.get("within"),
-        "interval_said": interval_said(record),
-        "baseline": record.numbers.get("baseline", []),
-        "groups": record.about["groups"],
-        "metric": record.about["metric"],
-        "percent": record.about["percent"],
-        "notes": list(record.about["groups"]["notes"]),
-        "record": str(folder) if folder is not None else None,
+        **told_of_record(record, folder, dataset.notes),
     }
 
 

@@ -38,6 +38,7 @@ from toolkit.jobs.record import (
     made_record,
     makers_of,
     refuse_other_record,
+    told_of_record,
     with_all_numbers,
     write_record,
 )
@@ -45,7 +46,6 @@ from toolkit.labels import IGNORE_INDEX, ClassTable, default_palette
 from toolkit.progress import Progress
 from toolkit.report.evaluation.pictures import Reader, reader_of
 from toolkit.results.image_rows import ImageRow
-from toolkit.results.intervals import interval_said
 from toolkit.results.tags import read_tags
 from toolkit.samples import Boxes, LabelMap, Prediction, Truth
 
@@ -137,15 +137,7 @@ def evaluate_files(
         "losses": {},
         "unlabelled": 0,
         "tables": [table for evaluator in evaluators for table in evaluator.tables()],
-        "intervals": record.numbers.get("intervals", {}),
-        "within": record.numbers.get("within"),
-        "interval_said": interval_said(record),
-        "baseline": record.numbers.get("baseline", []),
-        "groups": record.about["groups"],
-        "metric": record.about["metric"],
-        "percent": record.about["percent"],
-        "notes": [*compared.notes, *record.about["groups"]["notes"]],
-        "record": str(folder),
+        **told_of_record(record, folder, compared.notes),
     }
 
 
@@ -185,14 +177,16 @@ def _compared(
 
 
 def _with_coco(answers: Path, truth: Path) -> Compared:
-    truths, table = _coco_truths(truth)
-    pairs = _box_pairs(answers, truths, table, [None] * len(truths))
-    return Compared(table, lambda: [EVALUATORS.find("coco")(list(table.names))], *_counted(pairs))  # type: ignore[call-arg]
-
-
-def _coco_truths(path: Path) -> tuple[list[Truth], ClassTable]:
-    """The images of a COCO instances file with their boxes, without opening one; and its categories, by id."""
     problems = ProblemList()
+    truths, table = _coco_truths(truth, problems)
+    pairs = _box_pairs(answers, truths, table, [None] * len(truths))
+    part, count, notes = _counted(pairs)
+    notes = (*problems.notes, *notes)
+    return Compared(table, lambda: [EVALUATORS.find("coco")(list(table.names))], part, count, None, notes)  # type: ignore[call-arg]
+
+
+def _coco_truths(path: Path, problems: ProblemList) -> tuple[list[Truth], ClassTable]:
+    """The images of a COCO instances file with their boxes, without opening one; and its categories, by id."""
     file = read_coco_file(path, problems)
     problems.stop_if_any(path, file.image_names)
     ids = [number for number, _, _ in file.categories]
@@ -223,11 +217,11 @@ def _box_pairs(answers: Path, truths: Sequence[Truth], table: ClassTable, looks:
     return list(zip(found, truths, looks, strict=True))
 
 
-def _counted(pairs: Sequence[Any]) -> tuple[Pairs, int, None, tuple[str, ...]]:
-    """The pairs, their number, no group, and a note on images without a detection."""
+def _counted(pairs: Sequence[Any]) -> tuple[Pairs, int, tuple[str, ...]]:
+    """The pairs, their number, and a note on images without a detection."""
     empty = [truth.name for found, truth, _ in pairs if not len(found.scores)]
     notes = (f"{len(empty)} images have no detection: {listed(empty, _SHOWN)}",) if empty else ()
-    return iter(pairs), len(pairs), None, notes
+    return iter(pairs), len(pairs), notes
 
 
 # --------------------------------------------------------------------------- a config's data set
@@ -247,7 +241,8 @@ def _with_config(answers: Path, path: Path, split: str, overrides: Sequence[str]
     if answers.is_file():
         samples = [_truth_and_look(dataset, place) for place in range(len(dataset))]
         pairs = _box_pairs(answers, [truth for truth, _ in samples], table, [look for _, look in samples])
-        part, count, _, notes = _counted(pairs)
+        part, count, notes = _counted(pairs)
+        notes = (*dataset.notes, *notes)
         return Compared(table, build, part, count, config.data.group, notes, config.seed, reader_of(dataset))
     names = sample_names(dataset)
     masks = _answers_of(answers, names, f"images of '{split}'")
@@ -259,7 +254,14 @@ def _with_config(answers: Path, path: Path, split: str, overrides: Sequence[str]
         return _mask(masks[place], reader, truth.size, truth.name), truth, look
 
     return Compared(
-        table, build, _all(pair, len(names)), len(names), config.data.group, (), config.seed, reader_of(dataset)
+        table,
+        build,
+        _all(pair, len(names)),
+        len(names),
+        config.data.group,
+        dataset.notes,
+        config.seed,
+        reader_of(dataset),
     )
 
 

@@ -24,7 +24,7 @@ from toolkit.report.evaluation.pictures import Reader
 from toolkit.results.diagnosis import diagnosis
 from toolkit.results.image_rows import ImageRow
 from toolkit.results.image_table import Makers, image_numbers, write_image_table
-from toolkit.results.intervals import interval_sections
+from toolkit.results.intervals import interval_said, interval_sections
 from toolkit.results.record import NUMBERS_FILE, Record
 from toolkit.results.tags import Tags, slices
 from toolkit.samples import Detections, ImageScores, LabelMap, Prediction
@@ -224,6 +224,27 @@ def write_record(folder: Path, record: Record, makers: Makers, read: Reader | No
         write_results(folder, box_results(record))
     record.write(folder)
     write_evaluation_page(folder, read, run)
+
+
+def told_of_record(record: Record, folder: Path | None, notes: Sequence[str]) -> dict[str, Any]:
+    """What an evaluation hands on of its record.
+
+    Args:
+        record: of the evaluation, with all its numbers.
+        folder: where it was written, or None.
+        notes: what the data left out or took for granted; what its groups say comes behind.
+    """
+    return {
+        "intervals": record.numbers.get("intervals", {}),
+        "within": record.numbers.get("within"),
+        "interval_said": interval_said(record),
+        "baseline": record.numbers.get("baseline", []),
+        "groups": record.about["groups"],
+        "metric": record.about["metric"],
+        "percent": record.about["percent"],
+        "notes": [*notes, *record.about["groups"]["notes"]],
+        "record": str(folder) if folder is not None else None,
+    }
 
 
 def box_results(record: Record) -> list[dict[str, Any]]:
