@@ -20,6 +20,7 @@ from toolkit.errors import ConfigError, DataError
 from toolkit.jobs.build import build_dataset, build_transforms, division_of
 from toolkit.jobs.check import check_config
 from toolkit.jobs.evaluate import run_evaluation
+from toolkit.jobs.report import reader_of_run
 from toolkit.jobs.train import run_training
 
 TEXT = """
@@ -128,6 +129,10 @@ def test_a_run_keeps_its_lists_goes_on_with_them_and_is_measured_by_them(
     assert_same_run(tmp_path / "whole", tmp_path / "cut")
     again = run_evaluation(tmp_path / "whole" / "last.safetensors", "val", quiet=True)
     assert again["metrics"] == whole["metrics"]
+    read, notes = reader_of_run(tmp_path / "whole", "val")
+    assert read is not None
+    assert not notes
+    assert all(read(name) is not None for name in kept["val"])
 
 
 def test_folds_are_measured_once_each_and_share_their_test_images(root: Path) -> None:

@@ -93,7 +93,7 @@ class DetectionRecord:
             raise DataError(Problem(truth.name, "the data set gives no boxes for this image, so no AP can be computed"))
         found = {name: np.asarray(getattr(prediction, name)) for name in Detections._fields}
         self._check_detections(truth.name, found)
-        boxes = Boxes(*(np.asarray(field) for field in tuple(truth.boxes)))
+        boxes = Boxes(**{name: np.asarray(value) for name, value in truth.boxes._asdict().items()})
         self._check_labels(truth.name, "true", boxes.labels)
         row: dict[str, Any] = {
             "image_ids": [truth.image_id],

@@ -126,7 +126,8 @@ class RcnnHead(Head):
 
     def merged(self, found: Sequence[Detections]) -> Detections:
         """See `Head.merged`: the suppression that each look's boxes went through, over all of them together."""
-        boxes, scores, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
+        boxes = torch.cat([one.boxes for one in found])
+        scores, labels = torch.cat([one.scores for one in found]), torch.cat([one.labels for one in found])
         keep = box_ops.suppress(boxes, scores, labels, self.test.nms_iou)[: self.test.per_image]
         return Detections(boxes[keep], scores[keep], labels[keep])
 

@@ -10,6 +10,7 @@ from toolkit.config.load import parse_config
 from toolkit.config.paths import config_text
 from toolkit.errors import UserError
 from toolkit.jobs.build import build_dataset
+from toolkit.jobs.division import kept_parts
 from toolkit.jobs.record_folders import record_folder_of, run_of
 from toolkit.report.evaluation.comparison import write_comparison_page
 from toolkit.report.evaluation.page import PAGE_FILE, evaluation_page
@@ -64,6 +65,9 @@ def reader_of_run(run: Path, split: str) -> tuple[Reader | None, list[str]]:
         return None, [f"no pictures: {config} is not there, which says where the images are"]
     try:
         # Code that the config names stays unimported: whoever sends a run shall run nothing by its page.
-        return reader_of(build_dataset(parse_config(config_text(config), str(config)), split)), []
+        told = parse_config(config_text(config), str(config))
+        lists = run / "splits"
+        parts = kept_parts(lists) if told.data.split is not None and lists.is_dir() else None
+        return reader_of(build_dataset(told, split, parts=parts)), []
     except UserError as error:
         return None, [f"no pictures: {error}"]

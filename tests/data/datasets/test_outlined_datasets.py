@@ -165,7 +165,7 @@ def test_labelme_circles_masks_groups_and_special_names(tmp_path):
     assert abs((labels == 1).sum() - np.pi * 100) < 6
     np.testing.assert_array_equal(labels[10:16, 50:58] == 3, piece > 0)
     assert (labels[50:64, :10] == 255).all()
-    assert any("1 shapes are lines or points" in note for note in dataset.notes)
+    assert any("1 shapes have no area (lines, points)" in note for note in dataset.notes)
     boxes = LabelmeBoxes(str(tmp_path))
     assert boxes.classes == ("disc", "pair", "spot")
     assert boxes[0].boxes.xyxy[boxes[0].boxes.labels == 1].tolist() == [[70, 5, 90, 30]]

@@ -10,7 +10,7 @@ from toolkit.data.formats.box_checks import FixBoxes
 from toolkit.data.formats.cvat_file import read_cvat_file
 from toolkit.data.formats.image_listing import named_images
 from toolkit.data.formats.outlined import Drawing, OutlinedBoxes, OutlinedDataset
-from toolkit.data.formats.outlines import ImageOutlines, Overlaps
+from toolkit.data.formats.outlines import ImageOutlines, Overlaps, note_shapeless
 from toolkit.data.formats.pairs import existing_folder
 from toolkit.errors import DataError, Problem, did_you_mean
 
@@ -97,9 +97,7 @@ def _read(
         there = sorted({row.subset for row in file.images})
         raise DataError(Problem(path, f"no image is of subset '{subset}'", did_you_mean(subset or "", there)))
     names = named_images(root, root / images, [row.name for row in rows], path, problems)
-    if problems.tally["shapes without area"]:
-        count = problems.tally["shapes without area"]
-        problems.notes.append(f"{path}: {count} shapes have no area (lines, points, cuboids); they are left out")
+    note_shapeless(path, problems, "lines, points, cuboids")
     found = [
         ImageOutlines(name, row.outlines, row.size, str(path), row.image_id)
         for name, row in zip(names, rows, strict=True)

@@ -11,7 +11,7 @@ from toolkit.data.faults.problem_list import ProblemList
 from toolkit.data.formats.box_checks import FixBoxes
 from toolkit.data.formats.labelme_file import LabelmeFile, read_labelme_file
 from toolkit.data.formats.outlined import Drawing, OutlinedBoxes, OutlinedDataset
-from toolkit.data.formats.outlines import ImageOutlines, Overlaps
+from toolkit.data.formats.outlines import ImageOutlines, Overlaps, note_shapeless
 from toolkit.data.formats.pairs import existing_folder, name_in
 from toolkit.data.images.listing import image_files, same_name
 from toolkit.errors import DataError, Problem, listed
@@ -131,9 +131,7 @@ def _read(
         problems.notes.append(f"{len(bare)} images of {place} have no JSON and {what} (unlabelled): {names}")
     if unlabelled == "background":
         read += [ImageOutlines(name_in(root, path)) for path in bare]
-    if problems.tally["shapes without area"]:
-        count = problems.tally["shapes without area"]
-        problems.notes.append(f"{source}: {count} shapes are lines or points, which have no area; they are left out")
+    note_shapeless(source, problems, "lines, points")
     return sorted(read), source
 
 

@@ -9,7 +9,7 @@ from toolkit.data.faults.problem_list import ProblemList
 from toolkit.data.formats.box_checks import FixBoxes
 from toolkit.data.formats.image_listing import named_images
 from toolkit.data.formats.outlined import Drawing, OutlinedBoxes, OutlinedDataset
-from toolkit.data.formats.outlines import ImageOutlines, Overlaps
+from toolkit.data.formats.outlines import ImageOutlines, Overlaps, note_shapeless
 from toolkit.data.formats.pairs import existing_folder
 from toolkit.data.formats.via_file import read_via_file
 
@@ -92,7 +92,5 @@ def _read(
     rows = read_via_file(path, problems, attribute)
     folder = path.parent if images is None else root / images
     names = named_images(root, folder, [row.filename for row in rows], path, problems)
-    if problems.tally["regions without area"]:
-        count = problems.tally["regions without area"]
-        problems.notes.append(f"{path}: {count} regions are lines or points, which have no area; they are left out")
+    note_shapeless(path, problems, "lines, points")
     return [ImageOutlines(name, row.outlines, (0, 0), str(path)) for name, row in zip(names, rows, strict=True)]

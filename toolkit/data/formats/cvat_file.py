@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from toolkit.data.faults.problem_list import ProblemList
-from toolkit.data.formats.outlines import Outline, Size, ellipse, mask_to_runs, rectangle, ring
+from toolkit.data.formats.outlines import SHAPELESS, Outline, Size, ellipse, mask_to_runs, rectangle, ring
 from toolkit.data.formats.voc_file import number
 from toolkit.data.formats.xml_file import parse_xml
 from toolkit.errors import DataError, Place, Problem, listed
@@ -87,7 +87,7 @@ class _Reader:
 def read_cvat_file(path: Path, problems: ProblemList) -> CvatFile:
     """The images of a file; shapes that are wrong are left out, each with a problem.
 
-    Lines, points and cuboids have no area and are counted in `problems.tally["shapes without area"]`.
+    Lines, points and cuboids have no area and are counted in `problems.tally[SHAPELESS]`.
     Raises DataError for a file that is missing, no XML, or no "CVAT for images".
     """
     reader = _Reader()
@@ -115,7 +115,7 @@ def _image(
     for place, (kind, shape) in enumerate(shapes, 1):
         where = Place(str(path), item=f"{kind} {place} ({shape.get('label') or 'no label'}) of {name}")
         if kind in _WITHOUT_AREA:
-            problems.tally["shapes without area"] += 1
+            problems.tally[SHAPELESS] += 1
         elif kind in _AREAS:
             outline = _outline(kind, shape, size, where, problems)
             found += [] if outline is None else [(number(shape.get("z_order")) or 0.0, outline)]

@@ -18,7 +18,7 @@ from PIL import Image
 
 from toolkit.data.faults.problem_list import ProblemList
 from toolkit.data.formats.json_file import read_json
-from toolkit.data.formats.outlines import Outline, Size, ellipse, mask_to_runs, rectangle, ring
+from toolkit.data.formats.outlines import SHAPELESS, Outline, Size, ellipse, mask_to_runs, rectangle, ring
 from toolkit.data.images.read import pixel_limit
 from toolkit.errors import DataError, Place, listed
 
@@ -44,7 +44,7 @@ def read_labelme_file(path: Path, problems: ProblemList) -> LabelmeFile | None:
     """The contents of one file; None, with a problem added, when it is no file of LabelMe.
 
     Shapes that are wrong are left out, each with a problem; lines and points, which have no area, are counted in
-    `problems.tally["shapes without area"]`.
+    `problems.tally[SHAPELESS]`.
     """
     try:
         content = read_json(path)
@@ -80,7 +80,7 @@ def _shape(path: Path, place: int, row: Any, size: Size, problems: ProblemList) 
         return None
     kind = row.get("shape_type") or "polygon"
     if kind in WITHOUT_AREA:
-        problems.tally["shapes without area"] += 1
+        problems.tally[SHAPELESS] += 1
         return None
     group = row.get("group_id")
     outline = Outline(label, group="" if group is None else str(group), where=where)

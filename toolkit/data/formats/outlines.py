@@ -14,7 +14,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from toolkit.errors import Place
+from toolkit.data.faults.problem_list import ProblemList
+from toolkit.errors import Place, Where
 from toolkit.labels import IGNORE_INDEX
 
 Size = tuple[int, int]
@@ -31,6 +32,23 @@ def _codec() -> Any:
 
 _ARC_POINTS = 128
 """Corners of the polygon that stands for an ellipse: its area is 0.04 % too small."""
+
+
+SHAPELESS = "shapes without area"
+"""Counted in `ProblemList.tally` by readers of outlines: lines, points and what else fills no pixel."""
+
+
+def note_shapeless(source: Where, problems: ProblemList, kinds: str) -> None:
+    """Notes how many shapes are left out because they have no area.
+
+    Args:
+        source: the file or folder they stand in.
+        problems: has counted them, and takes the note.
+        kinds: what such shapes are in this format, in words.
+    """
+    count = problems.tally[SHAPELESS]
+    if count:
+        problems.notes.append(f"{source}: {count} shapes have no area ({kinds}); they are left out")
 
 
 class RunLengths(NamedTuple):

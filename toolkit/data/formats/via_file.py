@@ -14,7 +14,7 @@ import numpy as np
 
 from toolkit.data.faults.problem_list import ProblemList
 from toolkit.data.formats.json_file import read_json
-from toolkit.data.formats.outlines import Outline, ellipse, rectangle, ring
+from toolkit.data.formats.outlines import SHAPELESS, Outline, ellipse, rectangle, ring
 from toolkit.errors import DataError, Place, Problem, did_you_mean, listed
 
 _WITHOUT_AREA = ("point", "polyline", "line")
@@ -37,7 +37,7 @@ def read_via_file(path: Path, problems: ProblemList, attribute: str | None = Non
 
     Args:
         path: the JSON file of VIA.
-        problems: takes wrong regions, and counts those without area in `tally["regions without area"]`.
+        problems: takes wrong regions, and counts those without area in `tally[SHAPELESS]`.
         attribute: the region's attribute that names its class; None: the only one that regions have. Where no region
             has any, all are called "region".
 
@@ -101,7 +101,7 @@ def _outline(
     shape = region.get("shape_attributes")
     kind = shape.get("name") if isinstance(shape, dict) else None
     if kind in _WITHOUT_AREA:
-        problems.tally["regions without area"] += 1
+        problems.tally[SHAPELESS] += 1
         return None
     label = _label(region, attribute)
     if label is None:

@@ -175,11 +175,11 @@ def as_annotated(stem: str, image: np.ndarray, detections: Detections, classes: 
         detections: what was found on it, in its pixels.
         classes: names of the labels 0..K-1.
     """
-    boxes, scores, labels = detections.numpy()
-    rows = zip(boxes.astype(np.float64).tolist(), labels.tolist(), strict=True)
+    found = detections.numpy()
+    rows = zip(found.boxes.astype(np.float64).tolist(), found.labels.tolist(), strict=True)
     objects = tuple(Outline(classes.name_of(label), box=(x1, y1, x2, y2)) for (x1, y1, x2, y2), label in rows)
     size = (image.shape[0], image.shape[1])
-    return Annotated(f"{stem}.jpg", size, objects, scores=tuple(scores.astype(np.float64).tolist()))
+    return Annotated(f"{stem}.jpg", size, objects, scores=tuple(found.scores.astype(np.float64).tolist()))
 
 
 def _detections(prediction: Prediction) -> Detections:

@@ -118,10 +118,12 @@ def rows_of(prediction: Prediction, name: str, classes: ClassTable) -> list[list
     """
     shown = text_cell(name)
     if isinstance(prediction, Detections):
-        boxes, scores, labels = (field.tolist() for field in prediction.numpy())
+        found = prediction.numpy()
         return [
             [shown, text_cell(classes.name_of(label)), f"{score:.6f}", *(f"{corner:.2f}" for corner in box)]
-            for box, score, label in zip(boxes, scores, labels, strict=True)
+            for box, score, label in zip(
+                found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True
+            )
         ]
     numbers = _numbers(prediction)
     if isinstance(prediction, ImageScores):
