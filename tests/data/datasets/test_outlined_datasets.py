@@ -240,7 +240,7 @@ def test_via_regions(tmp_path, wrap, first):
     assert (labels[:, :70] == 2).sum() == 600
     assert abs((labels[:, 70:] == 2).sum() - np.pi * 81) < 6
     assert (labels == 1).sum() == 8 * 96
-    assert any("1 regions are lines or points" in note for note in dataset.notes)
+    assert any("1 shapes have no area (lines, points)" in note for note in dataset.notes)
     boxes = ViaBoxes(**where)[0].boxes
     assert boxes.xyxy.tolist() == [[20, 20, 60, 50], [0, 52, 96, 60], [71, 11, 89, 29]]
 
