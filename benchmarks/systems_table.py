@@ -124,7 +124,14 @@ def measured(receipt: Mapping[str, Any], named: bool) -> str:
     numbers = ", ".join(_number(evaluation, name, bold=name == metric) for name in (metric, *beside))
     which = f"{path.relative_to(ROOT / 'configs').with_suffix('')}: " if named else ""
     notes = list(_notes(receipt, path))
-    cost = f"{receipt['processor_minutes']:.0f} processor minutes" if receipt["processor_minutes"] else ""
+    minutes = receipt["processor_minutes"] or 0.0
+    cost = (
+        f"{minutes:.0f} processor minutes"
+        if minutes >= 1
+        else f"{60 * minutes:.0f} processor seconds"
+        if minutes
+        else ""
+    )
     cost += f", {receipt['images_seen']:,} images seen" if receipt["images_seen"] else ""
     told = "; ".join([f"{which}{DATA.get(root, root)} {evaluation['split']} {numbers}", *filter(None, [cost]), *notes])
     return f"{told}: `{receipt['command']}`"
