@@ -17,20 +17,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import kept
+from benchmarks import kept, speed_page
 from benchmarks.machine import cores, described, machine_name
-from benchmarks.measure import in_fresh_process, rows_by_module
+from benchmarks.measure import chosen, in_fresh_process
 from benchmarks.rows import Row
 from benchmarks.table import as_text, lines_of, with_changes
-
-
-def chosen(names: list[str]) -> list[tuple[str, Row]]:
-    """Rows with their modules; SystemExit for a name that is none."""
-    rows = [(module, row) for module, own in rows_by_module().items() for row in own]
-    known = [row.name for _, row in rows]
-    if unknown := [name for name in names if name not in known]:
-        raise SystemExit(f"no row is called {', '.join(unknown)}; there are {', '.join(known)}")
-    return [(module, row) for module, row in rows if not names or row.name in names]
 
 
 def measure_all(rows: list[tuple[str, Row]], *, quick: bool, toy: bool) -> list[dict[str, Any]]:
@@ -72,12 +63,18 @@ def main(words: list[str] | None = None) -> int:
     lines = with_changes(lines, earlier[1]["lines"] if earlier else [])
     print(as_text(lines))
     told = ", ".join(f"{name} {number or 'missing'}" for name, number in before["versions"].items())
-    print(f"\n{before['processor']}, {before['cores']} cores, load {before['load']} at the start; {told}")
+    compiled = (
+        "" if before["compiler"] else ", no C compiler: kernels of our own are left out, and slower ways measured"
+    )
+    print(f"\n{before['processor']}, {before['cores']} cores{compiled}, load {before['load']} at the start; {told}")
     print(f"compared with {earlier[0].name}" if earlier else "nothing to compare with")
     whole = not (arguments.only or arguments.quick or arguments.toy)
     if path := arguments.out or (kept.new_path(machine_name(), now) if whole else None):
         kept.write({"when": f"{now:%Y-%m-%dT%H:%M}", **before, "lines": lines}, path)
         print(f"written to {path}")
+    if whole and arguments.out is None:
+        speed_page.write(machine_name())
+        print("docs/speed.md is made anew")
     return int(any("failed" in line and "left out" not in line["failed"] for line in lines))
 
 

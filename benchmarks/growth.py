@@ -2,7 +2,8 @@
 
     python -m benchmarks.growth [--only NAME ...] [--toy] [--out FILE]
 
-A row at a scale runs in a process of its own: the median seconds, and the most memory above what stood before the first run.
+A row at a scale runs in a process of its own: the median seconds of processor time, which other people's work on the machine
+changes least, and the most memory above what stood before the first run.
 Linear or better is wanted of both: 16 times the work in at most 16 times the time (with a tenth for noise). Kept as
 benchmarks/results/MACHINE/growth/DATE.json, from which `benchmarks.speed_page` draws docs/growth_*.svg.
 """
@@ -17,9 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import kept
-from benchmarks.__main__ import chosen
 from benchmarks.machine import described, machine_name
-from benchmarks.measure import in_fresh_process
+from benchmarks.measure import chosen, in_fresh_process
 from benchmarks.rows import Row
 from benchmarks.table import amount, number
 
@@ -36,7 +36,7 @@ def point(row: Row, scale: int, found: dict[str, Any]) -> Point:
     (ours,) = found["runs"].values()
     if "missing" in ours:
         return {**base, "failed": ours["missing"]}
-    return {**base, "seconds": statistics.median(run["seconds"] for run in ours), "bytes": found["peak_bytes"]}
+    return {**base, "seconds": statistics.median(run["processor"] for run in ours), "bytes": found["peak_bytes"]}
 
 
 def by_row(points: list[Point]) -> dict[str, list[Point]]:

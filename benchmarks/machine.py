@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from toolkit.ops.native import compiler
 from toolkit.version import __version__
 
 PEERS = (
@@ -70,6 +71,7 @@ def described() -> dict[str, Any]:
         "machine": machine_name(),
         "processor": processor(),
         "cores": cores(),
+        "compiler": Path(path).name if (path := compiler()) else None,
         "system": f"{platform.system()} {platform.release()}",
         "load": load(),
         "versions": versions(),

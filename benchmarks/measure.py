@@ -42,6 +42,15 @@ def rows_by_module() -> dict[str, list[Row]]:
     return {module: importlib.import_module(module).rows() for module in row_modules()}
 
 
+def chosen(names: list[str]) -> list[tuple[str, Row]]:
+    """Rows with their modules; SystemExit for a name that is none."""
+    rows = [(module, row) for module, own in rows_by_module().items() for row in own]
+    known = [row.name for _, row in rows]
+    if unknown := [name for name in names if name not in known]:
+        raise SystemExit(f"no row is called {', '.join(unknown)}; there are {', '.join(known)}")
+    return [(module, row) for module, row in rows if not names or row.name in names]
+
+
 def measure(row: Row, work: Work) -> dict[str, Any]:
     """The runs of each way as plain values; `failed` with the reason where the row broke."""
     began = load()

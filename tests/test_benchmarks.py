@@ -219,7 +219,7 @@ def test_list_names_every_row(capsys: pytest.CaptureFixture[str]) -> None:
 
 def grown(*values: tuple[float, int | None]) -> list[dict[str, Any]]:
     row = Row("fake", "a made-up row", lambda work: {}, grows=True)
-    found = [{"runs": {"toolkit": [{"seconds": seconds}]}, "peak_bytes": size} for seconds, size in values]
+    found = [{"runs": {"toolkit": [{"processor": seconds}]}, "peak_bytes": size} for seconds, size in values]
     return [growth.point(row, scale, each) for scale, each in zip(growth.SCALES, found, strict=True)]
 
 
