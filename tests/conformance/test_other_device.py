@@ -50,10 +50,10 @@ HEAD_ARGUMENTS: dict[str, dict[str, Any]] = {
         "roi": RoiSettings(hidden=16, samples=8, dropout=0.2),
     },
 }
-WAITS = {"rcnn": 21, "lovasz": 24}
+WAITS = {"rcnn": 21, "lovasz": 9}
 """How often a step of two batches of two images may wait for the device, where it is more than `WAITS_OF_A_STEP`. A detector
 asks how many boxes are left, for each image after the suppression (4) and when anchors and proposals are sampled (4 + 4),
-and eight times for a whole batch; Lovász-softmax asks which pixels count and which classes are there."""
+and eight times for a whole batch; Lovász-softmax asks which pixels count and which classes are there, for each image if so told."""
 WAITS_OF_A_STEP = 1
 """For the losses of its batches together (`engine/async_scalars.py`); the norm of the step before has come by then."""
 

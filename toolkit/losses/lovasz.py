@@ -9,6 +9,7 @@ from toolkit.contracts import LOSSES, PixelLoss
 from toolkit.errors import ConfigError, Problem
 from toolkit.losses.labels import ClassMode, counted_pixels, one_logit
 from toolkit.ops.class_weights import ClassWeights, resolve_class_weights
+from toolkit.ops.true_places import true_places
 
 
 @LOSSES.register("lovasz")
@@ -88,9 +89,9 @@ class Lovasz(PixelLoss):
 
 def _pixels(scores: Tensor, labels: Tensor, counted: Tensor, group: int | slice) -> tuple[Tensor, Tensor]:
     """The counted pixels of an image, or of all: scores (P, K) and labels (P,)."""
-    kept = counted[group]
-    channels = scores.movedim(1, -1)[group]
-    return channels[kept], labels[group][kept]
+    (kept,) = true_places([counted[group].flatten()])
+    channels = scores.movedim(1, -1)[group].flatten(0, -2)
+    return channels[kept], labels[group].flatten()[kept]
 
 
 def _extension(errors: Tensor, truth: Tensor) -> Tensor:
