@@ -86,11 +86,16 @@ def guess_model(state: Mapping[str, Tensor], classes: Sequence[str], where: str,
 
 
 def _config(model: Mapping[str, Any], names: Sequence[str]) -> str:
-    evaluator = {"pixel": "semantic", "rcnn": "coco", "image": "classification"}[model["head"]["name"]]
+    head = model["head"]["name"]
+    data = {"classes": list(names), "train": {"dataset": _DATA[head]}}
+    if head == "rcnn":  # torchvision's detectors scale every picture so themselves
+        scaled = [{"name": "resize_shorter", "shorter": 800, "longer": 1333}]
+        data |= {split: {"dataset": _DATA[head], "transforms": scaled} for split in ("train", "val")}
+    evaluator = {"pixel": "semantic", "rcnn": "coco", "image": "classification"}[head]
     return yaml.safe_dump(
         {
             "model": model,
-            "data": {"classes": list(names), "train": {"dataset": _DATA[model["head"]["name"]]}},
+            "data": data,
             "train": {"steps": 1000, "optimizer": {"name": "adamw", "lr": 0.0001}},
             "evaluate": {"evaluators": [evaluator]},
         },
