@@ -95,7 +95,7 @@ class Row:
     measure: Callable[[Work], Measurements]
     goals: tuple[Goal, ...] = ()
     threads: int = 1
-    budget: float = 10.0
+    budget: float = 6.0
     rounds: int = 5
     limit_seconds: float | None = None
     limit_bytes: int | None = None

@@ -27,7 +27,7 @@ def rows() -> list[Row]:
         Row("mistake", "check of a config with a mistake", _of(mistake, 2), (Goal(IMPORT, most=0.2),), limit_seconds=0.2),
         Row("mistake_cold", "the same, without any bytecode of ours", _of(mistake, 2, cold=True),
             (Goal(IMPORT, most=0.35),), limit_seconds=0.4),
-        Row("check", "check of a sound config", _of(check, 0), (Goal(IMPORT, most=2.6),), budget=20, limit_seconds=3.0),
+        Row("check", "check of a sound config", _of(check, 0), (Goal(IMPORT, most=2.6),), budget=10, limit_seconds=3.0),
     ]  # fmt: skip
 
 
