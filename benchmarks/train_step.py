@@ -1,6 +1,6 @@
 """What the training loop costs: the toolkit's whole loop against bare PyTorch loops over the same model and batches.
 
-    python benchmarks/train_step.py --config configs/tiny/unet_camvid.yaml --data path/to/camvid --steps 30 --threads 1
+    python -m benchmarks.train_step --config configs/tiny/unet_camvid.yaml --data path/to/camvid --steps 30 --threads 1
 
 Rows:
 
@@ -28,6 +28,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,16 +37,19 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 import torch
 from torch import nn
 
+from benchmarks.rows import Goal, Measured, Measurements, Row, Work, measured
 from toolkit.config.load import load_config
 from toolkit.config.plain import to_yaml
 from toolkit.config.sections import Config
 from toolkit.engine.log import RunLog
-from toolkit.engine.prepare import trained_groups
-from toolkit.engine.process import keep_freed_memory, make_fabric
+from toolkit.engine.prepare import LossModule, trained_groups, with_base_rates
+from toolkit.engine.process import OneProcess, make_fabric
 from toolkit.engine.run_folder import RunFolder
+from toolkit.engine.step import TrainingStep
 from toolkit.engine.train import train
+from toolkit.freed_memory import keep_freed_memory
 from toolkit.jobs.assemble import assemble, build_job
-from toolkit.jobs.build import build_optimizer_rule, with_train_settings
+from toolkit.jobs.build import build_model, build_optimizer_rule, with_train_settings
 from toolkit.models.vision_model import VisionModel
 from toolkit.samples import Batch
 
@@ -91,6 +95,62 @@ def of_smp(encoder: str, classes: int, channels: int, device: torch.device) -> t
         return nn.functional.cross_entropy(logits, batch.label_maps[..., :height, :width].long(), ignore_index=255)
 
     return net, loss
+
+
+def rows() -> list[Row]:
+    """The toolkit's step as the command line sets up its process, against a plain loop in a process as it comes."""
+    title = "U-Net step, tiny CamVid config, 4 crops of 144x192"
+    goals = (Goal("bare eager loop", most=0.92), Goal("bare fused loop", most=0.95))
+    return [
+        Row("unet-step", title, in_turn, goals, budget=15),
+        Row("unet-step-2", f"{title}, 2 threads", in_turn, goals[:1], threads=2, budget=15),
+    ]
+
+
+def in_turn(work: Work) -> Measurements:
+    ways: dict[str, Callable[[], object]] = {}
+    for name in ("toolkit", "bare eager loop", "bare fused loop"):
+        here, there = multiprocessing.get_context("spawn").Pipe()
+        child = multiprocessing.get_context("spawn").Process(
+            target=serve_steps, args=(there, name, work.toy, torch.get_num_threads()), daemon=True
+        )
+        child.start()
+        work.at_end.callback(child.terminate)
+        ways[name] = partial(ask, here)
+    return work.in_turn(ways)
+
+
+def ask(pipe: Any) -> Measured:
+    pipe.send(True)
+    return pipe.recv()
+
+
+def serve_steps(pipe: Any, name: str, toy: bool, threads: int) -> None:
+    """A process that does some steps of one way when asked, and answers what they took."""
+    torch.set_num_threads(threads)
+    if name == "toolkit":
+        keep_freed_memory()
+    config = load_config("configs/tiny/unet_camvid.yaml")
+    model = build_model(config, pretrained=False, classes=config.data.classes).train()
+    batch = batch_of(1 if toy else 4, *((32, 48) if toy else (144, 192)), model.num_classes)
+    optimizer = optimizer_of(config, model, fused=name != "bare eager loop")
+    if name == "toolkit":
+        ours = TrainingStep(OneProcess(), LossModule(model), with_base_rates(optimizer), config.train)
+        one: Callable[[], object] = lambda: ours.run(0, [batch])  # noqa: E731
+    else:
+        plain = bare(of_model(model), optimizer)
+        one = lambda: plain(batch)  # noqa: E731
+    while pipe.recv():
+        pipe.send(measured(lambda: [one() for _ in range(1 if toy else 3)]))
+
+
+def batch_of(number: int, height: int, width: int, classes: int) -> Batch:
+    images = torch.randint(0, 256, (number, height, width, 3), dtype=torch.uint8).permute(
+        0, 3, 1, 2
+    )  # as `collate` does
+    sizes = torch.tensor([[height, width]] * number)
+    labels = torch.randint(0, classes, (number, height, width), dtype=torch.uint8)
+    return Batch(images, sizes, sizes, ("",) * number, labels)
 
 
 def serve(pipe: Any, path: str, overrides: list[str], threads: int, keep: bool) -> None:

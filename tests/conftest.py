@@ -17,7 +17,15 @@ for name in [name for name in os.environ if name.startswith(("SLURM_", "TORCHELA
     del os.environ[name]
 for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
     os.environ.pop(name, None)
-for name in ("NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "TOOLKIT_NATIVE", "CUBLAS_WORKSPACE_CONFIG", "LINES"):
+for name in (
+    "NO_COLOR",
+    "FORCE_COLOR",
+    "CLICOLOR_FORCE",
+    "TOOLKIT_NATIVE",
+    "TOOLKIT_MALLOC",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "LINES",
+):
     os.environ.pop(name, None)
 os.environ["COLUMNS"] = "80"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from annotated_types import Interval
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from toolkit.bounds import PositiveInt
 from toolkit.contracts import BACKBONES, IMAGENET_STATS, Backbone, FeaturePyramid, PyramidSpec
 from toolkit.errors import ConfigError, Problem
+from toolkit.layers.frozen_norm import fold_frozen_norms
 from toolkit.layers.stats import stats_for_channels
 from toolkit.weights.fit import fill_from
 
@@ -80,6 +82,8 @@ class ResNet(Backbone):
         self.spec = PyramidSpec(widths, tuple(min(stride, output_stride) for stride in (2, 4, 8, 16, 32)))
         if weights is not None:
             self.origin = fill_from(self, weights, "resnet", f"resnet{depth}")
+        if norm == "frozen_batch":
+            fold_frozen_norms(_with_their_norms(self))
         self._frozen_stages = frozen_stages
         for module in self._frozen():
             module.requires_grad_(False)
@@ -117,7 +121,17 @@ def _scale_width(net: nn.Module, width: int) -> None:
             )  # fmt: skip
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         elif name.rpartition(".")[2].startswith("bn") or name.endswith("downsample.1"):
-            module = type(module)(module.num_features * width // _WIDTH)  # type: ignore[operator,call-arg]
+            module = type(module)(len(module.weight) * width // _WIDTH)  # type: ignore[operator,call-arg]
         else:
             continue
         setattr(net.get_submodule(parent), child, module)
+
+
+def _with_their_norms(net: nn.Module) -> Iterator[tuple[nn.Conv2d, nn.Module]]:
+    """Each convolution and its norm: conv1 and bn1 of one block, and those of a shortcut, the next in a row."""
+    for module in net.modules():
+        named = dict(module.named_children())
+        for name, convolution in named.items():
+            norm = named.get(str(int(name) + 1) if name.isdigit() else name.replace("conv", "bn"))
+            if isinstance(convolution, nn.Conv2d) and norm is not None:
+                yield convolution, norm

@@ -22,6 +22,7 @@ from toolkit.cli.habits import option_meant, verb_meant
 from toolkit.cli.options import print_json, say
 from toolkit.errors import ConfigError, Place, Problem, UserError
 from toolkit.files import cannot_write, is_full
+from toolkit.freed_memory import keep_freed_memory
 from toolkit.version import __version__
 
 _ORDER = (
@@ -46,6 +47,8 @@ _ORDER = (
     "schema",
 )
 """How `toolkit --help` shows verbs: the way of a first day; any other verb comes after them."""
+_WITH_NETS = ("demo", "train", "evaluate", "thresholds", "predict", "study")
+"""Verbs in which nets run long enough for the memory of their process to be set up (`freed_memory.py`)."""
 
 
 def verbs() -> list[str]:
@@ -102,6 +105,8 @@ def command_line() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Runs one command line and returns its exit code."""
     wants_json = "--json" in arguments
+    if arguments and arguments[0] in _WITH_NETS:
+        keep_freed_memory()
     try:
         result = command_line.main(args=list(arguments), prog_name="toolkit", standalone_mode=False)
         return result if isinstance(result, int) else 0

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import click
 
 from toolkit.cli.options import json_option, print_json, say, trust_option
+from toolkit.freed_memory import is_kept
 
 _SHOWN = 5
 
@@ -201,7 +202,7 @@ def _say(result: dict[str, Any], out: str) -> None:
     chosen = result["chosen"]
     say(
         f"note: on {chosen['device']}, {chosen['threads']} threads a step, {chosen['workers']} threads that read, "
-        f"{chosen['batch_size']} at once",
+        f"{chosen['batch_size']} at once" + ("; freed memory is kept (TOOLKIT_MALLOC=0: not)" if is_kept() else ""),
         err=True,
     )
     looks = chosen["mirrorings"] * len(chosen["scales"])

@@ -1,16 +1,13 @@
-"""How processes are set up for the work: device, precision, threads, memory that is kept, results that repeat to the bit.
+"""How processes are set up for the work: device, precision, threads, results that repeat to the bit.
 
 Several processes stop together, and the one that failed is the one that explains.
 """
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
-import platform
 import re
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -23,21 +20,6 @@ from torch import Tensor, nn
 from toolkit.engine.settings import TrainSettings
 from toolkit.errors import ConfigError, Problem, UserError
 from toolkit.samples import Batch
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of the GNU C library
-_LARGEST_MMAP_THRESHOLD = 1 << 30
-
-
-def keep_freed_memory() -> bool:
-    """Tells glibc to keep large freed blocks instead of returning each tensor to the system and faulting it in again.
-
-    Returns whether it applies (Linux with glibc). Trades resident memory for time; results are the same.
-    """
-    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
-        return False
-    libc = ctypes.CDLL(None)
-    kept = libc.mallopt(_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD)
-    return bool(kept and libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
 
 
 def pick_device(name: str) -> str:
@@ -114,7 +96,6 @@ def make_fabric(settings: TrainSettings) -> Any:
     _silence_notices()
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    keep_freed_memory()
     device = pick_device(settings.device)
     _check_precision(settings, device)
     set_determinism(settings.deterministic, device)

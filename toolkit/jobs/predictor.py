@@ -13,7 +13,7 @@ import torch
 
 from toolkit.data.images.picture import Picture
 from toolkit.data.images.pictures import Sources, find_pictures
-from toolkit.engine.process import keep_freed_memory, pick_device
+from toolkit.engine.process import pick_device
 from toolkit.errors import ConfigError, Problem, did_you_mean
 from toolkit.inference.folder import Answer, ImageResult, answer_of, predict_blocks
 from toolkit.inference.several_looks import looks_of
@@ -140,7 +140,6 @@ class Predictor:
         if not isinstance(model, VisionModel):
             raise TypeError(f"wanted a path, a Restored or a VisionModel, not {type(model).__name__}")
         model = model.to(self._own_device())
-        keep_freed_memory()
         _set_limits(model, self.score, self.max_detections, self.iou)
         _refuse_unknown_classes(model, self.classes)
         if self._stored(model) is not None:

@@ -19,6 +19,7 @@ from toolkit.engine.machine import crowding, load_average, usable_cores
 from toolkit.engine.prepare import trained_groups
 from toolkit.engine.run_folder import RunFolder
 from toolkit.engine.settings import TrainSettings
+from toolkit.freed_memory import is_kept
 from toolkit.jobs.assemble import Assembled
 from toolkit.jobs.build import build_optimizer_rule
 from toolkit.models.transfer import Transfer
@@ -70,6 +71,8 @@ def _introduce(
         f"device     {_device(fabric)}, {settings.precision}; {threads} thread(s), {config.data.workers} loader "
         f"worker(s), {cores} core(s)"
     )
+    if is_kept():
+        log.line("memory     freed tensors' memory is kept for the next ones (glibc); TOOLKIT_MALLOC=0 gives it back")
     was = parse_config(state.config, str(folder.config), trust=True).train.steps if state else settings.steps
     if was != settings.steps:
         log.line(f"note       train.steps was {was}: the schedule goes on by the new number")
