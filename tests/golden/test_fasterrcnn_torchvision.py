@@ -154,7 +154,8 @@ def test_losses_and_gradients_are_torchvisions_when_everything_is_sampled(sizes:
         ),
         roi=RoiSettings(samples=EVERYTHING, positive_fraction=1.0),
     ).train()
-    images = [picture(*size, seed + 10) for seed, size in enumerate(sizes)]
+    # Of these pictures no ReLU sits so near 0 that rounding decides whether it passes a gradient.
+    images = [picture(*size, seed + 40) for seed, size in enumerate(sizes)]
     expected = their_losses(theirs, images)
     sample = [Sample(image, f"{n}.png", n, sizes[n], boxes=OBJECTS[n]) for n, image in enumerate(images)]
     found = ours.loss(collate(sample))
