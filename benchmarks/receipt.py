@@ -110,9 +110,9 @@ def _evaluation(evaluation: Mapping[str, Any]) -> dict[str, Any]:
 
 def _departures(source: Path, run: Path) -> list[str]:
     """In what the run's config is another than the file it was started from, but for the machine's keys."""
-    root = ["data.root=data"]
-    pair = (load_config(source, overrides=root), load_config(run / "config.yaml", overrides=root))
-    return [str(one) for one in differences(*pair) if not one.key.startswith(_OF_THE_MACHINE)]
+    pair = (load_config(source, overrides=["data.root=data"]), load_config(run / "config.yaml"))
+    found = differences(*pair)
+    return [str(one) for one in found if not one.key.startswith(_OF_THE_MACHINE) and not one.key.endswith(".root")]
 
 
 def _command(words: Sequence[str], source: Path) -> str:
