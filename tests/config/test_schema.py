@@ -66,7 +66,7 @@ def test_every_problem_at_once_in_the_order_of_the_file() -> None:
     found = problems(bad, "train.stps=3", "model.head.kernel_size=2", "data.batch_size=0", "trian.x=1")
     text = "\n".join(found)
     for words in (
-        "c.yaml:3:50  model.backbone.widht: backbone 'unet_encoder' has no parameter 'widht'; did you mean 'width'?",
+        "c.yaml:3:50  model.backbone.widht: backbone 'unet_encoder' has no parameter 'widht'; did you mean 'width' or 'weights'?",
         "c.yaml:4:9  model.neck: no neck is called 'skp'; did you mean 'skip'",
         "train.optimizer.lr: wanted a number greater than 0, found 'fast' (text)",
         "command line  train.stps: section 'train' has no key 'stps'; did you mean 'steps'?",
