@@ -6,16 +6,22 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tiny_run import tiny_config
 from torch import Tensor
 
+from toolkit.backbones.lenet5 import LeNet5
 from toolkit.data.loading.loader import train_loader
 from toolkit.errors import DataError
+from toolkit.evaluators.classification import ClassificationEvaluator
+from toolkit.heads.image import ImageHead
 from toolkit.jobs.build import build_dataset, build_model, build_transforms
+from toolkit.models.vision_model import VisionModel
 from toolkit.preflight.findings import Report
 from toolkit.preflight.model.first_batch import Extent, affordable, try_batch, try_evaluation
+from toolkit.samples import Sample
 
 
 @pytest.mark.parametrize(
@@ -97,3 +103,13 @@ def test_an_evaluator_that_wants_scores_is_tried_with_scores(tmp_path: Path) -> 
     assert try_evaluation(model, [("thresholds", evaluator)], build_dataset(config, "val")[0], [])
     assert seen[0] is not None
     assert not model.head.with_scores
+
+
+def test_a_head_that_takes_one_size_is_tried_at_that_size(tmp_path: Path) -> None:
+    """LeNet-5 without pooling wants 5x5 cells, which a smaller copy of the picture does not give."""
+    backbone = LeNet5(in_channels=3, padding=0)
+    head = ImageHead(backbone.spec, 3, "none", 5)
+    model = VisionModel(backbone, None, head, ("a", "b", "c")).train()
+    sample = Sample(np.zeros((32, 32, 3), np.uint8), "a.png", 0, (32, 32), image_label=1)
+    assert try_evaluation(model, [("classification", ClassificationEvaluator(["a", "b", "c"]))], sample, [])
+    assert model.training

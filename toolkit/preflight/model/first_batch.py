@@ -19,11 +19,11 @@ from toolkit.engine.prepare import LossModule
 from toolkit.engine.process import OneProcess
 from toolkit.engine.settings import TrainSettings
 from toolkit.engine.step import TrainingStep
-from toolkit.errors import ConfigError, DataError, Problem, UserError
+from toolkit.errors import ConfigError, DataError, ImageSizeError, Problem, UserError
 from toolkit.models.vision_model import VisionModel
 from toolkit.preflight.findings import Report
 from toolkit.preflight.model.sizes import shown
-from toolkit.samples import Batch, Sample, Truth, collate
+from toolkit.samples import Batch, Prediction, Sample, Truth, collate
 
 WORK = 40e9
 """Multiply-accumulates that one forward pass of the batch may take; with the backward pass some four seconds on two cores."""
@@ -171,25 +171,22 @@ def try_evaluation(
         transforms: transforms of the evaluation, in their order.
         macs_a_pixel: multiply-adds for a pixel of the image; 0 where unknown.
     """
-    sample = Pipeline(transforms)(sample, 0)
+    whole = Pipeline(transforms)(sample, 0)
     side = 2 * max(model.backbone.spec.strides)
-    scale = side / min(sample.image.shape[:2])
-    sample = Shrink(scale, model.spec.sizes, side)(sample, 0)
-    height, width = sample.image.shape[:2]
-    sample = sample._replace(original_size=(height, width))
-    if macs_a_pixel * (height + 2 * model.border) * (width + 2 * model.border) > EVALUATION_WORK:
-        return False
-    batch = collate([sample], [Truth.of(sample)])
+    small = Shrink(side / min(whole.image.shape[:2]), model.spec.sizes, side)(whole, 0)
     training, scored = model.training, model.head.with_scores
     model.head.with_scores = scored or any(evaluator.wants_scores for _, evaluator in evaluators)
     try:
         with torch.random.fork_rng(devices=[]):
-            predictions = model.eval().predict(batch)
+            found = _predicted(model.eval(), small, whole, macs_a_pixel)
     except torch.OutOfMemoryError:  # the evaluation itself explains it
         return False
     finally:
         model.train(training)
         model.head.with_scores = scored
+    if found is None:
+        return False
+    batch, predictions = found
     problems = []
     for name, evaluator in evaluators:
         try:
@@ -199,6 +196,24 @@ def try_evaluation(
     if problems:
         raise ConfigError(problems)
     return True
+
+
+def _predicted(
+    model: VisionModel, small: Sample, whole: Sample, macs_a_pixel: float
+) -> tuple[Batch, list[Prediction]] | None:
+    """The small copy and its prediction, or the whole sample's where the head takes no other size; None: too much work."""
+    for sample in (small, whole):
+        height, width = sample.image.shape[:2]
+        sample = sample._replace(original_size=(height, width))
+        if macs_a_pixel * (height + 2 * model.border) * (width + 2 * model.border) > EVALUATION_WORK:
+            return None
+        batch = collate([sample], [Truth.of(sample)])
+        try:
+            return batch, model.predict(batch)
+        except ImageSizeError:
+            if sample.image is whole.image:
+                raise
+    return None
 
 
 def _located(name: str, problem: Problem) -> Problem:
