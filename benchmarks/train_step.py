@@ -131,7 +131,7 @@ def serve_steps(pipe: Any, name: str, toy: bool, threads: int) -> None:
     if name == "toolkit":
         keep_freed_memory()
     config = load_config("configs/tiny/unet_camvid.yaml")
-    model = build_model(config, pretrained=False, classes=config.data.classes).train()
+    model = build_model(config, pretrained=False).train()
     batch = batch_of(1 if toy else 4, *((32, 48) if toy else (144, 192)), model.num_classes)
     optimizer = optimizer_of(config, model, fused=name != "bare eager loop")
     if name == "toolkit":
