@@ -19,8 +19,8 @@ MEAN, DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225
 def rows() -> list[Row]:
     goals = (Goal("forward passes", most=1.05), Goal("plain loop", least=2.0))
     return [
-        Row("folder", "folder of 8 JPEGs 360 × 480 to masks, small U-Net", folder, goals, grows=True),
-        Row("folder_2", "folder of 8 JPEGs 360 × 480 to masks, small U-Net", folder, goals, threads=2),
+        Row("folder", "folder of 4 JPEGs 360 × 480 to masks, small U-Net", folder, goals, rounds=3, grows=True),
+        Row("folder_2", "folder of 4 JPEGs 360 × 480 to masks, small U-Net", folder, goals, threads=2, rounds=3),
     ]
 
 
@@ -38,7 +38,7 @@ def write_pictures(where: Path, count: int, size: tuple[int, int]) -> list[Path]
 
 
 def folder(work: Work) -> Measurements:
-    size, count = ((64, 96), 2) if work.toy else ((360, 480), 8 * work.scale)
+    size, count = ((64, 96), 2) if work.toy else ((360, 480), 4 * work.scale)
     paths = write_pictures(work.folder / "pictures", count, size)
     (work.folder / "masks").mkdir()
     torch.manual_seed(0)
