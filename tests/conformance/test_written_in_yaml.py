@@ -21,6 +21,7 @@ REQUIRED: dict[tuple[str, str], dict[str, Any]] = {
     ("neck", "context"): {"channels": 3},
     ("loss", "weighted_sum"): {"losses": ["cross_entropy", {"name": "focal", "gamma": 1.0}]},
     ("dataset", "joined"): {"datasets": [{"name": "shapes", "root": "r", "split": "train"}]},
+    ("dataset", "box_crops"): {"dataset": {"name": "voc", "root": "r", "split": "train"}},
     ("transform", "rare_class_crop"): {"classes": ["a"], "height": 64, "width": 64},
     ("transform", "resize_shorter"): {"shorter": 64},
 }

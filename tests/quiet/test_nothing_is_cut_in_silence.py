@@ -42,8 +42,8 @@ def cuts(source: str) -> list[int]:
         said = any(word in body for word in SAID)
         for call in ast.walk(function):
             joins = isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "join"
-            if joins and isinstance(call.func.value, ast.Constant) and call.func.value.value == "/":
-                continue  # a path is no list
+            if joins and isinstance(call.func.value, ast.Constant) and call.func.value.value in ("/", "."):
+                continue  # a path, or the name of a layer, is no list
             slices = [part.slice for part in ast.walk(call) if isinstance(part, ast.Subscript)] if joins else []
             firsts = [cut for cut in slices if isinstance(cut, ast.Slice) and cut.lower is None]
             many = [cut for cut in firsts if isinstance(cut.upper, ast.Name) or _number(cut.upper) > 2]

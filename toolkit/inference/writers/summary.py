@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from toolkit.errors import listed
 from toolkit.inference.writers.base import TableRow, Writer, write_lines
 from toolkit.inference.writers.tables import csv_line, text_cell
 from toolkit.labels import IGNORE_INDEX, ClassTable
@@ -46,7 +47,7 @@ def summary_of(prediction: Prediction, classes: ClassTable) -> Summary:
         numbers: dict[str, float | int | None] = {
             classes.name_of(place): float(f"{value:.9g}") for place, value in enumerate(values.tolist())
         }
-        return Summary(", ".join(f"{name} {value:.4g}" for name, value in list(numbers.items())[:3]), None, [], numbers)
+        return Summary(listed([f"{name} {value:.4g}" for name, value in numbers.items()], 3), None, [], numbers)
     found = values[np.isfinite(values)]
     low, mean, high = (found.min(), found.mean(), found.max()) if found.size else (np.nan, np.nan, np.nan)
     spread = {"lowest": float(low), "mean": float(mean), "highest": float(high)}
