@@ -17,6 +17,7 @@ import torch
 
 from benchmarks.numbers_page import interval, write_numbers_page
 from benchmarks.receipt import FOLDER, ROOT, config_hash
+from toolkit.analysis.trace import is_fixed_kernel
 from toolkit.config.load import load_config
 from toolkit.jobs.build import build_model
 
@@ -103,11 +104,12 @@ def _shown(receipts: Iterable[Mapping[str, Any]], path: Path) -> list[Mapping[st
 
 
 def parameters(path: Path) -> int:
-    """Number of parameters of a config's net that can be trained, counted without making any."""
+    """Number of parameters of a config's net, of frozen layers too, but not kernels that are never learnt (bilinear ones)."""
     config = load_config(path)
     with torch.device("meta"):
         model = build_model(config, pretrained=False)
-    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    fixed = {id(module.weight) for module in model.modules() if is_fixed_kernel(module)}
+    return sum(parameter.numel() for parameter in model.parameters() if id(parameter) not in fixed)
 
 
 def measured(receipt: Mapping[str, Any], named: bool) -> str:
