@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import platform
 import re
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from toolkit.engine.machine import package_version
 from toolkit.ops.native import compiler
 from toolkit.version import __version__
 
@@ -55,14 +55,11 @@ def load() -> float | None:
 
 def versions() -> dict[str, str | None]:
     """Ours and the peers'; None for one that is not installed."""
-    return {"python": platform.python_version(), "toolkit": __version__, **{name: _version(name) for name in PEERS}}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+    return {
+        "python": platform.python_version(),
+        "toolkit": __version__,
+        **{name: package_version(name) for name in PEERS},
+    }
 
 
 def described() -> dict[str, Any]:

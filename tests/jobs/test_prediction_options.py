@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from prediction_jobs import dense_model, detector, picture_folder, restored
+from prediction_jobs import dense_model, detector, picture_folder, restored, tree
 
 from toolkit.config.load import parse_config
 from toolkit.errors import ConfigError, DataError
+from toolkit.inference.shares import Share
+from toolkit.jobs.merge import merge_shares
 from toolkit.jobs.original_ids import image_ids_of, original_ids
 from toolkit.jobs.predict import run_prediction
 from toolkit.jobs.predictor import Predictor
@@ -49,6 +51,15 @@ def test_masks_have_the_values_of_the_files_again(folder: Path, tmp_path: Path) 
         labels = np.asarray(Image.open(path))
         stored = np.asarray(Image.open(tmp_path / "own" / path.relative_to(tmp_path / "labels")))
         assert np.array_equal(stored, np.vectorize(table.get)(labels))
+
+
+def test_shares_keep_the_values_of_the_files(folder: Path, tmp_path: Path) -> None:
+    model = trained_on(", label_values: {7: 0, 8: 1, 300: 2, 0: ignore}")
+    run_prediction(model, [folder], tmp_path / "one", ["mask"], original_ids=True)
+    for number in (1, 2):
+        run_prediction(model, [folder], tmp_path / "shared", ["mask"], original_ids=True, share=Share(number, 2))
+    merge_shares(tmp_path / "shared")
+    assert tree(tmp_path / "shared") == tree(tmp_path / "one")
 
 
 @pytest.mark.parametrize(

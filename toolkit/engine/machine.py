@@ -89,7 +89,7 @@ def environment(device: str, seed: int) -> dict[str, Any]:
         "toolkit": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: _version(name) for name in _PACKAGES},
+        "packages": {name: package_version(name) for name in _PACKAGES},
         "git": _revision(),
         "device": torch.cuda.get_device_name() if device == "cuda" else device,
         "threads": torch.get_num_threads(),
@@ -99,7 +99,8 @@ def environment(device: str, seed: int) -> dict[str, Any]:
     }
 
 
-def _version(package: str) -> str | None:
+def package_version(package: str) -> str | None:
+    """The version that is installed; None for a package that is not."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

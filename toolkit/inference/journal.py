@@ -134,12 +134,6 @@ class Journal:
                     file.seek(begins)
                     yield Entry.read(file.readline())._replace(number=place + 1)
 
-    def rows_of(self, name: str) -> Iterator[TableRow]:
-        """What `Outputs.finish` wants of a format: rows of all pictures that are done."""
-        for entry in self.entries():
-            if name in entry.rows:
-                yield TableRow(entry.number, entry.stem, entry.rows[name])
-
     def close(self) -> None:
         """Writes it anew in the order of the listing, and says that it is whole."""
         self._file.close()
@@ -155,6 +149,17 @@ class Journal:
             self._file = self.path.open("ab")
         except OSError as error:
             raise cannot_write(self.path, error) from error
+
+
+def rows_of(entries: Callable[[], Iterable[Entry]]) -> Callable[[str], Iterator[TableRow]]:
+    """What `Outputs.finish` wants: the rows of a format. entries: goes through all of them, in order."""
+
+    def rows(name: str) -> Iterator[TableRow]:
+        for entry in entries():
+            if name in entry.rows:
+                yield TableRow(entry.number, entry.stem, entry.rows[name])
+
+    return rows
 
 
 def write_closed(path: Path, header: Mapping[str, Any], entries: Iterable[Entry]) -> None:

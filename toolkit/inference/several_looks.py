@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from toolkit.contracts import HEADS, DenseHead
 from toolkit.errors import ConfigError, Problem
-from toolkit.inference.tiling.tiled import Mirrorings, TiledPrediction, TileSide
+from toolkit.inference.tiling.tiled import Mirrorings, TiledPrediction, TileSide, single_images
 from toolkit.models.vision_model import VisionModel
 from toolkit.ops.resize import Grid
 from toolkit.samples import Batch, Detections, Prediction
@@ -80,7 +80,7 @@ class SeveralSizes:
     @torch.inference_mode()
     def __call__(self, batch: Batch) -> list[Prediction]:
         """One prediction an image, in original pixels, on the CPU."""
-        return [self._one(single) for single in _singles(batch)]
+        return [self._one(single) for single in single_images(batch)]
 
     def _one(self, single: Batch) -> Prediction:
         size = (single.images.shape[-2], single.images.shape[-1])
@@ -116,7 +116,7 @@ class MergedBoxes:
     @torch.inference_mode()
     def __call__(self, batch: Batch) -> list[Prediction]:
         """One prediction an image, in original pixels, on the CPU."""
-        return [self._one(single) for single in _singles(batch)]
+        return [self._one(single) for single in single_images(batch)]
 
     def _one(self, single: Batch) -> Prediction:
         found: list[Detections] = []
@@ -134,15 +134,6 @@ def _refused(message: str) -> ConfigError:
     return ConfigError(
         Problem("test-time augmentation", message, "leave --tta, evaluate.mirrorings and evaluate.scales out")
     )
-
-
-def _singles(batch: Batch) -> Iterator[Batch]:
-    """The images of a batch, without the padding they got there."""
-    for index in range(batch.count):
-        height, width = batch.sizes[index].tolist()
-        one = slice(index, index + 1)
-        images = batch.images[one, :, :height, :width]
-        yield Batch(images, batch.sizes[one], batch.original_sizes[one], batch.names[one])
 
 
 def _resized(single: Batch, scale: float) -> Batch:

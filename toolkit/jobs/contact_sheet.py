@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -28,18 +29,17 @@ def write_sheet(out: Path, header: Mapping[str, Any], outputs: Outputs, entries:
         entries: goes through what came of each picture, in order.
     """
     overlay = outputs.writers.get("overlay")
-    failed = [(entry.name, entry.failed) for entry in entries() if entry.failed]
-    drawn = sum(1 for entry in entries() if "overlay" in entry.rows)
+    failed: list[tuple[str, str]] = []
+    drawn = 0
+    for entry in entries():
+        drawn += "overlay" in entry.rows
+        if entry.failed:
+            failed.append((entry.name, entry.failed))
     if overlay is None or not drawn:
         return 0
     step = -(-drawn // CARDS)
-    shown = []
-    place = 0
-    for entry in entries():
-        if "overlay" in entry.rows:
-            if place % step == 0:
-                shown.append(_shown(out, entry, f"{entry.stem}{overlay.suffix}"))
-            place += 1
+    chosen = islice((entry for entry in entries() if "overlay" in entry.rows), 0, None, step)
+    shown = [_shown(out, entry, f"{entry.stem}{overlay.suffix}") for entry in chosen]
     options = ", ".join(
         f"{name} {value}" for name, value in header["options"].items() if value not in (None, [], False)
     )

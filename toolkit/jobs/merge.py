@@ -13,9 +13,8 @@ from typing import Any
 from toolkit.engine.run_lock import lock_folder
 from toolkit.errors import ConfigError, Problem, missing_path
 from toolkit.files import cannot_write, replacing
-from toolkit.inference.journal import Entry, JournalFile, read_journal, refuse_others, write_closed
+from toolkit.inference.journal import Entry, JournalFile, read_journal, refuse_others, rows_of, write_closed
 from toolkit.inference.shares import Share
-from toolkit.inference.writers.base import TableRow
 from toolkit.inference.writers.outputs import Outputs
 from toolkit.jobs.contact_sheet import write_sheet
 
@@ -51,7 +50,7 @@ def merge_shares(out: str | Path, folders: Sequence[str | Path] = ()) -> dict[st
         joined = _Joined(found)
         header = found[0].header
         outputs = Outputs(out, header["formats"], header["classes"], [tuple(color) for color in header["palette"]])
-        written = outputs.finish(joined.rows_of)
+        written = outputs.finish(rows_of(joined.entries))
         sheets = write_sheet(out, header, outputs, joined.entries)
         failed = [{"file": entry.name, "reason": entry.failed} for entry in joined.entries() if entry.failed]
         write_closed(out / whole.journal, header, joined.entries())
@@ -94,12 +93,6 @@ class _Joined:
         finally:
             for file in files:
                 file.close()
-
-    def rows_of(self, name: str) -> Iterator[TableRow]:
-        """What `Outputs.finish` wants of a format."""
-        for entry in self.entries():
-            if name in entry.rows:
-                yield TableRow(entry.number, entry.stem, entry.rows[name])
 
 
 def _shares_in(folder: Path) -> list[JournalFile]:

@@ -15,7 +15,7 @@ from toolkit.engine.interrupt import StopRequest
 from toolkit.engine.run_lock import RunLock, lock_folder
 from toolkit.errors import ConfigError, Problem, UserError
 from toolkit.files import cannot_write
-from toolkit.inference.journal import Entry, Journal, JournalFile, read_journal, refuse_others
+from toolkit.inference.journal import Entry, Journal, JournalFile, read_journal, refuse_others, rows_of
 from toolkit.inference.shares import Share
 from toolkit.inference.tiling.tiled import TileSide
 from toolkit.inference.writers.overlay import OverlayWriter
@@ -202,7 +202,7 @@ def _predict(work: PredictionWork, journal: Journal, by: Answering) -> _Done:
 def _finish(work: PredictionWork, journal: Journal, *, quiet: bool) -> int:
     """Writes the files for all pictures: how many. quiet: the job ended early, and its reason is what is told."""
     try:
-        files = work.outputs.finish(journal.rows_of)
+        files = work.outputs.finish(rows_of(journal.entries))
         return len(files) + write_sheet(work.out, work.header, work.outputs, journal.entries)
     except UserError:
         if not quiet:

@@ -63,5 +63,5 @@ def test_masks_with_the_values_of_the_files(tmp_path) -> None:
     values[1] = 4000
     (path,) = writer.add("b", np.zeros((2, 4, 3), np.uint8), LabelMap(LABELS))
     assert np.asarray(Image.open(path)).tolist() == [[7, 7, 7, 4000], [7, 4000, 4000, 255]]
-    (table,) = writer.finish([])
+    (table,) = writer.finish([TableRow(1, "b", writer.rows("b", np.zeros((2, 4, 3), np.uint8), LabelMap(LABELS)))])
     assert table.read_text() == "value,name,red,green,blue,label\n7,sky,1,2,3,0\n4000,road,4,5,6,1\n"

@@ -25,6 +25,15 @@ MEMORY = 2 << 30
 _FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
 
 
+def single_images(batch: Batch) -> Iterator[Batch]:
+    """Each image of a batch, without the padding it got there, as a batch."""
+    for index in range(batch.count):
+        height, width = batch.sizes[index].tolist()
+        one = slice(index, index + 1)
+        images = batch.images[one, :, :height, :width]
+        yield Batch(images, batch.sizes[one], batch.original_sizes[one], batch.names[one])
+
+
 class TiledPrediction:
     """Predicts as `VisionModel.predict` does, but never shows the net more than a tile; one picture at a time.
 
@@ -74,7 +83,7 @@ class TiledPrediction:
     @torch.inference_mode()
     def __call__(self, batch: Batch) -> list[Prediction]:
         """One prediction an image, in original pixels, on the CPU."""
-        return [self._predict(self._single(batch, i)) for i in range(batch.count)]
+        return [self._predict(single) for single in single_images(batch)]
 
     def _predict(self, single: Batch) -> Prediction:
         (height, width), (big_height, big_width) = single.sizes[0].tolist(), single.original_sizes[0].tolist()
@@ -97,15 +106,6 @@ class TiledPrediction:
         cells = self._cells[height, width]
         rows, columns = (plan_tiles(n, c, side, self.geometry) for n, c in zip((height, width), cells, strict=True))
         return self._rows_of_tiles(images, rows, columns), cells
-
-    @staticmethod
-    def _single(batch: Batch, index: int) -> Batch:
-        """One image of a batch, without the padding it got there, as a batch."""
-        height, width = batch.sizes[index].tolist()
-        one = slice(index, index + 1)
-        return Batch(
-            batch.images[one, :, :height, :width], batch.sizes[one], batch.original_sizes[one], batch.names[one]
-        )
 
     def _prepared(self, single: Batch) -> Tensor:
         """The picture as the net gets to see it, as a whole."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from PIL import Image
@@ -50,19 +50,19 @@ class MaskWriter(Writer):
             colors[self.values] = own
         return [write_whole(self.path_of(stem), encode_mask(labels, colors))]
 
-    def rows(self, stem: str, image: np.ndarray, prediction: Prediction) -> list[Any]:
-        """Nothing of the picture; that there is one, so that the table of the classes is wanted.
+    def rows(self, stem: str, image: np.ndarray, prediction: Prediction) -> list[int]:
+        """Nothing of the picture, but the value of each class where that is not its label: who merges shares has no model.
 
         Args:
             stem: output path below the folder without suffix (`output_stems`).
             image: (H, W, C) uint8 picture as it was read.
             prediction: label map in the picture's pixels.
         """
-        return []
+        return [] if self.values is None else self.values[: len(self.classes.names)].tolist()
 
     def finish(self, rows: Iterable[TableRow]) -> list[Path]:
         """Writes `classes.csv`: the value of each class in the masks, its name, its colour, the model's label."""
-        stored = range(256) if self.values is None else self.values.tolist()
+        stored = next(iter(rows)).cells or range(len(self.classes.names))
         named = enumerate(zip(self.classes.names, self.colors, stored, strict=False))
         lines = [[str(value), text_cell(name), *map(str, color), str(label)] for label, (name, color, value) in named]
         header = ["value", "name", "red", "green", "blue", "label"]
