@@ -65,6 +65,8 @@ def test_a_list_that_is_wrong_says_how(folder: Path) -> None:
         find_pictures(f"@{folder / 'list.txt'}")
     with pytest.raises(DataError, match="list of pictures"):
         find_pictures("@nowhere.txt")
+    with pytest.raises(DataError, match="is an address; pictures are read from disks only"):
+        find_pictures("https://example.org/a.jpg")
     (folder / "list.txt").write_text("")
     with pytest.raises(DataError, match="names no picture"):
         find_pictures(f"@{folder / 'list.txt'}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import glob
 import os
+import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,9 @@ from toolkit.data.images.listing import OTHER_IMAGES, image_files
 from toolkit.data.images.picture import Picture
 from toolkit.data.images.read import IMAGE_SUFFIXES
 from toolkit.errors import DataError, Problem, missing_path
+
+_ADDRESS = re.compile(r"(https?|ftp|s3|gs|file):/")
+"""How an address begins, one slash of which `Path` takes away."""
 
 
 class FilesBelow(Sequence[Picture]):
@@ -109,6 +113,8 @@ def files_of(path: Path) -> FilesBelow:
 
     Arrays of numpy where a folder holds no others. Raises DataError for a path that does not exist, or holds none.
     """
+    if _ADDRESS.match(str(path)):
+        raise DataError(Problem(path, "is an address; pictures are read from disks only", "fetch it first"))
     if str(path).startswith("@") and not path.exists():
         pictures, empty = _listed_in(str(path)[1:]), "names no picture"
     elif path.is_dir():
