@@ -45,6 +45,7 @@ _ORDER = (
     "weights",
     "list",
     "schema",
+    "doctor",
 )
 """How `toolkit --help` shows verbs: the way of a first day; any other verb comes after them."""
 _WITH_NETS = ("demo", "train", "evaluate", "thresholds", "predict", "study")

@@ -1,0 +1,80 @@
+"""`toolkit doctor`."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+import click
+
+from toolkit.cli.options import json_option, print_json, say
+
+
+@click.command("doctor", epilog="Example: toolkit doctor")
+@json_option
+def command(as_json: bool) -> int:
+    """Versions, devices, threads, extras: what is here, what is missing, and the line that mends it.
+
+    Nothing is installed, nothing is sent anywhere. Exit code 1 when something keeps the toolkit from working.
+    """
+    from toolkit.errors import Problem
+    from toolkit.jobs.installed import (
+        extras,
+        installed_version,
+        lacks,
+        of_extra,
+        package_problems,
+        pip_line,
+        python_problems,
+        requirements,
+    )
+    from toolkit.version import __version__
+
+    wanted = requirements()
+    base = [one for one in wanted if of_extra(one, "")]
+    problems, notes = [*python_problems(), *package_problems(base)], []
+    facts = {"toolkit": __version__, "python": f"{platform.python_version()} on {platform.platform()}"}
+    packages = {one.name: installed_version(one.name) for one in base}
+    missing = {name: lacks([one for one in wanted if of_extra(one, name)]) for name in extras()}
+    try:
+        from toolkit.jobs.machine_report import machine_report
+
+        report = machine_report()
+        facts |= report.facts
+        problems += report.problems
+        notes += report.notes
+    except Exception as error:  # an installation that is broken in any way is what this verb is for
+        message = (
+            f"the toolkit cannot be loaded: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        )
+        remedy = "reinstall it with all it needs: pip install --force-reinstall toolkit-dense"
+        problems.append(Problem("install", message, "the lines above say what to mend" if problems else remedy))
+    if as_json:
+        print_json(
+            {
+                "ok": not problems,
+                "facts": facts,
+                "packages": packages,
+                "extras": {name: {"missing": [str(one) for one, _ in lacking]} for name, lacking in missing.items()},
+                "problems": [problem.as_json() for problem in problems],
+                "notes": [note.as_json() for note in notes],
+            }
+        )
+        return 1 if problems else 0
+    _say(facts, packages, {name: pip_line([one for one, _ in lacking]) for name, lacking in missing.items() if lacking})
+    whole = [name for name, lacking in missing.items() if not lacking]
+    say(f"{'extras here':<13} {', '.join(whole) or 'none'}")
+    for note in notes:
+        say(f"{'note':<13} {note}")
+    for problem in problems:
+        say(f"{'problem':<13} {problem}")
+    say("all is well" if not problems else f"{len(problems)} thing(s) to mend")
+    return 1 if problems else 0
+
+
+def _say(facts: dict[str, Any], packages: dict[str, str | None], missing: dict[str, str]) -> None:
+    for name, value in facts.items():
+        say(f"{name:<13} {value}")
+    say(f"{'packages':<13} {', '.join(f'{name} {version}' for name, version in packages.items())}")
+    for name, line in missing.items():
+        say(f"{'extra':<13} {name}: not installed; {line}")
