@@ -15,7 +15,9 @@ from PIL import Image
 from toolkit.data.faults.leaving_out import FileError
 from toolkit.data.faults.problem_list import ProblemList
 from toolkit.data.formats.voc_file import read_voc_file
-from toolkit.data.images.read import LIMIT_VARIABLE, image_size, pixel_limit, read_color_map, read_image, read_label_map
+from toolkit.data.images.label_maps import read_color_map, read_label_map
+from toolkit.data.images.limits import LIMIT_VARIABLE, pixel_limit
+from toolkit.data.images.read import image_size, read_image
 from toolkit.errors import ConfigError
 
 CLAIM = 60_000
@@ -102,7 +104,7 @@ def test_a_side_that_opencv_refuses_is_read(tmp_path: Path) -> None:
 
 
 def test_large_pictures_are_copied_strip_by_strip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("toolkit.data.images.read._STRIP", 100)
+    monkeypatch.setattr("toolkit.data.images.by_pillow._STRIP", 100)
     pixels = np.random.default_rng(0).integers(0, 255, (37, 23, 3)).astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.tif")
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), pixels)

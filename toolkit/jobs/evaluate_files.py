@@ -22,8 +22,8 @@ from toolkit.data.formats.coco_results_file import read_coco_results
 from toolkit.data.formats.label_values import LabelReader
 from toolkit.data.formats.name_lists import read_lines
 from toolkit.data.images.fingerprint import look_of
+from toolkit.data.images.label_maps import read_label_map
 from toolkit.data.images.listing import image_files
-from toolkit.data.images.read import read_label_map
 from toolkit.data.splits.names import image_finder
 from toolkit.engine.evaluate import counted_rows
 from toolkit.engine.machine import environment

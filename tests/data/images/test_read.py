@@ -10,7 +10,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from toolkit.data.images.checks import inspect_encoded
-from toolkit.data.images.read import image_size, read_color_map, read_image, read_label_map
+from toolkit.data.images.label_maps import read_color_map, read_label_map
+from toolkit.data.images.read import image_size, read_image
 from toolkit.errors import DataError
 
 PICTURE = cv2.resize(np.random.default_rng(0).integers(0, 255, (6, 8, 3), np.uint8), (40, 30))

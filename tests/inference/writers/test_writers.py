@@ -5,7 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from toolkit.data.images.read import read_image, read_label_map
+from toolkit.data.images.label_maps import read_label_map
+from toolkit.data.images.read import read_image
 from toolkit.errors import ConfigError, UserError
 from toolkit.inference.writers.base import TableRow, Writer, write_whole
 from toolkit.inference.writers.label_maps import MaskWriter

@@ -13,8 +13,9 @@ from toolkit.bounds import NonNegativeInt
 from toolkit.contracts import DATASETS, Dataset
 from toolkit.data.faults.leaving_out import FileError
 from toolkit.data.formats.pairs import existing_folder, name_in
+from toolkit.data.images.label_maps import read_label_map
 from toolkit.data.images.listing import by_key, image_files, same_name
-from toolkit.data.images.read import read_image, read_label_map
+from toolkit.data.images.read import read_image
 from toolkit.data.images.traits import unread_pages
 from toolkit.errors import ConfigError, DataError, Problem, did_you_mean, listed
 from toolkit.labels import IGNORE_INDEX, default_palette

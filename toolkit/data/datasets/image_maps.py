@@ -9,7 +9,8 @@ import numpy as np
 from toolkit.bounds import PositiveFloat, PositiveInt
 from toolkit.contracts import DATASETS, Dataset
 from toolkit.data.formats.pairs import existing_folder, find_pairs, name_in, read_split
-from toolkit.data.images.read import read_image, read_label_map
+from toolkit.data.images.label_maps import read_label_map
+from toolkit.data.images.read import read_image
 from toolkit.errors import DataError, Problem
 from toolkit.samples import Sample
 

@@ -12,7 +12,8 @@ import numpy as np
 from toolkit.bounds import NonNegativeInt, PositiveInt
 from toolkit.contracts import DATASETS, Dataset
 from toolkit.data.formats.pairs import name_in
-from toolkit.data.images.read import read_image, read_label_map
+from toolkit.data.images.label_maps import read_label_map
+from toolkit.data.images.read import read_image
 from toolkit.data.seeds import mix
 from toolkit.data.shapes.made_once import made_folder
 from toolkit.data.shapes.sequences import GLIDES, Sequences, automaton, glide, parity

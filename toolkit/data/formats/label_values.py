@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from toolkit.data.faults.leaving_out import FileError
-from toolkit.data.images.read import read_color_map, read_label_map
+from toolkit.data.images.label_maps import read_color_map, read_label_map
 from toolkit.errors import ConfigError, Problem, did_you_mean, listed
 from toolkit.samples import IGNORE_INDEX
 

@@ -19,7 +19,7 @@ from PIL import Image
 from toolkit.data.faults.problem_list import ProblemList
 from toolkit.data.formats.json_file import read_json
 from toolkit.data.formats.outlines import SHAPELESS, Outline, Size, ellipse, mask_to_runs, rectangle, ring
-from toolkit.data.images.read import pixel_limit
+from toolkit.data.images.limits import pixel_limit
 from toolkit.errors import DataError, Place, listed
 
 WITHOUT_AREA = ("point", "points", "line", "linestrip")

@@ -11,7 +11,7 @@ import numpy as np
 from toolkit.data.classes.tables import class_table
 from toolkit.data.formats.class_files import CLASS_FILES, ClassFile, find_class_file
 from toolkit.data.formats.label_values import ColorLabelReader, LabelReader, LabelValues, label_reader
-from toolkit.data.images.read import read_color_map
+from toolkit.data.images.label_maps import read_color_map
 from toolkit.errors import DataError, Problem
 from toolkit.labels import ClassTable
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from toolkit.data.images.bands import ValueRange, refuse_bands
-from toolkit.data.images.read import read_image, with_channels
+from toolkit.data.images.by_pillow import with_channels
+from toolkit.data.images.read import read_image
 from toolkit.samples import Sample
 
 

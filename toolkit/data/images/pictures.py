@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from toolkit.data.images.by_pillow import image_pixels
 from toolkit.data.images.picture import Picture
 from toolkit.data.images.picture_files import PictureList, files_of, without_doubles
-from toolkit.data.images.read import image_pixels
 from toolkit.errors import DataError, Problem, UserError
 from toolkit.samples import Batch
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from toolkit.data.images.by_pillow import orientation_of
 from toolkit.data.images.checks import inspect_encoded, tiff_bands
-from toolkit.data.images.read import any_size, orientation_of
+from toolkit.data.images.limits import any_size
 
 _SUFFIXES = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),

@@ -10,16 +10,10 @@ import numpy as np
 
 from toolkit.contracts import Dataset
 from toolkit.data.images.bands import ValueRange
-from toolkit.data.images.read import (
-    Source,
-    decode_color_map,
-    decode_halved,
-    decode_image,
-    decode_label_map,
-    file_bytes,
-    halvable_size,
-    reading_from,
-)
+from toolkit.data.images.label_maps import decode_color_map, decode_label_map
+from toolkit.data.images.read import decode_halved, decode_image, halvable_size
+from toolkit.data.images.sources import Source, reading_from
+from toolkit.data.images.whole_files import file_bytes
 from toolkit.samples import Sample
 
 LABELS, COLORS = "labels", "colors"

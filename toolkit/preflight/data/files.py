@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 
 from toolkit.contracts import Dataset
-from toolkit.data.images.read import any_size, exif_orientation
+from toolkit.data.images.limits import any_size
+from toolkit.data.images.read import exif_orientation
 
 _TURNED = 5
 """EXIF orientations from here on exchange height and width."""
