@@ -23,8 +23,8 @@ _SHOWN = 5
 @click.option(
     "--format",
     "formats",
-    help="Comma-separated: mask, overlay, uncertainty, values, coco, yolo, yolo_scores, voc, labelme, csv, json, summary; "
-    "default: what suits the model (label maps: mask, overlay; boxes: overlay; classes and values of pictures: csv; "
+    help="Comma-separated: mask, overlay, uncertainty, values, coco, yolo, yolo_scores, voc, labelme, geojson, csv, json, "
+    "summary; default: what suits the model (label maps: mask, overlay; boxes: overlay; classes and values of pictures: csv; "
     "depth: values, overlay).",
 )
 @click.option(

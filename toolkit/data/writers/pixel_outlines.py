@@ -1,23 +1,166 @@
-"""Masks as polygons along the edges of their pixels, which are the same mask again when they are filled."""
+"""Label maps and masks as polygons along the edges of their pixels, which are the same again when they are filled."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from toolkit.data.formats.outlines import Outline
 
-_STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))
-"""Directions x, y: right, down, left, up; one further is a turn to the right."""
+_OUTSIDE = -1
+"""What lies around a label map: no label."""
+
+
+class Region(NamedTuple):
+    """Pixels of one label that touch at their sides.
+
+    Args:
+        label: of its pixels.
+        ring: (P, 2) float64 corners x, y of its outline, whole numbers.
+        holes: (Q, 2) float64 corners of each hole in it.
+    """
+
+    label: int
+    ring: np.ndarray
+    holes: list[np.ndarray]
+
+
+def label_regions(labels: np.ndarray, left: Collection[int] = ()) -> list[Region]:
+    """Every region of a label map, by rising label, those of one label from top to bottom.
+
+    Corners are whole numbers, pixel (r, c) covers x c..c+1 and y r..r+1; the interior lies to the right of the way as it
+    is seen (y down), so that an outline has a positive area in the plane x, y, and a hole a negative one. A pixel that
+    touches another only at a corner is of another region. The memory grows with the edges, about 100 bytes each.
+
+    Args:
+        labels: (H, W) uint8 or bool.
+        left: labels that are not outlined.
+
+    >>> [(one.label, one.ring.tolist()) for one in label_regions(np.array([[0, 7, 7]], np.uint8), left=[0])]
+    [(7, [[1.0, 0.0], [3.0, 0.0], [3.0, 1.0], [1.0, 1.0]])]
+    """
+    edges = _edges(labels, left)
+    if not len(edges.pixels):
+        return []
+    following = _following(edges)
+    order, starts = _rings(following.tolist())
+    turns = np.ones(len(order), bool)
+    turns[following] = edges.directions[following] != edges.directions
+    corners, turned = edges.starts(), turns[order]
+    x, y = corners[order].T
+    ways = edges.directions[order]
+    areas = np.add.reduceat(x * np.array([0, 1, 0, -1])[ways] - y * np.array([1, 0, -1, 0])[ways], starts)
+    rings = np.split(corners[order[turned]].astype(np.float64), np.cumsum(np.add.reduceat(turned, starts))[:-1])
+    return _joined(labels, edges, order[starts], rings, areas > 0)
+
+
+class _Edges(NamedTuple):
+    """Sides of pixels between two labels, each with the pixel that lies to its right.
+
+    Args:
+        flat: the label map in a frame of `_OUTSIDE`, as one row.
+        across: pixels of a line of it.
+        pixels: (E,) place in `flat` of the pixel to the right, rising within each direction.
+        directions: (E,) of the way along the edge, rising: 0 right, 1 down, 2 left, 3 up.
+    """
+
+    flat: np.ndarray
+    across: int
+    pixels: np.ndarray
+    directions: np.ndarray
+
+    def step(self, directions: np.ndarray) -> np.ndarray:
+        """How far the next pixel in a direction, of any number, lies in `flat`."""
+        return np.array([1, self.across, -1, -self.across])[directions % 4]
+
+    def places(self) -> tuple[np.ndarray, np.ndarray]:
+        """Row and column of each pixel in the label map."""
+        rows, columns = np.divmod(self.pixels, self.across)
+        return rows - 1, columns - 1
+
+    def starts(self) -> np.ndarray:
+        """(E, 2) x, y of the corner at which each edge begins."""
+        rows, columns = self.places()
+        right, below = (self.directions == 1) | (self.directions == 2), self.directions >= 2
+        return np.stack([columns + right, rows + below], 1)
+
+
+def _edges(labels: np.ndarray, left: Collection[int]) -> _Edges:
+    """All edges of the labels that are outlined."""
+    framed = np.pad(labels.astype(np.int16), 1, constant_values=_OUTSIDE)
+    flat, across = framed.ravel(), framed.shape[1]
+    wanted = ~np.isin(flat, [_OUTSIDE, *left])
+    found = []
+    for beside in (-across, 1, across, -1):  # to the left of the ways right, down, left, up
+        found.append(np.flatnonzero(wanted & (flat != np.roll(flat, -beside))))
+    directions = np.repeat(np.arange(4), [len(pixels) for pixels in found])
+    return _Edges(flat, across, np.concatenate(found), directions)
+
+
+def _following(edges: _Edges) -> np.ndarray:
+    """(E,) number of the edge that each leads to; where two regions touch at a corner, each keeps to itself."""
+    flat, pixels, directions = edges.flat, edges.pixels, edges.directions
+    ahead = pixels + edges.step(directions)
+    beyond = ahead + edges.step(directions + 3)
+    own = flat[pixels]
+    right, left = flat[ahead] != own, flat[beyond] == own
+    pixel = np.where(right, pixels, np.where(left, beyond, ahead))
+    direction = (directions + np.where(right, 1, np.where(left, 3, 0))) % 4
+    size = len(flat)
+    return np.searchsorted(directions * size + pixels, direction * size + pixel)
+
+
+def _rings(following: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """The edges in the order of their rings, and where each ring begins."""
+    order: list[int] = []
+    starts: list[int] = []
+    left = bytearray(b"\1") * len(following)
+    for edge in range(len(following)):
+        if left[edge]:
+            starts.append(len(order))
+            while left[edge]:
+                left[edge] = 0
+                order.append(edge)
+                edge = following[edge]  # noqa: PLW2901
+    return np.array(order, np.int64), np.array(starts, np.int64)
+
+
+def _joined(
+    labels: np.ndarray, edges: _Edges, firsts: np.ndarray, rings: Sequence[np.ndarray], is_outer: np.ndarray
+) -> list[Region]:
+    """The rings put together to regions.
+
+    Args:
+        labels: (H, W) uint8 or bool.
+        edges: all that are outlined.
+        firsts: (R,) an edge of each ring.
+        rings: (P, 2) corners of each.
+        is_outer: (R,) bool, false for holes.
+    """
+    rows, columns = (place[firsts] for place in edges.places())
+    own = labels[rows, columns].astype(int)
+    found: list[Region] = []
+    for label in np.unique(own).tolist():
+        _, regions = cv2.connectedComponents((labels == label).astype(np.uint8), connectivity=4)
+        places = np.flatnonzero(own == label)
+        numbers = regions[rows[places], columns[places]].tolist()
+        holes: dict[int, list[np.ndarray]] = defaultdict(list)
+        outer: dict[int, np.ndarray] = {}
+        for place, number in zip(places.tolist(), numbers, strict=True):
+            if is_outer[place]:
+                outer[number] = rings[place]
+            else:
+                holes[number].append(rings[place])
+        found += [Region(label, points, holes[number]) for number, points in outer.items()]
+    return found
 
 
 def pixel_outlines(mask: np.ndarray) -> list[tuple[np.ndarray, list[np.ndarray]]]:
-    """The rings of a mask: for each region, pixels that touch at a side, (P, 2) float64 corners and those of its holes.
-
-    Corners are whole numbers, pixel (r, c) covers x c..c+1 and y r..r+1; the interior lies to the right of the way.
+    """The outline of each region of a mask, (P, 2) float64 corners, and those of its holes (`label_regions`).
 
     Args:
         mask: (H, W) bool, true inside of the regions.
@@ -25,68 +168,7 @@ def pixel_outlines(mask: np.ndarray) -> list[tuple[np.ndarray, list[np.ndarray]]
     >>> [(ring.tolist(), holes) for ring, holes in pixel_outlines(np.array([[False, True, True]]))]
     [([[1.0, 0.0], [3.0, 0.0], [3.0, 1.0], [1.0, 1.0]], [])]
     """
-    inside = np.pad(mask.astype(bool), 1)
-    _, regions = cv2.connectedComponents(inside.astype(np.uint8), connectivity=4)
-    onward = _edges(inside)
-    outer: dict[int, np.ndarray] = {}
-    holes: dict[int, list[np.ndarray]] = defaultdict(list)
-    for start in list(onward):
-        if start not in onward:
-            continue
-        corners, area = _ring(onward, start)
-        region = int(regions[_pixel_right_of(*start)])
-        points = np.array(corners, np.float64) - 1
-        if area > 0:
-            outer[region] = points
-        else:
-            holes[region].append(points)
-    return [(points, holes[region]) for region, points in sorted(outer.items())]
-
-
-_Edge = tuple[int, int, int]
-"""x and y of its beginning, and its direction."""
-
-
-def _edges(inside: np.ndarray) -> dict[_Edge, None]:
-    """Every side of a pixel that lies between inside and outside, in the order of rows."""
-    found: dict[_Edge, None] = {}
-    neighbours = ((-1, 0, 0, 0, 0), (0, 1, 1, 1, 0), (1, 0, 2, 1, 1), (0, -1, 3, 0, 1))
-    for down, right, direction, x, y in neighbours:
-        rows, columns = np.nonzero(inside & ~np.roll(inside, (-down, -right), (0, 1)))
-        found |= dict.fromkeys(
-            (column + x, row + y, direction) for row, column in zip(rows.tolist(), columns.tolist(), strict=True)
-        )
-    return found
-
-
-def _ring(onward: dict[_Edge, None], start: _Edge) -> tuple[list[tuple[int, int]], int]:
-    """The corners of the ring that an edge belongs to, and twice its area, negative for a hole; its edges are taken."""
-    x, y, direction = start
-    corners: list[tuple[int, int]] = []
-    area = 0
-    while (x, y, direction) in onward:
-        del onward[x, y, direction]
-        dx, dy = _STEPS[direction]
-        area += x * dy - y * dx
-        x, y = x + dx, y + dy
-        # At a corner where two regions touch, the turn to the right stays with this one.
-        for turn in ((direction + 1) % 4, direction, (direction + 3) % 4):
-            if (x, y, turn) in onward or (x, y, turn) == start:
-                if turn != direction:
-                    corners.append((x, y))
-                direction = turn
-                break
-    return corners[-1:] + corners[:-1], area
-
-
-def _pixel_right_of(x: int, y: int, direction: int) -> tuple[int, int]:
-    """Row and column of the pixel to the right of an edge, looking along it."""
-    return ((y, x), (y, x - 1), (y - 1, x - 1), (y - 1, x))[direction]
-
-
-def mask_objects(mask: np.ndarray, label: str) -> list[Outline]:
-    """Each region of a mask as an object. mask: (H, W) bool. label: name of its class."""
-    return [Outline(label, (points,), tuple(holes)) for points, holes in pixel_outlines(mask)]
+    return [(one.ring, one.holes) for one in label_regions(mask.astype(bool), left=[0])]
 
 
 def label_map_objects(label_map: np.ndarray, names: Sequence[str], ignored: str, left: int | None) -> list[Outline]:
@@ -98,12 +180,9 @@ def label_map_objects(label_map: np.ndarray, names: Sequence[str], ignored: str,
         ignored: name of what does not count.
         left: class that is not outlined, the background; None outlines all.
     """
-    found: list[Outline] = []
-    for value in np.unique(label_map).tolist():
-        if value != left:
-            name = names[value] if value < len(names) else ignored
-            found += mask_objects(label_map == value, name)
-    return found
+    regions = label_regions(label_map, () if left is None else (left,))
+    known = [names[one.label] if one.label < len(names) else ignored for one in regions]
+    return [Outline(name, (one.ring,), tuple(one.holes)) for name, one in zip(known, regions, strict=True)]
 
 
 def joined_ring(points: np.ndarray, holes: Sequence[np.ndarray]) -> np.ndarray:

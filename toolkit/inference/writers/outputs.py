@@ -21,6 +21,7 @@ from toolkit.inference.writers.detections import (
 )
 from toolkit.inference.writers.label_maps import MaskWriter, UncertaintyWriter
 from toolkit.inference.writers.names import output_stems
+from toolkit.inference.writers.polygons import GeojsonWriter
 from toolkit.inference.writers.overlay import OverlayWriter
 from toolkit.inference.writers.summary import SummaryWriter
 from toolkit.inference.writers.tables import CsvWriter, JsonWriter
@@ -38,6 +39,7 @@ WRITERS: dict[str, type[Writer]] = {
     "yolo_scores": YoloScoresWriter,
     "voc": VocWriter,
     "labelme": LabelmeWriter,
+    "geojson": GeojsonWriter,
     "csv": CsvWriter,
     "summary": SummaryWriter,
     "json": JsonWriter,
