@@ -1,6 +1,11 @@
 # make demo       the whole job on synthetic data, in about two minutes
 # make test       lint, types and tests
 # make test-slow  the long tests
+#                 (make test-slow SHARD=2/4: the second quarter of them)
+# make test-oldest  the tests with the oldest versions that setup.cfg allows
+# make coverage   which lines the tests reach
+# make docs       the documentation as a site, warnings as errors
+# make wheel      the wheel in dist/; make sbom, make audit: what it brings along, and what is known against that
 # make bench      time and memory as ratios against others, in about ten minutes on a quiet machine
 # Each makes .venv and installs when setup.cfg or pyproject.toml has changed.
 
@@ -12,10 +17,10 @@ JOBS   ?= auto
 export NO_ALBUMENTATIONS_UPDATE = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo parts test test-slow bench lint types format clean help
+.PHONY: demo parts test run-tests test-slow test-oldest coverage bench docs wheel sbom audit lint types format clean help
 
 help:
-	@sed -n '1,5p' Makefile
+	@sed -n '/^# make/p;/^# Each/p;/^#  /p' Makefile
 
 # One process a core and one thread a process: many threads in many processes slow one another down.
 RUN_TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --maxprocesses 8 --dist loadfile
@@ -46,7 +51,45 @@ test: lint types
 	$(RUN_TESTS)
 
 test-slow: $(VENV)/.installed-test
-	$(RUN_TESTS) -m slow
+	$(RUN_TESTS) -m slow --shard $(or $(SHARD),1/1)
+
+coverage: $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet pytest-cov
+	$(RUN_TESTS) --cov=toolkit --cov-report=term:skip-covered
+
+# An environment of its own: the oldest versions are not those that one works with.
+test-oldest:
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet packaging
+	.venv-oldest/bin/python .ci/oldest.py > .venv-oldest/oldest.txt
+	.venv-oldest/bin/python -m pip install --quiet -c .venv-oldest/oldest.txt --editable '.[test]'
+	.venv-oldest/bin/python -m pip install --quiet --no-deps 'tidecv==1.0.1'
+	$(MAKE) VENV=.venv-oldest BIN=.venv-oldest/bin run-tests
+
+run-tests:
+	$(RUN_TESTS)
+
+wheel: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet build
+	$(BIN)/python -m build --quiet --wheel --outdir dist .
+
+# An environment that holds the package and what it asks for, and nothing of a developer's.
+.venv-shipped/.installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv .venv-shipped
+	.venv-shipped/bin/python -m pip install --quiet .
+	@touch $@
+
+sbom: .venv-shipped/.installed $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet cyclonedx-bom
+	@mkdir -p dist
+	$(BIN)/cyclonedx-py environment .venv-shipped --output-file dist/sbom.json
+	@echo dist/sbom.json
+
+audit: .venv-shipped/.installed $(VENV)/.installed
+	.venv-shipped/bin/python -m pip check
+	.venv-shipped/bin/toolkit doctor --licences
+	$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/pip-audit --path $$(.venv-shipped/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
 $(VENV)/.installed-bench: setup.cfg pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
@@ -65,4 +108,4 @@ format: $(VENV)/.installed-test
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-oldest .venv-shipped site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

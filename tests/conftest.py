@@ -36,6 +36,10 @@ import torch
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--shard", default="1/1", metavar="I/N", help="Only the I-th of N parts of the test files.")
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Callable[[str], Path]:
     """Folder of a real data set by name; skips the test, with a reason, where it is absent.
@@ -58,8 +62,12 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests marked `gpu` are skipped where there is none."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests marked `gpu` are skipped where there is none; with `--shard`, whole files go to one part by their names."""
+    number, parts = (int(text) for text in config.getoption("--shard").split("/"))
+    mine = set(sorted({item.path for item in items})[number - 1 :: parts])
+    config.hook.pytest_deselected(items=[item for item in items if item.path not in mine])
+    items[:] = [item for item in items if item.path in mine]
     for item in items:
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))

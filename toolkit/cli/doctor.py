@@ -11,12 +11,15 @@ from toolkit.cli.options import json_option, print_json, say
 
 
 @click.command("doctor", epilog="Example: toolkit doctor")
+@click.option("--licences", is_flag=True, help="Only the licence of every package that the toolkit brings along.")
 @json_option
-def command(as_json: bool) -> int:
+def command(licences: bool, as_json: bool) -> int:
     """Versions, devices, threads, extras: what is here, what is missing, and the line that mends it.
 
     Nothing is installed, nothing is sent anywhere. Exit code 1 when something keeps the toolkit from working.
     """
+    if licences:
+        return _licences(as_json)
     from toolkit.errors import Problem
     from toolkit.jobs.installed import (
         extras,
@@ -78,3 +81,18 @@ def _say(facts: dict[str, Any], packages: dict[str, str | None], missing: dict[s
     say(f"{'packages':<13} {', '.join(f'{name} {version}' for name, version in packages.items())}")
     for name, line in missing.items():
         say(f"{'extra':<13} {name}: not installed; {line}")
+
+
+def _licences(as_json: bool) -> int:
+    from toolkit.jobs import licences
+
+    rows = licences.licences()
+    if as_json:
+        print_json({"licences": [row._asdict() for row in rows]})
+        return 0
+    for row in rows:
+        say(f"{row.package:<28} {row.version:<14} {row.kind:<14} {row.licence}")
+    kinds = sorted({row.kind for row in rows})
+    say(", ".join(f"{sum(row.kind == kind for row in rows)} {kind}" for kind in kinds))
+    say("weights have licences of their own: toolkit weights list")
+    return 0
