@@ -24,7 +24,7 @@ Made by `python -m benchmarks.systems_table` from the receipts in [benchmarks/re
 what was run (config with its hash, command, commit, versions), what it cost (processor minutes of all processes and workers of the
 run, its evaluations included, and images seen), and what came of it (hash of the weights, numbers with intervals, curve). Brackets
 are 95 % intervals from drawing independent groups of images again; where there are fewer than eight groups, as in CamVid's
-val, which is one clip, they say only what that clip allows, and are marked so.
+val, which is one clip, they say only what that clip or stack allows, and are marked with "one series".
 
 ## Pretrained against scratch
 
@@ -124,7 +124,7 @@ def interval(evaluation: Mapping[str, Any], name: str) -> str:
         name: of the number.
     """
     within = (evaluation.get("within") or {}).get("intervals", {})
-    for found, where in ((evaluation.get("intervals", {}), ""), (within, " within the same clip or series")):
+    for found, where in ((evaluation.get("intervals", {}), ""), (within, ", one series")):
         if (one := found.get(name)) and one["low"] is not None:
             return f"{_text(one['low'], evaluation)} to {_text(one['high'], evaluation)}{where}"
     return ""

@@ -28,7 +28,7 @@ from toolkit.files import replacing
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "benchmarks" / "receipts"
 _OF_THE_MACHINE = (
-    "name", "data.root", "data.workers", "data.cache", "train.threads", "train.device", "train.devices",
+    "name", "data.root", "data.workers", "data.cache", "train.threads", "train.device", "train.devices", "train.precision",
     "train.log_every", "train.save_every", "train.loggers",
 )  # fmt: skip
 """Keys that change where and how fast a training runs, not what it learns."""
@@ -70,6 +70,7 @@ def receipt(run: Path, split: str = "val", config: Path | None = None) -> dict[s
         "device": environment["device"],
         "threads": environment["threads"],
         "workers": trained.data.workers,
+        "precision": trained.train.precision,
         "steps": last.get("step", trained.train.steps),
         "images_seen": last.get("images_seen"),
         "processor_minutes": last.get("processor_minutes"),

@@ -48,6 +48,8 @@ SYSTEMS: dict[str, tuple[str, ...]] = {
 """What a row is called, and the configs in it; a row of a folder shows the smallest and the largest."""
 DATA = {"camvid": "CamVid", "em_membranes": "EM membranes", "bccd": "BCCD"}
 """How data sets are called that a config's `data.root` names otherwise."""
+_SAME_EVERYWHERE = ("train.threads=1", "data.workers=0")
+"""Words of the commands that the README says once for all."""
 BESIDE = ("AP50", "V_rand", "V_info")
 """Numbers that are shown beside the deciding one."""
 
@@ -98,9 +100,11 @@ def _result(benchmark: str) -> Any:
 
 
 def _shown(receipts: Iterable[Mapping[str, Any]], path: Path) -> list[Mapping[str, Any]]:
-    """Those of a config that were run as it is shipped; where there is none, those that were not."""
+    """The best of a config that was run as it is shipped; where there is none, the best of those that were not."""
     own = [one for one in receipts if ROOT / one["config"] == path]
-    return [one for one in own if not list(_notes(one, path))] or own
+    shipped = [one for one in own if not list(_notes(one, path))] or own
+    best = sorted(shipped, key=lambda one: -one["evaluation"]["metrics"][one["evaluation"]["metric"]])
+    return best[:1]
 
 
 def parameters(path: Path) -> int:
@@ -136,7 +140,8 @@ def measured(receipt: Mapping[str, Any], named: bool) -> str:
     )
     cost += f", {receipt['images_seen']:,} images seen" if receipt["images_seen"] else ""
     told = "; ".join([f"{which}{DATA.get(root, root)} {evaluation['split']} {numbers}", *filter(None, [cost]), *notes])
-    return f"{told}: `{receipt['command']}`"
+    command = " ".join(word for word in receipt["command"].split() if not word.startswith(_SAME_EVERYWHERE))
+    return f"{told}: `{command}`"
 
 
 def _number(evaluation: Mapping[str, Any], name: str, *, bold: bool) -> str:
