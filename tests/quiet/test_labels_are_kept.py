@@ -194,7 +194,7 @@ def test_links_formats_and_pipes_that_are_not_read_are_said(tmp_path: Path) -> N
     masks(tmp_path)
     (tmp_path / "images/broken.png").symlink_to(tmp_path / "nowhere.png")
     (tmp_path / "images/up").symlink_to(tmp_path / "images", target_is_directory=True)
-    (tmp_path / "images/3.jp2").write_bytes(b"x")
+    (tmp_path / "images/3.psd").write_bytes(b"x")
     import os
 
     os.mkfifo(tmp_path / "images/pipe.png")
@@ -203,7 +203,7 @@ def test_links_formats_and_pipes_that_are_not_read_are_said(tmp_path: Path) -> N
     said = "\n".join(dataset.notes)
     for words in (
         "1 left out of", "links that lead nowhere: broken.png", "links to a folder that they lie in: up",
-        "pipes or devices, which are no files: pipe.png", "a format that is not read (.jp2)",
+        "pipes or devices, which are no files: pipe.png", "a format that is not read (.psd)",
     ):  # fmt: skip
         assert words in said
 

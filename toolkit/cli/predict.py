@@ -59,6 +59,13 @@ _SHOWN = 5
     help="Large pictures in tiles of N pixels, or as memory asks; dense models only, with the result of the whole picture.",
 )
 @click.option(
+    "--pages",
+    type=click.Choice(["first", "all"]),
+    default="first",
+    show_default=True,
+    help="Of TIFF, GIF, WebP ... with several pages or frames; all: a result each, NAME_page0001 ...",
+)
+@click.option(
     "--tta",
     type=click.Choice(["none", "flips", "scales", "flips+scales"]),
     help="Also look at the mirror image left-right, and at 0.75 and 1.25 of the size; default: as it was evaluated.",
@@ -108,6 +115,7 @@ def command(
     workers: int,
     threads: int | None,
     tile: str,
+    pages: Literal["first", "all"],
     tta: str | None,
     score: float | None,
     max_detections: int | None,
@@ -150,6 +158,7 @@ def command(
         batch_size=batch_size,
         device=device,
         tile=_side(tile),
+        pages=pages,
         tta=tta,
         score=score,
         max_detections=max_detections,

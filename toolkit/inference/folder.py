@@ -17,6 +17,7 @@ import torch
 from toolkit.analysis.forecast import LOOKED_AT_FROM, forecast_prediction
 from toolkit.analysis.out_of_memory import memory_explained
 from toolkit.contracts import DenseHead
+from toolkit.data.images.pages import Pages, bands_of_pages
 from toolkit.data.images.picture import Picture, sample_of
 from toolkit.data.images.pictures import Sources, find_pictures
 from toolkit.data.transforms.pipeline import Pipeline
@@ -38,6 +39,7 @@ class ImageResult(NamedTuple):
         image: (H, W, C) uint8 as read, None when it could not be.
         prediction: in the picture's own pixels, None when it failed; `result.prediction.draw(result.image)` draws it.
         reason: why it failed, "" when it did not.
+        left: how many pages of its file were not read.
     """
 
     path: Path | None
@@ -45,13 +47,20 @@ class ImageResult(NamedTuple):
     image: np.ndarray | None
     prediction: Prediction | None
     reason: str = ""
+    left: int = 0
 
 
 Answer = Callable[[Batch], Sequence[Prediction]]
 
 
 def predict(
-    model: VisionModel, sources: Sources, *, batch_size: int = 1, ahead: int = 4, tile: TileSide | None = None
+    model: VisionModel,
+    sources: Sources,
+    *,
+    batch_size: int = 1,
+    ahead: int = 4,
+    tile: TileSide | None = None,
+    pages: Pages = "first",
 ) -> Iterator[ImageResult]:
     """Streams an `ImageResult` for each picture, in order.
 
@@ -69,13 +78,15 @@ def predict(
         ahead: how many pictures are read by other threads while the model works.
         tile: side of a tile in pixels, or `auto`, for pictures too large to be shown to the net whole
             (`TiledPrediction`); None shows it every picture whole.
+        pages: "all" gives a result for each page of a TIFF and each frame of an animation; "first" leaves the others, and
+            says how many (`ImageResult.left`).
 
     Raises:
         DataError: at once, when a source does not exist or is no picture. A file that cannot be read gives a result
             with its reason.
         PartsError: the model cannot be tiled.
     """
-    pictures = find_pictures(sources)
+    pictures = find_pictures(sources, pages, bands_of_pages(model.in_channels, model.value_range))
     answer = answer_of(model, tile, batch_size)
     every = ((pictures[place] for place in block) for block in blocks(len(pictures), batch_size, Share()))
     return predict_blocks(model, answer, every, batch_size, ahead)
@@ -151,9 +162,9 @@ def _block_results(
         if isinstance(outcome, UserError):
             yield place, ImageResult(picture.path, picture.name, None, None, _reason(outcome))
             continue
-        image, sample = outcome
+        image, sample, left = outcome
         batch = waiting.setdefault(sample.image.shape, [])
-        batch.append(_Waiting(place, picture, sample, image))
+        batch.append(_Waiting(place, picture, sample, image, left))
         if len(batch) == batch_size:
             yield from _predicted(answer, device, waiting.pop(sample.image.shape))
     for batch in waiting.values():
@@ -189,11 +200,11 @@ def _read_ahead(
 
 def _read(
     picture: Picture, position: int, model: VisionModel, pipeline: Pipeline
-) -> tuple[np.ndarray, Sample] | UserError:
-    """The picture and what the model gets of it, or why there is none."""
+) -> tuple[np.ndarray, Sample, int] | UserError:
+    """The picture, what the model gets of it, and how many pages are left; or why there is none."""
     try:
-        sample = sample_of(picture, position, model.in_channels, model.value_range)
-        return sample.image, pipeline(sample, 0)
+        image, left = picture.read_and_count(model.in_channels, model.value_range)
+        return image, pipeline(sample_of(picture, image, position), 0), left
     except UserError as error:
         return error
     except (MemoryError, OSError) as error:
@@ -207,6 +218,7 @@ class _Waiting(NamedTuple):
     picture: Picture
     sample: Sample
     image: np.ndarray
+    left: int
 
 
 def _predicted(answer: Answer, device: torch.device, waiting: Sequence[_Waiting]) -> Iterator[tuple[int, ImageResult]]:
@@ -217,7 +229,7 @@ def _predicted(answer: Answer, device: torch.device, waiting: Sequence[_Waiting]
     except UserError as error:
         predictions, reason = [None] * len(waiting), _reason(error)
     for one, prediction in zip(waiting, predictions, strict=True):
-        yield one.place, ImageResult(one.picture.path, one.picture.name, one.image, prediction, reason)
+        yield one.place, ImageResult(one.picture.path, one.picture.name, one.image, prediction, reason, one.left)
 
 
 def _reason(error: UserError) -> str:

@@ -10,7 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from toolkit.data.images.traits import unread_pages
+from toolkit.data.images.pages import Pages
+from toolkit.data.images.traits import said_of_pages
 from toolkit.engine.interrupt import StopRequest
 from toolkit.engine.run_lock import RunLock, lock_folder
 from toolkit.errors import ConfigError, Problem, UserError
@@ -42,6 +43,7 @@ def run_prediction(
     batch_size: int | None = None,
     device: str = "auto",
     tile: TileSide | None = None,
+    pages: Pages = "first",
     tta: str | None = None,
     score: float | None = None,
     max_detections: int | None = None,
@@ -74,6 +76,8 @@ def run_prediction(
         device: auto, cpu, cuda or mps.
         tile: side of a tile in pixels, or "auto", for pictures too large to be shown to the net whole
             (`TiledPrediction`).
+        pages: "all" gives a result for each page of a TIFF and each frame of an animation; "first" leaves the others, and
+            says how many.
         tta: "flips", "scales" or "flips+scales": one answer of the picture, its mirror image and other sizes; "none"
             shows it once; None does as the weights were evaluated.
         score: detections below it, 0..1, are left out of every format; None takes the weights' operating points, and
@@ -115,6 +119,7 @@ def run_prediction(
         batch_size=batch_size or before.get("batch_size", 1),
         device=device,
         tile=tile,
+        pages=pages,
         tta=tta,
         score=score,
         max_detections=max_detections,
@@ -152,7 +157,7 @@ class _Done(NamedTuple):
         stopped: whether it was asked to stop before the end.
         failed: pictures of which nothing was made, and why.
         limited: names of pictures that reached the limit of detections.
-        paged: files of several pages.
+        paged: files of several pages, and how many of each were not read.
     """
 
     pictures: int
@@ -161,7 +166,7 @@ class _Done(NamedTuple):
     stopped: bool
     failed: list[dict[str, str]]
     limited: list[str]
-    paged: list[Path]
+    paged: list[tuple[Path, int]]
 
 
 def _begin(journal: Journal, work: PredictionWork, there: JournalFile | None) -> int:
@@ -297,7 +302,7 @@ def _told(work: PredictionWork, journal: Journal, done: _Done, skipped: int) -> 
         "limited": done.limited,
         "limit": head.max_detections,
         "renamed": work.renamed(),
-        "unread": [*unread_pages(done.paged), *work.pictures.notes],
+        "unread": [*said_of_pages(done.paged, "--pages all reads every page"), *work.pictures.notes],
         "formats": outputs.used_for(head.gives) if head.gives else outputs.formats or [],
         "classes": list(predictor.model.classes),
         "original_ids": work.original_ids,
@@ -313,19 +318,27 @@ def _told(work: PredictionWork, journal: Journal, done: _Done, skipped: int) -> 
     }  # fmt: skip
 
 
-def _outcomes(work: PredictionWork, journal: Journal) -> tuple[list[dict[str, str]], list[str], list[Path]]:
-    """Failures, pictures that reached the limit of detections, and files of several pages, of the whole journal."""
+def _outcomes(work: PredictionWork, journal: Journal) -> tuple[list[dict[str, str]], list[str], list[tuple[Path, int]]]:
+    """Failures, pictures that reached the limit of detections, and files with pages left, of the whole journal."""
     failed: list[dict[str, str]] = []
     limited: list[str] = []
-    paged: list[Path] = []
+    paged: list[tuple[Path, int]] = []
     for entry in journal.entries():
         if entry.failed:
-            failed.append({"file": str(_path(work, entry)), "reason": entry.failed})
+            failed.append({"file": _named(work, entry), "reason": entry.failed})
         if LIMITED in entry.notes:
             limited.append(entry.name)
-        if PAGES in entry.notes:
-            paged.append(_path(work, entry))
+        left = [note.partition(" ")[2] for note in entry.notes if note.startswith(f"{PAGES} ")]
+        if left:
+            paged.append((_path(work, entry), int(left[0])))
     return failed, limited, paged
+
+
+def _named(work: PredictionWork, entry: Entry) -> str:
+    """The picture as a person finds it: its file, and which page of it."""
+    path = _path(work, entry)
+    name = entry.name.rpartition("/")[2]
+    return str(path) if name == path.name else f"{path} ({Path(name).stem.removeprefix(path.stem).strip('_')})"
 
 
 def _path(work: PredictionWork, entry: Entry) -> Path:

@@ -12,8 +12,6 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from toolkit.data.images.pictures import find_pictures
-from toolkit.data.images.traits import page_count
 from toolkit.errors import ConfigError, Problem, UserError
 from toolkit.inference.folder import ImageResult
 from toolkit.inference.journal import Entry, Journal, source_of
@@ -29,7 +27,7 @@ from toolkit.version import __version__
 
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 LIMITED, PAGES = "limited", "pages"
-"""Notes of entries: the limit of detections was reached; the file has pages that were not read."""
+"""Notes of entries: the limit of detections was reached; so many pages of the file were not read ("pages 4")."""
 _TEMPORARY = re.compile(r"\.(.+)\.\d+\.tmp")
 
 
@@ -61,7 +59,7 @@ class PredictionWork:
     ) -> None:
         self.predictor, self.out = predictor, Path(out)
         self.formats, self.original_ids, self.annotations = formats, original_ids, annotations
-        self.pictures = find_pictures(sources)
+        self.pictures = predictor.pictures(sources)
         _refuse_inside(self.out, sources)
         self.stems = stems_of(list(self.pictures.names))
 
@@ -183,8 +181,8 @@ class PredictionWork:
         notes = []
         if limit is not None and isinstance(found, Detections) and len(found.boxes) >= limit:
             notes.append(LIMITED)
-        if result.path is not None and page_count(result.path) > 1:
-            notes.append(PAGES)
+        if result.left:
+            notes.append(f"{PAGES} {result.left}")
         return tuple(notes)
 
     def _inputs(self) -> Iterable[Path]:

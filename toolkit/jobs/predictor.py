@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from toolkit.data.images.pages import Pages, bands_of_pages
 from toolkit.data.images.picture import Picture
+from toolkit.data.images.picture_files import PictureList
 from toolkit.data.images.pictures import Sources, find_pictures
 from toolkit.engine.process import pick_device
 from toolkit.errors import ConfigError, Problem, did_you_mean
@@ -40,6 +42,8 @@ class Predictor:
         device: auto, cpu, cuda or mps; of several processes that torchrun started, each takes the GPU of its number.
         tile: side of a tile in pixels, or "auto", for pictures too large to be shown to the net whole
             (`TiledPrediction`).
+        pages: "all" gives a result for each page of a TIFF and each frame of an animation; "first" leaves the others, and
+            says how many (`ImageResult.left`).
         tta: "flips", "scales" or "flips+scales": one answer of the picture, its mirror image and other sizes; "none"
             shows it once. None does as the weights were evaluated (`evaluate.mirrorings`, `scales`).
         score: detections below it, 0..1, are left out; None takes the weights' operating points, and without these what
@@ -67,6 +71,7 @@ class Predictor:
         batch_size: int = 1,
         device: str = "auto",
         tile: TileSide | None = None,
+        pages: Pages = "first",
         tta: str | None = None,
         score: float | None = None,
         max_detections: int | None = None,
@@ -81,15 +86,21 @@ class Predictor:
         self._given = model
         self.batch_size, self.tile, self.threads, self.readers = batch_size, tile, threads, readers
         self.score, self.max_detections, self.thresholds = score, max_detections, thresholds
-        self.tta = tta
+        self.tta, self.pages = tta, pages
         self.iou, self.classes, self.overrides = iou, classes, tuple(overrides)
         self._device, self._trust_code = device, trust_code
 
     def stream(self, sources: Sources) -> Iterator[ImageResult]:
         """An `ImageResult` for each picture, in order. sources: as `toolkit.predict` takes them."""
-        pictures = find_pictures(sources)
+        pictures = self.pictures(sources)
         every = ((pictures[place] for place in block) for block in blocks(len(pictures), self.batch_size, Share()))
         yield from self.of_blocks(every)
+
+    def pictures(self, sources: Sources) -> PictureList:
+        """The pictures that somebody means, a file of several pages as `pages` says."""
+        if self.pages == "first":
+            return find_pictures(sources)
+        return find_pictures(sources, self.pages, bands_of_pages(self.model.in_channels, self.model.value_range))
 
     def of_blocks(self, pictures: Iterable[Iterable[Picture]]) -> Iterator[ImageResult]:
         """Results of blocks of pictures in order (`inference/shares.py`): how they are cut fixes every digit."""
@@ -116,6 +127,9 @@ class Predictor:
 
     def _one(self, source: Any) -> list[ImageResult]:
         if isinstance(source, str):
+            if self.pages != "first":
+                message = "a row has one answer, so a column 'path' takes the first page of each file"
+                raise ConfigError(Problem("Predictor", message, "leave `pages` out, or read the pages into 'image'"))
             picture = Picture(Path(source), Path(source).name)
             return list(self.of_blocks([[picture]]))
         return list(self.stream(source))
@@ -167,6 +181,7 @@ class Predictor:
                 "iou": self.iou,
                 "max_detections": model.head.max_detections,
                 "overrides": list(self.overrides),
+                "pages": self.pages,
                 "score": self.score,
                 "thresholds": self.points._asdict() if self.points is not None else None,
                 "threads": self.threads,

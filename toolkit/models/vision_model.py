@@ -188,7 +188,8 @@ class VisionModel(nn.Module):
         """Each picture as a batch of one, on the model's device."""
         pipeline = Pipeline(self.transforms)
         for position, picture in enumerate(pictures):
-            batch = collate([pipeline(sample_of(picture, position, self.in_channels, self.value_range), 0)])
+            image = picture.read(self.in_channels, self.value_range)
+            batch = collate([pipeline(sample_of(picture, image, position), 0)])
             yield batch._replace(images=batch.images.to(self.pixel_scale.device))
 
     def _warn_of_training(self) -> None:

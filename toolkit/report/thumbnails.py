@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from toolkit.data.images.read import IMAGE_SUFFIXES
+from toolkit.data.images.formats import IMAGE_SUFFIXES
 from toolkit.drawing import draw_boxes, full_palette
 from toolkit.report.page import picture_data
 

@@ -11,8 +11,9 @@ import numpy as np
 from toolkit.bounds import PositiveInt
 from toolkit.contracts import DATASETS, Dataset
 from toolkit.data.formats.pairs import existing_folder, name_in
+from toolkit.data.images.formats import IMAGE_SUFFIXES
 from toolkit.data.images.listing import Listing, image_files
-from toolkit.data.images.read import IMAGE_SUFFIXES, read_image
+from toolkit.data.images.read import read_image
 from toolkit.data.images.traits import unread_pages
 from toolkit.errors import DataError, Problem, did_you_mean
 from toolkit.labels import default_palette

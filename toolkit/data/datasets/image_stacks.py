@@ -14,7 +14,8 @@ from toolkit.contracts import DATASETS, Dataset
 from toolkit.data.classes.tables import class_table
 from toolkit.data.formats.label_values import label_reader
 from toolkit.data.formats.pairs import existing_folder
-from toolkit.data.images.by_pillow import image_pixels, with_channels
+from toolkit.data.images.bands import with_channels
+from toolkit.data.images.by_pillow import image_pixels
 from toolkit.errors import DataError, Problem, missing_path
 from toolkit.samples import Sample
 

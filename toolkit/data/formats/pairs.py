@@ -13,8 +13,9 @@ import numpy as np
 from toolkit.data.faults.leaving_out import Fault, FileError, raise_or_note
 from toolkit.data.formats.name_lists import form_of, match_lines, read_lines
 from toolkit.data.images.bands import ValueRange
+from toolkit.data.images.formats import IMAGE_SUFFIXES
 from toolkit.data.images.listing import by_key, image_files, same_name, without_extension
-from toolkit.data.images.read import IMAGE_SUFFIXES, exif_orientation, read_image
+from toolkit.data.images.read import exif_orientation, read_image
 from toolkit.data.images.traits import unread_pages
 from toolkit.errors import DataError, Problem, missing_path
 from toolkit.samples import Sample

@@ -10,8 +10,8 @@ from toolkit.data.faults.problem_list import ProblemList
 from toolkit.data.formats.class_files import find_class_file
 from toolkit.data.formats.name_lists import match_lines, read_lines
 from toolkit.data.formats.yolo_files import YoloData, YoloRow, read_data_yaml, read_yolo_labels
+from toolkit.data.images.formats import IMAGE_SUFFIXES
 from toolkit.data.images.listing import image_files
-from toolkit.data.images.read import IMAGE_SUFFIXES
 from toolkit.errors import DataError, Problem, did_you_mean, missing_path, no_such
 
 

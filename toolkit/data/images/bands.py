@@ -11,13 +11,13 @@ import importlib
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from toolkit.data.faults.leaving_out import FileError
-from toolkit.data.images.checks import tiff_bands
+from toolkit.data.images.tiff import tiff_bands, tiff_pages
 from toolkit.errors import ConfigError, Problem
 
 ValueRange = Sequence[float] | Sequence[Sequence[float]]
@@ -37,7 +37,7 @@ def stored_bands(path: Path, data: bytes, channels: int) -> np.ndarray:
     if path.suffix.lower() == ".npy":
         stored = _array(path, data)
     elif tiff_bands(data) is not None:
-        stored = _tiff(path, data)
+        stored = _tiff(path, data, channels)
     else:
         stored = _decoded(path, data)
     if stored.ndim == 2:
@@ -71,6 +71,47 @@ def to_bytes(stored: np.ndarray, value_range: ValueRange, path: Path) -> np.ndar
             "not_finite", Problem(path, message, "write a number there, such as the lower one of the range")
         )
     return np.rint(np.clip((numbers - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+
+
+def reads_bands(channels: int, value_range: ValueRange | None) -> bool:
+    """Whether files are read as stored numbers, and not as gray or RGB of 8 bits.
+
+    Args:
+        channels: number of channels or bands that are wanted.
+        value_range: the stored numbers that become 0 and 255; None: files are of 8 bits.
+    """
+    return value_range is not None or channels not in (1, 3)
+
+
+def as_bytes(stored: np.ndarray, path: Path, channels: int, value_range: ValueRange | None) -> np.ndarray:
+    """(H, W, channels) uint8 of what a file stores. Raises DataError for numbers that are no bytes, and other bands.
+
+    Args:
+        stored: (H, W, bands) numbers as the file holds them.
+        path: the file, for messages.
+        channels: number of channels or bands that are wanted.
+        value_range: the stored numbers that become 0 and 255; None: they are bytes.
+    """
+    if value_range is None:
+        refuse_unscaled(stored, path)
+        pixels = stored.astype(np.uint8, copy=False)
+    else:
+        pixels = to_bytes(stored, value_range, path)
+    if {pixels.shape[2], channels} != {1, 3}:
+        refuse_bands(pixels.shape[2], channels, path)
+    return np.ascontiguousarray(with_channels(pixels, channels))
+
+
+def with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
+    """(H, W, channels) of (H, W, 1 or 3) uint8: gray repeated, or colour weighted to luma (ITU-R BT.601).
+
+    The weights are OpenCV's, not Pillow's integer ones, so that one picture is the same in every format.
+    """
+    if pixels.shape[2] == channels:
+        return pixels
+    if channels == 1:
+        return cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY)[:, :, None]
+    return np.repeat(pixels[:, :, :1], channels, axis=2)
 
 
 def refuse_value_range(value_range: ValueRange | None, where: str = "data.value_range") -> None:
@@ -140,31 +181,39 @@ def _decoded(path: Path, data: bytes) -> np.ndarray:
     return decoded[:, :, [2, 1, 0, 3][: decoded.shape[2]]] if colors else decoded
 
 
-def _pages(data: bytes) -> int:
-    """How many pages Pillow sees in a TIFF; 1 where it does not know the file."""
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return int(getattr(image, "n_frames", 1))
-    except Exception:  # Pillow raises many kinds for a file that it does not know
-        return 1
-
-
-def _tiff(path: Path, data: bytes) -> np.ndarray:
-    """All bands of a TIFF: gray or RGB and one page by OpenCV, everything else by tifffile."""
+def _tiff(path: Path, data: bytes, bands: int) -> np.ndarray:
+    """All bands of a TIFF's first page, or of so many gray pages: gray or RGB by OpenCV, everything else by tifffile."""
     known = tiff_bands(data)
-    if known is not None and known.number in (1, 3) and _pages(data) == 1:
+    pages, alone = tiff_pages(io.BytesIO(data)), len(tiff_pages(io.BytesIO(data), bands)) == 1
+    by_opencv = known is not None and known.number in (1, 3) and not (known.number == 3 and known.planar)
+    if by_opencv and (len(pages) == 1 or not alone):
         return _decoded(path, data)
+    tifffile = tifffile_for(path, data)
     try:
-        tifffile = importlib.import_module("tifffile")
-    except ImportError:
-        found = known.describe() if known is not None else "many bands"
-        message = f"is a TIFF of {found}, which tifffile reads"
-        raise FileError(
-            "deep", Problem(path, message, "pip install 'toolkit-dense[tiff]', or save it as .npy")
-        ) from None
-    try:
-        return np.asarray(tifffile.imread(io.BytesIO(data)))
+        with tifffile.TiffFile(io.BytesIO(data)) as file:
+            if len(pages) > 1 and alone:
+                return np.stack([file.pages[place].asarray() for place in pages], -1)
+            if known is not None and known.planar:
+                return np.moveaxis(file.pages[pages[0]].asarray(), 0, 2)
+            # one directory may stand for several pages (ImageJ)
+            return np.asarray(file.asarray() if len(pages) == 1 else file.pages[pages[0]].asarray())
     except Exception as error:  # tifffile raises many kinds for a damaged file
         raise FileError(
             "damaged", Problem(path, f"cannot be decoded ({error})", "fetch it again, or save it as .npy")
         ) from None
+
+
+def tifffile_for(path: Path, data: bytes) -> Any:
+    """The package tifffile. Raises DataError without it.
+
+    Args:
+        path: the file that wants it, for the message.
+        data: its first bytes at least.
+    """
+    try:
+        return importlib.import_module("tifffile")
+    except ImportError:
+        known = tiff_bands(data)
+        message = f"is a TIFF of {known.describe() if known is not None else 'many bands'}, which tifffile reads"
+        remedy = "pip install 'toolkit-dense[tiff]', or save it as .npy"
+        raise FileError("deep", Problem(path, message, remedy)) from None

@@ -6,13 +6,15 @@ import io
 from pathlib import Path
 from typing import NoReturn
 
-import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from toolkit.data.faults.leaving_out import FileError
-from toolkit.data.images.checks import tiff_bands
+from toolkit.data.images.depth import stored_bits
+from toolkit.data.images.formats import file_format
+from toolkit.data.images.heic import teach_pillow
 from toolkit.data.images.limits import any_size, pixel_limit, refuse_size
+from toolkit.data.images.tiff import tiff_bands
 from toolkit.data.images.whole_files import fail
 from toolkit.errors import DataError, Problem
 
@@ -34,6 +36,8 @@ _STRIP = 2**22
 
 def open_image(path: Path, data: bytes) -> Image.Image:
     """Opens and decodes with Pillow, which raises for a truncated file of any format."""
+    if file_format(data) == "HEIC":
+        teach_pillow(path)
     try:
         with any_size():
             image = Image.open(io.BytesIO(data))
@@ -43,7 +47,20 @@ def open_image(path: Path, data: bytes) -> Image.Image:
         raise
     except Exception as error:  # Pillow raises many kinds for a damaged file
         raise unreadable(path, error, data) from None
+    refuse_squeezed(path, image, data)
     return image
+
+
+def refuse_squeezed(path: Path, image: Image.Image, data: bytes) -> None:
+    """Raises DataError for a file of more than 8 bits a channel of which Pillow made 8.
+
+    Args:
+        path: the file, as the message names it.
+        image: the picture that Pillow opened.
+        data: the first bytes of its file.
+    """
+    if image.mode not in DEEP_MODES and (bits := stored_bits(image, data)) > 8:
+        refuse_depth(path, f"{bits} bits a channel", image.format)
 
 
 def image_pixels(image: Image.Image, where: str | Path) -> np.ndarray:
@@ -58,7 +75,9 @@ def image_pixels(image: Image.Image, where: str | Path) -> np.ndarray:
     try:
         pixels = rgb_pixels(image)
     except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(Problem(where, f"cannot be decoded ({error})", "fetch it again, or remove it")) from None
+        raise DataError(
+            Problem(where, f"cannot be decoded ({str(error).strip()})", "fetch it again, or remove it")
+        ) from None
     if image.mode in ("L", "1", "LA"):
         pixels = pixels[:, :, :1]
     return np.ascontiguousarray(_oriented(pixels, orientation))
@@ -91,18 +110,6 @@ def orientation_of(image: Image.Image) -> int:
     return 1 if too_large else int(image.getexif().get(_EXIF_ORIENTATION, 1))
 
 
-def with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
-    """(H, W, channels) of (H, W, 1 or 3) uint8: gray repeated, or colour weighted to luma (ITU-R BT.601).
-
-    The weights are OpenCV's, not Pillow's integer ones, so that one picture is the same in every format.
-    """
-    if pixels.shape[2] == channels:
-        return pixels
-    if channels == 1:
-        return cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY)[:, :, None]
-    return np.repeat(pixels[:, :, :1], channels, axis=2)
-
-
 def refuse_depth(path: str | Path, found: str, kind: str | None = None) -> NoReturn:
     """Raises DataError for more than 8 bits a channel.
 
@@ -130,7 +137,10 @@ def unreadable(path: Path, error: Exception, data: bytes) -> FileError:
             message = f"is a TIFF of {bands.describe()}, which cannot be read"
             remedy = f"set data.channels: {bands.number}, or convert it to 8-bit gray or RGB"
             return FileError("deep", Problem(path, message, remedy))
+        if file_format(data) in ("AVIF", "JPEG 2000", "WebP"):
+            message = f"is {file_format(data)}, or a damaged one, which this Pillow does not read"
+            return FileError("unread_format", Problem(path, message, "pip install -U pillow, or convert it to PNG"))
         remedy = "remove it, or convert it to PNG or JPEG"
         return FileError("not_an_image", Problem(path, "is no image of a known format", remedy))
     kind = "truncated" if "truncated" in str(error) else "damaged"
-    return FileError(kind, Problem(path, f"cannot be decoded ({error})", "fetch it again, or remove it"))
+    return FileError(kind, Problem(path, f"cannot be decoded ({str(error).strip()})", "fetch it again, or remove it"))

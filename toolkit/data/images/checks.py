@@ -90,51 +90,6 @@ def _is_padding(data: bytes, number: int) -> bool:
     return number < PADDING_BYTES or not any(data[end - number : end])
 
 
-class TiffBands(NamedTuple):
-    """What a TIFF's first picture says of its bands.
-
-    Args:
-        number: how many bands a pixel has.
-        bits: how many bits a band has.
-        kind: what its numbers are, in words ("whole numbers").
-    """
-
-    number: int
-    bits: int
-    kind: str
-
-    def describe(self) -> str:
-        """In words: 4 bands of 16-bit whole numbers."""
-        return f"{self.number} band{'s' if self.number != 1 else ''} of {self.bits}-bit {self.kind}"
-
-
-_TIFF_KINDS = {1: "whole numbers", 2: "signed numbers", 3: "floating-point numbers"}
-
-
-def tiff_bands(data: bytes) -> TiffBands | None:
-    """The tags 258 BitsPerSample, 277 SamplesPerPixel and 339 SampleFormat of a TIFF (TIFF 6.0); None for other files.
-
-    >>> import cv2, numpy as np
-    >>> tiff_bands(cv2.imencode(".tiff", np.zeros((4, 6), np.uint16))[1].tobytes()).describe()
-    '1 band of 16-bit whole numbers'
-    """
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
-    if order is None:
-        return None
-    tags = {258: 1, 277: 1, 339: 1}
-    try:
-        (at,) = struct.unpack_from(f"{order}I", data, 4)
-        (count,) = struct.unpack_from(f"{order}H", data, at)
-        for entry in range(at + 2, at + 2 + 12 * count, 12):
-            tag, kind, number = struct.unpack_from(f"{order}HHI", data, entry)
-            if tag in tags and kind == 3:  # short numbers, in the entry itself when there are at most two
-                place = entry + 8 if number <= 2 else struct.unpack_from(f"{order}I", data, entry + 8)[0]
-                (tags[tag],) = struct.unpack_from(f"{order}H", data, place)
-    except struct.error:
-        return None
-    return TiffBands(tags[277], tags[258], _TIFF_KINDS.get(tags[339], "numbers"))
-
-
 def _inspect_jpeg(data: bytes) -> Encoded:
     """Walks the marker segments (ITU-T T.81, annex B) to the end of image; bytes after it are legal."""
     size, bits, channels = (0, 0), 8, 0

@@ -9,13 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from toolkit.data.images.read import IMAGE_SUFFIXES
-
-OTHER_IMAGES = frozenset((
-    ".jp2", ".j2k", ".jpx", ".jxl", ".heic", ".heif", ".avif", ".tga", ".psd", ".exr", ".hdr", ".dng", ".cr2", ".cr3",
-    ".nef", ".arw", ".raf", ".orf", ".svs", ".ndpi", ".dcm",
-))  # fmt: skip
-"""Extensions of picture formats that are not read."""
+from toolkit.data.images.formats import IMAGE_SUFFIXES, OTHER_IMAGES
 
 _SHOWN = 5
 
@@ -92,7 +86,7 @@ class _Walk:
         """trail: the real paths of this folder and of those above it."""
         try:
             with os.scandir(folder) as entries:
-                found = [(one.name, one.path, one.is_symlink(), one.is_dir(), one.is_file()) for one in entries]
+                found = [(one.name, one.path, one.is_symlink(), *_kind(one)) for one in entries]
         except OSError:
             self.locked.append(Path(folder))
             return
@@ -130,6 +124,14 @@ class _Walk:
             (unread, f"pictures of a format that is not read ({kinds}): convert them to PNG or JPEG"),
         ]
         return [f"{len(paths)} left out of {folder}, {what}: {_some(folder, paths)}" for paths, what in told if paths]
+
+
+def _kind(entry: os.DirEntry[str]) -> tuple[bool, bool]:
+    """Whether an entry is a folder, and whether a file; neither for a link that leads to itself."""
+    try:
+        return entry.is_dir(), entry.is_file()
+    except OSError:
+        return False, False
 
 
 def _some(folder: Path, paths: list[Path]) -> str:

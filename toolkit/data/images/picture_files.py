@@ -13,10 +13,12 @@ from itertools import accumulate
 from pathlib import Path
 from typing import overload
 
-from toolkit.data.images.listing import OTHER_IMAGES, image_files
+from toolkit.data.images.formats import IMAGE_SUFFIXES, OTHER_IMAGES
+from toolkit.data.images.listing import image_files
+from toolkit.data.images.pages import PAGED_SUFFIXES, places_of
 from toolkit.data.images.picture import Picture
-from toolkit.data.images.read import IMAGE_SUFFIXES
 from toolkit.errors import DataError, Problem, missing_path
+from toolkit.progress import tracked
 
 _ADDRESS = re.compile(r"(https?|ftp|s3|gs|file):/")
 """How an address begins, one slash of which `Path` takes away."""
@@ -30,12 +32,19 @@ class FilesBelow(Sequence[Picture]):
         names: places of the files below it, with the system's separator, in order.
         left: how many files of each suffix there are beside them that are no pictures.
         notes: sentences on what else was passed over.
+        pages: for each name the number of its page, from 1 on, and its place (`page_places`), or None for a file of one;
+            () where files are not parted.
     """
 
     def __init__(
-        self, folder: Path, names: Sequence[str], left: Counter[str] | None = None, notes: Sequence[str] = ()
+        self,
+        folder: Path,
+        names: Sequence[str],
+        left: Counter[str] | None = None,
+        notes: Sequence[str] = (),
+        pages: Sequence[tuple[int, int] | None] = (),
     ) -> None:
-        self.folder, self.names = folder, names
+        self.folder, self.names, self.pages = folder, names, pages
         self.left: Counter[str] = left or Counter()
         self.notes = list(notes)
 
@@ -48,9 +57,28 @@ class FilesBelow(Sequence[Picture]):
     def __getitem__(self, index: slice) -> FilesBelow: ...
     def __getitem__(self, index: int | slice) -> Picture | FilesBelow:
         if isinstance(index, slice):
-            return FilesBelow(self.folder, self.names[index])
+            return FilesBelow(self.folder, self.names[index], pages=self.pages[index])
         path = self.folder / self.names[index]
-        return Picture(path, Path(self.names[index]).as_posix())
+        page = self.pages[index] if self.pages else None
+        return Picture(path, _shown(self.names[index], page), page=None if page is None else page[1])
+
+    @property
+    def shown(self) -> Iterator[str]:
+        """The names of the pictures: places below the folder, with `/`, and the numbers of pages."""
+        if self.pages:
+            return (_shown(name, page) for name, page in zip(self.names, self.pages, strict=True))
+        return (name.replace(os.sep, "/") for name in self.names)
+
+    def by_pages(self, bands: int = 0) -> FilesBelow:
+        """The same with each page of a file as a picture. bands: so many gray pages are one; 0: each is a picture."""
+        names: list[str] = []
+        pages: list[tuple[int, int] | None] = []
+        for name in tracked(self.names, "pages", len(self.names), "file"):
+            paged = Path(name).suffix.lower() in PAGED_SUFFIXES
+            places = places_of(self.folder / name, bands) if paged else (0,)
+            names += [name] * len(places)
+            pages += [None] if len(places) == 1 else list(enumerate(places, 1))
+        return FilesBelow(self.folder, names, self.left, self.notes, pages)
 
 
 class PictureList(Sequence[Picture]):
@@ -89,7 +117,7 @@ class PictureList(Sequence[Picture]):
         """The names of the pictures, without making the pictures."""
         for part in self._parts:
             if isinstance(part, FilesBelow):
-                yield from (name.replace(os.sep, "/") for name in part.names)
+                yield from part.shown
             else:
                 yield from (picture.name for picture in part)
 
@@ -106,6 +134,15 @@ class PictureList(Sequence[Picture]):
             kinds = ", ".join(f"{count} {suffix or 'without extension'}" for suffix, count in self.left.most_common(8))
             told.append(f"files that are no pictures were not read: {kinds}")
         return told
+
+
+def _shown(name: str, page: tuple[int, int] | None) -> str:
+    """The name of a picture: the file's place below its folder; of one page among several with its number."""
+    shown = Path(name).as_posix()
+    if page is None:
+        return shown
+    stem, dot, suffix = shown.rpartition(".")
+    return f"{stem}_page{page[0]:04d}{dot}{suffix}" if dot else f"{shown}_page{page[0]:04d}"
 
 
 def files_of(path: Path) -> FilesBelow:
@@ -134,12 +171,12 @@ def without_doubles(parts: Sequence[Sequence[Picture]]) -> PictureList:
     """The pictures of all parts, a file that several of them name only once, in its first place."""
     if len(parts) < 2:
         return PictureList(parts)
-    seen: set[Path] = set()
+    seen: set[tuple[Path, int | None]] = set()
     kept: list[list[Picture]] = []
     for part in parts:
         kept.append([])
         for picture in part:
-            place = picture.path.absolute() if picture.path is not None else None
+            place = (picture.path.absolute(), picture.page) if picture.path is not None else None
             if place is None or place not in seen:
                 kept[-1].append(picture)
             if place is not None:

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from toolkit.data.images.by_pillow import image_pixels
+from toolkit.data.images.pages import Pages
 from toolkit.data.images.picture import Picture
 from toolkit.data.images.picture_files import PictureList, files_of, without_doubles
 from toolkit.errors import DataError, Problem, UserError
@@ -31,13 +32,19 @@ OnePicture = str | os.PathLike[str] | np.ndarray | Image.Image | Tensor | Pictur
 Sources = OnePicture | Iterable[OnePicture]
 
 
-def find_pictures(sources: Sources) -> PictureList:
+def find_pictures(sources: Sources, pages: Pages = "first", bands: int = 0) -> PictureList:
     """The pictures that somebody means, in the order they are named.
 
     Files, folders (searched recursively) and globs (`**` too) in sorted order within each source; a file named twice is
     taken once. Pictures in memory are (H, W, 3) RGB or (H, W) gray uint8, or floats 0..1 of the same shapes (rounded to
     256 levels); tensors have their channels first; arrays and tensors of one more dimension are several pictures; PIL
     images may have any mode of 8 bits and are turned as their EXIF tag says. Alpha is dropped.
+
+    Args:
+        sources: one of those, or an iterable of them.
+        pages: "all" makes a picture of each page of a file (`pages.py`), called `scan_page0002.tif` after the second;
+            "first" takes the first only.
+        bands: so many gray pages of a file are one picture (`bands_of_pages`); 0: each is a picture.
 
     Raises DataError listing every source that does not exist, holds no picture, or is none: another type, channels at
     the wrong end, floats that are not 0..1.
@@ -47,7 +54,7 @@ def find_pictures(sources: Sources) -> PictureList:
     in_memory = 0
     for source in _listed(sources):
         try:
-            pictures = _pictures_of(source, in_memory)
+            pictures = _pictures_of(source, in_memory, pages, bands)
         except UserError as error:
             problems += error.problems
             continue
@@ -73,12 +80,13 @@ def _unknown(where: str, found: Any) -> Problem:
     return Problem(where, f"wanted {TAKEN}; found {type(found).__name__}")
 
 
-def _pictures_of(source: Any, before: int) -> Sequence[Picture]:
-    """Pictures of one source. before: pictures in memory that were named before it."""
+def _pictures_of(source: Any, before: int, pages: Pages, bands: int) -> Sequence[Picture]:
+    """Pictures of one source. before: pictures in memory that were named before it; pages, bands: as `find_pictures`."""
     if isinstance(source, Picture):
         return [source]
     if isinstance(source, (str, os.PathLike)):
-        return files_of(Path(source))
+        files = files_of(Path(source))
+        return files if pages == "first" else files.by_pages(bands)
     if not isinstance(source, (np.ndarray, Image.Image, Tensor)):
         raise DataError(_unknown(f"picture {before}", source))
     each = list(source) if isinstance(source, (np.ndarray, Tensor)) and source.ndim == 4 else [source]

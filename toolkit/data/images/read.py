@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
-from toolkit.data.images.bands import ValueRange, refuse_bands, refuse_unscaled, stored_bands, to_bytes
+from toolkit.data.images.bands import ValueRange, as_bytes, reads_bands, stored_bands, with_channels
 from toolkit.data.images.by_pillow import (
     SIDEWAYS,
     image_pixels,
@@ -22,16 +22,17 @@ from toolkit.data.images.by_pillow import (
     orientation_of,
     refuse_depth,
     unreadable,
-    with_channels,
 )
 from toolkit.data.images.checks import Encoded, inspect_encoded
+from toolkit.data.images.formats import file_format
+from toolkit.data.images.heic import teach_pillow
 from toolkit.data.images.jpeg import decode_jpeg, decodes_plainly
 from toolkit.data.images.limits import any_size, beyond_opencv, refuse_size
 from toolkit.data.images.sources import current_source
 from toolkit.data.images.whole_files import checked_headers, fail, file_bytes
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
-"""Extensions (any case) by which a folder's images are told from its other files."""
+_BY_PILLOW = ("GIF", "WebP", "HEIC", "AVIF")
+"""Formats of 8 bits that Pillow reads, alpha dropped and turned upright, where numbers are wanted as they are stored."""
 
 
 def read_image(path: str | Path, channels: int = 3, value_range: ValueRange | None = None) -> np.ndarray:
@@ -61,7 +62,7 @@ def decode_image(path: Path, data: bytes, channels: int, value_range: ValueRange
         channels: number of channels or bands that are wanted.
         value_range: the stored numbers that become 0 and 255; None: files are of 8 bits.
     """
-    if value_range is not None or channels not in (1, 3) or path.suffix.lower() == ".npy":
+    if reads_bands(channels, value_range) or path.suffix.lower() == ".npy":
         return _read_bands(path, data, channels, value_range)
     encoded = checked_headers(path, data)
     if encoded is None or (encoded.kind == "jpeg" and encoded.channels == 4) or beyond_opencv(encoded):  # 4: CMYK
@@ -81,7 +82,7 @@ def halvable_size(path: Path, data: bytes, channels: int, value_range: ValueRang
         channels: number of channels or bands that are wanted.
         value_range: the stored numbers that become 0 and 255; None: files are of 8 bits.
     """
-    if value_range is not None or channels not in (1, 3) or path.suffix.lower() == ".npy":
+    if reads_bands(channels, value_range) or path.suffix.lower() == ".npy":
         return None
     encoded = checked_headers(path, data)
     fits = encoded is not None and decodes_plainly(data, encoded) and not beyond_opencv(encoded)
@@ -126,21 +127,14 @@ def _by_opencv(path: Path, data: bytes, encoded: Encoded, channels: int) -> np.n
 
 def _read_bands(path: Path, data: bytes, channels: int, value_range: ValueRange | None) -> np.ndarray:
     encoded = checked_headers(path, data)
-    if encoded is not None and encoded.kind == "jpeg":
+    if (encoded is not None and encoded.kind == "jpeg") or file_format(data) in _BY_PILLOW:
         stored = image_pixels(open_image(path, data), path)
     else:
         stored = stored_bands(path, data, channels)
         refuse_size(path, (stored.shape[0], stored.shape[1]))
     if stored.shape[2] == channels + 1 and encoded is not None and encoded.color_type in (4, 6):
         stored = stored[:, :, :channels]  # alpha, as everywhere, is dropped
-    if value_range is None:
-        refuse_unscaled(stored, path)
-        pixels = stored.astype(np.uint8, copy=False)
-    else:
-        pixels = to_bytes(stored, value_range, path)
-    if {pixels.shape[2], channels} != {1, 3}:
-        refuse_bands(pixels.shape[2], channels, path)
-    return np.ascontiguousarray(with_channels(pixels, channels))
+    return as_bytes(stored, path, channels, value_range)
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
@@ -150,15 +144,26 @@ def image_size(path: str | Path) -> tuple[int, int]:
         stored = stored_bands(path, file_bytes(path), 0)
         return (stored.shape[0], stored.shape[1])
     try:
-        with any_size(), Image.open(path) as image:
-            width, height = image.size
-            if isinstance(image, TiffImageFile):  # the stored size: some Pillows turn `size` of a TIFF, some do not
-                width, height = image.tag_v2[256], image.tag_v2[257]
-            sideways = orientation_of(image) in SIDEWAYS
+        width, height, sideways = _header(path)
     except Exception as error:  # Pillow raises many kinds for a damaged header
         data = file_bytes(path)  # says it better for a missing or empty file
-        raise unreadable(path, error, data) from None
+        if file_format(data) != "HEIC":
+            raise unreadable(path, error, data) from None
+        teach_pillow(path)
+        try:
+            width, height, sideways = _header(path)
+        except Exception as damage:  # the same of libheif
+            raise unreadable(path, damage, data) from None
     return (width, height) if sideways else (height, width)
+
+
+def _header(path: Path) -> tuple[int, int, bool]:
+    """Width and height as they are stored, and whether the picture is to be turned by a quarter. Raises what Pillow does."""
+    with any_size(), Image.open(path) as image:
+        width, height = image.size
+        if isinstance(image, TiffImageFile):  # the stored size: some Pillows turn `size` of a TIFF, some do not
+            width, height = image.tag_v2[256], image.tag_v2[257]
+        return width, height, orientation_of(image) in SIDEWAYS
 
 
 def exif_orientation(path: str | Path) -> int:

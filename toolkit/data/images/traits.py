@@ -3,68 +3,41 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from PIL import Image
 
 from toolkit.data.images.by_pillow import orientation_of
-from toolkit.data.images.checks import inspect_encoded, tiff_bands
+from toolkit.data.images.checks import inspect_encoded
+from toolkit.data.images.formats import FORMATS, file_format
 from toolkit.data.images.limits import any_size
+from toolkit.data.images.pages import page_places, places_of
+from toolkit.data.images.tiff import tiff_bands
 
-_SUFFIXES = {
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
-    "PNG": (".png",),
-    "BMP": (".bmp", ".dib"),
-    "GIF": (".gif",),
-    "TIFF": (".tif", ".tiff"),
-    "WebP": (".webp",),
-    "PNM": (".ppm", ".pgm", ".pbm", ".pnm"),
-}
-
-
-def file_format(data: bytes) -> str:
-    r"""The format that the first bytes show (a key of the table above); "" for an unknown one.
-
-    >>> file_format(b"\x89PNG\r\n\x1a\n..."), file_format(b"GIF89a"), file_format(b"text")
-    ('PNG', 'GIF', '')
-    """
-    starts = {
-        b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"BM": "BMP", b"GIF8": "GIF", b"II*\0": "TIFF",
-        b"MM\0*": "TIFF", b"II+\0": "TIFF", b"MM\0+": "TIFF",
-        **{b"P%d" % kind: "PNM" for kind in range(1, 7)},
-    }  # fmt: skip
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "WebP"
-    return next((name for start, name in starts.items() if data.startswith(start)), "")
-
-
-_PAGED = frozenset((".tif", ".tiff", ".gif", ".webp"))
-"""Extensions of formats that can hold several pictures."""
-
-
-def page_count(path: Path) -> int:
-    """How many pages or frames a file holds, from its headers; 1 where that cannot be told."""
-    if path.suffix.lower() not in _PAGED:
-        return 1
-    try:
-        with any_size(), Image.open(path) as image:
-            return int(getattr(image, "n_frames", 1))
-    except Exception:  # Pillow raises many kinds for a damaged file; reading it says what is wrong
-        return 1
+_PAGED = (*FORMATS["TIFF"], *FORMATS["GIF"], *FORMATS["WebP"])
+"""Extensions of formats that often hold several pictures."""
 
 
 def unread_pages(paths: Iterable[Path]) -> list[str]:
     """A sentence about files of which only the first page is read; [] when there is none."""
-    counts = {path: page_count(path) for path in paths}
-    several = {path: count for path, count in counts.items() if count > 1}
-    if not several:
+    counts = ((path, len(places_of(path)) - 1) for path in paths if path.suffix.lower() in _PAGED)
+    left = [(path, count) for path, count in counts if count]
+    return said_of_pages(left, "save each page as a file of its own")
+
+
+def said_of_pages(left: Sequence[tuple[Path, int]], remedy: str) -> list[str]:
+    """A sentence about pages that are not read; [] when there are none.
+
+    Args:
+        left: files, and how many pages of each are not read.
+        remedy: what to do about it.
+    """
+    if not left:
         return []
-    shown = [
-        f"{count - 1} of {count} pages of {path.parent.name}/{path.name}" for path, count in list(several.items())[:5]
-    ]
-    more = f", and those of {len(several) - 5} more files" if len(several) > 5 else ""
-    return [f"{', '.join(shown)}{more} are not used: only the first is read; save each page as a file of its own"]
+    shown = [f"{count} of {count + 1} pages of {path.parent.name}/{path.name}" for path, count in left[:5]]
+    more = f", and those of {len(left) - 5} more files" if len(left) > 5 else ""
+    return [f"{', '.join(shown)}{more} are not used: only the first is read; {remedy}"]
 
 
 def wrong_suffix(path: Path, data: bytes) -> str:
@@ -74,7 +47,7 @@ def wrong_suffix(path: Path, data: bytes) -> str:
     ('PNG', '')
     """
     true = file_format(data)
-    said = next((name for name, suffixes in _SUFFIXES.items() if path.suffix.lower() in suffixes), "")
+    said = next((name for name, suffixes in FORMATS.items() if path.suffix.lower() in suffixes), "")
     return true if true and said and true != said else ""
 
 
@@ -121,7 +94,7 @@ def _orientation_of(image: Image.Image) -> list[str]:
 
 def _traits_by_pillow(data: bytes) -> list[str]:
     with any_size(), Image.open(io.BytesIO(data)) as image:
-        mode, frames = image.mode, getattr(image, "n_frames", 1)
+        mode, frames = image.mode, len(page_places(io.BytesIO(data)))
         traits = ["gray"] if mode in ("1", "L", "LA") else ["palette"] if mode in ("P", "PA") else []
         traits += ["alpha"] if mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info else []
         traits += ["cmyk"] if mode == "CMYK" else []

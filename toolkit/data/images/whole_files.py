@@ -14,17 +14,29 @@ from toolkit.errors import Problem, missing_path
 
 def file_bytes(path: Path) -> bytes:
     """The whole file. Raises DataError for one that is missing, empty, unreadable or no file."""
+    file_stamp(path)
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe or a device may never end
-            fail("unreadable", path, "is no file (a folder, a pipe or a device)", "remove it")
         data = path.read_bytes()
     except FileNotFoundError:
         raise FileError("missing", missing_path("file", path), file=str(path)) from None
     except OSError as error:
         raise FileError("unreadable", Problem(path, f"cannot be read: {error.strerror}")) from None
-    if not data:
-        fail("empty", path, "the file is empty (0 bytes)", "fetch it again, or remove it")
     return data
+
+
+def file_stamp(path: Path) -> tuple[int, int]:
+    """Bytes of a file and its time of change in nanoseconds. Raises DataError for one that is missing, empty or no file."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        raise FileError("missing", missing_path("file", path), file=str(path)) from None
+    except OSError as error:
+        raise FileError("unreadable", Problem(path, f"cannot be read: {error.strerror}")) from None
+    if not stat.S_ISREG(found.st_mode):  # reading a pipe or a device may never end
+        fail("unreadable", path, "is no file (a folder, a pipe or a device)", "remove it")
+    if not found.st_size:
+        fail("empty", path, "the file is empty (0 bytes)", "fetch it again, or remove it")
+    return found.st_size, found.st_mtime_ns
 
 
 def checked_headers(path: Path, data: bytes) -> Encoded | None:

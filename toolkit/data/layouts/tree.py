@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from toolkit.data.images.read import IMAGE_SUFFIXES
+from toolkit.data.images.formats import IMAGE_SUFFIXES
 from toolkit.errors import ConfigError, DataError, Problem, listed, missing_path
 
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")

@@ -19,7 +19,8 @@ from toolkit.data.faults.leaving_out import FileError
 from toolkit.data.formats.pairs import name_in
 from toolkit.data.images.checks import jpeg_complaint
 from toolkit.data.images.fingerprint import perceptual_hash, pixel_digest
-from toolkit.data.images.read import IMAGE_SUFFIXES, read_image
+from toolkit.data.images.formats import IMAGE_SUFFIXES
+from toolkit.data.images.read import read_image
 from toolkit.data.images.traits import image_traits, wrong_suffix
 from toolkit.data.loading.workers import received, signals_held, start_worker, unwarned
 from toolkit.errors import Problem, UserError

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from toolkit.data.images.read import IMAGE_SUFFIXES
+from toolkit.data.images.formats import IMAGE_SUFFIXES
 from toolkit.errors import Problem, listed
 from toolkit.preflight.data.record import SplitRecords
 from toolkit.preflight.findings import Finding, Report
