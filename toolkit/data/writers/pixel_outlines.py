@@ -94,9 +94,8 @@ def _edges(labels: np.ndarray, left: Collection[int]) -> _Edges:
     framed = np.pad(labels.astype(np.int16), 1, constant_values=_OUTSIDE)
     flat, across = framed.ravel(), framed.shape[1]
     wanted = ~np.isin(flat, [_OUTSIDE, *left])
-    found = []
-    for beside in (-across, 1, across, -1):  # to the left of the ways right, down, left, up
-        found.append(np.flatnonzero(wanted & (flat != np.roll(flat, -beside))))
+    beside = (-across, 1, across, -1)  # to the left of the ways right, down, left, up
+    found = [np.flatnonzero(wanted & (flat != np.roll(flat, -step))) for step in beside]
     directions = np.repeat(np.arange(4), [len(pixels) for pixels in found])
     return _Edges(flat, across, np.concatenate(found), directions)
 
@@ -125,7 +124,7 @@ def _rings(following: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
             while left[edge]:
                 left[edge] = 0
                 order.append(edge)
-                edge = following[edge]  # noqa: PLW2901
+                edge = following[edge]
     return np.array(order, np.int64), np.array(starts, np.int64)
 
 

@@ -21,8 +21,8 @@ from toolkit.inference.writers.detections import (
 )
 from toolkit.inference.writers.label_maps import MaskWriter, UncertaintyWriter
 from toolkit.inference.writers.names import output_stems
-from toolkit.inference.writers.polygons import GeojsonWriter
 from toolkit.inference.writers.overlay import OverlayWriter
+from toolkit.inference.writers.polygons import GeojsonWriter
 from toolkit.inference.writers.summary import SummaryWriter
 from toolkit.inference.writers.tables import CsvWriter, JsonWriter
 from toolkit.inference.writers.value_maps import ValuesWriter

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -68,10 +69,10 @@ def box_features(found: Detections, classes: ClassTable) -> Iterator[dict[str, A
 
 
 def feature_collection(features: Iterable[dict[str, Any]], members: dict[str, Any]) -> str:
-    """The text of a file, a feature a line. members: what stands beside the features.
+    r"""The text of a file, a feature a line. members: what stands beside the features.
 
     >>> feature_collection([], {"name": "a"})
-    '{"type": "FeatureCollection", "name": "a", "features": []}\\n'
+    '{"type": "FeatureCollection", "name": "a", "features": []}\n'
     """
     lines = ",\n".join(json.dumps(feature) for feature in features)
     opened = json.dumps({"type": "FeatureCollection", **members})[:-1]
@@ -87,7 +88,7 @@ def _closed(points: _Ring) -> _Ring:
 
 def _area(ring: _Ring) -> int:
     """Pixels inside, negative for a hole."""
-    twice: int = sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in zip(ring, ring[1:], strict=False))
+    twice: int = sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in pairwise(ring))
     return twice // 2
 
 
