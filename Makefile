@@ -69,6 +69,14 @@ test-oldest:
 run-tests:
 	$(RUN_TESTS)
 
+$(VENV)/.installed-docs: setup.cfg pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	@touch $@ $(VENV)/.installed
+
+# Links that lead nowhere, pages that the list lacks and names that are not found are errors (`strict` in mkdocs.yml).
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
 wheel: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet build
 	$(BIN)/python -m build --quiet --wheel --outdir dist .
