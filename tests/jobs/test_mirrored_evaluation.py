@@ -66,7 +66,7 @@ def test_only_a_head_that_answers_for_every_pixel_can_be_mirrored(tmp_path: Path
     with pytest.raises(ConfigError, match=r"cannot be had together with model\.samples, which is 2"):
         answer_as_evaluated(config, toolkit.build_model(config))
     classifier = toolkit.load_config("configs/tiny/classify_shapes.yaml", overrides=["evaluate.tile=auto"])
-    with pytest.raises(ConfigError, match="only models that answer for every pixel can be tiled"):
+    with pytest.raises(ConfigError, match="only models that answer with pixels or boxes can be tiled"):
         answer_as_evaluated(classifier, toolkit.build_model(classifier))
 
 

@@ -56,7 +56,14 @@ _SHOWN = 5
     default="off",
     show_default=True,
     metavar="auto|N|off",
-    help="Large pictures in tiles of N pixels, or as memory asks; dense models only, with the result of the whole picture.",
+    help="Large pictures in tiles of N pixels, or as memory asks: pixels get the result of the whole picture, boxes come "
+    "close to it.",
+)
+@click.option(
+    "--overlap",
+    type=click.IntRange(1),
+    metavar="PIXELS",
+    help="What a detector's tiles share at least; default: what holds the objects that it was trained on.",
 )
 @click.option(
     "--pages",
@@ -116,6 +123,7 @@ def command(
     threads: int | None,
     tile: str,
     pages: Literal["first", "all"],
+    overlap: int | None,
     tta: str | None,
     score: float | None,
     max_detections: int | None,
@@ -159,6 +167,7 @@ def command(
         device=device,
         tile=_side(tile),
         pages=pages,
+        overlap=overlap,
         tta=tta,
         score=score,
         max_detections=max_detections,

@@ -244,7 +244,9 @@ class EvaluateSection:
         scales: sizes at which each picture is shown as well, as 0.75 or 1.25 of its own, and what is said of all is made
             one answer; [] shows it at its own size only. Test-time augmentation, as `predict --tta`.
         tile: side in pixels of the tiles that a picture is cut into, with the result of the whole picture; "auto" cuts
-            only what would need more than 2 GiB; null never cuts.
+            only what would need more than 2 GiB; null never cuts. A detector's boxes come close to those of the whole.
+        tile_overlap: pixels that a detector's tiles share at least; null follows from the sizes of the objects that it was
+            trained on.
     """
 
     evaluators: list[EvaluatorPart] = field(default_factory=list)
@@ -255,6 +257,7 @@ class EvaluateSection:
     mirrorings: Literal[1, 2, 4] = 1
     scales: list[PositiveFloat] = field(default_factory=list)
     tile: PositiveInt | Literal["auto"] | None = None
+    tile_overlap: PositiveInt | None = None
 
 
 @dataclass(frozen=True)

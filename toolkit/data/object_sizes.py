@@ -22,12 +22,12 @@ class ObjectSizes(NamedTuple):
     """Sides of objects in pixels of the picture that enters the net in an evaluation.
 
     Args:
-        count: how many objects were measured.
+        objects: how many were measured.
         heights: what the heights of these `SHARES` of the objects do not exceed.
         widths: the same of the widths.
     """
 
-    count: int
+    objects: int
     heights: tuple[float, ...]
     widths: tuple[float, ...]
 
@@ -43,19 +43,23 @@ class ObjectSizes(NamedTuple):
 
     def plain(self) -> dict[str, Any]:
         """For a file: lists and numbers by name."""
-        return {"count": self.count, "heights": list(self.heights), "widths": list(self.widths)}
+        return {"objects": self.objects, "heights": list(self.heights), "widths": list(self.widths)}
 
     @staticmethod
     def read(value: Any) -> ObjectSizes | None:
         """What `plain` gave; None for anything else, which a file of somebody may hold."""
-        if not isinstance(value, dict) or type(value.get("count")) is not int:
+        if not isinstance(value, dict) or type(value.get("objects")) is not int:
             return None
-        sides = [value.get("heights"), value.get("widths")]
-        if not all(isinstance(one, list) and len(one) == len(SHARES) for one in sides):
-            return None
-        if not all(type(number) in (int, float) and 0 < number < 1e7 for one in sides for number in one):
-            return None
-        return ObjectSizes(value["count"], tuple(map(float, sides[0])), tuple(map(float, sides[1])))
+        heights, widths = _sides(value.get("heights")), _sides(value.get("widths"))
+        return ObjectSizes(value["objects"], heights, widths) if heights and widths else None
+
+
+def _sides(value: Any) -> tuple[float, ...]:
+    """A pixel count for each of the shares; () for anything else."""
+    sound = isinstance(value, list) and len(value) == len(SHARES)
+    return (
+        tuple(map(float, value)) if sound and all(type(one) in (int, float) and 0 < one < 1e7 for one in value) else ()
+    )
 
 
 def object_sizes(dataset: Dataset, transforms: Sequence[Transform] = ()) -> ObjectSizes | None:
@@ -115,7 +119,9 @@ def _factor(channels: int, size: Sequence[int], transforms: Sequence[Transform])
     """What transforms make of a box in the middle of a blank picture: its height and width by what they were."""
     height, width = size
     box = np.array([[width * 0.4, height * 0.4, width * 0.6, height * 0.6]], np.float32)
-    sample = Sample(np.zeros((height, width, channels), np.uint8), "blank", 0, (height, width), boxes=Boxes.of(box, [0]))
+    sample = Sample(
+        np.zeros((height, width, channels), np.uint8), "blank", 0, (height, width), boxes=Boxes.of(box, [0])
+    )
     try:
         for transform in transforms:
             sample = transform(sample, 0)

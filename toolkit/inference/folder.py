@@ -61,6 +61,7 @@ def predict(
     ahead: int = 4,
     tile: TileSide | None = None,
     pages: Pages = "first",
+    overlap: int | None = None,
 ) -> Iterator[ImageResult]:
     """Streams an `ImageResult` for each picture, in order.
 
@@ -77,7 +78,8 @@ def predict(
             once.
         ahead: how many pictures are read by other threads while the model works.
         tile: side of a tile in pixels, or `auto`, for pictures too large to be shown to the net whole
-            (`TiledPrediction`); None shows it every picture whole.
+            (`TiledPrediction`, `TiledBoxes`); None shows it every picture whole.
+        overlap: pixels that a detector's tiles share at least; None follows from the objects of its training.
         pages: "all" gives a result for each page of a TIFF and each frame of an animation; "first" leaves the others, and
             says how many (`ImageResult.left`).
 
@@ -87,7 +89,7 @@ def predict(
         PartsError: the model cannot be tiled.
     """
     pictures = find_pictures(sources, pages, bands_of_pages(model.in_channels, model.value_range))
-    answer = answer_of(model, tile, batch_size)
+    answer = answer_of(model, tile, batch_size, overlap=overlap)
     every = ((pictures[place] for place in block) for block in blocks(len(pictures), batch_size, Share()))
     return predict_blocks(model, answer, every, batch_size, ahead)
 
@@ -98,6 +100,7 @@ def answer_of(
     batch_size: int,
     mirrorings: Mirrorings = 1,
     scales: Sequence[float] = (1.0,),
+    overlap: int | None = None,
 ) -> Answer:
     """What answers for a batch, with a sentence in place of too little memory. Raises PartsError for tiles that do not suit.
 
@@ -107,15 +110,17 @@ def answer_of(
         batch_size: how many pictures a batch holds at most.
         mirrorings: 2 or 4 make one answer of the picture and its mirror images (`inference/several_looks.py`).
         scales: sizes at which each picture is shown; the first, 1, is its own.
+        overlap: pixels that a detector's tiles share at least; None follows from the objects of its training.
     """
-    answer = several_looks(model, mirrorings, scales, tile)
+    answer = several_looks(model, mirrorings, scales, tile, overlap)
     return _fitting(model, answer, tile is not None, batch_size)
 
 
 def _fitting(model: VisionModel, answer: Answer, tiled: bool, batch_size: int) -> Answer:
     """The answer, with a sentence in place of too little memory, if possible before it is tried; the next may be smaller."""
     remedies = [] if batch_size == 1 else ["--batch-size 1"]
-    if isinstance(model.head, DenseHead) and not tiled:
+    can_tile = isinstance(model.head, DenseHead) or model.head.max_detections is not None
+    if can_tile and not tiled:
         remedies.insert(0, "predict with --tile auto")
     forecast = cache(lambda: forecast_prediction(model))  # made for the first picture that is large enough
 

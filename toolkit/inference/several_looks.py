@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from toolkit.contracts import HEADS, DenseHead
+from toolkit.contracts import HEADS, DenseHead, Head
 from toolkit.errors import ConfigError, Problem
+from toolkit.inference.tiling.boxes import TiledBoxes
 from toolkit.inference.tiling.tiled import Mirrorings, TiledPrediction, TileSide, single_images
 from toolkit.models.vision_model import VisionModel
 from toolkit.ops.resize import Grid
@@ -32,7 +33,11 @@ def looks_of(wish: str) -> tuple[Mirrorings, tuple[float, ...]]:
 
 
 def several_looks(
-    model: VisionModel, mirrorings: Mirrorings = 1, scales: Sequence[float] = (1.0,), tile: TileSide | None = None
+    model: VisionModel,
+    mirrorings: Mirrorings = 1,
+    scales: Sequence[float] = (1.0,),
+    tile: TileSide | None = None,
+    overlap: int | None = None,
 ) -> Callable[[Batch], list[Prediction]]:
     """What predicts a batch from several looks at each picture; `model.predict` where there is only one look.
 
@@ -41,16 +46,19 @@ def several_looks(
         mirrorings: 2 adds the mirror image left-right, 4 also up-down and both (not for detectors).
         scales: sizes of the picture, 1 is its own and comes first.
         tile: side of a tile in pixels, or "auto"; None shows pictures whole.
+        overlap: pixels that a detector's tiles share at least; None follows from the objects of its training.
 
     Raises:
-        ConfigError: a head that answers for the picture as a whole, samples of dropout, or a detector with 4 mirrorings.
+        ConfigError: a head that answers for the picture as a whole, samples of dropout, a detector with 4 mirrorings, or
+            an overlap without tiles or for another model.
         PartsError: a model that cannot be tiled.
     """
     looks = mirrorings > 1 or len(scales) > 1
-    if not looks:
-        return model.predict if tile is None else TiledPrediction(model, tile)
-    name = HEADS.name_of(type(model.head))
     dense = isinstance(model.head, DenseHead)
+    _refuse_overlap(overlap, tile, model)
+    if not looks:
+        return _one_look(model, tile, overlap)
+    name = HEADS.name_of(type(model.head))
     if not dense and model.head.max_detections is None:
         raise _refused(f"is for heads that answer with pixels or boxes, not for '{name}'")
     if model.samples > 1:
@@ -60,7 +68,14 @@ def several_looks(
     if dense:
         tiled = TiledPrediction(model, tile or "auto", mirrorings)
         return tiled if len(scales) == 1 else SeveralSizes(tiled, scales)
-    return MergedBoxes(model, mirrorings == 2, scales)
+    return MergedBoxes(_one_look(model, tile, overlap), model.head, mirrorings == 2, scales)
+
+
+def _one_look(model: VisionModel, tile: TileSide | None, overlap: int | None) -> Callable[[Batch], list[Prediction]]:
+    """The model's own answer, in tiles where that is wished."""
+    if tile is None:
+        return model.predict
+    return TiledPrediction(model, tile) if model.head.max_detections is None else TiledBoxes(model, tile, overlap)
 
 
 class SeveralSizes:
@@ -105,13 +120,16 @@ class MergedBoxes:
     """Detections of several looks, of which those of one class that overlap become one, as within a single look.
 
     Args:
-        model: the trained detector, on its device.
+        answer: a detector's answer for a batch at one size.
+        head: that detector's head, which merges.
         flips: whether each size is also shown mirrored left-right.
         scales: sizes of the picture; 1 is its own.
     """
 
-    def __init__(self, model: VisionModel, flips: bool, scales: Sequence[float]) -> None:
-        self.model, self.flips, self.scales = model, flips, tuple(scales)
+    def __init__(
+        self, answer: Callable[[Batch], list[Prediction]], head: Head, flips: bool, scales: Sequence[float]
+    ) -> None:
+        self.answer, self.head, self.flips, self.scales = answer, head, flips, tuple(scales)
 
     @torch.inference_mode()
     def __call__(self, batch: Batch) -> list[Prediction]:
@@ -123,17 +141,30 @@ class MergedBoxes:
         width = float(single.original_sizes[0, 1])
         for scale in self.scales:
             look = _resized(single, scale)
-            found += _detections(self.model.predict(look))
+            found += _detections(self.answer(look))
             if self.flips:
                 mirrored = look._replace(images=look.images.flip(-1))
-                found += [_flipped(one, width) for one in _detections(self.model.predict(mirrored))]
-        return self.model.head.merged(found).of_classes(found[0].classes)
+                found += [_flipped(one, width) for one in _detections(self.answer(mirrored))]
+        return self.head.merged(found).of_classes(found[0].classes)
 
 
 def _refused(message: str) -> ConfigError:
     return ConfigError(
         Problem("test-time augmentation", message, "leave --tta, evaluate.mirrorings and evaluate.scales out")
     )
+
+
+def _refuse_overlap(overlap: int | None, tile: TileSide | None, model: VisionModel) -> None:
+    """Raises ConfigError for an overlap that nothing would heed."""
+    if overlap is None:
+        return
+    if tile is None:
+        raise ConfigError(
+            Problem("overlap", "is of tiles, and pictures are shown whole", "add --tile, or leave it out")
+        )
+    if model.head.max_detections is None:
+        message = "is of detectors' tiles; those of other models overlap by what the net sees around a pixel"
+        raise ConfigError(Problem("overlap", message, "leave it out"))
 
 
 def _resized(single: Batch, scale: float) -> Batch:

@@ -15,6 +15,7 @@ from toolkit.contracts import Dataset
 from toolkit.data.loading.batches import StepBatches
 from toolkit.data.loading.loader import SeededDataset, eval_loader, train_loader
 from toolkit.data.loading.picture_reader import Shelf
+from toolkit.data.object_sizes import object_sizes
 from toolkit.data.splits.lists import SplitNames
 from toolkit.data.transforms.pipeline import Pipeline
 from toolkit.engine.batch_size import largest_batch
@@ -93,6 +94,9 @@ def assemble(
     for split, dataset in datasets.items():
         check_classes(dataset, model, split)
         build_transforms(known, split)
+    if model.head.max_detections is not None:
+        seen_as = build_transforms(known, "val") if "val" in datasets else []
+        model.object_sizes = object_sizes(datasets["train"], seen_as)
     answer_as_evaluated(known, model)
     weights = computed_weights(config, known)
     return Assembled(written_out(known, build_transforms(known, "train")), model, datasets, taken, weights)
@@ -175,15 +179,17 @@ def model_metadata(model: VisionModel, config_text: str, dataset: Dataset) -> di
     """What a weights file says of itself, beside its step and metrics.
 
     conventions: settings that once meant something else. category_ids: of the labels, for COCO files, where the
-    training data has such ids.
+    training data has such ids. object_sizes: how large a detector's training saw objects.
 
     Args:
         model: the model whose weights are written.
         config_text: the resolved config as YAML.
         dataset: the training data, for ids of categories where it has such (COCO files).
     """
-    ids = {"category_ids": list(dataset.category_ids)} if dataset.category_ids else {}
-    return ids | {
+    more: dict[str, Any] = {"category_ids": list(dataset.category_ids)} if dataset.category_ids else {}
+    if model.object_sizes is not None:
+        more["object_sizes"] = model.object_sizes.plain()
+    return more | {
         "classes": list(model.classes),
         "palette": [list(color) for color in model.palette],
         "pixel_stats": model.backbone.pixel_stats._asdict(),
@@ -242,7 +248,7 @@ def answer_as_evaluated(config: Config, model: VisionModel) -> Callable[[Batch],
     if wishes.mirrorings == 1 and not wishes.scales and wishes.tile is None:
         return None
     try:
-        return several_looks(model, wishes.mirrorings, (1.0, *wishes.scales), wishes.tile)
+        return several_looks(model, wishes.mirrorings, (1.0, *wishes.scales), wishes.tile, wishes.tile_overlap)
     except PartsError as error:
         raise ConfigError(problem.at("evaluate.tile") for problem in error.problems) from error
 

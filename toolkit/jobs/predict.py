@@ -44,6 +44,7 @@ def run_prediction(
     device: str = "auto",
     tile: TileSide | None = None,
     pages: Pages = "first",
+    overlap: int | None = None,
     tta: str | None = None,
     score: float | None = None,
     max_detections: int | None = None,
@@ -75,7 +76,8 @@ def run_prediction(
         batch_size: how many pictures of equal size go through the net at once; None is 1, or what the journal says.
         device: auto, cpu, cuda or mps.
         tile: side of a tile in pixels, or "auto", for pictures too large to be shown to the net whole
-            (`TiledPrediction`).
+            (`TiledPrediction`, `TiledBoxes`).
+        overlap: pixels that a detector's tiles share at least; None follows from the objects of its training.
         pages: "all" gives a result for each page of a TIFF and each frame of an animation; "first" leaves the others, and
             says how many.
         tta: "flips", "scales" or "flips+scales": one answer of the picture, its mirror image and other sizes; "none"
@@ -120,6 +122,7 @@ def run_prediction(
         device=device,
         tile=tile,
         pages=pages,
+        overlap=overlap,
         tta=tta,
         score=score,
         max_detections=max_detections,

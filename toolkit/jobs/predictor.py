@@ -41,7 +41,8 @@ class Predictor:
         batch_size: how many pictures of equal size go through the net at once.
         device: auto, cpu, cuda or mps; of several processes that torchrun started, each takes the GPU of its number.
         tile: side of a tile in pixels, or "auto", for pictures too large to be shown to the net whole
-            (`TiledPrediction`).
+            (`TiledPrediction`, `TiledBoxes`).
+        overlap: pixels that a detector's tiles share at least; None follows from the objects of its training.
         pages: "all" gives a result for each page of a TIFF and each frame of an animation; "first" leaves the others, and
             says how many (`ImageResult.left`).
         tta: "flips", "scales" or "flips+scales": one answer of the picture, its mirror image and other sizes; "none"
@@ -72,6 +73,7 @@ class Predictor:
         device: str = "auto",
         tile: TileSide | None = None,
         pages: Pages = "first",
+        overlap: int | None = None,
         tta: str | None = None,
         score: float | None = None,
         max_detections: int | None = None,
@@ -86,7 +88,7 @@ class Predictor:
         self._given = model
         self.batch_size, self.tile, self.threads, self.readers = batch_size, tile, threads, readers
         self.score, self.max_detections, self.thresholds = score, max_detections, thresholds
-        self.tta, self.pages = tta, pages
+        self.tta, self.pages, self.overlap = tta, pages, overlap
         self.iou, self.classes, self.overrides = iou, classes, tuple(overrides)
         self._device, self._trust_code = device, trust_code
 
@@ -188,12 +190,13 @@ class Predictor:
                 "mirrorings": self.looks[0],
                 "scales": list(self.looks[1]),
                 "tile": self.tile,
+                "overlap": self.overlap,
             },
         }
 
     @cached_property
     def _answer(self) -> Answer:
-        return answer_of(self.model, self.tile, self.batch_size, *self.looks)
+        return answer_of(self.model, self.tile, self.batch_size, *self.looks, self.overlap)
 
     @cached_property
     def looks(self) -> tuple[Mirrorings, tuple[float, ...]]:

@@ -13,6 +13,7 @@ from toolkit.config.load import parse_config
 from toolkit.config.paths import weights_file
 from toolkit.config.sections import Config
 from toolkit.data.classes.tables import class_table
+from toolkit.data.object_sizes import ObjectSizes
 from toolkit.errors import CheckpointError, ConfigError, Place, Problem, UserError
 from toolkit.jobs.build import build_model, build_transforms
 from toolkit.jobs.conventions import as_trained
@@ -67,6 +68,7 @@ def restore(path: str | Path, overrides: Sequence[str] = (), *, trust_code: bool
         if config.data.val is not None:
             model.transforms = tuple(build_transforms(config, "val"))
         model.category_ids = _stored_ids(metadata, table)
+        model.object_sizes = ObjectSizes.read(metadata.get("object_sizes"))
     except CheckpointError as error:
         raise _other_model(error, overrides) from error
     except UserError as error:  # not the command line's fault: name the file

@@ -17,6 +17,7 @@ from toolkit.contracts import Backbone, FeaturePyramid, Head, Neck, PixelStats, 
 from toolkit.data.images.bands import ValueRange
 from toolkit.data.images.picture import Picture, sample_of
 from toolkit.data.images.pictures import Sources, find_pictures, refuse_range
+from toolkit.data.object_sizes import ObjectSizes
 from toolkit.data.transforms.pipeline import Pipeline
 from toolkit.errors import DataError, PartsError, Problem
 from toolkit.labels import ClassTable
@@ -92,6 +93,8 @@ class VisionModel(nn.Module):
         """What evaluation does to a picture before the model sees it (a resize, say); set when a model is restored."""
         self.category_ids: tuple[int, ...] = ()
         """Ids of the classes in the training data's files, for COCO results; set when a model is restored."""
+        self.object_sizes: ObjectSizes | None = None
+        """How large the objects of a detector's training were; set when it is trained or restored."""
         self.value_range: ValueRange | None = None
         """The numbers in files that become 0 and 255 (`data.value_range`), set when a model is built of a config."""
         stats = backbone.pixel_stats
@@ -109,6 +112,11 @@ class VisionModel(nn.Module):
     def num_classes(self) -> int:
         """Number of classes K, background included where it is one."""
         return len(self.classes)
+
+    @property
+    def class_table(self) -> ClassTable:
+        """Names, colours and ids of the classes, as predictions carry them."""
+        return ClassTable(self.classes, self.palette, self.category_ids)
 
     @property
     def in_channels(self) -> int:
@@ -176,7 +184,7 @@ class VisionModel(nn.Module):
             with evaluating(self):
                 return [found for batch in self._batches(find_pictures(pictures)) for found in self.predict(batch)]
         _refuse_other_range(pictures.images)
-        table = ClassTable(self.classes, self.palette, self.category_ids)
+        table = self.class_table
         if self.samples > 1:
             found = seeded_monte_carlo(self, pictures, self.samples)
         else:

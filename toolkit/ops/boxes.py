@@ -236,7 +236,7 @@ def suppress(boxes: Tensor, scores: Tensor, groups: Tensor, iou: float, plus_one
         beyond = torch.cat((boxes.flatten(), boxes.new_zeros(1))).amax() + 1
         return nms(boxes + (groups * beyond)[:, None], scores, iou)
     if len(boxes) >= MANY and boxes.device.type == "cpu" and not torch.jit.is_tracing():  # type: ignore[attr-defined]
-        stay = suppress_many(*(field.detach().numpy() for field in (boxes.float(), scores, groups)), iou)
+        stay = suppress_many(boxes.detach().float().numpy(), scores.detach().numpy(), groups.numpy(), iou)
         if stay is not None:
             return torch.from_numpy(stay)
     return batched_nms(boxes, scores, groups, iou)

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from toolkit.analysis.forecast import forecast_prediction
+from toolkit.analysis.forecast import MemoryForecast, forecast_prediction
 from toolkit.bounds import PositiveInt
 from toolkit.contracts import HEADS, Head
 from toolkit.errors import ConfigError, PartsError, Problem
-from toolkit.inference.tiling.seams import Found, Overlap, Span, joined, seen_by_neighbours, spans, without_doubles
+from toolkit.inference.tiling.seams import Found, Overlap, Span, seen_by_neighbours, spans, without_doubles
 from toolkit.inference.tiling.tiled import MEMORY, TileSide, single_images
 from toolkit.models.vision_model import VisionModel
 from toolkit.ops import boxes as box_ops
@@ -105,16 +105,17 @@ class TiledBoxes:
         return BoxPlan(rows, columns, overlaps, (height, width) if self._wants_reduced else None)
 
     @cached_property
-    def _forecast(self):  # type: ignore[no-untyped-def]
+    def _forecast(self) -> MemoryForecast:
         return forecast_prediction(self.model)
 
     @cached_property
     def _largest(self) -> int:
         """Pixels a side of a tile."""
-        wanted = self.tile
-        if wanted == "auto":
+        if self.tile == "auto":
             bytes_left = max(self.memory - self._forecast.fixed, 1)
             wanted = max(2 * self.align, math.isqrt(int(bytes_left / max(self._forecast.per_pixel, 1e-9))))
+        else:
+            wanted = self.tile
         side = wanted // self.align * self.align
         if side < 2 * self.align:
             message = f"tiles of {wanted} pixels are too small for this model: it needs {2 * self.align} at least"
@@ -153,7 +154,9 @@ class TiledBoxes:
         elif sizes is None:
             rule = "a quarter of them: these weights do not say how large objects are; --overlap says it"
         else:
-            rule = f"by the {sizes.count} objects of the training, of up to {sizes.largest[0]:g} x {sizes.largest[1]:g}"
+            rule = (
+                f"by the {sizes.objects} objects of the training, of up to {sizes.largest[0]:g} x {sizes.largest[1]:g}"
+            )
         larger = "no object of the training is larger"
         if self._wants_reduced:
             larger = "larger ones are looked for in the whole picture at reduced size"
@@ -179,7 +182,7 @@ class TiledBoxes:
 
     def _of_tiles(self, single: Batch, plan: BoxPlan) -> tuple[Found, Found]:
         """What tiles see whole, and pieces of what none does, in pixels of the picture as it enters the net."""
-        whole, pieces = [_nothing()], [_nothing()]
+        whole, pieces = [], []
         for row in plan.rows:
             for column in plan.columns:
                 shown = single.images[..., row.start : row.stop, column.start : column.stop]
@@ -189,12 +192,12 @@ class TiledBoxes:
                 found = found._replace(boxes=moved)
                 whole.append(found.take(kind == 0))
                 pieces.append(found.take(kind == 1))
-        return joined(whole), joined(pieces)
+        return Found.of(whole), Found.of(pieces)
 
     def _of_reduced(self, single: Batch, plan: BoxPlan) -> Found:
         """What is larger than tiles hold, in the picture shrunk to one."""
         if plan.reduced is None:
-            return _nothing()
+            return Found.of([])
         found = self._seen(single, _shrunk(single.images, plan.reduced))
         (height, width), (h, w) = single.sizes[0].tolist(), plan.reduced
         boxes = found.boxes * np.array([width / w, height / h] * 2, np.float32)
@@ -213,10 +216,6 @@ class TiledBoxes:
         back = (size / original)[0].tolist()
         boxes, scores, labels = found
         return Found(box_ops.scale(boxes, *back).float().numpy(), scores.numpy(), labels.numpy())
-
-
-def _nothing() -> Found:
-    return Found(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
 
 
 def _shrunk(images: Tensor, size: tuple[int, int]) -> Tensor:

@@ -36,7 +36,7 @@ def spans(length: int, side: int, overlap: int, align: int) -> list[Span]:
     """Tiles of `side` pixels over a line of `length`, evenly spread; neighbours share `overlap` pixels or more.
 
     Args:
-        length: pixels of the line.
+        length: pixels of the line that is cut into tiles.
         side: pixels of a tile; the last may be shorter by less than `align`.
         overlap: pixels that neighbours share at least, less than `side`.
         align: tiles start at multiples of it.
@@ -117,8 +117,8 @@ class Found(NamedTuple):
 
     Args:
         boxes: (N, 4) float32 xyxy in its pixels.
-        scores: (N,) float32, 0..1.
-        labels: (N,) int64.
+        scores: (N,) float32 probability of each box's class, 0..1.
+        labels: (N,) int64 class of each box, 0..K-1.
     """
 
     boxes: np.ndarray
@@ -129,14 +129,15 @@ class Found(NamedTuple):
         """Some of them, by a mask or their places."""
         return Found(self.boxes[rows], self.scores[rows], self.labels[rows])
 
+    def ordered(self) -> Found:
+        """All of them, best first, equals by place: in whatever order they were found."""
+        return self.take(np.lexsort((*self.boxes.T[::-1], self.labels, -self.scores)))
 
-def joined(parts: Sequence[Found]) -> Found:
-    """Boxes of several looks in an order that does not depend on that of the looks: best first, then by place.
-
-    parts: at least one.
-    """
-    boxes, scores, labels = (np.concatenate(fields) for fields in zip(*parts, strict=True))
-    return Found(boxes, scores, labels).take(np.lexsort((*boxes.T[::-1], labels, -scores)))
+    @staticmethod
+    def of(parts: Sequence[Found]) -> Found:
+        """Boxes of several looks, one look after the other."""
+        nothing = Found(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
+        return Found(*(np.concatenate(fields) for fields in zip(nothing, *parts, strict=True)))
 
 
 def without_doubles(whole: Found, pieces: Found, large: Found) -> Found:
@@ -150,9 +151,9 @@ def without_doubles(whole: Found, pieces: Found, large: Found) -> Found:
         pieces: boxes that a seam cuts and no neighbour sees whole.
         large: boxes of the whole picture at reduced size.
     """
-    every = Found(*(np.concatenate(fields) for fields in zip(whole, large, pieces, strict=True)))
+    every = Found.of([whole, large, pieces])
     if not len(pieces.boxes) and not len(large.boxes):
-        return joined([every])
+        return every.ordered()
     kind = np.repeat([0, 1, 2], [len(whole.boxes), len(large.boxes), len(pieces.boxes)])
     areas = (every.boxes[:, 2] - every.boxes[:, 0]) * (every.boxes[:, 3] - every.boxes[:, 1])
     goes = np.zeros(len(kind), bool)
@@ -165,4 +166,4 @@ def without_doubles(whole: Found, pieces: Found, large: Found) -> Found:
         same = common > _SURE * (areas[low] + areas[high] - common)
         held = (common > _COVERED * areas[high]) & (2 * every.scores[low] >= every.scores[high])
         goes[high[np.where(kind[high] == 2, held, same)]] = True
-    return joined([every.take(~goes)])
+    return every.take(~goes).ordered()

@@ -61,7 +61,7 @@ class TiledPrediction:
     ) -> None:
         if not isinstance(model.head, DenseHead):
             found = HEADS.name_of(type(model.head))
-            message = f"only models that answer for every pixel can be tiled; this one has the head '{found}'"
+            message = f"only models that answer with pixels or boxes can be tiled; this one has the head '{found}'"
             raise PartsError(Problem("tile", message, "leave `tile` out and shrink the pictures"))
         self.model = model
         self.head = model.head
