@@ -310,6 +310,20 @@ class Head(nn.Module, ABC):
     def predict(self, pyramid: FeaturePyramid, batch: Batch) -> list[Prediction]:
         """One prediction an image, in original pixels (`batch.original_sizes`), on the CPU."""
 
+    def exported(self, raw: Any, pyramid: FeaturePyramid, size: tuple[int, int]) -> dict[str, Tensor]:
+        """What a program of another engine answers for pictures of one size, by name, in their pixels.
+
+        Plain operators only, and no condition on a size: in a program that is written down sizes are symbols. Raises
+        PartsError for a head that says nothing of it (the default).
+
+        Args:
+            raw: what `forward` gives.
+            pyramid: what the head read; cell (0, 0) of its maps begins at pixel (0, 0) of the pictures.
+            size: (height, width) of the pictures, in pixels.
+        """
+        advice = "give the head a method `exported`, or export with --raw"
+        raise PartsError(Problem("head", f"'{HEADS.name_of(type(self))}' does not say what an export answers", advice))
+
     def loss_denominators(self, batch: Batch) -> dict[str, Tensor]:
         """{term of `loss`: what its mean divides by (labelled pixels, say), a scalar}.
 

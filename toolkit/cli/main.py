@@ -39,6 +39,7 @@ _ORDER = (
     "thresholds",
     "predict",
     "merge",
+    "export",
     "split",
     "convert",
     "study",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -91,6 +91,10 @@ class ImageValuesHead(Head):
     def shown_maps(self, pyramid: FeaturePyramid) -> dict[str, Tensor]:
         """The map (N, C, h, w) that is pooled: the last of the pyramid."""
         return last_map(super().shown_maps(pyramid))
+
+    def exported(self, raw: Any, pyramid: FeaturePyramid, size: tuple[int, int]) -> dict[str, Tensor]:
+        """values (N, K) float32."""
+        return {"values": raw}
 
     @torch.no_grad()
     def predict(self, pyramid: FeaturePyramid, batch: Batch) -> list[Prediction]:

@@ -18,7 +18,7 @@ from toolkit.losses.cross_entropy import CrossEntropy
 from toolkit.losses.labels import LabelError
 from toolkit.ops.argmax import best_classes
 from toolkit.ops.label_strips import labels_of_strips
-from toolkit.ops.resize import pixel_positions, resize, resize_positions, upsample
+from toolkit.ops.resize import in_pixels, pixel_positions, resize, resize_positions, upsample
 from toolkit.samples import IGNORE_INDEX, Batch, LabelMap, Prediction
 
 Init = Literal["default", "he", "small", "identity", "noisy_identity"]
@@ -152,6 +152,13 @@ class PixelHead(DenseHead):
                 maps, cells, self.stride, size, original_size, self.grid, logits=as_logits, with_scores=self.with_scores
             )
         )
+
+    def exported(self, raw: Any, pyramid: FeaturePyramid, size: tuple[int, int]) -> dict[str, Tensor]:
+        """labels (N, H, W) uint8, scores (N, H, W) float32: the probability of each pixel's class."""
+        as_logits = self.interpolate == "logits"
+        maps = in_pixels(raw if as_logits else raw.softmax(1), self.stride, size, self.grid)
+        scores, labels = (maps.softmax(1) if as_logits else maps).max(1)
+        return {"labels": maps.argmax(1).to(torch.uint8) if as_logits else labels.to(torch.uint8), "scores": scores}
 
     def sampled(self, raw: Tensor) -> Tensor:
         """Probabilities: the softmaxes are averaged, not the logits."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from toolkit.bounds import PositiveInt
 from toolkit.contracts import HEADS, DenseHead, FeaturePyramid, PyramidSpec
 from toolkit.errors import DataError, PartsError, Problem
-from toolkit.ops.resize import resize, upsample
+from toolkit.ops.resize import in_pixels, resize, upsample
 from toolkit.samples import Batch, Prediction, ValueMap
 
 WHERE = "head 'pixel_values'"
@@ -114,6 +114,11 @@ class PixelValuesHead(DenseHead):
         raw = torch.cat([strip.float() for strip in strips], 1)
         maps = self._in_pixels(raw, size, original_size)
         return ValueMap((maps.exp() if self.positive else maps).cpu())
+
+    def exported(self, raw: Any, pyramid: FeaturePyramid, size: tuple[int, int]) -> dict[str, Tensor]:
+        """values (N, H, W) float32."""
+        values = in_pixels(raw, self.stride, size)[:, 0]
+        return {"values": values.exp() if self.positive else values}
 
     def sampled(self, raw: Tensor) -> Tensor:
         """The values (N, 1, h, w) of raw outputs, whose mean and variance over samples are taken."""

@@ -77,7 +77,7 @@ def mirror_positions(length: int, before: int, after: int, device: torch.device 
     places = torch.arange(-before, length + after, device=device)
     if length == 1:
         return torch.zeros_like(places)
-    folded = places.remainder(2 * (length - 1))
+    folded = places.remainder(torch.full((), 2 * (length - 1), device=device))  # a tensor: exporters know no other
     return torch.where(folded < length, folded, 2 * (length - 1) - folded)
 
 

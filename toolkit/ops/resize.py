@@ -137,6 +137,32 @@ def _take(maps: Tensor, index: Tensor, dim: int) -> Tensor:
     return maps.index_select(dim, index.to(maps.device))
 
 
+def in_pixels(maps: Tensor, stride: int, size: tuple[int, int], grid: Grid = "half_pixel") -> Tensor:
+    """`upsample` in operators that need no condition on sizes, for programs whose sizes are symbols: (N, C, *size).
+
+    Args:
+        maps: (N, C, h, w) float values of the cells.
+        stride: pixels of the image from one cell to the next.
+        size: (height, width) of the result in pixels.
+        grid: where in the image the value of a cell stands (top of the file).
+
+    >>> in_pixels(torch.tensor([[[[0.0, 4.0]]]]), 2, (1, 5)).flatten().tolist()
+    [0.0, 1.0, 3.0, 4.0, 4.0]
+    """
+    if stride == 1:
+        return maps[..., : size[0], : size[1]]
+    for axis in (2, 3):
+        cells = maps.shape[axis]
+        places = pixel_positions(cells, stride, size[axis - 2], grid).to(maps.device)
+        below = places.floor()
+        share = (places - below).to(maps.dtype)
+        first = below.long()
+        second = (first + 1).clamp(max=cells - 1)
+        share = share[:, None] if axis == 2 else share
+        maps = torch.lerp(maps.index_select(axis, first), maps.index_select(axis, second), share)
+    return maps
+
+
 class LineWeights(NamedTuple):
     """Linear interpolation at P positions of a line, as `torch.lerp` does it: from the nearer value on.
 

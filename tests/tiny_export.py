@@ -1,0 +1,78 @@
+"""Nets of some thousand parameters, one of each kind that an export must take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+import toolkit.backbones
+import toolkit.heads
+import toolkit.necks  # noqa: F401 - they register the parts
+from toolkit.contracts import BACKBONES, HEADS, NECKS
+from toolkit.models.vision_model import VisionModel
+
+CLASSES = ("sky", "road", "car")
+
+
+def _seeded(make: Callable[[], VisionModel]) -> VisionModel:
+    """The model with statistics and shifts that are not 0 and 1, so that nothing is hidden by them."""
+    with torch.random.fork_rng([]):
+        torch.manual_seed(3)
+        model = make()
+        for module in model.modules():
+            if (
+                isinstance(module, nn.BatchNorm2d)
+                and module.running_mean is not None
+                and module.running_var is not None
+            ):
+                module.running_mean.normal_(0, 0.2)
+                module.running_var.uniform_(0.5, 2)
+    return model.eval()
+
+
+def tiny_unet(padding: str = "same", samples: int = 1) -> VisionModel:
+    """A U-Net of three steps; `valid` loses a border, as the net of 2015."""
+
+    def make() -> VisionModel:
+        backbone = BACKBONES.find("unet_encoder")(
+            in_channels=3, width=4, depth=3, padding=padding, norm="batch", dropout=0.3
+        )
+        options = {"padding": "valid", "fit": "crop"} if padding == "valid" else {}
+        neck = NECKS.find("skip")(backbone.spec, norm="batch", **options)
+        return VisionModel(backbone, neck, HEADS.find("pixel")(neck.spec, 3), CLASSES, samples=samples)
+
+    return _seeded(make)
+
+
+def tiny_segnet() -> VisionModel:
+    """Two stages with pooling indices."""
+
+    def make() -> VisionModel:
+        backbone = BACKBONES.find("segnet_basic_encoder")(num_stages=2, width=6)
+        neck = NECKS.find("index_unpool")(backbone.spec, convs=[1, 1], kernel_size=7, activation="none")
+        return VisionModel(backbone, neck, HEADS.find("pixel")(neck.spec, 3), CLASSES)
+
+    return _seeded(make)
+
+
+def tiny_coarse(grid: str = "half_pixel", interpolate: str = "logits") -> VisionModel:
+    """Logits at stride 4, upsampled behind the head."""
+
+    def make() -> VisionModel:
+        backbone = BACKBONES.find("unet_encoder")(in_channels=3, width=4, depth=3, padding="same", norm="batch")
+        head = HEADS.find("pixel")(backbone.spec, 3, stride=4, upsample=grid, interpolate=interpolate)
+        return VisionModel(backbone, None, head, CLASSES)
+
+    return _seeded(make)
+
+
+def tiny_image(head: str = "image") -> VisionModel:
+    """One answer a picture: a class, or three values."""
+
+    def make() -> VisionModel:
+        backbone = BACKBONES.find("unet_encoder")(in_channels=1, width=4, depth=3, padding="same", norm="batch")
+        return VisionModel(backbone, None, HEADS.find(head)(backbone.spec, 3), CLASSES)
+
+    return _seeded(make)

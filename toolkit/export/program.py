@@ -1,0 +1,90 @@
+"""A graph written down as a program: traced once, valid for the sizes and numbers of pictures that it says."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.export import Dim, ExportedProgram
+
+from toolkit.errors import ConfigError, PartsError, Problem
+from toolkit.export.graph import ExportGraph, next_legal
+from toolkit.ops.padding import check_size
+
+_DYNAMIC = (97, 131)
+"""Size of the example of a program for any size: odd, so that whatever rounds a side shows itself."""
+
+
+class Program(NamedTuple):
+    """What was written down.
+
+    Args:
+        exported: PyTorch's program.
+        input: name of what it takes (`PICTURES` or `PIXELS`).
+        outputs: names of what it gives, in order.
+        example: the input it was traced with.
+        size: (height, width) that pictures must have, None for any.
+        smallest: smallest height and width it takes, in pixels.
+    """
+
+    exported: ExportedProgram
+    input: str
+    outputs: tuple[str, ...]
+    example: Tensor
+    size: tuple[int, int] | None
+    smallest: tuple[int, int]
+
+
+def write_down(graph: ExportGraph, size: tuple[int, int] | None = None) -> Program:
+    """Traces a graph. Raises ConfigError for a size the net cannot take, PartsError for a net that cannot be traced.
+
+    Args:
+        graph: the graph, in eval mode.
+        size: (height, width) that all pictures will have, one at a time; None: any size and number.
+    """
+    rule = graph.model.spec.sizes
+    if size is not None and graph.model.illegal_sizes == "refuse" and graph.model.border == 0:
+        check_size(size, rule)
+    traced_at = size or tuple(max(n, rule.minimum) for n in _DYNAMIC)
+    example = graph.example((traced_at[0], traced_at[1]), count=2 if size is None else 1)
+    axes = (0, 2, 3) if graph.raw else (0, 1, 2)
+    shapes = dict.fromkeys(axes, Dim.DYNAMIC) if size is None else {}
+    with torch.no_grad():
+        graph(example)
+        names = graph.names
+        try:
+            exported = torch.export.export(graph, (example,), dynamic_shapes=(shapes,), strict=False)
+        except Exception as error:  # what tracing raises is of dozens of classes
+            raise _untraceable(error, size) from error
+    graph.names = names
+    return Program(exported, graph.input_name, names, example, size, _smallest(exported, axes[1:], size))
+
+
+def legal_input(graph: ExportGraph, size: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of the pixels that the net is shown for a picture of a size."""
+    border = graph.model.border
+    height, width = (next_legal(n + 2 * border, graph.model.spec.sizes) for n in size)
+    return int(height), int(width)
+
+
+def _smallest(exported: ExportedProgram, axes: tuple[int, ...], size: tuple[int, int] | None) -> tuple[int, int]:
+    """Lower ends of the ranges that tracing found for height and width."""
+    if size is not None:
+        return size
+    placeholder = next(node for node in exported.graph.nodes if node.name in exported.graph_signature.user_inputs)
+    shape = placeholder.meta["val"].shape
+    found: list[int] = []
+    for axis in axes:
+        expression = getattr(getattr(shape[axis], "node", None), "expr", None)
+        limits: Any = exported.range_constraints.get(expression)
+        found.append(1 if limits is None else max(1, int(limits.lower)))
+    return found[0], found[1]
+
+
+def _untraceable(error: Exception, size: tuple[int, int] | None) -> PartsError | ConfigError:
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    if size is None:
+        message = f"the net cannot be written down for any size of picture: {first}"
+        return ConfigError(Problem("--dynamic", message, "export it for one size: --size HEIGHTxWIDTH"))
+    return PartsError(Problem("model", f"cannot be written down as a program: {first}"))

@@ -1,0 +1,3 @@
+from toolkit.cli.main import run
+
+raise SystemExit(run(["export", *__import__("sys").argv[1:]]))
