@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -96,14 +94,3 @@ def test_an_error_looks_as_it_is_shown(tmp_path: Path, capfd: pytest.CaptureFixt
     shown = "model.backbone.dept: backbone 'resnet' has no parameter 'dept'; did you mean 'depth'?"
     assert shown in README
     assert shown in capfd.readouterr().err
-
-
-def test_the_example_part_in_the_contributing_page_works(tmp_path: Path) -> None:
-    text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    code = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[0]
-    (tmp_path / "tiny_part.py").write_text(
-        code + "\n\nimport torch\nfrom toolkit.contracts import BACKBONES\n"
-        "part = BACKBONES.find('tiny')(width=4)\npyramid = part(torch.zeros(1, 3, 9, 12))\n"
-        "assert [tuple(m.shape) for m in pyramid.maps] == [(1, 4, 9, 12), (1, 8, 5, 6)]\n"
-    )
-    subprocess.run([sys.executable, str(tmp_path / "tiny_part.py")], check=True)
