@@ -46,18 +46,21 @@ class Progress:
         self.done = 0
         self._start = self._last = time.monotonic()
         self._first = 0
+        self._part = 0.0
         self._warm: tuple[int, float] | None = None
         self._terminal = on_terminal()
         self._width = 0
 
     def __enter__(self) -> Progress:
         self._start = self._last = time.monotonic()
+        _shown.append(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.clear()
+        _shown.remove(self)
 
     def start_at(self, done: int) -> None:
         """Says how many units were done before: they count for the bar, not for the rate."""
@@ -65,10 +68,24 @@ class Progress:
 
     def update(self, done: int, text: str = "") -> None:
         """Shows that `done` of `total` are finished, with a text behind it; redrawn at most ten times a second."""
-        self.done = done
-        now = time.monotonic()
+        self.done, self._part = done, 0.0
         if self._warm is None:
-            self._warm = (done, now)
+            self._warm = (done, time.monotonic())
+        self._show(text)
+
+    def within(self, done: int, total: int, unit: str) -> None:
+        """Shows that of the unit of work that is next `done` of `total` pieces are finished.
+
+        Args:
+            done: pieces that are finished.
+            total: how many pieces there are.
+            unit: word for a piece ("tile").
+        """
+        self._part = done / max(total, 1)
+        self._show(f"{unit} {done}/{total}")
+
+    def _show(self, text: str) -> None:
+        now = time.monotonic()
         if not self.shown or now - self._last < (0.1 if self._terminal else self.every):
             return
         self._last = now
@@ -104,13 +121,13 @@ class Progress:
     @property
     def seconds_left(self) -> float:
         """Expected time to the end, by the mean rate so far."""
-        made = self.done - self._first
-        return (time.monotonic() - self._start) / made * (self.total - self.done) if made else 0.0
+        made = self.done + self._part - self._first
+        return (time.monotonic() - self._start) / made * (self.total - self.done - self._part) if made else 0.0
 
     @property
     def rate(self) -> float:
         """Units a second since the start."""
-        return (self.done - self._first) / max(time.monotonic() - self._start, 1e-9)
+        return (self.done + self._part - self._first) / max(time.monotonic() - self._start, 1e-9)
 
     def _count(self) -> str:
         return f"{self.label} {self.done}  {self.rate:.3g} {self.unit}/s"
@@ -126,10 +143,28 @@ class Progress:
         if not self.total:
             return self._count()
         cells = 20
-        full = cells * self.done // max(self.total, 1)
+        full = int(cells * (self.done + self._part) / max(self.total, 1))
         bar = "#" * full + "-" * (cells - full)
         times = f"eta {duration(self.seconds_left)}"
         return f"{self.label} [{bar}] {self.done}/{self.total}  {self.rate:.3g} {self.unit}/s  {times}"
+
+
+_shown: list[Progress] = []
+"""Those that are being shown now, the innermost last."""
+
+
+def told_within(done: int, total: int, unit: str) -> None:
+    """Tells the progress that is being shown, if there is one, how far the unit of work is that is next.
+
+    What takes long inside one unit, as the tiles of a large picture do, calls it without knowing who shows it.
+
+    Args:
+        done: pieces that are finished.
+        total: how many pieces there are.
+        unit: word for a piece ("tile").
+    """
+    if _shown:
+        _shown[-1].within(done, total, unit)
 
 
 @contextmanager
@@ -148,7 +183,7 @@ def waiting(text: str) -> Iterator[None]:
 
 
 def tracked(items: Iterable[T], label: str, total: int, unit: str = "it", *, shown: bool = True) -> Iterator[T]:
-    """Hands on the items of an iterable while their number is shown on stderr.
+    """Hands on the items of an iterable while their number is shown on stderr, by the first of several processes.
 
     Args:
         items: what is handed on, in the same order.
@@ -157,7 +192,8 @@ def tracked(items: Iterable[T], label: str, total: int, unit: str = "it", *, sho
         unit: word for an item in the rate ("img" gives "img/s").
         shown: False says nothing at all (processes other than the first).
     """
-    with Progress(label, total, unit, shown=shown) as progress:
+    first = os.environ.get("RANK", "0") in ("", "0")
+    with Progress(label, total, unit, shown=shown and first) as progress:
         for number, item in enumerate(items, 1):
             yield item
             progress.update(number)

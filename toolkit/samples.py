@@ -7,7 +7,7 @@ not count have the label `IGNORE_INDEX`. What a model answers (`LabelMap`, `Dete
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -228,6 +228,12 @@ def by_size(batch: Batch) -> list[tuple[list[int], Batch]]:
     for place, (height, width) in enumerate(batch.sizes.tolist()):
         places.setdefault((height, width), []).append(place)
     return [(group, _group(batch, group, size)) for size, group in places.items()]
+
+
+def each_image(batch: Batch) -> Iterator[Batch]:
+    """Every image of a batch as a batch of its own, without padding."""
+    for place, (height, width) in enumerate(batch.sizes.tolist()):
+        yield _group(batch, [place], (height, width))
 
 
 def _group(batch: Batch, places: list[int], size: tuple[int, int]) -> Batch:

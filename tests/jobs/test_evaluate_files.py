@@ -166,6 +166,23 @@ def test_coco_results_have_the_ap_of_pycocotools(tmp_path: Path) -> None:
     assert any("0.jpg" in note for note in result["notes"])  # an image without a detection
 
 
+def test_results_that_count_pictures_are_found_by_their_files(tmp_path: Path) -> None:
+    results = coco()[1]
+    answers, truth = write_coco(tmp_path)
+    expected = evaluate_files(answers, truth)["metrics"]
+    counted = [
+        {**entry, "image_id": 87 - entry["image_id"] + 7, "file": str(entry["image_id"] // 10)} for entry in results
+    ]
+    answers.write_text(json.dumps(counted))
+    told = evaluate_files(answers, truth, out=tmp_path / "counted")
+    assert told["metrics"] == expected
+    assert any("found by `file` in each entry" in note for note in told["notes"])
+    del counted[3]["file"]
+    answers.write_text(json.dumps(counted))
+    with pytest.raises(DataError, match=r"a file that no annotated image has: entry 3 has None"):
+        evaluate_files(answers, truth, out=tmp_path / "other")
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

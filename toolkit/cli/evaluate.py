@@ -6,12 +6,13 @@ from typing import Any
 
 import click
 
-from toolkit.cli.options import json_option, print_json, say, trust_option
+from toolkit.cli.options import json_option, print_json, samples_option, say, tile_side, trust_option, tta_option
 from toolkit.errors import ConfigError, Place, Problem
 
 _EPILOG = """\b
 Example: toolkit evaluate runs/unet_shapes --split val
   toolkit evaluate runs/unet_shapes --split test --tags weather.csv --save-predictions
+  toolkit evaluate runs/unet_shapes --tta flips --tile 512
   toolkit evaluate --predictions results.json --annotations instances_val.json
   toolkit evaluate --predictions answers/ --annotations masks/ --classes sky,road,car
 """
@@ -29,6 +30,12 @@ Example: toolkit evaluate runs/unet_shapes --split val
     "--tags", type=click.Path(), metavar="FILE.csv", help="Table of image and tags; each value gets its numbers."
 )
 @click.option("--save-predictions", is_flag=True, help="Write predicted label maps as pictures, too.")
+@tta_option
+@samples_option
+@click.option(
+    "--tile", metavar="auto|N|off", help="Images in tiles of N pixels, as predict does; default: evaluate.tile."
+)
+@click.option("--score", type=click.FloatRange(0, 1), help="Detections below it are left out before counting.")
 @click.option("--predictions", type=click.Path(), metavar="FOLDER|FILE.json", help="Measure these in place of a model.")
 @click.option(
     "--annotations", type=click.Path(), metavar="FOLDER|FILE.json|CONFIG.yaml", help="What they are compared with."
@@ -43,24 +50,39 @@ def command(
     predictions: str | None,
     annotations: str | None,
     classes: str | None,
+    tta: str | None,
+    samples: int | None,
+    tile: str | None,
+    score: float | None,
     trust_code: bool,
     as_json: bool,
     **wishes: Any,
 ) -> None:
     """Measure a checkpoint on a split of its data, or somebody's predictions, and write the record of it.
 
-    The checkpoint carries its config; key=value arguments change it (data.root=elsewhere).
+    The checkpoint carries its config; key=value arguments change it (data.root=elsewhere). What predict --no-thresholds
+    answers with the same --tta, --samples-mc, --tile and --score is what is counted.
     """
+    answers = {"tta": tta, "samples": samples, "tile": tile and (tile_side(tile) or "off"), "score": score}
     if predictions is not None:
+        _refuse_answers(answers)
         changes = [text for text in (checkpoint, *overrides) if text is not None]
         result = _of_files(predictions, annotations, classes, split, changes, wishes)
     else:
-        result = _of_checkpoint(_checkpoint(checkpoint, annotations, classes), split, overrides, trust_code, wishes)
+        known = _checkpoint(checkpoint, annotations, classes)
+        result = _of_checkpoint(known, split, overrides, trust_code, wishes, answers)
     tables = result.pop("tables")
     if as_json:
         print_json(result)
     else:
         _show(result, tables)
+
+
+def _refuse_answers(answers: dict[str, Any]) -> None:
+    given = [name for name, value in answers.items() if value is not None]
+    if given:
+        message = f"{', '.join(given)}: how a model answers; with --predictions the answers are files already"
+        raise ConfigError(Problem(Place("command line"), message, "leave it out"))
 
 
 def _checkpoint(checkpoint: str | None, annotations: str | None, classes: str | None) -> str:
@@ -75,14 +97,20 @@ def _checkpoint(checkpoint: str | None, annotations: str | None, classes: str | 
 
 
 def _of_checkpoint(
-    checkpoint: str, split: str, overrides: tuple[str, ...], trust_code: bool, wishes: dict[str, Any]
+    checkpoint: str,
+    split: str,
+    overrides: tuple[str, ...],
+    trust_code: bool,
+    wishes: dict[str, Any],
+    answers: dict[str, Any],
 ) -> dict[str, Any]:
     from toolkit.config.load import refuse_wrong_weights
 
     refuse_wrong_weights(checkpoint, overrides, trust_code=trust_code)
-    from toolkit.jobs.evaluate import RecordWishes, run_evaluation
+    from toolkit.jobs.evaluate import AnswerWishes, RecordWishes, run_evaluation
 
-    return run_evaluation(checkpoint, split, overrides, trust_code=trust_code, wishes=RecordWishes(**wishes))
+    record, asked = RecordWishes(**wishes), AnswerWishes(**answers)
+    return run_evaluation(checkpoint, split, overrides, trust_code=trust_code, wishes=record, answers=asked)
 
 
 def _of_files(

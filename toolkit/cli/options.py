@@ -7,7 +7,7 @@ import json
 import math
 import os
 import sys
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
 
@@ -33,6 +33,18 @@ def trust_option(function: F) -> F:
     """Adds the option `--trust-code` to a command."""
     said = "Import code that the checkpoint names (module:Class), which runs it; only if you know who wrote it."
     return click.option("--trust-code", is_flag=True, help=said)(function)
+
+
+def tta_option(function: F) -> F:
+    """Adds the option `--tta` to a command."""
+    said = "Also look at the mirror image left-right, and at 0.75 and 1.25 of the size; default: as it was evaluated."
+    return click.option("--tta", type=click.Choice(["none", "flips", "scales", "flips+scales"]), help=said)(function)
+
+
+def samples_option(function: F) -> F:
+    """Adds the option `--samples-mc` to a command."""
+    said = "Passes with dropout that an answer is the mean of; default: model.samples of the checkpoint.  [x>=1]"
+    return click.option("--samples-mc", "samples", type=click.IntRange(1), help=said)(function)
 
 
 def json_option(function: F) -> F:
@@ -68,3 +80,14 @@ def _defined(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_defined(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def tile_side(tile: str) -> int | Literal["auto"] | None:
+    """The side of `--tile`, None for off. Raises BadParameter for anything else."""
+    if tile == "off":
+        return None
+    if tile == "auto":
+        return "auto"
+    if not tile.isdigit() or int(tile) == 0:
+        raise click.BadParameter(f"wanted auto, off or a number of pixels, found '{tile}'", param_hint="--tile")
+    return int(tile)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import click
 
-from toolkit.cli.options import json_option, print_json, say, trust_option
+from toolkit.cli.options import json_option, print_json, samples_option, say, tile_side, trust_option, tta_option
 from toolkit.freed_memory import is_kept
 
 _SHOWN = 5
@@ -72,11 +72,8 @@ _SHOWN = 5
     show_default=True,
     help="Of TIFF, GIF, WebP ... with several pages or frames; all: a result each, NAME_page0001 ...",
 )
-@click.option(
-    "--tta",
-    type=click.Choice(["none", "flips", "scales", "flips+scales"]),
-    help="Also look at the mirror image left-right, and at 0.75 and 1.25 of the size; default: as it was evaluated.",
-)
+@tta_option
+@samples_option
 @click.option(
     "--score",
     type=click.FloatRange(0, 1),
@@ -125,6 +122,7 @@ def command(
     pages: Literal["first", "all"],
     overlap: int | None,
     tta: str | None,
+    samples: int | None,
     score: float | None,
     max_detections: int | None,
     iou: float | None,
@@ -165,10 +163,11 @@ def command(
         annotations=annotations,
         batch_size=batch_size,
         device=device,
-        tile=_side(tile),
+        tile=tile_side(tile),
         pages=pages,
         overlap=overlap,
         tta=tta,
+        samples=samples,
         score=score,
         max_detections=max_detections,
         trust_code=trust_code,
@@ -196,16 +195,6 @@ def _is_override(text: str) -> bool:
 
 def _names(text: str | None) -> list[str] | None:
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _side(tile: str) -> int | Literal["auto"] | None:
-    if tile == "off":
-        return None
-    if tile == "auto":
-        return "auto"
-    if not tile.isdigit() or int(tile) == 0:
-        raise click.BadParameter(f"wanted auto, off or a number of pixels, found '{tile}'", param_hint="--tile")
-    return int(tile)
 
 
 def _say(result: dict[str, Any], out: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,7 +20,9 @@ from toolkit.analysis.out_of_memory import memory_explained
 from toolkit.contracts import DenseHead
 from toolkit.data.images.pages import Pages, bands_of_pages
 from toolkit.data.images.picture import Picture, sample_of
+from toolkit.data.images.picture_files import PictureList
 from toolkit.data.images.pictures import Sources, find_pictures
+from toolkit.data.images.traits import said_of_pages
 from toolkit.data.transforms.pipeline import Pipeline
 from toolkit.errors import DataError, Problem, UserError
 from toolkit.inference.several_looks import several_looks
@@ -28,6 +31,8 @@ from toolkit.inference.tiling.tiled import Mirrorings, TileSide
 from toolkit.models.modes import evaluating
 from toolkit.models.vision_model import VisionModel
 from toolkit.samples import Batch, Prediction, Sample, collate
+
+_LOG = logging.getLogger(__name__)
 
 
 class ImageResult(NamedTuple):
@@ -91,7 +96,25 @@ def predict(
     pictures = find_pictures(sources, pages, bands_of_pages(model.in_channels, model.value_range))
     answer = answer_of(model, tile, batch_size, overlap=overlap)
     every = ((pictures[place] for place in block) for block in blocks(len(pictures), batch_size, Share()))
-    return predict_blocks(model, answer, every, batch_size, ahead)
+    return telling(predict_blocks(model, answer, every, batch_size, ahead), pictures)
+
+
+def telling(results: Iterable[ImageResult], pictures: PictureList) -> Iterator[ImageResult]:
+    """Hands on the results, and warns of what was passed over in the folders, and of pages that were left.
+
+    Args:
+        results: of the pictures, in order.
+        pictures: what was found of the sources.
+    """
+    for note in pictures.notes:
+        _LOG.warning("%s", note)
+    left: list[tuple[Path, int]] = []
+    for result in results:
+        if result.left and result.path is not None:
+            left.append((result.path, result.left))
+        yield result
+    for note in said_of_pages(left, 'pages="all" reads every page'):
+        _LOG.warning("%s", note)
 
 
 def answer_of(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from toolkit.config.load import parse_config
 from toolkit.config.paths import is_run_folder
@@ -26,6 +26,7 @@ from toolkit.jobs.agreement import check_channels
 from toolkit.jobs.assemble import agreed_parts, agreed_table, evaluation
 from toolkit.jobs.build import build_dataset, build_evaluators, check_classes
 from toolkit.jobs.predicted_files import PredictedFiles
+from toolkit.jobs.predictor import Predictor
 from toolkit.jobs.record import (
     Measured,
     Source,
@@ -46,6 +47,7 @@ from toolkit.report.evaluation.pictures import reader_of
 from toolkit.results.operating_points import ENTRY, stored_points
 from toolkit.results.record import Record
 from toolkit.results.tags import read_tags
+from toolkit.samples import Batch, Prediction
 
 _CHANGES_NO_NUMBER = (
     "data.workers", "data.cache", "data.batch_size", "evaluate.batch_size", "evaluate.loss", "evaluate.record", "train.device",
@@ -70,6 +72,48 @@ class RecordWishes(NamedTuple):
     save_predictions: bool = False
 
 
+class AnswerWishes(NamedTuple):
+    """How images are answered, as `toolkit predict` takes it; None is as the config says.
+
+    Args:
+        tta: "none", "flips", "scales" or "flips+scales" (`--tta`).
+        tile: side of a tile in pixels, "auto", or "off" (`--tile`).
+        samples: forward passes with dropout that an answer is the mean of (`--samples-mc`).
+        score: detections below it, 0..1, are left out (`--score`).
+    """
+
+    tta: str | None = None
+    tile: int | Literal["auto", "off"] | None = None
+    samples: int | None = None
+    score: float | None = None
+
+    def options(self) -> dict[str, Any]:
+        """The options that were given, by their names on the command line."""
+        return {_OPTIONS[name]: value for name, value in self._asdict().items() if value is not None}
+
+    def answer(self, restored: Restored) -> Callable[[Batch], list[Prediction]] | None:
+        """What answers for a batch as `predict` does, of the model where it is; None where nothing is asked for."""
+        if not self.options():
+            return None
+        tile = restored.config.evaluate.tile if self.tile is None else self.tile
+        predictor = Predictor(
+            restored,
+            device=None,
+            batch_size=restored.config.evaluate.batch_size or 1,
+            tile=None if tile == "off" else tile,
+            tta=self.tta,
+            samples=self.samples,
+            score=self.score,
+            thresholds=False,
+        )
+        predictor.model  # noqa: B018 - what does not suit it is said before the first image is read
+        return predictor.answer
+
+
+_OPTIONS = {"tta": "--tta", "tile": "--tile", "samples": "--samples-mc", "score": "--score"}
+"""What each wish is called on the command line."""
+
+
 def run_evaluation(
     checkpoint: str | Path,
     split: str = "val",
@@ -78,6 +122,7 @@ def run_evaluation(
     quiet: bool = False,
     trust_code: bool = False,
     wishes: RecordWishes | None = None,
+    answers: AnswerWishes | None = None,
 ) -> dict[str, Any]:
     """Evaluates a checkpoint or run folder on a split of its own config's data; returns {"metrics", "tables", ...}.
 
@@ -90,21 +135,22 @@ def run_evaluation(
         quiet: whether nothing is said on stderr.
         trust_code: whether parts of the form module:Class that the file names are imported, which runs their module.
         wishes: where the record goes, its groups and tags.
+        answers: how images are answered; the record says it.
     """
-    wishes = wishes or RecordWishes()
+    wishes, answers = wishes or RecordWishes(), answers or AnswerWishes()
     restored = restore(checkpoint, overrides, trust_code=trust_code)
     config = restored.config
     settings: TrainSettings = dataclasses.replace(config.train, deterministic=False)
     fabric = make_fabric(settings)
     dataset = _dataset(fabric, restored, split)
-    source = _source(restored, checkpoint, split, overrides, wishes)
+    source = _source(restored, checkpoint, split, overrides, wishes, answers)
     folder = record_folder(restored.path, split, wishes.out)
     tags = read_tags(wishes.tags) if wishes.tags is not None else None
     if folder is not None and fabric.is_global_zero:
         refuse_other_record(folder, source)
         make_folder(folder)
     rule = wishes.group if wishes.group is not None else config.data.group
-    result = _evaluated(fabric, restored, dataset, split, folder, rule is None, wishes.save_predictions)
+    result = _evaluated(fabric, restored, dataset, split, folder, rule is None, wishes.save_predictions, answers)
     about = about_evaluation(
         build_evaluators(config, restored.model.classes), class_table_of(restored.model, dataset), split, source
     )
@@ -135,15 +181,24 @@ def _dataset(fabric: Any, restored: Restored, split: str) -> Dataset:
 
 
 def _evaluated(
-    fabric: Any, restored: Restored, dataset: Dataset, split: str, folder: Path | None, looks: bool, masks: bool
+    fabric: Any,
+    restored: Restored,
+    dataset: Dataset,
+    split: str,
+    folder: Path | None,
+    looks: bool,
+    masks: bool,
+    answers: AnswerWishes,
 ) -> Evaluation:
     """Measures a split image by image; predicted files go into the record's folder, if there is one."""
     model = restored.model.to(fabric.device)
+    answer = answers.answer(restored)
+    asked = {"answer": answer} if answer is not None else {}
     files = PredictedFiles(folder, class_table_of(model), masks, dataset) if folder is not None else None
     with worker_deaths_explained(), StopRequest() as stop:
         result = evaluation(
             restored.config, fabric, model, dataset, split, stop,
-            with_rows=True, with_looks=looks, predicted=files.add if files is not None else None,
+            with_rows=True, with_looks=looks, predicted=files.add if files is not None else None, **asked,
         )  # fmt: skip
     if files is not None:
         files.finish(fabric)
@@ -196,14 +251,21 @@ def make_folder(folder: Path) -> None:
 
 
 def _source(
-    restored: Restored, checkpoint: str | Path, split: str, overrides: Sequence[str], wishes: RecordWishes
+    restored: Restored,
+    checkpoint: str | Path,
+    split: str,
+    overrides: Sequence[str],
+    wishes: RecordWishes,
+    answers: AnswerWishes,
 ) -> Source:
     command = ["toolkit", "evaluate", str(checkpoint), "--split", split]
-    for option, value in (("--group", wishes.group), ("--tags", wishes.tags), ("--out", wishes.out)):
+    asked = answers.options()
+    for option, value in (("--group", wishes.group), ("--tags", wishes.tags), ("--out", wishes.out), *asked.items()):
         command += [option, str(value)] if value is not None else []
     command += ["--save-predictions"] if wishes.save_predictions else []
     digest = tensors_digest(read_weights(restored.path)[0])
-    return Source(digest, None, changed_options(restored, overrides), str(restored.path), [*command, *overrides])
+    options = changed_options(restored, overrides) | asked
+    return Source(digest, None, options, str(restored.path), [*command, *overrides])
 
 
 def changed_options(restored: Restored, overrides: Sequence[str]) -> dict[str, Any]:

@@ -179,9 +179,9 @@ def _compared(
 def _with_coco(answers: Path, truth: Path) -> Compared:
     problems = ProblemList()
     truths, table = _coco_truths(truth, problems)
-    pairs = _box_pairs(answers, truths, table, [None] * len(truths))
+    pairs, told = _box_pairs(answers, truths, table, [None] * len(truths))
     part, count, notes = _counted(pairs)
-    notes = (*problems.notes, *notes)
+    notes = (*problems.notes, *told, *notes)
     return Compared(table, lambda: [EVALUATORS.find("coco")(list(table.names))], part, count, None, notes)  # type: ignore[call-arg]
 
 
@@ -205,7 +205,10 @@ def _coco_truths(path: Path, problems: ProblemList) -> tuple[list[Truth], ClassT
     return truths, table
 
 
-def _box_pairs(answers: Path, truths: Sequence[Truth], table: ClassTable, looks: Sequence[Look]) -> list[Any]:
+def _box_pairs(
+    answers: Path, truths: Sequence[Truth], table: ClassTable, looks: Sequence[Look]
+) -> tuple[list[Any], tuple[str, ...]]:
+    """Detections, truth and look of each image, and a note on how images were found."""
     by_id = {truth.image_id: place for place, truth in enumerate(truths)}
     by_name = image_finder([truth.name for truth in truths])
 
@@ -213,8 +216,9 @@ def _box_pairs(answers: Path, truths: Sequence[Truth], table: ClassTable, looks:
         return by_name(written) if isinstance(written, str) else by_id.get(written) if type(written) is int else None
 
     categories = {table.id_of(label): label for label in range(len(table.names))}
-    found = read_coco_results(answers, image_of, len(truths), categories, table.names)
-    return list(zip(found, truths, looks, strict=True))
+    results = read_coco_results(answers, image_of, by_name, len(truths), categories, table.names)
+    note = f"images of {answers.name} were found by `file` in each entry: its image_id counts pictures, not annotated images"
+    return list(zip(results.found, truths, looks, strict=True)), (note,) if results.by_file else ()
 
 
 def _counted(pairs: Sequence[Any]) -> tuple[Pairs, int, tuple[str, ...]]:
@@ -240,9 +244,9 @@ def _with_config(answers: Path, path: Path, split: str, overrides: Sequence[str]
 
     if answers.is_file():
         samples = [_truth_and_look(dataset, place) for place in range(len(dataset))]
-        pairs = _box_pairs(answers, [truth for truth, _ in samples], table, [look for _, look in samples])
+        pairs, told = _box_pairs(answers, [truth for truth, _ in samples], table, [look for _, look in samples])
         part, count, notes = _counted(pairs)
-        notes = (*dataset.notes, *notes)
+        notes = (*dataset.notes, *told, *notes)
         return Compared(table, build, part, count, config.data.group, notes, config.seed, reader_of(dataset))
     names = sample_names(dataset)
     masks = _answers_of(answers, names, f"images of '{split}'")

@@ -49,7 +49,7 @@ from toolkit.labels import ClassTable, default_palette
 from toolkit.preflight.data.files import image_path, stored_sizes
 from toolkit.preflight.model.anchors import fitted
 from toolkit.preflight.model.geometry_trace import boxes_seen
-from toolkit.progress import Progress
+from toolkit.progress import Progress, waiting
 
 SAMPLE = 2000
 """Files of each kind that are opened, unless asked otherwise."""
@@ -443,7 +443,7 @@ def _step_seconds(config: Config, train: Dataset, start: StartingPoint) -> tuple
     """Seconds of a training step with real images, the middle of some that are made; and on what."""
     fabric: Any = make_fabric(config.train) if start.on_gpu else OneProcess()
     taken = list[float]()
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), waiting("the time of a training step is measured ..."):
         torch.manual_seed(config.seed)
         model = build_model(config, pretrained=False, classes=ClassTable(start.classes, start.palette))
         module = trained_module(fabric, model.to(fabric.device), config.train)

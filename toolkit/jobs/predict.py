@@ -46,6 +46,7 @@ def run_prediction(
     pages: Pages = "first",
     overlap: int | None = None,
     tta: str | None = None,
+    samples: int | None = None,
     score: float | None = None,
     max_detections: int | None = None,
     iou: float | None = None,
@@ -82,6 +83,7 @@ def run_prediction(
             says how many.
         tta: "flips", "scales" or "flips+scales": one answer of the picture, its mirror image and other sizes; "none"
             shows it once; None does as the weights were evaluated.
+        samples: forward passes with dropout that one answer is the mean of; None is `model.samples` of the weights.
         score: detections below it, 0..1, are left out of every format; None takes the weights' operating points, and
             without these what the model was evaluated with.
         max_detections: the most detections of an image, best first; None is what the model was evaluated with.
@@ -124,6 +126,7 @@ def run_prediction(
         pages=pages,
         overlap=overlap,
         tta=tta,
+        samples=samples,
         score=score,
         max_detections=max_detections,
         iou=iou,

@@ -16,16 +16,17 @@ from toolkit.data.images.picture import Picture
 from toolkit.data.images.picture_files import PictureList
 from toolkit.data.images.pictures import Sources, find_pictures
 from toolkit.engine.process import pick_device
-from toolkit.errors import ConfigError, Problem, did_you_mean
-from toolkit.inference.folder import Answer, ImageResult, answer_of, predict_blocks
+from toolkit.errors import ConfigError, PartsError, Problem, did_you_mean
+from toolkit.inference.folder import Answer, ImageResult, answer_of, predict_blocks, telling
 from toolkit.inference.several_looks import looks_of
 from toolkit.inference.shares import Share, blocks
 from toolkit.inference.tiling.tiled import Mirrorings, TileSide
 from toolkit.jobs.restore import Restored, restore
+from toolkit.models.monte_carlo import refuse_without_dropout
 from toolkit.models.vision_model import VisionModel
 from toolkit.models.weights import tensors_digest
 from toolkit.results.operating_points import StoredPoints, stored_points
-from toolkit.samples import IGNORE_INDEX, Detections, LabelMap, Prediction
+from toolkit.samples import IGNORE_INDEX, Batch, Detections, LabelMap, Prediction
 
 
 class Predictor:
@@ -39,7 +40,8 @@ class Predictor:
     Args:
         model: a run folder, a weights file, or a model that is loaded already.
         batch_size: how many pictures of equal size go through the net at once.
-        device: auto, cpu, cuda or mps; of several processes that torchrun started, each takes the GPU of its number.
+        device: auto, cpu, cuda or mps; of several processes that torchrun started, each takes the GPU of its number. None
+            leaves the model where it is.
         tile: side of a tile in pixels, or "auto", for pictures too large to be shown to the net whole
             (`TiledPrediction`, `TiledBoxes`).
         overlap: pixels that a detector's tiles share at least; None follows from the objects of its training.
@@ -47,6 +49,7 @@ class Predictor:
             says how many (`ImageResult.left`).
         tta: "flips", "scales" or "flips+scales": one answer of the picture, its mirror image and other sizes; "none"
             shows it once. None does as the weights were evaluated (`evaluate.mirrorings`, `scales`).
+        samples: forward passes with dropout that one answer is the mean of; None is `model.samples` of the weights.
         score: detections below it, 0..1, are left out; None takes the weights' operating points, and without these what
             the model was evaluated with.
         max_detections: the most detections of an image, best first; None is what the model was evaluated with.
@@ -70,11 +73,12 @@ class Predictor:
         model: str | Path | Restored | VisionModel,
         *,
         batch_size: int = 1,
-        device: str = "auto",
+        device: str | None = "auto",
         tile: TileSide | None = None,
         pages: Pages = "first",
         overlap: int | None = None,
         tta: str | None = None,
+        samples: int | None = None,
         score: float | None = None,
         max_detections: int | None = None,
         iou: float | None = None,
@@ -88,7 +92,7 @@ class Predictor:
         self._given = model
         self.batch_size, self.tile, self.threads, self.readers = batch_size, tile, threads, readers
         self.score, self.max_detections, self.thresholds = score, max_detections, thresholds
-        self.tta, self.pages, self.overlap = tta, pages, overlap
+        self.tta, self.pages, self.overlap, self.samples = tta, pages, overlap, samples
         self.iou, self.classes, self.overrides = iou, classes, tuple(overrides)
         self._device, self._trust_code = device, trust_code
 
@@ -96,7 +100,7 @@ class Predictor:
         """An `ImageResult` for each picture, in order. sources: as `toolkit.predict` takes them."""
         pictures = self.pictures(sources)
         every = ((pictures[place] for place in block) for block in blocks(len(pictures), self.batch_size, Share()))
-        yield from self.of_blocks(every)
+        yield from telling(self.of_blocks(every), pictures)
 
     def pictures(self, sources: Sources) -> PictureList:
         """The pictures that somebody means, a file of several pages as `pages` says."""
@@ -109,7 +113,8 @@ class Predictor:
         for result in predict_blocks(
             self.model, self._answer, pictures, self.batch_size, readers=self.readers, ahead=2 * self.readers
         ):
-            yield self._kept(result)
+            kept = self._kept(result.prediction) if result.prediction is not None else None
+            yield result._replace(prediction=kept)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """A batch of columns, as Ray Data hands it on, with the columns of the answers beside them.
@@ -155,7 +160,9 @@ class Predictor:
         model = found.model if found is not None else self._given
         if not isinstance(model, VisionModel):
             raise TypeError(f"wanted a path, a Restored or a VisionModel, not {type(model).__name__}")
-        model = model.to(self._own_device())
+        if self._device is not None:
+            model = model.to(self._own_device(self._device))
+        _set_samples(model, self.samples)
         _set_limits(model, self.score, self.max_detections, self.iou)
         _refuse_unknown_classes(model, self.classes)
         if self._stored(model) is not None:
@@ -188,6 +195,7 @@ class Predictor:
                 "thresholds": self.points._asdict() if self.points is not None else None,
                 "threads": self.threads,
                 "mirrorings": self.looks[0],
+                "samples": model.samples,
                 "scales": list(self.looks[1]),
                 "tile": self.tile,
                 "overlap": self.overlap,
@@ -217,23 +225,25 @@ class Predictor:
         points = stored_points(found.metadata, model.classes, found.path)
         return points if model.head.gives in (LabelMap, Detections) else None
 
-    def _own_device(self) -> str:
-        device = pick_device(self._device)
+    def _own_device(self, wanted: str) -> str:
+        device = pick_device(wanted)
         local = os.environ.get("LOCAL_RANK", "")
         return f"cuda:{local}" if device == "cuda" and Share.of_launcher() is not None and local.isdigit() else device
 
-    def _kept(self, result: ImageResult) -> ImageResult:
+    def answer(self, batch: Batch) -> list[Prediction]:
+        """The answers for pictures of one size, on the model's device, as results have them."""
+        return [self._kept(prediction) for prediction in self._answer(batch)]
+
+    def _kept(self, prediction: Prediction) -> Prediction:
         """One picture's answer without what stays below the score or its class' threshold."""
-        prediction, points, classes = result.prediction, self.points, self.model.classes
-        if self.classes is not None and prediction is not None:
+        points, classes = self.points, self.model.classes
+        if self.classes is not None:
             prediction = _only(prediction, [classes.index(name) for name in self.classes])
-            result = result._replace(prediction=prediction)
         if isinstance(prediction, Detections) and (self.score is not None or points is not None):
-            lowest = points.values(classes) if points else self.score or 0.0
-            return result._replace(prediction=prediction.at_least(lowest))
+            return prediction.at_least(points.values(classes) if points else self.score or 0.0)
         if isinstance(prediction, LabelMap) and points is not None:
-            return result._replace(prediction=prediction.at_least(points.values(classes), points.label(classes)))
-        return result
+            return prediction.at_least(points.values(classes), points.label(classes))
+        return prediction
 
     def __getstate__(self) -> dict[str, Any]:
         """What is sent to another process: what was given, nothing that was made of it."""
@@ -267,6 +277,18 @@ def _refuse_unknown_classes(model: VisionModel, classes: Sequence[str] | None) -
         problems = [Problem("--classes", "leaves out boxes and pixels, and this model answers neither", "leave it out")]
     if problems:
         raise ConfigError(problems)
+
+
+def _set_samples(model: VisionModel, samples: int | None) -> None:
+    """Raises ConfigError for samples of a model whose answers cannot be sampled."""
+    if samples is None:
+        return
+    try:
+        if samples > 1:
+            refuse_without_dropout(model)
+    except PartsError as error:
+        raise ConfigError(problem.at("--samples-mc") for problem in error.problems) from error
+    model.samples = samples
 
 
 def _set_limits(model: VisionModel, score: float | None, max_detections: int | None, iou: float | None) -> None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from toolkit.analysis.anatomy import Anatomy, Pair
 from toolkit.analysis.describe import describable_size
@@ -16,7 +16,7 @@ from toolkit.config.sections import Config
 from toolkit.errors import ConfigError, Problem
 from toolkit.jobs.check import check_config
 from toolkit.jobs.describe import USUAL_SIZES, describe_config
-from toolkit.jobs.evaluate import RecordWishes, run_evaluation
+from toolkit.jobs.evaluate import AnswerWishes, RecordWishes, run_evaluation
 from toolkit.jobs.train import run_training
 from toolkit.models.vision_model import VisionModel
 from toolkit.preflight.findings import Report
@@ -114,6 +114,10 @@ def evaluate(
     group: str | None = None,
     tags: str | os.PathLike[str] | None = None,
     save_predictions: bool = False,
+    tta: str | None = None,
+    tile: int | Literal["auto", "off"] | None = None,
+    samples: int | None = None,
+    score: float | None = None,
 ) -> Evaluation:
     """Measures a checkpoint on a split of its own config's data, as `toolkit evaluate` does.
 
@@ -127,6 +131,10 @@ def evaluate(
         group: which images belong together: "folder", a CSV file, or a pattern in the name; None is the config's `data.group`.
         tags: a CSV file of image and tags, each of whose values gets numbers of its own.
         save_predictions: whether predicted label maps are written as pictures into the record's `masks/`.
+        tta: "none", "flips", "scales" or "flips+scales", as `predict` takes it; None is as the config says.
+        tile: side of a tile in pixels, "auto" or "off"; None is as the config says.
+        samples: forward passes with dropout that an answer is the mean of; None is as the config says.
+        score: detections below it, 0..1, are left out; None keeps all.
 
     Raises:
         UserError: for a bad checkpoint, missing data, a split that the config has not, and a folder that holds the record
@@ -135,7 +143,10 @@ def evaluate(
     wishes = RecordWishes(
         Path(out) if out is not None else None, group, Path(tags) if tags is not None else None, save_predictions
     )
-    result = run_evaluation(Path(checkpoint), split, overrides, quiet=quiet, trust_code=trust_code, wishes=wishes)
+    answers = AnswerWishes(tta, tile, samples, score)
+    result = run_evaluation(
+        Path(checkpoint), split, overrides, quiet=quiet, trust_code=trust_code, wishes=wishes, answers=answers
+    )
     names = ("metrics", "losses", "tables", "images", "skipped", "intervals", "baseline")
     folder = Path(result["record"]) if result["record"] is not None else None
     return Evaluation(**{name: result[name] for name in names}, record=folder)

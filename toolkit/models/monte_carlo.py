@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from toolkit.bounds import PositiveInt
 from toolkit.contracts import HEADS, DenseHead, FeaturePyramid, Head
 from toolkit.errors import PartsError, Problem
-from toolkit.samples import Batch, Prediction
+from toolkit.samples import Batch, Prediction, each_image
 
 _SEED = 20150915
 """Any number would do."""
@@ -88,7 +88,8 @@ def refuse_without_dropout(model: Sampled) -> DenseHead:
 
 
 def seeded_monte_carlo(model: Sampled, batch: Batch, samples: PositiveInt) -> list[Prediction]:
-    """`monte_carlo_predict` with draws from a fixed seed; torch's global generators are left as they were.
+    """`monte_carlo_predict` of each image alone, with draws from a fixed seed, so that its answer does not depend on the
+    batch that it was in; torch's global generators are left as they were.
 
     Args:
         model: the model, with dropout and a dense head.
@@ -96,9 +97,12 @@ def seeded_monte_carlo(model: Sampled, batch: Batch, samples: PositiveInt) -> li
         samples: number of forward passes, 1 or more.
     """
     device = batch.images.device
+    found: list[Prediction] = []
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(_SEED)
-        return monte_carlo_predict(model, batch, samples)
+        for single in each_image(batch):
+            torch.manual_seed(_SEED)
+            found += monte_carlo_predict(model, single, samples)
+    return found
 
 
 @torch.no_grad()

@@ -20,8 +20,10 @@ from toolkit.data.images import heic
 from toolkit.data.images.pages import Pages
 from toolkit.data.images.pictures import find_pictures
 from toolkit.data.images.read import image_size
-from toolkit.errors import DataError
+from toolkit.errors import ConfigError, DataError
+from toolkit.inference.folder import predict
 from toolkit.jobs.predict import run_prediction
+from toolkit.jobs.predictor import Predictor
 
 tifffile = pytest.importorskip("tifffile", reason="the corpus is written with tifffile")
 
@@ -328,6 +330,22 @@ def test_every_page_is_the_picture_that_it_is_in_a_file_of_its_own(kind: str, tm
     image, left = first.read_and_count(3)
     assert np.array_equal(image, pages[0])
     assert left == len(pages) - 1
+
+
+def test_what_is_left_is_told_in_python_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    stack(tmp_path / "scan.tif", "tif")
+    (tmp_path / "notes.txt").write_text("seen")
+    for results in (predict(dense_model(), tmp_path), Predictor(dense_model()).stream(tmp_path)):
+        assert [one.left for one in results] == [3]
+        assert "files that are no pictures were not read: 1 .txt" in caplog.text
+        assert 'scan.tif are not used: only the first is read; pages="all" reads every page' in caplog.text
+        caplog.clear()
+    assert len(list(predict(dense_model(), tmp_path, pages="all"))) == len(STACK)
+    assert len(list(Predictor(dense_model(), pages="all").stream(tmp_path))) == len(STACK)
+    rows = {"path": np.array([str(tmp_path / "scan.tif")])}
+    assert Predictor(dense_model())(rows)["labels"][0].shape == RGB.shape[:2]
+    with pytest.raises(ConfigError, match="a row has one answer"):
+        Predictor(dense_model(), pages="all")(rows)
 
 
 def test_pages_of_many_bits_and_pages_that_are_bands(tmp_path: Path) -> None:

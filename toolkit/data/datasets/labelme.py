@@ -15,6 +15,7 @@ from toolkit.data.formats.outlines import ImageOutlines, Overlaps, note_shapeles
 from toolkit.data.formats.pairs import existing_folder, name_in
 from toolkit.data.images.listing import image_files, same_name
 from toolkit.errors import DataError, Problem, listed
+from toolkit.progress import tracked
 
 Unlabelled = Literal["leave_out", "background"]
 """Images without an annotation file: nobody has looked at them yet, or there is nothing on them."""
@@ -112,7 +113,7 @@ def _read(
     keys = {same_name(path.relative_to(place).with_suffix("").as_posix()): path for path in pictures.paths}
     read: list[ImageOutlines] = []
     owners: dict[Path, Path] = {}
-    for path in files.paths:
+    for path in tracked(files.paths, "annotations", len(files.paths), "file"):
         with problems.about(len(read)):
             file = read_labelme_file(path, problems)
             key = same_name(path.relative_to(source).with_suffix("").as_posix())

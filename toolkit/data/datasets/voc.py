@@ -19,6 +19,7 @@ from toolkit.data.formats.pairs import existing_folder, name_in
 from toolkit.data.formats.voc_file import VocFile, read_voc_file
 from toolkit.data.images.listing import image_files, same_name, without_extension
 from toolkit.errors import DataError, Place, Problem, listed, missing_path, no_such
+from toolkit.progress import tracked
 
 
 @DATASETS.register("voc")
@@ -75,7 +76,7 @@ def _read(root: Path, layout: _Layout, problems: ProblemList) -> list[tuple[str,
     """The image's name, the contents and the path of every XML file; what is wrong has a place too, to be left out."""
     problems.notes += layout.notes
     found = []
-    for position, stem in enumerate(layout.stems):
+    for position, stem in enumerate(tracked(layout.stems, "annotations", len(layout.stems), "file")):
         path = layout.annotations / f"{stem}.xml"
         with problems.about(position):
             file = _annotation(path, problems)

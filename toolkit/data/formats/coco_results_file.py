@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,18 +17,35 @@ from toolkit.samples import Detections
 _SHOWN = 5
 
 
+class CocoResults(NamedTuple):
+    """What a file of results holds.
+
+    Args:
+        found: the detections of each image, best first, boxes and scores in float64 as they stand in the file.
+        by_file: whether images were found by `file` in each entry, because `image_id` counts something else.
+    """
+
+    found: list[Detections]
+    by_file: bool
+
+
 def read_coco_results(
     path: Path,
-    image_of: Callable[[Any], int | None],
+    by_id: Callable[[Any], int | None],
+    by_name: Callable[[str], int | None],
     images: int,
     categories: Mapping[Any, int],
     classes: Sequence[str],
-) -> list[Detections]:
-    """The detections of each image, best first, boxes and scores in float64 as they stand in the file.
+) -> CocoResults:
+    """The detections of each image.
+
+    `toolkit predict` numbers the pictures of a folder, and says in `file` which one an entry belongs to: where the two do
+    not mean the same image, the names count.
 
     Args:
         path: a list of entries, or a mapping with such a list as "annotations" and, to be compared, "categories".
-        image_of: the place among N images that an `image_id` means, or None.
+        by_id: the place among N images that an `image_id` means, or None.
+        by_name: the place among N images that a `file` means, or None.
         images: N, how many annotated images there are.
         categories: label 0..K-1 of each `category_id`.
         classes: K names, in the order of the labels.
@@ -41,14 +58,18 @@ def read_coco_results(
     entries = _entries(path, categories, classes)
     faults = _Faults(path)
     rows: list[list[tuple[float, list[float], int]]] = [[] for _ in range(images)]
+    by_file = any(_contradicts(entry, by_id, by_name) for entry in entries)
+    what = "file" if by_file else "image_id"
     for number, entry in enumerate(entries):
         if not isinstance(entry, dict):
             faults.add("entries that are no mappings", number, entry)
             continue
-        place, label = image_of(entry.get("image_id")), categories.get(entry.get("category_id"))
+        place, label = by_id(entry.get("image_id")), categories.get(entry.get("category_id"))
+        if by_file:
+            place = by_name(str(entry.get("file")))
         box, score = entry.get("bbox"), entry.get("score")
         if place is None:
-            faults.add("an image_id that no annotated image has", number, entry.get("image_id"))
+            faults.add(f"{'a' if by_file else 'an'} {what} that no annotated image has", number, entry.get(what))
         if label is None:
             faults.add("a category_id that the annotations have not", number, entry.get("category_id"))
         if not _is_box(box):
@@ -59,7 +80,14 @@ def read_coco_results(
             x, y, width, height = map(float, box)  # type: ignore[arg-type]
             rows[place].append((float(score), [x, y, x + width, y + height], label))  # type: ignore[arg-type]
     faults.stop(len(entries))
-    return [_detections(one) for one in rows]
+    return CocoResults([_detections(one) for one in rows], by_file)
+
+
+def _contradicts(entry: Any, by_id: Callable[[Any], int | None], by_name: Callable[[str], int | None]) -> bool:
+    """Whether an entry's `file` means another image than its `image_id`."""
+    file = entry.get("file") if isinstance(entry, dict) else None
+    named = by_name(file) if isinstance(file, str) else None
+    return named is not None and named != by_id(entry.get("image_id"))
 
 
 def _detections(rows: list[tuple[float, list[float], int]]) -> Detections:

@@ -13,6 +13,7 @@ from toolkit.data.formats.yolo_files import YoloData, YoloRow, read_data_yaml, r
 from toolkit.data.images.formats import IMAGE_SUFFIXES
 from toolkit.data.images.listing import image_files
 from toolkit.errors import DataError, Problem, did_you_mean, missing_path, no_such
+from toolkit.progress import tracked
 
 
 class YoloFolder(NamedTuple):
@@ -60,7 +61,7 @@ def read_yolo_folder(root: str, split: str, classes: Sequence[str] | None, probl
         message = f"none of the {len(images)} images has a label file; the first was looked for at"
         raise DataError([Problem(data.source, f"{message} {labels[0].absolute()}"), *problems.so_far])
     rows = []
-    for owner, path in enumerate(labels):
+    for owner, path in enumerate(tracked(labels, "annotations", len(labels), "file")):
         with problems.about(owner):
             rows.append(read_yolo_labels(path, len(table), problems) if path.is_file() else [])
     missing = [path for path in labels if not path.is_file()]

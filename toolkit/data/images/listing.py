@@ -86,7 +86,7 @@ class _Walk:
         """trail: the real paths of this folder and of those above it."""
         try:
             with os.scandir(folder) as entries:
-                found = [(one.name, one.path, one.is_symlink(), *_kind(one)) for one in entries]
+                found = [(one.name, one.path, one.is_symlink(), *kind_of_entry(one)) for one in entries]
         except OSError:
             self.locked.append(Path(folder))
             return
@@ -126,7 +126,7 @@ class _Walk:
         return [f"{len(paths)} left out of {folder}, {what}: {_some(folder, paths)}" for paths, what in told if paths]
 
 
-def _kind(entry: os.DirEntry[str]) -> tuple[bool, bool]:
+def kind_of_entry(entry: os.DirEntry[str]) -> tuple[bool, bool]:
     """Whether an entry is a folder, and whether a file; neither for a link that leads to itself."""
     try:
         return entry.is_dir(), entry.is_file()

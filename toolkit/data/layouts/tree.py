@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from toolkit.data.images.formats import IMAGE_SUFFIXES
+from toolkit.data.images.listing import kind_of_entry
 from toolkit.errors import ConfigError, DataError, Problem, listed, missing_path
 
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
@@ -184,9 +185,10 @@ def _entries(path: str) -> tuple[list[str], list[str]]:
             for entry in entries:
                 if entry.name.startswith(".") or entry.name.lower() in _LEFTOVERS:
                     continue
-                if entry.is_dir():
+                is_folder, is_file = kind_of_entry(entry)
+                if is_folder:
                     inner.append(entry.name)
-                elif entry.is_file():
+                elif is_file:
                     files.append(entry.name)
     except OSError:
         return [], []
