@@ -193,7 +193,7 @@ def _evaluated(
     """Measures a split image by image; predicted files go into the record's folder, if there is one."""
     model = restored.model.to(fabric.device)
     answer = answers.answer(restored)
-    asked = {"answer": answer} if answer is not None else {}
+    asked: dict[str, Any] = {"answer": answer} if answer is not None else {}
     files = PredictedFiles(folder, class_table_of(model), masks, dataset) if folder is not None else None
     with worker_deaths_explained(), StopRequest() as stop:
         result = evaluation(

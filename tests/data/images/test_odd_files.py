@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
-from prediction_jobs import dense_model, restored
+from prediction_jobs import dense_model, restored, tree
 
 from toolkit.data.images import heic
 from toolkit.data.images.pages import Pages
@@ -22,6 +22,8 @@ from toolkit.data.images.pictures import find_pictures
 from toolkit.data.images.read import image_size
 from toolkit.errors import ConfigError, DataError
 from toolkit.inference.folder import predict
+from toolkit.inference.shares import Share
+from toolkit.jobs.merge import merge_shares
 from toolkit.jobs.predict import run_prediction
 from toolkit.jobs.predictor import Predictor
 
@@ -169,6 +171,7 @@ RANGED: dict[str, tuple[bytes, np.ndarray | str]] = {
     "float.tif": (tiff(FLOATS * 4080), RGB),
     "float_with_nan.tif": (tiff(HOLED * 4080), r"holds 3 numbers that are not finite"),
     "five_bands.tif": (tiff(np.zeros((32, 48, 5), np.uint16), planarconfig="contig"), "holds 5 bands, wanted 3"),
+    "bytes.png": (PNG, "holds 8 bits a channel, which data.value_range (0 to 4080) makes nearly black"),
 }  # fmt: skip
 """Read by a range [0, 4080]: sixteen stored numbers a gray level."""
 
@@ -360,6 +363,33 @@ def test_pages_of_many_bits_and_pages_that_are_bands(tmp_path: Path) -> None:
     assert whole.read_and_count(4, [0, 4095])[1] == 0
     with pytest.raises(DataError, match=DEEP_WORDS):
         pages[1].read(3)
+
+
+def test_shares_and_a_resumed_job_of_pages_are_one_run(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    stack(folder / "scan.tif", "tif")
+    stack(folder / "loop.gif", "gif")
+    (folder / "scan_page0002.png").write_bytes(PNG)  # a name that a page wants too
+    model, options = restored(dense_model()), {"formats": ["mask"], "pages": "all"}
+    whole = run_prediction(model, [folder], tmp_path / "one", **options)
+    assert (whole["images"], whole["done"], whole["unread"]) == (8, 8, [])
+    names = {path.name for path in (tmp_path / "one").glob("*.png")}
+    assert names == {f"loop_page000{number}.png" for number in (1, 2, 3)} | {
+        "scan_page0001.png", "scan_page0002_tif.png", "scan_page0002_png.png", "scan_page0003.png", "scan_page0004.png",
+    }  # fmt: skip
+    for number in (1, 2, 3):
+        run_prediction(model, [folder], tmp_path / "shared", share=Share(number, 3), **options)
+    merge_shares(tmp_path / "shared")
+    assert tree(tmp_path / "shared") == tree(tmp_path / "one")
+    (tmp_path / "one/scan_page0003.png").unlink()
+    lines = (tmp_path / "one/journal.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "one/journal.jsonl").write_text("".join(lines[:-3]) + lines[-2][:30])  # a kill inside a line
+    again = run_prediction(model, [folder], tmp_path / "one", resume=True, **options)
+    assert (again["skipped"], again["done"]) == (5, 3)
+    assert tree(tmp_path / "one") == tree(tmp_path / "shared")
+    with pytest.raises(ConfigError, match='pages was "all" and would be "first"'):
+        run_prediction(model, [folder], tmp_path / "one", ["mask"], resume=True)
 
 
 @pytest.mark.parametrize("pages", ["first", "all"])

@@ -20,6 +20,9 @@ from toolkit.data.faults.leaving_out import FileError
 from toolkit.data.images.tiff import tiff_bands, tiff_pages
 from toolkit.errors import ConfigError, Problem
 
+_DARKEST = 0.25
+"""Share of white that the largest byte has to reach."""
+
 ValueRange = Sequence[float] | Sequence[Sequence[float]]
 """[low, high] of all bands, or one such pair for each band: the stored numbers that become 0 and 255."""
 
@@ -96,10 +99,21 @@ def as_bytes(stored: np.ndarray, path: Path, channels: int, value_range: ValueRa
         refuse_unscaled(stored, path)
         pixels = stored.astype(np.uint8, copy=False)
     else:
+        _refuse_black(stored, value_range, path)
         pixels = to_bytes(stored, value_range, path)
     if {pixels.shape[2], channels} != {1, 3}:
         refuse_bands(pixels.shape[2], channels, path)
     return np.ascontiguousarray(with_channels(pixels, channels))
+
+
+def _refuse_black(stored: np.ndarray, value_range: ValueRange, path: Path) -> None:
+    """Raises DataError for bytes under a range of deeper files, in which not even 255 reaches a quarter of white."""
+    low, high = _limits(value_range, stored.shape[2])
+    if stored.dtype == np.uint8 and ((255 - low) / (high - low) < _DARKEST).all():
+        span = ", ".join(f"{one:g} to {other:g}" for one, other in dict.fromkeys(zip(low, high, strict=True)))
+        message = f"holds 8 bits a channel, which data.value_range ({span}) makes nearly black"
+        remedy = "give the file of more bits that it was made from, or multiply its numbers"
+        raise FileError("shallow", Problem(path, message, remedy))
 
 
 def with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:

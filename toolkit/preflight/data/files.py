@@ -8,8 +8,9 @@ import numpy as np
 from PIL import Image
 
 from toolkit.contracts import Dataset
+from toolkit.data.images.formats import FORMATS
 from toolkit.data.images.limits import any_size
-from toolkit.data.images.read import exif_orientation
+from toolkit.data.images.read import exif_orientation, image_size
 
 _TURNED = 5
 """EXIF orientations from here on exchange height and width."""
@@ -56,6 +57,8 @@ def _header_size(path: Path | None) -> tuple[int, int] | None:
     if path is None:
         return None
     try:
+        if path.suffix.lower() in FORMATS["HEIC"]:
+            return image_size(path)
         with any_size(), Image.open(path) as image:
             width, height = image.size
         turned = path.suffix.lower() in (".jpg", ".jpeg", ".tif", ".tiff") and exif_orientation(path) >= _TURNED
