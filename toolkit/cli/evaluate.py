@@ -6,7 +6,16 @@ from typing import Any
 
 import click
 
-from toolkit.cli.options import json_option, print_json, samples_option, say, tile_side, trust_option, tta_option
+from toolkit.cli.options import (
+    json_option,
+    overlap_option,
+    print_json,
+    samples_option,
+    say,
+    tile_side,
+    trust_option,
+    tta_option,
+)
 from toolkit.errors import ConfigError, Place, Problem
 
 _EPILOG = """\b
@@ -35,6 +44,7 @@ Example: toolkit evaluate runs/unet_shapes --split val
 @click.option(
     "--tile", metavar="auto|N|off", help="Images in tiles of N pixels, as predict does; default: evaluate.tile."
 )
+@overlap_option
 @click.option("--score", type=click.FloatRange(0, 1), help="Detections below it are left out before counting.")
 @click.option("--predictions", type=click.Path(), metavar="FOLDER|FILE.json", help="Measure these in place of a model.")
 @click.option(
@@ -53,6 +63,7 @@ def command(
     tta: str | None,
     samples: int | None,
     tile: str | None,
+    overlap: int | None,
     score: float | None,
     trust_code: bool,
     as_json: bool,
@@ -63,7 +74,8 @@ def command(
     The checkpoint carries its config; key=value arguments change it (data.root=elsewhere). What predict --no-thresholds
     answers with the same --tta, --samples-mc, --tile and --score is what is counted.
     """
-    answers = {"tta": tta, "samples": samples, "tile": tile and (tile_side(tile) or "off"), "score": score}
+    side = tile and (tile_side(tile) or "off")
+    answers = {"tta": tta, "samples": samples, "tile": side, "overlap": overlap, "score": score}
     if predictions is not None:
         _refuse_answers(answers)
         changes = [text for text in (checkpoint, *overrides) if text is not None]

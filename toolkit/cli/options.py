@@ -41,9 +41,15 @@ def tta_option(function: F) -> F:
     return click.option("--tta", type=click.Choice(["none", "flips", "scales", "flips+scales"]), help=said)(function)
 
 
+def overlap_option(function: F) -> F:
+    """Adds the option `--overlap` to a command."""
+    said = "What a detector's tiles share at least; default: what holds the objects that it was trained on."
+    return click.option("--overlap", type=click.IntRange(1), metavar="PIXELS", help=said)(function)
+
+
 def samples_option(function: F) -> F:
     """Adds the option `--samples-mc` to a command."""
-    said = "Passes with dropout that an answer is the mean of; default: model.samples of the checkpoint.  [x>=1]"
+    said = "Passes with dropout that an answer is the mean of; default: model.samples of the checkpoint."
     return click.option("--samples-mc", "samples", type=click.IntRange(1), help=said)(function)
 
 

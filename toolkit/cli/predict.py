@@ -8,7 +8,16 @@ from typing import Any, Literal
 
 import click
 
-from toolkit.cli.options import json_option, print_json, samples_option, say, tile_side, trust_option, tta_option
+from toolkit.cli.options import (
+    json_option,
+    overlap_option,
+    print_json,
+    samples_option,
+    say,
+    tile_side,
+    trust_option,
+    tta_option,
+)
 from toolkit.freed_memory import is_kept
 
 _SHOWN = 5
@@ -59,12 +68,7 @@ _SHOWN = 5
     help="Large pictures in tiles of N pixels, or as memory asks: pixels get the result of the whole picture, boxes come "
     "close to it.",
 )
-@click.option(
-    "--overlap",
-    type=click.IntRange(1),
-    metavar="PIXELS",
-    help="What a detector's tiles share at least; default: what holds the objects that it was trained on.",
-)
+@overlap_option
 @click.option(
     "--pages",
     type=click.Choice(["first", "all"]),

@@ -78,12 +78,14 @@ class AnswerWishes(NamedTuple):
     Args:
         tta: "none", "flips", "scales" or "flips+scales" (`--tta`).
         tile: side of a tile in pixels, "auto", or "off" (`--tile`).
+        overlap: pixels that a detector's tiles share at least (`--overlap`).
         samples: forward passes with dropout that an answer is the mean of (`--samples-mc`).
         score: detections below it, 0..1, are left out (`--score`).
     """
 
     tta: str | None = None
     tile: int | Literal["auto", "off"] | None = None
+    overlap: int | None = None
     samples: int | None = None
     score: float | None = None
 
@@ -101,6 +103,7 @@ class AnswerWishes(NamedTuple):
             device=None,
             batch_size=restored.config.evaluate.batch_size or 1,
             tile=None if tile == "off" else tile,
+            overlap=self.overlap or restored.config.evaluate.tile_overlap,
             tta=self.tta,
             samples=self.samples,
             score=self.score,
@@ -110,7 +113,7 @@ class AnswerWishes(NamedTuple):
         return predictor.answer
 
 
-_OPTIONS = {"tta": "--tta", "tile": "--tile", "samples": "--samples-mc", "score": "--score"}
+_OPTIONS = {"tta": "--tta", "tile": "--tile", "overlap": "--overlap", "samples": "--samples-mc", "score": "--score"}
 """What each wish is called on the command line."""
 
 

@@ -116,6 +116,7 @@ def evaluate(
     save_predictions: bool = False,
     tta: str | None = None,
     tile: int | Literal["auto", "off"] | None = None,
+    overlap: int | None = None,
     samples: int | None = None,
     score: float | None = None,
 ) -> Evaluation:
@@ -133,6 +134,7 @@ def evaluate(
         save_predictions: whether predicted label maps are written as pictures into the record's `masks/`.
         tta: "none", "flips", "scales" or "flips+scales", as `predict` takes it; None is as the config says.
         tile: side of a tile in pixels, "auto" or "off"; None is as the config says.
+        overlap: pixels that a detector's tiles share at least; None is as the config says.
         samples: forward passes with dropout that an answer is the mean of; None is as the config says.
         score: detections below it, 0..1, are left out; None keeps all.
 
@@ -143,7 +145,7 @@ def evaluate(
     wishes = RecordWishes(
         Path(out) if out is not None else None, group, Path(tags) if tags is not None else None, save_predictions
     )
-    answers = AnswerWishes(tta, tile, samples, score)
+    answers = AnswerWishes(tta, tile, overlap, samples, score)
     result = run_evaluation(
         Path(checkpoint), split, overrides, quiet=quiet, trust_code=trust_code, wishes=wishes, answers=answers
     )

@@ -78,7 +78,7 @@ def tiff_pages(file: BinaryIO, bands: int = 0) -> Sequence[int]:
     found = list(_directories(file))
     places = [place for place, tags in enumerate(found) if not tags[_SUBFILE] & _NO_PAGE]
     is_one = 1 < bands == len(places) and all(found[place][_SAMPLES] == 1 for place in places)
-    return places[:1] if is_one or not places else places
+    return (places[:1] if is_one else places) or (0,)
 
 
 def _directories(file: BinaryIO) -> Iterator[dict[int, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from toolkit.inference.tiling.seams import Found, Overlap, Span, seen_by_neighbo
 from toolkit.inference.tiling.tiled import MEMORY, TileSide, single_images
 from toolkit.models.vision_model import VisionModel
 from toolkit.ops import boxes as box_ops
+from toolkit.progress import told_within
 from toolkit.samples import Batch, Detections, Prediction
 
 _LOG = logging.getLogger(__name__)
@@ -183,15 +185,16 @@ class TiledBoxes:
     def _of_tiles(self, single: Batch, plan: BoxPlan) -> tuple[Found, Found]:
         """What tiles see whole, and pieces of what none does, in pixels of the picture as it enters the net."""
         whole, pieces = [], []
-        for row in plan.rows:
-            for column in plan.columns:
-                shown = single.images[..., row.start : row.stop, column.start : column.stop]
-                found = self._seen(single, shown)
-                moved = found.boxes + np.array([column.start, row.start] * 2, np.float32)
-                kind = seen_by_neighbours(moved, (row, column), plan.overlaps)
-                found = found._replace(boxes=moved)
-                whole.append(found.take(kind == 0))
-                pieces.append(found.take(kind == 1))
+        tiles = list(itertools.product(plan.rows, plan.columns))
+        for number, (row, column) in enumerate(tiles, 1):
+            shown = single.images[..., row.start : row.stop, column.start : column.stop]
+            found = self._seen(single, shown)
+            moved = found.boxes + np.array([column.start, row.start] * 2, np.float32)
+            kind = seen_by_neighbours(moved, (row, column), plan.overlaps)
+            found = found._replace(boxes=moved)
+            whole.append(found.take(kind == 0))
+            pieces.append(found.take(kind == 1))
+            told_within(number, len(tiles), "tile")
         return Found.of(whole), Found.of(pieces)
 
     def _of_reduced(self, single: Batch, plan: BoxPlan) -> Found:

@@ -16,6 +16,7 @@ from toolkit.inference.tiling.geometry import bytes_per_pixel, cells_of, measure
 from toolkit.inference.tiling.plan import Tile, TileGeometry, plan_tiles
 from toolkit.models.vision_model import VisionModel
 from toolkit.ops.padding import Pad, mirror
+from toolkit.progress import told_within
 from toolkit.samples import Batch, Prediction
 
 TileSide = PositiveInt | Literal["auto"]
@@ -129,13 +130,14 @@ class TiledPrediction:
 
     def _rows_of_tiles(self, images: Tensor, rows: Sequence[Tile], columns: Sequence[Tile]) -> Iterator[Tensor]:
         """Logits (K, r, w) of one row of tiles after the other."""
-        for row in rows:
+        for number, row in enumerate(rows):
             height = row.last - row.first
             parts = []
-            for column in columns:
+            for place, column in enumerate(columns, 1):
                 logits = self._tile(images[..., row.start : row.stop, column.start : column.stop])
                 logits = logits.narrow(1, row.skip, height).narrow(2, column.skip, column.last - column.first)
                 parts.append(logits.clone())  # not a view, so that what is cut off is freed
+                told_within(number * len(columns) + place, len(rows) * len(columns), "tile")
             yield torch.cat(parts, 2)
 
     def _tile(self, images: Tensor) -> Tensor:
