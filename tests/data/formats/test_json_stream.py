@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from toolkit.data.faults.problem_list import ProblemList
@@ -26,7 +27,7 @@ BROKEN = ["", "{", '{"a":[1,2', '{"a":[1 2]}', '{"a":[1,]}', '{"a":1,}', '{"a":1
 
 def pieces(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for key, value in json_stream.pieces(path, ("a", "b")):
+    for key, value in json_stream.pieces(path, {"a": None, "b": None}):
         if key in ("a", "b") and isinstance(value, list):
             found.setdefault(key, []).extend(value)
         else:
@@ -108,4 +109,34 @@ def test_a_coco_file_says_the_same_in_small_pieces(
         with monkeypatch.context() as small:
             small.setattr(json_stream, "_BLOCK", 48)
             small.setattr(json_stream, "_ROWS", 3)
+            small.setattr(json_stream, "_PIECE", 300)
             assert read() == whole, seed
+            small.setattr(json_stream._Reader, "many", lambda reader, decoder: [])
+            assert read() == whole, seed
+
+
+ROWS = """[{"id": 1, "x": [1, {"a": 2}], "q": null} , {"id": "é},{", "x": {"id": 9}},
+ {"x": 1.5}, {"id": 12345678901234567890, "id": -0.0}, {"id": [{}, {}]} ,{"id": "\\u00e9\\n"}, %s {"id": 4}]"""
+
+
+@pytest.mark.parametrize("odd", ["", '{"id": NaN},', '{"id": 1e999},', '{"id": "\\ud800"},', "7,", "[{}],"])
+def test_rows_are_those_of_the_standard_library(tmp_path: Path, block: int, odd: str) -> None:
+    class Entry(msgspec.Struct):
+        id: Any = None
+
+    (tmp_path / "a.json").write_text(f'{{"a": {ROWS % odd}}}')
+    wanted = json.loads(ROWS % odd)
+    found = [row for _, rows in json_stream.pieces(tmp_path / "a.json", {"a": Entry}) for row in rows]
+    assert repr([row.id if isinstance(row, Entry) else row for row in found]) == repr(
+        [row.get("id") if isinstance(row, dict) else row for row in wanted]
+    )
+    assert repr(pieces(tmp_path / "a.json")["a"]) == repr(wanted)
+
+
+@pytest.mark.parametrize("fault", ["01", "1.", "[1,,2]", "nul", '"\x01"', '"\\q"', "[1}", "{1:2}"])
+def test_values_that_nobody_wants_are_json_too(tmp_path: Path, fault: str) -> None:
+    row = '{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "segmentation": %s}'
+    rows = ", ".join([row % "[]"] * 3 + [row % fault] + [row % "[]"] * 3)
+    (tmp_path / "a.json").write_text(f'{{"images": [], "categories": [], "annotations": [{rows}]}}')
+    with pytest.raises(DataError, match=r"is no valid JSON: .*character"):
+        read_coco_file(tmp_path / "a.json", ProblemList())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,7 +34,7 @@ class BoxDataset(Dataset):
         self, classes: Sequence[str], root: Path, index: DetectionIndex, category_ids: Sequence[int] = ()
     ) -> None:
         self.classes, self.root, self.index = tuple(classes), root, index
-        self.notes = (*index.notes, *unread_pages(root / index.names[place] for place in range(len(index))))
+        self.notes = (*index.notes, *unread_pages(self.image_files()))
         self.category_ids = tuple(category_ids) or tuple(range(len(self.classes)))
 
     looks_at_no_pixel = True
@@ -54,6 +55,11 @@ class BoxDataset(Dataset):
         """The image, and the file its boxes were read from where it has one."""
         image, annotation = self.root / self.index.names[index], self.index.annotation(index)
         return (image, Path(annotation)) if annotation else (image,)
+
+    def image_files(self) -> list[str]:
+        """The image of every sample, which for a million of them is made of text, not of paths."""
+        folder = str(self.root / "_")[:-1]
+        return [os.path.join(folder, name) for name in self.index.names]  # noqa: PTH118
 
     def annotation_of(self, index: int) -> bytes:
         """Boxes and class names of an image; see `Dataset`."""

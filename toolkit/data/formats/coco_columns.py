@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 
 Row = dict[str, Any]
@@ -50,26 +51,44 @@ class Annotations(NamedTuple):
         return called(self.ids, place)
 
 
-def annotations_of(rows: Sequence[Row], first: int, *, with_outlines: bool) -> Annotations:
-    """The columns of some rows.
+class Entry(msgspec.Struct, gc=False):
+    """What is read of an annotation, as it stands in the file; None for what is absent."""
+
+    id: Any = None
+    image_id: Any = None
+    category_id: Any = None
+    bbox: Any = None
+    area: Any = None
+    iscrowd: Any = None
+
+
+class OutlinedEntry(Entry, gc=False):
+    """An annotation with its outline."""
+
+    segmentation: Any = None
+
+
+def annotations_of(entries: Sequence[Entry], first: int) -> Annotations:
+    """The columns of some annotations, one behind the other in the file; their outlines, too, where they were read.
 
     Args:
-        rows: some annotations, one behind the other in the file.
+        entries: what the file says of each.
         first: place of the first of them in the file.
-        with_outlines: whether `segmentation` is kept, as it stands in the file.
     """
     odd: set[int] = set()
-    ids = [row.get("id") for row in rows]
+    ids = [entry.id for entry in entries]
     numbers = integers(ids)
+    outlined = bool(entries) and isinstance(entries[0], OutlinedEntry)
+    outlines = [entry.segmentation for entry in entries] if outlined else []  # type: ignore[attr-defined]
     return Annotations(
         ids if numbers is None else numbers,
-        keys_of(rows, "image_id", odd),
-        keys_of(rows, "category_id", odd),
-        _boxes(rows, odd),
-        sizes_of(rows, "area", odd),
-        sizes_of(rows, "iscrowd", odd),
-        {first + place: {**rows[place], "segmentation": None} for place in odd},
-        [row.get("segmentation") for row in rows] if with_outlines else [],
+        keys_of([entry.image_id for entry in entries], odd),
+        keys_of([entry.category_id for entry in entries], odd),
+        _boxes([entry.bbox for entry in entries], odd),
+        sizes_of([entry.area for entry in entries], odd),
+        sizes_of([entry.iscrowd for entry in entries], odd),
+        {first + place: {name: getattr(entries[place], name) for name in Entry.__struct_fields__} for place in odd},
+        outlines,
     )
 
 
@@ -97,15 +116,13 @@ def integers(values: Sequence[Any]) -> np.ndarray | None:
         return None
 
 
-def keys_of(rows: Sequence[Row], key: str, odd: set[int]) -> Keys:
-    """What rows refer to, or are referred to by, under a key.
+def keys_of(values: Sequence[Any], odd: set[int]) -> Keys:
+    """What rows refer to, or are referred to by: ids, as they stand in the file.
 
     Args:
-        rows: objects of the file, one behind the other.
-        key: the key that is looked up: "id", "image_id" or "category_id".
-        odd: takes the places of those whose value is no integer.
+        values: an id of each row.
+        odd: takes the places of those that are no integers.
     """
-    values = [row.get(key) for row in rows]
     column = integers(values)
     if column is not None:
         return column
@@ -149,16 +166,15 @@ def called(ids: Sequence[Any] | np.ndarray, place: int) -> str:
     return f"annotation {ids[place]}" if has_id else f"annotation entry {place}"
 
 
-def _boxes(rows: Sequence[Row], odd: set[int]) -> np.ndarray:
+def _boxes(found: Sequence[Any], odd: set[int]) -> np.ndarray:
     try:
-        boxes = np.array([row["bbox"] for row in rows] or np.empty((0, 4)))
-        if boxes.dtype.kind in "iuf" and boxes.shape == (len(rows), 4):
+        boxes = np.array(found or np.empty((0, 4)))
+        if boxes.dtype.kind in "iuf" and boxes.shape == (len(found), 4):
             return np.where(np.isfinite(boxes), boxes, np.inf).astype(np.float64)
-    except (KeyError, ValueError, OverflowError):
+    except (ValueError, OverflowError):
         pass
-    boxes = np.full((len(rows), 4), np.nan)
-    for place, row in enumerate(rows):
-        box = row.get("bbox")
+    boxes = np.full((len(found), 4), np.nan)
+    for place, box in enumerate(found):
         if isinstance(box, list) and len(box) == 4 and all(_is_number(value) for value in box):
             boxes[place] = [value if math.isfinite(value) else math.inf for value in box]
         else:
@@ -166,15 +182,13 @@ def _boxes(rows: Sequence[Row], odd: set[int]) -> np.ndarray:
     return boxes
 
 
-def sizes_of(rows: Sequence[Row], key: str, odd: set[int]) -> np.ndarray:
-    """(N,) float64, NaN where a key is absent, null, or no number from 0 up.
+def sizes_of(values: Sequence[Any], odd: set[int]) -> np.ndarray:
+    """(N,) float64, NaN where a value is None (absent, null), or no number from 0 up.
 
     Args:
-        rows: objects of the file, one behind the other.
-        key: of a size, an area or a flag.
+        values: a size, an area or a flag of each row.
         odd: takes the places of those that have another value than such a number.
     """
-    values = [row.get(key) for row in rows]
     absent = values.count(None)
     try:
         column = np.array([math.nan if value is None else value for value in values] if absent else values)

@@ -6,7 +6,6 @@ at a time, and of a million annotations only columns of numbers are kept.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,9 @@ import numpy as np
 from toolkit.data.faults.problem_list import SHOWN_OF_A_KIND, ProblemList
 from toolkit.data.formats.coco_columns import (
     Annotations,
+    Entry,
     Keys,
+    OutlinedEntry,
     Row,
     annotations_of,
     called,
@@ -31,10 +32,6 @@ from toolkit.data.formats.coco_columns import (
 from toolkit.data.formats.json_stream import pieces
 from toolkit.data.formats.outlines import Outline, outline_box, ring, run_lengths
 from toolkit.errors import DataError, Place, Problem
-
-_OUTLINE = re.compile(r'"segmentation"\s*:\s*\[[\[\]\d\s.,eE+\-]*\](?=\s*(?:,\s*"|\}))')
-"""A list of outlines, to its end: nine tenths of a file, and of the time it takes. Inside a JSON string the quotes would be
-escaped, so this cannot match there."""
 
 
 class CocoFile(NamedTuple):
@@ -93,7 +90,7 @@ def read_coco_file(path: Path, problems: ProblemList, *, with_outlines: bool = F
     categories = [row for row in _with_ids(path, content.categories, "category", problems)
                   if _is_named(path, row, "name", "category", problems)]  # fmt: skip
     _refuse_repeated(path, [row["name"] for row in categories], "category name", problems)
-    image_keys, category_keys = keys_of(images, "id", set()), keys_of(categories, "id", set())
+    image_keys, category_keys = (keys_of([row["id"] for row in rows], set()) for rows in (images, categories))
     _refuse_repeated(path, image_keys, "image", problems)
     _refuse_repeated(path, category_keys, "category", problems)
     category_numbers = _numbered(path, category_keys, "category", problems)
@@ -112,7 +109,7 @@ def read_coco_file(path: Path, problems: ProblemList, *, with_outlines: bool = F
         problems.add("boxes that are not four numbers", where, message, image=int(owners[place]))
     _refuse_sizes(path, found.odd, {"area": found.area, "iscrowd": found.crowd}, problems, owners)
     odd: set[int] = set()
-    sizes = {key: sizes_of(images, key, odd) for key in ("height", "width")}
+    sizes = {key: sizes_of([row.get(key) for row in images], odd) for key in ("height", "width")}
     _refuse_sizes(path, {place: images[place] for place in odd}, sizes, problems, np.arange(len(images)))
     keep = np.flatnonzero(owned & named & boxed)
     return CocoFile(
@@ -141,6 +138,7 @@ class _Content(NamedTuple):
 
 
 _SECTIONS = ("images", "annotations", "categories")
+_OBJECTS = {dict, Entry, OutlinedEntry}
 _KEPT = ("id", "file_name", "coco_url", "height", "width", "name", "supercategory")
 
 
@@ -150,22 +148,23 @@ def _sections(path: Path, with_outlines: bool, problems: ProblemList) -> _Conten
     columns: list[Annotations] = []
     other: dict[str, Any] = {}
     count = 0
-    for key, value in pieces(path, _SECTIONS, None if with_outlines else (_OUTLINE, '"segmentation":null')):
+    lists = {**dict.fromkeys(_SECTIONS), "annotations": OutlinedEntry if with_outlines else Entry}
+    for key, value in pieces(path, lists):
         if not key:
             raise DataError(_no_object(path, value))
         if key not in _SECTIONS:
             continue
-        if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
+        if not isinstance(value, list) or not set(map(type, value)) <= _OBJECTS:
             other[key] = value
         elif key == "annotations":
-            columns.append(annotations_of(value, count, with_outlines=with_outlines))
+            columns.append(annotations_of(value, count))
             count += len(value)
         else:
             slim = [{name: row[name] for name in _KEPT if name in row} for row in value]
             rows.setdefault(key, []).extend(slim)
     categories = rows.get("categories") or other.get("categories")
     if not columns and other.get("annotations") is None and "images" in rows and categories:
-        columns = [annotations_of([], 0, with_outlines=with_outlines)]
+        columns = [annotations_of([], 0)]
         other.pop("annotations", None)
         problems.tally[NO_ANNOTATIONS] += 1
         problems.notes.append(
@@ -244,8 +243,9 @@ def _refuse_repeated(path: Path, keys: Sequence[Any] | np.ndarray, kind: str, pr
 
 def _note_clashing(path: Path, ids: np.ndarray | list[Any], problems: ProblemList) -> None:
     """Annotations may lack an id; those that have one should not share it."""
-    given = ids if isinstance(ids, np.ndarray) else [str(one) for one in ids if one is not None]
-    clashing = len(given) - (len(np.unique(given)) if isinstance(given, np.ndarray) else len(set(given)))
+    given = ids if isinstance(ids, np.ndarray) else np.array([str(one) for one in ids if one is not None], object)
+    ordered = np.sort(given)
+    clashing = int((ordered[1:] == ordered[:-1]).sum())
     if clashing:
         problems.notes.append(f"{path}: {clashing} annotation ids stand more than once; they serve nothing here")
 
@@ -289,9 +289,9 @@ def _with_boxes_of_outlines(path: Path, found: Annotations, problems: ProblemLis
     if not missing:
         return found.xywh
     boxes, first = found.xywh.copy(), 0
-    for key, rows in pieces(path, _SECTIONS):
+    for key, rows in pieces(path, {"annotations": OutlinedEntry}):
         for place in missing.intersection(range(first, first + len(rows))) if key == "annotations" else ():
-            outline = outline_of(rows[place - first].get("segmentation")) or Outline("")
+            outline = outline_of(rows[place - first].segmentation) or Outline("")
             x1, y1, x2, y2 = outline_box(outline)
             boxes[place] = x1, y1, x2 - x1, y2 - y1
         first += len(rows) if key == "annotations" else 0

@@ -6,7 +6,7 @@ therefore ends up with its own copy. Arrays stay shared.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -32,6 +32,12 @@ class PackedBytes:
         start = int(self._ends[index - 1]) if index else 0
         return self._bytes[start : int(self._ends[index])].tobytes()
 
+    def __iter__(self) -> Iterator[bytes]:
+        whole, start = self._bytes.tobytes(), 0
+        for end in self._ends.tolist():
+            yield whole[start:end]
+            start = end
+
 
 class PackedStrings:
     """A read-only sequence of strings, also of names that are no UTF-8.
@@ -48,3 +54,6 @@ class PackedStrings:
 
     def __getitem__(self, index: int) -> str:
         return self._packed[index].decode("utf-8", "surrogateescape")
+
+    def __iter__(self) -> Iterator[str]:
+        return (piece.decode("utf-8", "surrogateescape") for piece in self._packed)

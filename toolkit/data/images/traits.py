@@ -19,9 +19,10 @@ _PAGED = (*FORMATS["TIFF"], *FORMATS["GIF"], *FORMATS["WebP"])
 """Extensions of formats that often hold several pictures."""
 
 
-def unread_pages(paths: Iterable[Path]) -> list[str]:
+def unread_pages(paths: Iterable[Path | str]) -> list[str]:
     """A sentence about files of which only the first page is read; [] when there is none."""
-    counts = ((path, len(places_of(path)) - 1) for path in paths if path.suffix.lower() in _PAGED)
+    paged = (Path(path) for path in paths if str(path).lower().endswith(_PAGED))
+    counts = ((path, len(places_of(path)) - 1) for path in paged)
     left = [(path, count) for path, count in counts if count]
     return said_of_pages(left, "save each page as a file of its own")
 

@@ -15,7 +15,6 @@ from toolkit.data.images.fingerprint import hash_bits, mirrored_bits, near_pairs
 from toolkit.data.images.read import image_size, read_image
 from toolkit.data.splits.groups import MOST_COMPARED, joined
 from toolkit.errors import Problem, UserError, listed
-from toolkit.preflight.data.files import image_paths
 from toolkit.preflight.data.record import SplitRecords, count
 from toolkit.preflight.findings import Finding, Report
 
@@ -179,60 +178,77 @@ def check_shared_images(report: Report, datasets: dict[str, Dataset], *, allowed
         allowed: whether the config allows it; then it is only said.
     """
     splits = list(datasets)
+    files = {split: dataset.image_files() for split, dataset in datasets.items()} if len(splits) > 1 else {}
     for place, one in enumerate(splits):
         for other in splits[place + 1 :]:
-            shared = _shared(image_paths(datasets[one]), image_paths(datasets[other]))
+            shared = _shared(files[one], files[other])
             if shared:
                 report.add(_finding(one, other, shared, len(datasets[other]), allowed=allowed))
 
 
-def _shared(own: Sequence[Path], others: Sequence[Path]) -> dict[Path, Path]:
-    """Files of the others that hold a picture of ours, each with ours."""
-    folders: dict[str, str] = {}
+def _shared(own: Sequence[str], others: Sequence[str]) -> dict[Path, Path]:
+    """Files of the others that hold a picture of ours, each with ours. Paths are text: a split may have a million."""
+    folders: dict[str, _Folder] = {}
     mine = {_real(path, folders): path for path in own}
     found = {path: mine[real] for path in others if (real := _real(path, folders)) in mine}
-    sizes: dict[int, list[Path]] = defaultdict(list)
-    for path in own:
-        sizes[_bytes_of(path)].append(path)
-    names: dict[str, list[Path]] = defaultdict(list)
-    for path in own:
-        names[path.stem].append(path)
+    left = [(path, _bytes_of(path)) for path in others if path not in found]
+    sizes: dict[int, list[str]] = {size: [] for _, size in left}
+    names: dict[str, list[str]] = {_stem(path): [] for path, _ in left}
+    for path in own if left else ():
+        if (size := _bytes_of(path)) in sizes:
+            sizes[size].append(path)
+        if (stem := _stem(path)) in names:
+            names[stem].append(path)
     looked = 0
-    for path in others:
-        if path in found:
-            continue
-        same = next((one for one in sizes.get(_bytes_of(path), ()) if _are_equal(one, path)), None)
-        if same is None and path.stem in names and looked < _MOST_DECODED:
+    for path, size in left:
+        same = next((one for one in sizes[size] if _are_equal(one, path)), None)
+        if same is None and names[_stem(path)] and looked < _MOST_DECODED:
             looked += 1
-            same = next((one for one in names[path.stem] if _pixels_are_equal(one, path)), None)
+            same = next((one for one in names[_stem(path)] if _pixels_are_equal(Path(one), Path(path))), None)
         if same is not None:
             found[path] = same
-    return found
+    return {Path(path): Path(same) for path, same in found.items()}
 
 
-def _real(path: Path, folders: dict[str, str]) -> str:
-    """`os.path.realpath` of a file; of its folder it is found once, for a folder may hold a million."""
-    text = str(path)
-    if os.path.islink(text):  # noqa: PTH114 - a path a file is dear here
-        return os.path.realpath(text)
-    folder, name = os.path.split(text)
+class _Folder:
+    """real: what `os.path.realpath` says of it. links: names in it that are links; None where it cannot be listed."""
+
+    def __init__(self, folder: str) -> None:
+        self.real = os.path.realpath(folder)
+        try:
+            with os.scandir(self.real) as entries:
+                self.links: set[str] | None = {entry.name for entry in entries if entry.is_symlink()}
+        except OSError:
+            self.links = None
+
+
+def _real(path: str, folders: dict[str, _Folder]) -> str:
+    """`os.path.realpath` of a file; its folder is looked at once, for it may hold a million."""
+    folder, name = os.path.split(path)
     if folder not in folders:
-        folders[folder] = os.path.realpath(folder)
-    return os.path.join(folders[folder], name)  # noqa: PTH118
+        folders[folder] = _Folder(folder)
+    known = folders[folder]
+    if known.links is None or name in known.links:
+        return os.path.realpath(path)
+    return os.path.join(known.real, name)  # noqa: PTH118 - a path a file is dear here
+
+
+def _stem(path: str) -> str:
+    return os.path.splitext(os.path.basename(path))[0]  # noqa: PTH119, PTH122 - likewise
 
 
 _MOST_DECODED = 200
 """Pictures of one name in two splits that are decoded to be compared."""
 
 
-def _bytes_of(path: Path) -> int:
+def _bytes_of(path: str) -> int:
     try:
-        return path.stat().st_size
+        return os.stat(path).st_size  # noqa: PTH116 - likewise
     except OSError:  # reading it says what is wrong
         return -1
 
 
-def _are_equal(one: Path, other: Path) -> bool:
+def _are_equal(one: str, other: str) -> bool:
     try:
         return filecmp.cmp(one, other, shallow=False)
     except OSError:

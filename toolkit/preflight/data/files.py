@@ -22,12 +22,6 @@ def image_path(dataset: Dataset, position: int) -> Path | None:
     return files[0] if files else None
 
 
-def image_paths(dataset: Dataset) -> list[Path]:
-    """The image files of all samples, in order; [] when one is not known."""
-    paths = [image_path(dataset, position) for position in range(len(dataset))]
-    return [path for path in paths if path is not None] if None not in paths else []
-
-
 def stored_sizes(dataset: Dataset, limit: int = 400) -> dict[int, tuple[int, int]]:
     """(height, width) of images by position: of all when the annotation says, else read from at most `limit` headers.
 

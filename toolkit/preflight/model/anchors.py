@@ -26,8 +26,7 @@ def best_overlaps(boxes: SeenBoxes, layout: AnchorLayout) -> np.ndarray:
     """
     best = np.zeros(len(boxes.labels))
     for stride in layout.strides:
-        for box in _base(stride, layout):
-            best = np.maximum(best, _overlap(boxes, box, stride, layout.inside_only))
+        best = np.maximum(best, _overlaps(boxes, _base(stride, layout), stride, layout.inside_only).max(0, initial=0))
     return best
 
 
@@ -38,21 +37,24 @@ def _base(stride: int, layout: AnchorLayout) -> np.ndarray:
     return base + np.array([0, 0, 1, 1]) if layout.style == "caffe" else base
 
 
-def _overlap(boxes: SeenBoxes, anchor: np.ndarray, stride: int, inside_only: bool) -> np.ndarray:
-    intersection, possible = np.ones(len(boxes.labels)), np.ones(len(boxes.labels), bool)
+def _overlaps(boxes: SeenBoxes, anchors: np.ndarray, stride: int, inside_only: bool) -> np.ndarray:
+    """(A, M) of each of the anchors (A, 4) of cell 0, at its best place, with each box."""
+    corners = np.ascontiguousarray(anchors.T)[:, :, None]
+    intersection, possible = np.ones(()), np.ones((), bool)
     for axis in (0, 1):
-        low, high = boxes.xyxy[:, axis], boxes.xyxy[:, axis + 2]
-        side, cells = anchor[axis + 2] - anchor[axis], np.ceil(boxes.sizes[:, 1 - axis] / stride)
+        low, high, extent = boxes.xyxy[:, axis], boxes.xyxy[:, axis + 2], boxes.sizes[:, 1 - axis]
+        begin, end, cells = corners[axis], corners[axis + 2], np.ceil(extent / stride)
         first, last = np.zeros_like(cells), cells - 1
         if inside_only:
-            first = np.maximum(first, np.ceil(-anchor[axis] / stride))
-            last = np.minimum(last, np.floor((boxes.sizes[:, 1 - axis] - anchor[axis + 2]) / stride))
-        possible &= first <= last
-        wanted = ((low + high - side) / 2 - anchor[axis]) / stride
-        start = anchor[axis] + stride * np.clip(np.rint(wanted), first, np.maximum(first, last))
-        intersection *= np.clip(np.minimum(high, start + side) - np.maximum(low, start), 0, None)
+            first = np.maximum(first, np.ceil(-begin / stride))
+            last = np.minimum(last, np.floor((extent - end) / stride))
+        possible = possible & (first <= last)
+        wanted = ((low + high - (end - begin)) / 2 - begin) / stride
+        start = begin + stride * np.clip(np.rint(wanted), first, np.maximum(first, last))
+        common = np.minimum(high, start + (end - begin)) - np.maximum(low, start)
+        intersection = intersection * np.clip(common, 0, None)
     areas = np.prod(boxes.xyxy[:, 2:] - boxes.xyxy[:, :2], axis=1)
-    area = (anchor[2] - anchor[0]) * (anchor[3] - anchor[1])
+    area = (corners[2] - corners[0]) * (corners[3] - corners[1])
     return np.where(possible, intersection / np.maximum(areas + area - intersection, 1e-9), 0.0)
 
 

@@ -25,8 +25,9 @@ from toolkit.preflight.findings import Report
 from toolkit.preflight.model.sizes import shown
 from toolkit.samples import Batch, Prediction, Sample, Truth, collate
 
-WORK = 40e9
-"""Multiply-accumulates that one forward pass of the batch may take; with the backward pass some four seconds on two cores."""
+WORK = 8e9
+"""Multiply-accumulates that one forward pass of the batch may take; with the backward pass a second or two of
+processor, and some hundred MiB."""
 
 
 _WORTH = 0.9

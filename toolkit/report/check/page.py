@@ -12,7 +12,6 @@ from toolkit.data.formats.detection_index import DetectionIndex
 from toolkit.data.images.read import image_size
 from toolkit.errors import UserError
 from toolkit.labels import Color
-from toolkit.preflight.data.files import image_paths
 from toolkit.preflight.findings import Finding, Report
 from toolkit.report.check.blocks import data_blocks, statistic_blocks, table_block
 from toolkit.report.page import render
@@ -110,7 +109,8 @@ def marks_of(datasets: Mapping[str, Dataset], names: Sequence[str]) -> Marks:
     places: dict[str, tuple[DetectionIndex, int]] = {}
     for dataset in datasets.values():
         if isinstance(dataset, BoxDataset):
-            places.update({str(path.absolute()): (dataset.index, i) for i, path in enumerate(image_paths(dataset))})
+            files = (Path(file).absolute() for file in dataset.image_files())
+            places.update({str(path): (dataset.index, place) for place, path in enumerate(files)})
 
     def marks(path: str) -> list[Mark]:
         if path not in places:
