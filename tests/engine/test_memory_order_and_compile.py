@@ -20,8 +20,9 @@ from toolkit.backbones.segnet_basic_encoder import SegNetBasicEncoder
 from toolkit.backbones.vgg import Vgg
 from toolkit.engine import step as step_module
 from toolkit.engine.interrupt import Interrupted
-from toolkit.engine.prepare import LossModule, match_strides
+from toolkit.engine.prepare import LossModule, lies_channels_last, match_strides
 from toolkit.engine.process import allow_tf32, make_fabric
+from toolkit.engine.settings import TrainSettings
 from toolkit.errors import ConfigError, UserError
 from toolkit.heads.pixel import PixelHead
 from toolkit.jobs.evaluate import run_evaluation
@@ -36,6 +37,21 @@ COMPILER = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compil
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("shapes") / "data"
+
+
+@pytest.mark.parametrize(
+    ("asked", "device", "precision", "last"),
+    [
+        ("auto", "cuda", "bf16-mixed", True),
+        ("auto", "cuda", "32-true", False),
+        ("auto", "cpu", "bf16-mixed", False),
+        (True, "cpu", "32-true", True),
+        (False, "cuda", "bf16-mixed", False),
+    ],
+)
+def test_what_auto_means(asked: Any, device: str, precision: Any, last: bool) -> None:
+    settings = TrainSettings(steps=1, channels_last=asked, precision=precision)
+    assert lies_channels_last(settings, device) is last
 
 
 def weights(run: Path) -> dict[str, Tensor]:

@@ -23,7 +23,9 @@ from toolkit.engine.periodic import learning_rates, memory_mib
 from toolkit.engine.step import gradient_norm
 from toolkit.errors import UserError
 from toolkit.evaluators.semantic import SemanticEvaluator
+from toolkit.jobs import start_screen
 from toolkit.jobs.train import run_training
+from toolkit.ops.native import WithoutKernels
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +37,11 @@ def said(run: Path) -> list[str]:
     return (run / "train.log").read_text().splitlines()
 
 
-def test_the_start_screen(data: Path, tmp_path: Path) -> None:
+def test_the_start_screen(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(start_screen, "without_kernels", lambda: WithoutKernels("no compiler", "install one"))
     options = [
         "train.accumulate=2", "train.ema_decay=0.5", "train.patience=3", "train.clip_norm=1.0", "train.warmup_steps=2",
-        "train.frozen=[neck]", "train.backbone_lr_factor=0.5",
+        "train.frozen=[neck]", "train.backbone_lr_factor=0.5", "train.channels_last=auto",
     ]  # fmt: skip
     run_training(tiny_config(data, *options), tmp_path / "run", quiet=True)
     lines = said(tmp_path / "run")
@@ -49,6 +52,8 @@ def test_the_start_screen(data: Path, tmp_path: Path) -> None:
     assert "training   8 steps of 4 images (batch 2 x accumulate 2) = 5.3 epochs" in text
     assert "rate       adamw, lr 0.01, cosine, warm-up 2 steps" in text
     assert "evaluate   every 4 steps and at the end, on 3 images: semantic" in text
+    assert text.count("kernels    no compiler: ") == 1
+    assert "channels first (auto: last pays with mixed precision on a GPU)" in text
     assert "averaged weights (0.5), early stop after 3 evaluations, gradients clipped at 1" in text
     assert re.search(r"device     cpu x 1, 32-true; 1 thread\(s\), 0 loader worker\(s\), \d+ core", text)
     counts = re.search(r"([\d,]+) parameters, ([\d,]+) trained; frozen: neck", text)

@@ -253,6 +253,14 @@ def test_a_broken_kernel_is_no_error():
 def test_kernels_can_be_turned_off(monkeypatch):
     monkeypatch.setenv("TOOLKIT_NATIVE", "0")
     assert native.compiler() is None
+    assert "TOOLKIT_NATIVE=0" in str(native.without_kernels.__wrapped__())
+
+
+def test_what_no_compiler_costs_is_said(monkeypatch):
+    monkeypatch.setattr(native, "compile_c", lambda source: None)
+    said = str(native.without_kernels.__wrapped__())
+    for words in ("no C compiler", "twice as long", "install gcc"):
+        assert words in said
 
 
 @pytest.mark.gpu

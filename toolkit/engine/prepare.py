@@ -88,13 +88,21 @@ def trained_module(fabric: Any, model: VisionModel, settings: TrainSettings) -> 
         message = f"finds no {settings.recompute} of a convolution and a norm in this model"
         other = "set recompute: blocks" if settings.recompute == "units" else "set recompute: none"
         raise ConfigError(Problem("train.recompute", message, other))
-    if settings.channels_last:
+    last = lies_channels_last(settings, fabric.device.type)
+    if last:
         model.to(memory_format=torch.channels_last)
     if settings.compile and fabric.world_size > 1:
         # One graph a process. Cut at DDP's buckets, as is the default, it could hold none of our own gradients.
         torch._dynamo.config.optimize_ddp = False
     model.train()
-    return LossModule(model, channels_last=settings.channels_last, compiled=settings.compile)
+    return LossModule(model, channels_last=last, compiled=settings.compile)
+
+
+def lies_channels_last(settings: TrainSettings, device: str) -> bool:
+    """Whether images and weights lie with their channels last, on a device of that type; what auto means, too."""
+    if settings.channels_last == "auto":
+        return device == "cuda" and settings.precision != "32-true"
+    return settings.channels_last
 
 
 def match_strides(optimizer: Any) -> None:

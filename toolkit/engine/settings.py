@@ -52,7 +52,8 @@ class TrainSettings:
         deterministic: Whether only algorithms that repeat to the bit are taken; an operation that has none stops the
             training and is named.
         tf32: Whether GPUs compute float32 products with 10 bits of mantissa, which is several times faster.
-        channels_last: Whether images and convolutions lie with their channels last in memory, often faster on GPUs.
+        channels_last: Whether images and convolutions lie with their channels last in memory, often faster on GPUs; auto:
+            with mixed precision on a GPU, whose matrix units read them so, and not on a CPU, where nothing was gained.
         compile: Whether the training step goes through torch.compile: minutes at the start, faster steps afterwards.
         recompute: What is computed again in the backward pass instead of being kept: units (convolution, norm,
             activation) save about half of the memory, blocks of units more, for more time.
@@ -87,7 +88,7 @@ class TrainSettings:
     save_every: PositiveInt | None = 200
     deterministic: bool = False
     tf32: bool = True
-    channels_last: bool = False
+    channels_last: bool | Literal["auto"] = False
     compile: bool = False
     recompute: Literal["none", "units", "blocks"] = "none"
     sync_bn: bool = False

@@ -49,6 +49,7 @@ from toolkit.labels import ClassTable
 from toolkit.layers.shapes_only import shapes_only
 from toolkit.models.transfer import Transfer
 from toolkit.models.vision_model import VisionModel
+from toolkit.ops.native import without_kernels
 from toolkit.preflight.data.copies import check_shared_images
 from toolkit.preflight.data.readings import note_readings
 from toolkit.preflight.data.scan import scan
@@ -118,6 +119,9 @@ def check_config(
     if "train" in valid:
         plan(config, seen, report, model)
     _measured_at_all(config, report, valid)
+    lacking = without_kernels()
+    if lacking is not None:
+        report.note("kernels", str(lacking))
     if valid == SECTIONS:
         first_batch(config, seen, report, tried)
     if against is not None:

@@ -14,7 +14,7 @@ import torch
 from toolkit.analysis.device_memory import host_memory
 from toolkit.engine.machine import load_average, package_version, usable_cores
 from toolkit.errors import Problem
-from toolkit.ops.native import compile_c, compiler
+from toolkit.ops.native import compiler, without_kernels
 
 _SHARED = 1 << 30
 """Bytes of /dev/shm below which loader processes with large batches may stop; containers give 64 MiB by default."""
@@ -111,15 +111,11 @@ def _memory(report: MachineReport) -> None:
 
 
 def _kernels(report: MachineReport) -> None:
-    path = compiler()
-    works = path is not None and compile_c("int one(void) { return 1; }") is not None
-    report.facts["compiler"] = str(path) if works else "none that works"
-    if not works:
-        off = os.environ.get("TOOLKIT_NATIVE", "1") == "0"
-        message = "TOOLKIT_NATIVE=0 turns C kernels off" if off else "no C compiler makes a library here"
-        remedy = "unset TOOLKIT_NATIVE" if off else "install gcc or clang, or name yours with CC"
-        slower = f"{message}: pooling indices, label maps and COCO matching take slower ways, with the same numbers"
-        report.notes.append(Problem("compiler", slower, remedy))
+    lacking = without_kernels()
+    report.facts["compiler"] = str(compiler()) if lacking is None else "none that works"
+    if lacking is not None:
+        slower = "pooling indices, label maps and COCO matching take slower ways, with the same numbers"
+        report.notes.append(Problem("compiler", f"{lacking.reason}: {slower}", lacking.remedy))
 
 
 def _disk(report: MachineReport, folder: Path) -> None:

@@ -16,7 +16,7 @@ from toolkit.data.faults.skipped import skipped_text
 from toolkit.engine.checkpoint import TrainState
 from toolkit.engine.log import RunLog
 from toolkit.engine.machine import crowding, load_average, usable_cores
-from toolkit.engine.prepare import trained_groups
+from toolkit.engine.prepare import lies_channels_last, trained_groups
 from toolkit.engine.run_folder import RunFolder
 from toolkit.engine.settings import TrainSettings
 from toolkit.freed_memory import is_kept
@@ -24,6 +24,7 @@ from toolkit.jobs.assemble import Assembled
 from toolkit.jobs.build import build_optimizer_rule
 from toolkit.models.transfer import Transfer
 from toolkit.models.vision_model import VisionModel
+from toolkit.ops.native import without_kernels
 from toolkit.preflight.data.readings import box_amount
 
 
@@ -63,7 +64,7 @@ def _introduce(
     log.line(f"rate       {_rate(config)}")
     if "val" in datasets and config.evaluate.evaluators:
         log.line(f"evaluate   {_evaluations(config, len(datasets['val']))}")
-    aids = _aids(settings)
+    aids = _aids(settings, fabric.device.type)
     if aids:
         log.line(f"aids       {', '.join(aids)}")
     threads, cores = torch.get_num_threads(), usable_cores()
@@ -73,6 +74,9 @@ def _introduce(
     )
     if is_kept():
         log.line("memory     freed tensors' memory is kept for the next ones (glibc); TOOLKIT_MALLOC=0 gives it back")
+    lacking = without_kernels()
+    if lacking is not None:
+        log.line(f"kernels    {lacking}")
     was = parse_config(state.config, str(folder.config), trust=True).train.steps if state else settings.steps
     if was != settings.steps:
         log.line(f"note       train.steps was {was}: the schedule goes on by the new number")
@@ -128,8 +132,16 @@ def _evaluations(config: Config, images: int) -> str:
     return f"{when}, on {images} images: {', '.join(part.name for part in config.evaluate.evaluators)}"
 
 
-def _aids(settings: TrainSettings) -> list[str]:
-    """What is switched on beside plain training."""
+def _memory_order(settings: TrainSettings, device: str) -> str:
+    if settings.channels_last != "auto":
+        return "channels last" if settings.channels_last else ""
+    if lies_channels_last(settings, device):
+        return "channels last (auto: mixed precision on a GPU)"
+    return "channels first (auto: last pays with mixed precision on a GPU)"
+
+
+def _aids(settings: TrainSettings, device: str) -> list[str]:
+    """What is switched on beside plain training. device: its type."""
     words = {
         "ema_decay": settings.ema_decay and f"averaged weights ({settings.ema_decay:g})",
         "patience": settings.patience and f"early stop after {settings.patience} evaluations",
@@ -137,7 +149,7 @@ def _aids(settings: TrainSettings) -> list[str]:
         "recompute_bn": settings.recompute_bn and f"batch statistics of {settings.recompute_bn} batches at the end",
         "compile": settings.compile and "compiled",
         "recompute": settings.recompute != "none" and f"{settings.recompute} recomputed in backward",
-        "channels_last": settings.channels_last and "channels last",
+        "channels_last": _memory_order(settings, device),
         "sync_bn": settings.sync_bn and "synchronised batch norm",
         "deterministic": settings.deterministic and "deterministic",
         "loggers": settings.loggers and f"also sent to {' and '.join(settings.loggers)}",

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as V
 
+from toolkit.data.transforms.augment import largest_share
 from toolkit.data.transforms.warp import Warp, recolored, warped
 from toolkit.data.transforms.warp_plan import ColorChange, color_matrix
 from toolkit.errors import ConfigError
@@ -199,6 +200,25 @@ def test_scales_keep_to_what_they_are_of():
         assert fill.rows.length == 83
     pictures = {Warp(40, 40, (1, 1)).plan(size, seed).columns.start for seed in range(400)}
     assert pictures == set(range(79))  # every place, the first and the last too
+
+
+@pytest.mark.parametrize("scale", [(0.3, 0.45), (0.9, 1.2)])
+def test_parts_of_several_classes_are_shown_at_the_same_scale(scale):
+    sample = picture(200, 240)
+    columns = np.arange(240)
+    labels = np.where((columns < 120) | (columns // 8 % 2 == 0), 3, 7).astype(np.uint8)[None].repeat(200, 0)
+    labels[:30] = IGNORE_INDEX
+    sample = sample._replace(label_map=labels)
+    any_part, several = Warp(24, 32, scale), Warp(24, 32, scale, max_share=0.7)
+    shares = {True: [], False: []}
+    for seed in range(40):
+        assert any_part.plan((200, 240), seed) == several.plan((200, 240), seed)
+        for is_several, one in ((False, any_part), (True, several)):
+            shares[is_several].append(largest_share(one(sample, seed).label_map))
+        if shares[False][-1] <= 0.6:  # the labels that are looked at are those before they are scaled
+            assert np.array_equal(several(sample, seed).image, any_part(sample, seed).image)
+    assert sum(share > 0.75 for share in shares[False]) >= 8
+    assert sum(share > 0.75 for share in shares[True]) <= 1
 
 
 def test_all_refusals_are_told_at_once():

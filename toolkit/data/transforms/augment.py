@@ -120,7 +120,7 @@ class RandomCrop(Transform):
             if self.max_share >= 1.0 or sample.label_map is None:
                 break
             window = sample.label_map[top : top + self.height, left : left + self.width]
-            if _largest_share(window) <= self.max_share:
+            if largest_share(window) <= self.max_share:
                 break
         return window_of(sample, top, left, self.height, self.width)
 
@@ -229,6 +229,7 @@ def window_of(sample: Sample, top: int, left: int, height: int, width: int) -> S
     )
 
 
-def _largest_share(window: np.ndarray) -> float:
+def largest_share(window: np.ndarray) -> float:
+    """Share, 0..1, of the labelled pixels of (H, W) uint8 labels that the most frequent class covers; 0 without any."""
     counts = np.bincount(window.ravel(), minlength=256)[:IGNORE_INDEX]
     return float(counts.max() / max(1, counts.sum()))

@@ -11,10 +11,14 @@ import numpy as np
 
 from toolkit.bounds import NonNegativeFloat, PositiveFloat, PositiveInt, Probability
 from toolkit.contracts import TRANSFORMS, Transform
+from toolkit.data.transforms.augment import largest_share
 from toolkit.data.transforms.box_geometry import cut_boxes
 from toolkit.data.transforms.warp_plan import ColorChange, Plan, color_matrix, halvings_for, span
 from toolkit.errors import ConfigError, Problem
 from toolkit.samples import IGNORE_INDEX, Boxes, Sample
+
+_PARTS = 10
+"""Parts that are looked at for one with several classes."""
 
 
 @TRANSFORMS.register("warp")
@@ -39,6 +43,8 @@ class Warp(Transform):
         saturation: the same for the distance from gray of each pixel; pictures of three channels only.
         hue: turns of the circle of colours, from -h to h, at most 0.5; pictures of three channels only.
         color_p: probability, 0..1, that the colours of a sample are changed.
+        max_share: show another part, up to ten in all, while one class covers more than this share of its labelled pixels
+            (before a turn); 1.0 takes the first, as boxes do.
     """
 
     random = True
@@ -58,6 +64,7 @@ class Warp(Transform):
         saturation: NonNegativeFloat = 0.0,
         hue: NonNegativeFloat = 0.0,
         color_p: Probability = 1.0,
+        max_share: Probability = 1.0,
     ) -> None:
         problems = []
         if scale[0] > scale[1]:
@@ -73,10 +80,14 @@ class Warp(Transform):
         self.size, self.scale, self.scale_of = (height, width), scale, scale_of
         self.stretch, self.rotation, self.flip = stretch, rotation, flip
         self.amounts, self.hue, self.color_p = (brightness, contrast, saturation), hue, color_p
+        self.max_share = max_share
 
     def __call__(self, sample: Sample, seed: int) -> Sample:
         """See `Transform`."""
-        return warped(sample, self.plan(size_of(sample), seed))
+        plan = self.plan(size_of(sample), seed)
+        if self.max_share < 1 and sample.label_map is not None:
+            plan = self._of_several_classes(plan, sample.label_map, seed)
+        return warped(sample, plan)
 
     def halvings(self, size: tuple[int, int], seed: int) -> int:
         """See `Transform`."""
@@ -100,6 +111,17 @@ class Warp(Transform):
             for side, scale, wanted in zip(size, (down, across), self.size, strict=True)
         )
         return Plan(halvings, rows, columns, mirrored, degrees, self.size, self._color(draw))
+
+    def _of_several_classes(self, plan: Plan, labels: np.ndarray, seed: int) -> Plan:
+        """The plan with another part. Its scale stays, by which a decoder has halved the picture before labels were known."""
+        draw = Random(f"{seed} parts").random
+        height, width = (side >> plan.halvings for side in labels.shape)
+        for _ in range(_PARTS - 1):
+            part = labels[plan.rows.part(plan.halvings), plan.columns.part(plan.halvings)]
+            if largest_share(part) <= self.max_share:
+                break
+            plan = plan._replace(rows=plan.rows.moved(height, draw()), columns=plan.columns.moved(width, draw()))
+        return plan
 
     def _unit(self, size: tuple[int, int]) -> float:
         """The scale that a factor of 1 means."""

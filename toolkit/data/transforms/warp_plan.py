@@ -35,6 +35,10 @@ class Span(NamedTuple):
         """The part, of a picture that is still to be halved so often."""
         return slice(self.start << halvings, self.start + self.length << halvings)
 
+    def moved(self, size: int, place: float) -> Span:
+        """As long a part of the axis of `size` pixels, from 0 (the first) to 1 (the last, exclusive)."""
+        return self._replace(start=int(place * (size - self.length + 1)))
+
 
 class ColorChange(NamedTuple):
     """What happens to the colours of one picture; see `color_matrix`.
@@ -116,7 +120,7 @@ def span(size: int, factor: float, wanted: int, place: float) -> Span:
     if size * factor < wanted:
         return Span(0, size, min(wanted, max(1, round(size * factor))))
     length = min(size, max(1, round(wanted / factor)))
-    return Span(int(place * (size - length + 1)), length, wanted)
+    return Span(0, length, wanted).moved(size, place)
 
 
 def halvings_for(factor: float) -> int:
