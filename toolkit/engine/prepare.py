@@ -102,7 +102,7 @@ def lies_channels_last(settings: TrainSettings, device: str) -> bool:
     """Whether images and weights lie with their channels last, on a device of that type; what auto means, too."""
     if settings.channels_last == "auto":
         return device == "cuda" and settings.precision != "32-true"
-    return settings.channels_last
+    return settings.channels_last is True
 
 
 def match_strides(optimizer: Any) -> None:
