@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -23,11 +24,20 @@ def on_files(files: Files, config: Any) -> Files:
     """Adds the reference, a page a kind of part, and the files that pages point to."""
     for name, text in reference.pages().items():
         files.append(File.generated(config, f"reference/{name}", content=text))
+    for path in sorted((REPOSITORY / "docs" / "notebooks").glob("*.ipynb")):
+        files.append(File.generated(config, f"notebooks/{path.stem}.md", content=_notebook(path)))
     for pattern in LINKED:
         for path in sorted(REPOSITORY.glob(pattern)):
             name = path.relative_to(REPOSITORY).as_posix()
             files.append(File.generated(config, name, content=path.read_text(encoding="utf-8")))
     return files
+
+
+def _notebook(path: Path) -> str:
+    """A notebook as a page: its text and its cells, which a test executes; the file itself lies beside the page."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    parts = [c["source"] if c["cell_type"] == "markdown" else f"```python\n{c['source']}\n```" for c in cells]
+    return "\n\n".join([*parts, f"[This page as a notebook]({path.name})"]) + "\n"
 
 
 def on_page_markdown(markdown: str, page: Page, config: Any, files: Files) -> str:
