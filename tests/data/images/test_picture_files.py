@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_folder_is_sorted_by_the_parts_of_its_paths_and_tells_what_it_passes_over(folder: Path) -> None:
-    for name in ("notes.txt", "b/more.txt", "scan.heic", "a/none"):
+    for name in ("notes.txt", "b/more.txt", "scan.psd", "a/none"):
         (folder / name).touch()
     found = find_pictures(folder)
     assert [picture.name for picture in found] == ["a/z.png", "a-b.png", "b/a.PNG", "b/x.png"] == list(found.names)
@@ -29,8 +29,8 @@ def test_a_folder_is_sorted_by_the_parts_of_its_paths_and_tells_what_it_passes_o
     assert found[1:3] == list(found)[1:3]
     with pytest.raises(IndexError):
         found[4]
-    (heic, others) = found.notes
-    assert "scan.heic" in heic
+    (unread, others) = found.notes
+    assert "scan.psd" in unread
     assert others == "files that are no pictures were not read: 2 .txt, 1 without extension"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -61,13 +62,36 @@ def image_files(folder: Path, pattern: str = "", suffixes: Iterable[str] = IMAGE
     walk = _Walk(frozenset(suffixes))
     if pattern:
         for name in glob.glob(pattern, root_dir=folder, recursive=True):  # noqa: PTH207 - follows links
-            walk.take(folder / name, (folder / name).is_file(), (folder / name).is_symlink())
+            walk.take(str(folder / name), (folder / name).is_file(), (folder / name).is_symlink())
     else:
         walk.enter(str(folder), (os.path.realpath(folder),))
-    if not walk.paths and suffixes is IMAGE_SUFFIXES:
-        walk.paths = [path for path in walk.others if path.suffix.lower() == ".npy"]
-        walk.others = [path for path in walk.others if path.suffix.lower() != ".npy"]
-    return Listing(sorted(walk.paths), sorted(walk.others), walk.notes(folder))
+    if suffixes is IMAGE_SUFFIXES:
+        walk.take_arrays()
+    return Listing([Path(path) for path in walk.paths()], sorted(map(Path, walk.others)), walk.notes(folder))
+
+
+class Names(NamedTuple):
+    """What lies below a folder of, maybe, a million files, as text: a `Path` takes several times its memory.
+
+    Args:
+        names: places of the image files below the folder, with the system's separator, in the order of their paths.
+        left: how many files of each other suffix, in lower case, there are; pictures that are not read are in the notes.
+        notes: a sentence for each kind of thing that is left out.
+    """
+
+    names: list[str]
+    left: Counter[str]
+    notes: list[str]
+
+
+def image_names(folder: Path) -> Names:
+    """`image_files` of a folder, as text. folder: an existing folder, which is searched with all below it."""
+    walk = _Walk(frozenset(IMAGE_SUFFIXES))
+    walk.enter(str(folder), (os.path.realpath(folder),))
+    walk.take_arrays()
+    begin = len(str(folder / "x")) - 1
+    left = Counter(suffix for path in walk.others if (suffix := _suffix(path)) not in OTHER_IMAGES)
+    return Names([path[begin:] for path in walk.paths()], left, walk.notes(folder))
 
 
 class _Walk:
@@ -75,8 +99,8 @@ class _Walk:
 
     def __init__(self, suffixes: frozenset[str]) -> None:
         self.suffixes = suffixes
-        self.paths: list[Path] = []
-        self.others: list[Path] = []
+        self.found: list[str] = []
+        self.others: list[str] = []
         self.broken: list[Path] = []
         self.special: list[Path] = []
         self.circular: list[Path] = []
@@ -94,7 +118,7 @@ class _Walk:
             if name.startswith("."):
                 continue
             if not is_folder:
-                self.take(Path(path), is_file, is_link)
+                self.take(path, is_file, is_link)
                 continue
             real = os.path.realpath(path) if is_link else os.path.join(trail[-1], name)  # noqa: PTH118 - text is quick
             if real in trail:
@@ -102,19 +126,29 @@ class _Walk:
             else:
                 self.enter(path, (*trail, real))
 
-    def take(self, path: Path, is_file: bool, is_link: bool) -> None:
+    def take(self, path: str, is_file: bool, is_link: bool) -> None:
         """Sorts one entry that is no folder into its list."""
-        if path.suffix.lower() not in self.suffixes:
+        if _suffix(path) not in self.suffixes:
             if is_file:
                 self.others.append(path)
         elif is_file:
-            self.paths.append(path)
-        elif not path.is_dir():
-            (self.broken if is_link else self.special).append(path)
+            self.found.append(path)
+        elif not Path(path).is_dir():
+            (self.broken if is_link else self.special).append(Path(path))
+
+    def take_arrays(self) -> None:
+        """Takes arrays of numpy for images where there are no others."""
+        if not self.found:
+            self.found = [path for path in self.others if _suffix(path) == ".npy"]
+            self.others = [path for path in self.others if _suffix(path) != ".npy"]
+
+    def paths(self) -> list[str]:
+        """The image files as `Path` sorts them: folder by folder, whatever letters ASCII has before the separator."""
+        return sorted(self.found, key=lambda path: path.replace(os.sep, "\0"))
 
     def notes(self, folder: Path) -> list[str]:
         """A sentence for each kind of thing that is not read."""
-        unread = [path for path in self.others if path.suffix.lower() in OTHER_IMAGES]
+        unread = [Path(path) for path in self.others if _suffix(path) in OTHER_IMAGES]
         kinds = ", ".join(sorted({path.suffix.lower() for path in unread}))
         told: list[tuple[list[Path], str]] = [
             (self.broken, "links that lead nowhere"),
@@ -124,6 +158,13 @@ class _Walk:
             (unread, f"pictures of a format that is not read ({kinds}): convert them to PNG or JPEG"),
         ]
         return [f"{len(paths)} left out of {folder}, {what}: {_some(folder, paths)}" for paths, what in told if paths]
+
+
+def _suffix(path: str) -> str:
+    """The suffix of a path in lower case, as `Path.suffix` has it: "" of a hidden name and of one that ends with a dot."""
+    name = path.rpartition(os.sep)[2]
+    place = name.rfind(".")
+    return name[place:].lower() if 0 < place < len(name) - 1 else ""
 
 
 def kind_of_entry(entry: os.DirEntry[str]) -> tuple[bool, bool]:

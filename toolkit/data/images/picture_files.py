@@ -13,8 +13,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import overload
 
-from toolkit.data.images.formats import IMAGE_SUFFIXES, OTHER_IMAGES
-from toolkit.data.images.listing import image_files
+from toolkit.data.images.formats import IMAGE_SUFFIXES
+from toolkit.data.images.listing import image_names
 from toolkit.data.images.pages import PAGED_SUFFIXES, places_of
 from toolkit.data.images.picture import Picture
 from toolkit.errors import DataError, Problem, missing_path
@@ -187,10 +187,8 @@ def without_doubles(parts: Sequence[Sequence[Picture]]) -> PictureList:
 
 def _below(folder: Path) -> FilesBelow:
     """The pictures below a folder; arrays of numpy where it holds no others."""
-    listing = image_files(folder)
-    begin = len(str(folder / "x")) - 1
-    left = Counter(path.suffix.lower() for path in listing.others if path.suffix.lower() not in OTHER_IMAGES)
-    return FilesBelow(folder, [str(path)[begin:] for path in listing.paths], left, listing.notes)
+    listing = image_names(folder)
+    return FilesBelow(folder, listing.names, listing.left, listing.notes)
 
 
 def _listed_in(text: str) -> FilesBelow:

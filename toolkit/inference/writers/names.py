@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from pathlib import PurePosixPath
 
@@ -39,36 +39,45 @@ def output_stems(names: Sequence[str], endings: Iterable[str] = (), reserved: It
     marks = tuple(sorted({ending.partition(".")[0].casefold() for ending in endings} - {""}))
     kept = {stem.casefold() for stem in reserved}
     longest = max((len(os.fsencode(ending)) for ending in endings), default=0)
-    parts = [_parted(name) for name in names]
-    often = Counter(stem.casefold() for stem, _ in parts)
+    stems = [_stem(name) for name in names]
+    often = Counter(map(_folded, stems))
     shared = {stem for stem, count in often.items() if count > 1}
-    taken = often.keys() - shared  # a million names: sets of the same strings, not new ones
-    result = []
-    for stem, suffix in parts:
-        folded = stem.casefold()
+    given: set[str] = set()
+
+    def is_taken(folded: str) -> bool:
+        return folded in given or (folded in often and folded not in shared)
+
+    for place, (stem, name) in enumerate(zip(stems, names, strict=True)):
+        folded = _folded(stem)
         if folded in shared or folded in kept or (marks and folded.endswith(marks)):
-            stem = _free(f"{stem}_{suffix[1:]}", taken)
-            taken.add(stem.casefold())
-        result.append(_short(stem, longest))
-    return result
+            stem = _free(f"{stem}_{name[len(stem) + 1 :]}", is_taken)
+            given.add(stem.casefold())
+        stems[place] = _short(stem, longest)
+    return stems
 
 
-def _parted(name: str) -> tuple[str, str]:
-    """A path below a folder, as its stem and its suffix. Raises ValueError for one that is none."""
+def _folded(stem: str) -> str:
+    """The stem without upper case; the same object where it has none: a million names are in memory once."""
+    folded = stem.casefold()
+    return stem if folded == stem else folded
+
+
+def _stem(name: str) -> str:
+    """A path below a folder without its suffix. Raises ValueError for one that is none."""
     path = name.replace(os.sep, "/")
     file = path.rpartition("/")[2]
     if path.startswith("/") or not file or ".." in path.split("/"):
         raise ValueError(f"not a path below a folder: '{path}'")
     place = file.rfind(".")
     if not 0 < place < len(file) - 1:
-        return path, ""
-    return path[: len(path) - len(file) + place], file[place:]
+        return path
+    return path[: len(path) - len(file) + place]
 
 
-def _free(stem: str, taken: set[str]) -> str:
+def _free(stem: str, is_taken: Callable[[str], bool]) -> str:
     """The stem, with the first number that makes it new."""
     number, candidate = 2, stem
-    while candidate.casefold() in taken:
+    while is_taken(candidate.casefold()):
         candidate, number = f"{stem}_{number}", number + 1
     return candidate
 
