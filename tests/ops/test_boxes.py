@@ -126,3 +126,27 @@ def test_suppression_with_inclusive_corners_is_that_of_the_same_pixels() -> None
     pair = torch.tensor([[0.0, 0, 9, 9], [0, 0, 9, 4]])
     assert box_ops.suppress(pair, scores[:2], one_group[:2], 0.45, plus_one=True).numel() == 1
     assert box_ops.suppress(pair, scores[:2], one_group[:2], 0.45).numel() == 2
+
+
+def test_votes_are_what_a_loop_over_boxes_gives() -> None:
+    boxes, groups = random_boxes(60), torch.arange(60) % 3
+    scores = torch.rand(60, generator=torch.Generator().manual_seed(1)) + 0.05
+    kept = box_ops.suppress(boxes, scores, groups, iou=0.5)
+    found = box_ops.voted(kept, boxes, scores, groups, iou=0.3)
+    for place, index in zip(found, kept.tolist(), strict=True):
+        shares = (their_iou(boxes[index : index + 1], boxes)[0] >= 0.3) & (groups == groups[index])
+        expected = (boxes[shares] * scores[shares, None]).sum(0) / scores[shares].sum()
+        torch.testing.assert_close(place, expected)
+    assert not torch.equal(found, boxes[kept])
+    torch.testing.assert_close(box_ops.voted(kept, boxes, scores, groups, iou=1.0), boxes[kept])
+
+
+def test_votes_do_not_depend_on_the_order_of_the_boxes() -> None:
+    boxes, scores, groups = random_boxes(40), torch.linspace(0.1, 0.9, 40), torch.arange(40) % 2
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(2))
+    answers = []
+    for b, s, g in ((boxes, scores, groups), (boxes[order], scores[order], groups[order])):
+        answers.append(box_ops.voted(box_ops.suppress(b, s, g, iou=0.5), b, s, g, iou=0.6))
+    torch.testing.assert_close(*answers)
+    nothing = torch.zeros(0, dtype=torch.int64)
+    assert box_ops.voted(nothing, boxes[:0], scores[:0], groups[:0], iou=0.5).shape == (0, 4)

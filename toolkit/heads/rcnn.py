@@ -125,11 +125,13 @@ class RcnnHead(Head):
         )
 
     def merged(self, found: Sequence[Detections]) -> Detections:
-        """See `Head.merged`: the suppression that each look's boxes went through, over all of them together."""
+        """See `Head.merged`: what each look's boxes went through, suppression and votes, over all of them together."""
         boxes = torch.cat([one.boxes for one in found])
         scores, labels = torch.cat([one.scores for one in found]), torch.cat([one.labels for one in found])
         keep = box_ops.suppress(boxes, scores, labels, self.test.nms_iou)[: self.test.per_image]
-        return Detections(boxes[keep], scores[keep], labels[keep])
+        vote = self.test.vote_iou
+        places = boxes[keep] if vote is None else box_ops.voted(keep, boxes, scores, labels, vote)
+        return Detections(places, scores[keep], labels[keep])
 
     @classmethod
     def of_2015(cls, spec: PyramidSpec, num_classes: int) -> RcnnHead:

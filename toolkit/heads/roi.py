@@ -80,12 +80,15 @@ class DetectionSettings:
         nms_iou: overlap, 0..1, above which the worse of two boxes of a class goes.
         per_image: largest number of detections of an image, best first.
         min_side: shortest side of a detection, in pixels of the image as the net sees it.
+        vote_iou: overlap, 0..1, from which boxes of a class that the suppression drops share in the place of the one that
+            stays, by their scores (Gidaris and Komodakis 2015, arXiv 1505.01749); null leaves every box where it is.
     """
 
     score: Probability = 0.05
     nms_iou: Probability = 0.5
     per_image: PositiveInt = 100
     min_side: NonNegativeFloat = 1e-2
+    vote_iou: Probability | None = None
 
 
 class Roi(nn.Module):
@@ -231,7 +234,10 @@ class Roi(nn.Module):
         keep = box_ops.at_least(boxes, test.min_side, self.plus_one)
         boxes, scores, labels = boxes[keep], scores[keep], labels[keep]
         keep = box_ops.suppress(boxes, scores, labels, test.nms_iou, self.plus_one)[: test.per_image]
-        return boxes[keep], scores[keep], labels[keep]
+        places = boxes[keep]
+        if test.vote_iou is not None:
+            places = box_ops.voted(keep, boxes, scores, labels, test.vote_iou, self.plus_one)
+        return places, scores[keep], labels[keep]
 
 
 def image_numbers(boxes: Sequence[Tensor]) -> Tensor:

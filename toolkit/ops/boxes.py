@@ -240,3 +240,27 @@ def suppress(boxes: Tensor, scores: Tensor, groups: Tensor, iou: float, plus_one
         if stay is not None:
             return torch.from_numpy(stay)
     return batched_nms(boxes, scores, groups, iou)
+
+
+def voted(kept: Tensor, boxes: Tensor, scores: Tensor, groups: Tensor, iou: float, plus_one: bool = False) -> Tensor:
+    """Boxes (M, 4) in the places of those that survived a suppression: means of what was found there, weighted by scores.
+
+    Gidaris and Komodakis 2015 (arXiv 1505.01749, section 4, "bounding box voting"). Scores and order stay.
+
+    Args:
+        kept: (M,) int64 indices of the boxes that survived, as `suppress` gives them.
+        boxes: (N, 4) xyxy boxes in pixels before the suppression.
+        scores: (N,) float weights, above 0.
+        groups: (N,) int64; boxes of different groups (classes) never share.
+        iou: overlap, above 0 up to 1, from which a box of the same group shares in a survivor's place.
+        plus_one: whether x2 and y2 are inclusive (top of the file).
+
+    >>> boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 8], [40, 0, 50, 10]])
+    >>> voted(torch.tensor([0, 2]), boxes, torch.tensor([0.5, 0.5, 0.4]), torch.tensor([0, 0, 0]), iou=0.5).tolist()
+    [[0.0, 0.0, 10.0, 9.0], [40.0, 0.0, 50.0, 10.0]]
+    """
+    boxes, scores = _wide(boxes), scores.float()
+    near = box_iou(boxes[kept], boxes, plus_one) >= iou
+    near[torch.arange(len(kept), device=kept.device), kept] = True  # its own, if it is empty
+    weights = torch.where(near & (groups[kept][:, None] == groups), scores, scores.new_zeros(()))
+    return (weights.to(boxes.dtype) @ boxes) / weights.sum(1, keepdim=True).to(boxes.dtype)
