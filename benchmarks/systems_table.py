@@ -69,7 +69,14 @@ def table(folder: Path = FOLDER) -> str:
         else:
             shown = " ".join(f"[{name}](configs/{name}.yaml)" for name in names)
             count = " / ".join(f"{parameters(path):,}" for path in paths)
-        cells = [measured(one, named=len(paths) > 1) for path in paths for one in _shown(receipts.values(), path)]
+        named, folder_row = len(paths) > 1, names[0].endswith("/*")
+        cells = [
+            measured(one, named, command=not folder_row) for path in paths for one in _shown(receipts.values(), path)
+        ]
+        if folder_row and cells:
+            cells.append(
+                f"each by `toolkit train configs/{names[0][:-1]}NAME.yaml`, and `data.root=` where its data is"
+            )
         lines.append(f"| {title} | {shown} | {count} | {'<br>'.join(cells) or 'not yet trained'} |")
     return "\n".join(lines) + "\n"
 
@@ -116,19 +123,20 @@ def parameters(path: Path) -> int:
     return sum(parameter.numel() for parameter in model.parameters() if id(parameter) not in fixed)
 
 
-def measured(receipt: Mapping[str, Any], named: bool) -> str:
+def measured(receipt: Mapping[str, Any], named: bool, command: bool = True) -> str:
     """What a receipt says, in one cell: numbers with intervals, what they cost, the command, and what is not as shipped.
 
     Args:
         receipt: as `benchmarks.receipt` wrote it.
         named: whether the config has to be told, there being several in the row.
+        command: whether the command is shown.
     """
     evaluation, path = receipt["evaluation"], ROOT / receipt["config"]
     root = Path(load_config(path).data.root or "").name
     metric = evaluation["metric"]
     beside = [name for name in BESIDE if name in evaluation["metrics"] and name != metric]
     numbers = ", ".join(_number(evaluation, name, bold=name == metric) for name in (metric, *beside))
-    which = f"{path.relative_to(ROOT / 'configs').with_suffix('')}: " if named else ""
+    which = f"{path.relative_to(ROOT / 'configs').with_suffix('') if command else path.stem}: " if named else ""
     notes = list(_notes(receipt, path))
     minutes = receipt["processor_minutes"] or 0.0
     cost = (
@@ -140,8 +148,8 @@ def measured(receipt: Mapping[str, Any], named: bool) -> str:
     )
     cost += f", {receipt['images_seen']:,} images seen" if receipt["images_seen"] else ""
     told = "; ".join([f"{which}{DATA.get(root, root)} {evaluation['split']} {numbers}", *filter(None, [cost]), *notes])
-    command = " ".join(word for word in receipt["command"].split() if not word.startswith(_SAME_EVERYWHERE))
-    return f"{told}: `{command}`"
+    words = (word for word in receipt["command"].split() if not word.startswith(_SAME_EVERYWHERE))
+    return f"{told}: `{' '.join(words)}`" if command else told
 
 
 def _number(evaluation: Mapping[str, Any], name: str, *, bold: bool) -> str:
