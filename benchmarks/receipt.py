@@ -42,17 +42,21 @@ def config_hash(path: Path) -> str:
     return hashlib.sha256(plain.encode()).hexdigest()
 
 
-def receipt(run: Path, split: str = "val", config: Path | None = None) -> dict[str, Any]:
+def receipt(
+    run: Path, split: str = "val", config: Path | None = None, record: Path | None = None
+) -> dict[str, Any]:
     """Plain JSON about a run that was measured on a split.
 
     Args:
         run: folder of the run, with the weights and an evaluation of the split.
         split: name of the split whose numbers are taken.
         config: file that the run was started from; None finds it in the command.
+        record: folder of the evaluation; None is that of the split in the run.
 
     Raises DataError for a run without an evaluation of that split, one of other weights, and a config that is not found.
     """
-    environment, evaluation = _read(run / "environment.json"), _read(run / "evaluation" / split / "metrics.json")
+    record = record or run / "evaluation" / split
+    environment, evaluation = _read(run / "environment.json"), _read(record / "metrics.json")
     about, command = evaluation["about"], [str(word) for word in environment["command"]]
     source = config or _config_of(command, run)
     weights = Path(about["checkpoint"])
@@ -63,7 +67,7 @@ def receipt(run: Path, split: str = "val", config: Path | None = None) -> dict[s
     return {
         "config": source.resolve().relative_to(ROOT).as_posix(),
         "config_sha256": config_hash(source),
-        "departures": _departures(source, run),
+        "departures": _departures(source, run, about["options"]),
         "command": _command(command, source),
         "commit": environment["git"],
         "versions": {"toolkit": environment["toolkit"], "python": environment["python"], **environment["packages"]},
@@ -109,9 +113,16 @@ def _evaluation(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _departures(source: Path, run: Path) -> list[str]:
-    """In what the run's config is another than the file it was started from, but for the machine's keys."""
-    pair = (load_config(source, overrides=["data.root=data"]), load_config(run / "config.yaml"))
+def _departures(source: Path, run: Path, options: Mapping[str, Any]) -> list[str]:
+    """In what the config as it was run and measured is another than the shipped file, but for the machine's keys.
+
+    Args:
+        source: the shipped file.
+        run: folder of the run.
+        options: keys that the evaluation changed of what the run's config says, with their values.
+    """
+    changed = [f"{key}={json.dumps(value)}" for key, value in options.items()]
+    pair = (load_config(source, overrides=["data.root=data"]), load_config(run / "config.yaml", overrides=changed))
     found = differences(*pair)
     return [str(one) for one in found if not one.key.startswith(_OF_THE_MACHINE) and not one.key.endswith(".root")]
 
@@ -153,10 +164,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--config", type=Path, help="file that the run was started from, where its command does not say it"
     )
+    parser.add_argument("--record", type=Path, help="folder of the evaluation; default: evaluation/SPLIT in the run")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     given = parser.parse_args(arguments)
     try:
-        found = receipt(given.run, given.split, given.config)
+        found = receipt(given.run, given.split, given.config, given.record)
     except UserError as error:
         print(error, file=sys.stderr)
         return 1
