@@ -42,9 +42,7 @@ def config_hash(path: Path) -> str:
     return hashlib.sha256(plain.encode()).hexdigest()
 
 
-def receipt(
-    run: Path, split: str = "val", config: Path | None = None, record: Path | None = None
-) -> dict[str, Any]:
+def receipt(run: Path, split: str = "val", config: Path | None = None, record: Path | None = None) -> dict[str, Any]:
     """Plain JSON about a run that was measured on a split.
 
     Args:
@@ -67,7 +65,7 @@ def receipt(
     return {
         "config": source.resolve().relative_to(ROOT).as_posix(),
         "config_sha256": config_hash(source),
-        "departures": _departures(source, run, about["options"]),
+        "departures": _departures(source, run, split, about["options"]),
         "command": _command(command, source),
         "commit": environment["git"],
         "versions": {"toolkit": environment["toolkit"], "python": environment["python"], **environment["packages"]},
@@ -113,18 +111,20 @@ def _evaluation(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _departures(source: Path, run: Path, options: Mapping[str, Any]) -> list[str]:
+def _departures(source: Path, run: Path, split: str, options: Mapping[str, Any]) -> list[str]:
     """In what the config as it was run and measured is another than the shipped file, but for the machine's keys.
 
     Args:
         source: the shipped file.
         run: folder of the run.
+        split: name of the measured split; what the config says of the other one does not count.
         options: keys that the evaluation changed of what the run's config says, with their values.
     """
     changed = [f"{key}={json.dumps(value)}" for key, value in options.items()]
     pair = (load_config(source, overrides=["data.root=data"]), load_config(run / "config.yaml", overrides=changed))
     found = differences(*pair)
-    return [str(one) for one in found if not one.key.startswith(_OF_THE_MACHINE) and not one.key.endswith(".root")]
+    aside = (*_OF_THE_MACHINE, "data.test" if split == "val" else "data.val")
+    return [str(one) for one in found if not one.key.startswith(aside) and not one.key.endswith(".root")]
 
 
 def _command(words: Sequence[str], source: Path) -> str:
