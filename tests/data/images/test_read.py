@@ -224,6 +224,10 @@ def test_jpeg_and_float_masks_are_refused(tmp_path):
     path = saved(tmp_path / "m.jpg", Image.fromarray(np.zeros((8, 8), np.uint8)))
     with pytest.raises(DataError, match=r"m\.jpg.*JPEG.*PNG"):
         read_label_map(path)
+    for name, start in {"m.heic": b"\0\0\0\x18ftypheic", "m.avif": b"\0\0\0\x18ftypavif"}.items():
+        (tmp_path / name).write_bytes(start + bytes(99))
+        with pytest.raises(DataError, match="whose compression changes values"):
+            read_label_map(tmp_path / name)
     path = saved(tmp_path / "m.tif", Image.fromarray(np.full((8, 8), 0.5, np.float32)))
     with pytest.raises(DataError, match="floating"):
         read_label_map(path)

@@ -158,7 +158,7 @@ def refuse_unscaled(stored: np.ndarray, path: Path) -> None:
     finite = stored[np.isfinite(stored)] if stored.dtype.kind == "f" else stored
     span = f"{finite.min():g} to {finite.max():g}" if finite.size else "nothing finite"
     message = f"wanted 8 bits a channel, found {stored.dtype} from {span}"
-    remedy = "say which numbers are black and white: data.value_range: [low, high]"
+    remedy = "say which numbers are black and white, data.value_range=[low,high]"
     raise FileError("deep", Problem(path, message, f"{remedy}; or convert it to 8 bits"))
 
 

@@ -119,7 +119,7 @@ def refuse_depth(path: str | Path, found: str, kind: str | None = None) -> NoRet
         kind: format of the file, where it is known.
     """
     message = f"wanted 8 bits a channel, found {f'a {kind} with ' if kind else ''}{found}"
-    remedy = "say which stored numbers are black and white, data.value_range: [low, high], or convert it to 8 bits"
+    remedy = "say which stored numbers are black and white, data.value_range=[low,high], or convert it to 8 bits"
     fail("deep", path, message, remedy)
 
 

@@ -16,9 +16,13 @@ from PIL import Image
 
 from toolkit.data.images.by_pillow import DEEP_MODES, open_image, refuse_depth, rgb_pixels
 from toolkit.data.images.checks import Encoded
+from toolkit.data.images.formats import file_format
 from toolkit.data.images.limits import beyond_opencv
 from toolkit.data.images.sources import current_source
 from toolkit.data.images.whole_files import checked_headers, fail, file_bytes
+
+_LOSSY = {"JPEG": "a JPEG", "HEIC": "HEIC", "AVIF": "AVIF"}
+"""Formats whose compression changes values, and what a message calls them."""
 
 
 def read_label_map(path: str | Path) -> np.ndarray:
@@ -33,8 +37,10 @@ def read_label_map(path: str | Path) -> np.ndarray:
 def decode_label_map(path: Path, data: bytes) -> np.ndarray:
     """See `read_label_map`. data: the whole file."""
     encoded = checked_headers(path, data)
-    if encoded is not None and encoded.kind == "jpeg":
-        fail("jpeg_mask", path, "the mask is a JPEG, whose compression changes values", "make the masks PNG files")
+    kind = "JPEG" if encoded is not None and encoded.kind == "jpeg" else file_format(data)
+    if kind in _LOSSY:
+        message = f"the mask is {_LOSSY[kind]}, whose compression changes values"
+        fail("jpeg_mask", path, message, "make the masks PNG files")
     if _is_lossy_webp(data):
         fail(
             "jpeg_mask", path, "the mask is a lossy WebP, whose compression changes values", "make the masks PNG files"
