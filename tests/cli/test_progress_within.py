@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 
+import numpy as np
 import pytest
+from prediction_jobs import dense_model
 
+from toolkit.inference.folder import predict
 from toolkit.progress import Progress, told_within, tracked
 
 
@@ -44,6 +48,16 @@ def test_lines_elsewhere_and_nobody_who_shows_it(capsys: pytest.CaptureFixture[s
     with Progress("predict", 2, "img", every=0.0), Progress("inner", 3, every=0.0):
         told_within(3, 4, "tile")
     assert [line.split("  ")[-1] for line in capsys.readouterr().err.splitlines()] == ["tile 3/4"]
+
+
+def test_a_picture_in_tiles_counts_them(capsys: pytest.CaptureFixture[str]) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (160, 200, 3), np.uint8)
+    with Progress("predict", 1, "img", every=0.0):
+        assert len(list(predict(dense_model(), picture, tile=96))) == 1
+    counted = re.findall(r"tile (\d+)/(\d+)", capsys.readouterr().err)
+    total = int(counted[-1][1])
+    assert total > 1
+    assert [int(number) for number, _ in counted] == list(range(1, total + 1))
 
 
 def test_one_of_several_processes_speaks(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
