@@ -216,6 +216,26 @@ class AnchorLayout(NamedTuple):
     unit: AnchorUnit = "strides"
 
 
+class DetectionTensors(NamedTuple):
+    """Detections of a batch in tensors of one shape, as a program gives them that is exported; best first.
+
+    Args:
+        boxes: (N, D, 4) float32 xyxy pixels, x2 and y2 exclusive; 0 behind the last detection of an image.
+        scores: (N, D) float32 probability of the class, 0..1, falling; 0 behind the last.
+        labels: (N, D) int64 class of each box, 0..K-1; -1 behind the last.
+        counts: (N,) int64 number of detections of each image.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+    counts: Tensor
+
+
+Suppress = Callable[[Tensor, Tensor, float, int], Tensor]
+"""Non-maximum suppression of groups of boxes, as `ops/surviving.py` has it; an exported program may do it otherwise."""
+
+
 # --------------------------------------------------------------------------- parts
 
 
@@ -323,6 +343,21 @@ class Head(nn.Module, ABC):
         """
         advice = "give the head a method `exported`, or export with --raw"
         raise PartsError(Problem("head", f"'{HEADS.name_of(type(self))}' does not say what an export answers", advice))
+
+    def detection_tensors(
+        self, pyramid: FeaturePyramid, sizes: Tensor, original_sizes: Tensor, suppress: Suppress
+    ) -> DetectionTensors:
+        """What `predict` of a detector answers, in tensors alone, so that it can be exported for any size and batch.
+
+        Raises PartsError for a head that detects nothing.
+
+        Args:
+            pyramid: the maps of the padded batch.
+            sizes: (N, 2) int64 height and width of each image within the padding, in pixels.
+            original_sizes: (N, 2) int64 height and width of each image on disk, in pixels.
+            suppress: non-maximum suppression (`ops/surviving.py`).
+        """
+        raise PartsError(Problem("head", f"{type(self).__name__} gives no boxes"))
 
     def loss_denominators(self, batch: Batch) -> dict[str, Tensor]:
         """{term of `loss`: what its mean divides by (labelled pixels, say), a scalar}.

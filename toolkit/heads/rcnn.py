@@ -16,9 +16,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from toolkit.contracts import HEADS, AnchorLayout, AnchorStyle, ClassRows, FeaturePyramid, Head, PyramidSpec
+from toolkit.contracts import (
+    HEADS,
+    AnchorLayout,
+    AnchorStyle,
+    ClassRows,
+    DetectionTensors,
+    FeaturePyramid,
+    Head,
+    PyramidSpec,
+    Suppress,
+)
 from toolkit.errors import DataError, PartsError, Problem
 from toolkit.heads.rcnn_presets import FASTER_RCNN_2015
+from toolkit.heads.rcnn_tensors import Pictures, clip_to, detect, propose, with_nothing_behind
 from toolkit.heads.roi import DetectionSettings, Roi, RoiSettings, image_numbers
 from toolkit.heads.rpn import Objects, Rpn, RpnSettings
 from toolkit.ops import boxes as box_ops
@@ -188,6 +199,23 @@ class RcnnHead(Head):
             boxes = box_ops.clip(box_ops.scale(boxes, original[0] / size[0], original[1] / size[1]), original)
             found.append(Detections(boxes.cpu(), scores.cpu(), labels.cpu()))
         return found
+
+    @torch.no_grad()
+    def detection_tensors(
+        self, pyramid: FeaturePyramid, sizes: Tensor, original_sizes: Tensor, suppress: Suppress
+    ) -> DetectionTensors:
+        """See `Head.detection_tensors`; D is the most detections of an image."""
+        settings = self.rpn.settings.proposals
+        sides = torch.full((sizes.shape[0],), float(settings.min_side), dtype=torch.float64, device=sizes.device)
+        if settings.min_side_in == "original":
+            sides = sides * (sizes.double() / original_sizes.double()).amin(1)
+        pictures = Pictures(sizes, sides.float())
+        proposals = propose(self.rpn, pyramid, pictures, (settings.before_test, settings.after_test), suppress)
+        found = detect(self.roi, pyramid.maps, proposals, pictures, self.test, suppress)
+        boxes = box_ops.to_exclusive(found.boxes) if self.plus_one else found.boxes
+        factors = (original_sizes.double() / sizes.double()).flip(1).repeat(1, 2)
+        boxes = clip_to(boxes * factors[:, None].to(boxes), original_sizes)
+        return with_nothing_behind(found._replace(boxes=boxes))
 
     def training_pass(self, pyramid: FeaturePyramid) -> Any:
         """Both stages, for as many anchors and proposals as the losses look at, not for all."""

@@ -163,6 +163,12 @@ class Roi(nn.Module):
         offsets = {"class_and_background": labels + 1, "class": labels, "agnostic": torch.zeros_like(labels)}
         return deltas[rows, offsets[self.settings.boxes]]
 
+    def deltas_of_classes(self, deltas: Tensor) -> Tensor:
+        """Deltas (P, B, 4) as those of each class, (P, K, 4)."""
+        if self.settings.boxes == "agnostic":
+            return deltas.expand(-1, self.num_classes, -1)
+        return deltas[:, 1:] if self.settings.boxes == "class_and_background" else deltas
+
     @torch.no_grad()
     def assign(self, proposals: Tensor, objects: Objects) -> tuple[Tensor, Tensor, Tensor]:
         """The proposals of one image that the loss looks at: boxes (S, 4), labels (S,) or background, deltas (S, 4).

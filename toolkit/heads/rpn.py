@@ -163,7 +163,7 @@ class Rpn(nn.Module):
         for one in maps:
             hidden = F.relu(self.conv(one), inplace=True)
             logits.append(self._logit(self.objectness(hidden).permute(0, 2, 3, 1)).flatten(1))
-            deltas.append(self.deltas(hidden).permute(0, 2, 3, 1).reshape(len(one), -1, 4).float())
+            deltas.append(self.deltas(hidden).permute(0, 2, 3, 1).reshape(one.shape[0], -1, 4).float())
         return torch.cat(logits, 1), torch.cat(deltas, 1)
 
     def _logit(self, values: Tensor) -> Tensor:
@@ -208,23 +208,24 @@ class Rpn(nn.Module):
         device = pyramid.maps[0].device
         sizes = tuple((m.shape[2], m.shape[3]) for m in pyramid.maps)
         key = (pyramid.image_size, sizes, device, self.settings.anchors.style)
-        if self._grid[0] == key and not torch.compiler.is_compiling():
+        if not torch.compiler.is_compiling() and self._grid[0] == key:  # sizes that are symbols must not be compared
             return self._grid[1]
-        wanted = self.settings.anchors
-        grids = []
-        for size, stride in zip(sizes, self.strides, strict=True):
-            scales = scales_in_strides(wanted.scales, stride, wanted.unit)
-            base = base_anchors(stride, scales, wanted.ratios, wanted.style).to(device)
-            grids.append(grid_anchors(base, size, grid_step(pyramid.image_size, size, stride, wanted.style)))
-        anchors = torch.cat(grids)
-        # Anchors of the caffe style are inclusive, the others exclusive; the head wants its own convention.
-        if self.plus_one and wanted.style != "caffe":
-            anchors = box_ops.to_inclusive(anchors)
-        elif not self.plus_one and wanted.style == "caffe":
-            anchors = box_ops.to_exclusive(anchors)
+        anchors = torch.cat([self.anchors_of(number, pyramid) for number in range(len(sizes))])
         if not torch.compiler.is_compiling():
             self._grid = (key, anchors)
         return anchors
+
+    def anchors_of(self, number: int, pyramid: FeaturePyramid) -> Tensor:
+        """The anchors (H * W * A, 4) of one map of a pyramid, by its number, in the head's convention."""
+        wanted, stride, features = self.settings.anchors, self.strides[number], pyramid.maps[number]
+        size = (features.shape[2], features.shape[3])
+        scales = scales_in_strides(wanted.scales, stride, wanted.unit)
+        base = base_anchors(stride, scales, wanted.ratios, wanted.style).to(features.device)
+        anchors = grid_anchors(base, size, grid_step(pyramid.image_size, size, stride, wanted.style))
+        # Anchors of the caffe style are inclusive, the others exclusive.
+        if self.plus_one and wanted.style != "caffe":
+            return box_ops.to_inclusive(anchors)
+        return box_ops.to_exclusive(anchors) if not self.plus_one and wanted.style == "caffe" else anchors
 
     @torch.no_grad()
     def propose(

@@ -113,8 +113,8 @@ def _pool_one(one: Tensor, stride: int, rois: Tensor, kind: PoolKind, size: int,
 
     if kind == "max":
         return roi_pool(one, rois, size, 1 / stride)
-    # torchvision's adaptive sampling is any number that is not positive.
-    return roi_align(one, rois, size, 1 / stride, sampling or -1, aligned=kind == "align_half_pixel")
+    # torchvision's adaptive sampling is any number that is not positive, ONNX' is 0.
+    return roi_align(one, rois, size, 1 / stride, sampling, aligned=kind == "align_half_pixel")
 
 
 def align_rows(

@@ -1,0 +1,34 @@
+"""Non-maximum suppression of many groups of boxes at once, in shapes that a written-down program can promise."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+ABSENT = -1.0
+"""Score of a place where no box is."""
+
+
+def surviving(boxes: Tensor, scores: Tensor, iou: float, limit: int) -> Tensor:
+    """The scores (G, M) of boxes that survive greedy suppression within their group; `ABSENT` for all others.
+
+    A box goes when its IoU with a better box of its group is above `iou`; of equal scores the first is the better.
+    Coordinates are moved apart by group in float64, which keeps overlaps to 1e-12.
+
+    Args:
+        boxes: (G, M, 4) float xyxy pixels, x2 and y2 exclusive, none negative.
+        scores: (G, M) float, 0..1, or `ABSENT` where there is no box.
+        iou: largest overlap, 0..1, at which both of two boxes stay.
+        limit: boxes of a group behind its best `limit` survivors are not needed; they may be left out.
+
+    >>> boxes = torch.tensor([[[0.0, 0, 10, 10], [0, 0, 10, 9], [20, 0, 30, 9]]])
+    >>> surviving(boxes, torch.tensor([[0.75, 0.5, 0.25]]), 0.5, 10).tolist()
+    [[0.75, -1.0, 0.25]]
+    """
+    from torchvision.ops import nms
+
+    groups, places = (scores > ABSENT).nonzero(as_tuple=True)
+    found = scores[groups, places]
+    apart = groups * (boxes.amax().double() + 1)
+    keep = nms(boxes[groups, places].double() + apart[:, None], found.double(), iou)
+    return torch.full_like(scores, ABSENT).index_put((groups[keep], places[keep]), found[keep])
