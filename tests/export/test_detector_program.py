@@ -16,13 +16,16 @@ from torchvision.ops import batched_nms
 
 from toolkit.contracts import DetectionTensors
 from toolkit.errors import PartsError
-from toolkit.export.detector import DetectorProgram, above, onnx_translations, suppress_in_onnx
+from toolkit.export.detector import DetectorGraph, OnnxDetectorGraph, above
+from toolkit.export.graph import Cut
+from toolkit.export.onnx import write_onnx
+from toolkit.export.program import write_down
 from toolkit.heads.pixel import PixelHead
 from toolkit.models.vision_model import VisionModel
 from toolkit.ops.surviving import ABSENT, surviving
 from toolkit.samples import Batch, Detections
 
-NAMES = ("boxes", "scores", "labels", "counts")
+INPUTS = ("pictures", "sizes", "file_sizes")
 
 
 def same_as_predict(found: Sequence[Any], model: VisionModel, batch: Batch, pixels: float) -> int:
@@ -42,7 +45,7 @@ def same_as_predict(found: Sequence[Any], model: VisionModel, batch: Batch, pixe
 
 
 def given(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-    return batch.images, batch.sizes, batch.original_sizes
+    return batch.images.permute(0, 2, 3, 1), batch.sizes, batch.original_sizes
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -50,14 +53,14 @@ def test_the_program_is_predict_for_every_size_and_batch(style: str) -> None:
     """Boxes of pictures that fill their batch are equal to the bit; sums over larger maps may be added otherwise."""
     model = tiny_detector(style)
     with torch.inference_mode():
-        numbers = [same_as_predict(DetectorProgram(model)(*given(b)), model, b, 1e-4) for b in map(noise, SIZES)]
+        numbers = [same_as_predict(DetectorGraph(model)(*given(b)), model, b, 1e-4) for b in map(noise, SIZES)]
     assert min(numbers) > 0
 
 
 def test_boxes_end_at_their_own_picture_not_at_the_batch_or_an_example() -> None:
     model, batch = tiny_detector("fpn"), noise([(64, 96), (50, 41)], [(64, 96), (50, 41)])
     with torch.inference_mode():
-        found = DetectorProgram(model)(*given(batch))
+        found = DetectionTensors(*DetectorGraph(model)(*given(batch)))
     assert found.boxes[0, :, 2].max() == 96
     assert found.boxes[1, :, 2].max() == 41
     assert found.boxes[1, :, 3].max() == 50
@@ -67,13 +70,13 @@ def test_nothing_found_is_empty_places() -> None:
     model, batch = tiny_detector("fpn"), noise([(64, 96), (50, 41)])
     model.head.test = replace(model.head.test, score=1.0)
     with torch.inference_mode():
-        assert same_as_predict(DetectorProgram(model)(*given(batch)), model, batch, 0) == 0
+        assert same_as_predict(DetectorGraph(model)(*given(batch)), model, batch, 0) == 0
 
 
 def test_thresholds_are_those_of_detections() -> None:
     model, batch, lowest = tiny_detector("fpn"), noise([(64, 96), (50, 41)]), [0.2, 0.9, 0.3, 0.05, 1.5]
     with torch.inference_mode():
-        found = DetectorProgram(model, thresholds=lowest)(*given(batch))
+        found = DetectionTensors(*DetectorGraph(model, cut=Cut(tuple(lowest)))(*given(batch)))
     wanted = [one.at_least(lowest) for one in model.predict(batch) if isinstance(one, Detections)]
     assert found.counts.tolist() == [len(one.scores) for one in wanted]
     for place, one in enumerate(wanted):
@@ -109,42 +112,28 @@ def test_a_head_without_boxes_says_so() -> None:
     backbone = tiny_detector("fpn").backbone
     model = VisionModel(backbone, None, PixelHead(backbone.spec, 5), CLASSES).eval()
     with pytest.raises(PartsError, match="gives no boxes"):
-        DetectorProgram(model)(*given(noise([(64, 96)])))
+        DetectorGraph(model)(*given(noise([(64, 96)])))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("style", STYLES)
 def test_one_onnx_file_serves_every_size_and_batch(style: str, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
-    model, side = tiny_detector(style), torch.export.Dim.DYNAMIC
-    shapes = {"images": {0: side, 2: side, 3: side}, "sizes": {0: side}, "original_sizes": {0: side}}
-    program = torch.export.export(
-        DetectorProgram(model, suppress_in_onnx).eval(), given(noise([(64, 96), (50, 41)])), dynamic_shapes=shapes,
-        prefer_deferred_runtime_asserts_over_guards=True,
-    )  # fmt: skip
-    made = torch.onnx.export(
-        program, dynamo=True, input_names=list(shapes), output_names=list(NAMES), verbose=False,
-        custom_translation_table=onnx_translations(),
-    )  # fmt: skip
-    assert made is not None
-    made.save(tmp_path / "detector.onnx")
+    model = tiny_detector(style)
+    write_onnx(write_down(OnnxDetectorGraph(model).eval()), tmp_path / "detector.onnx", {})
     session = onnxruntime.InferenceSession(tmp_path / "detector.onnx")
+    assert [one.name for one in session.get_outputs()] == list(DetectionTensors._fields)
     for batch in map(noise, SIZES):
-        feed = {name: part.contiguous().numpy() for name, part in zip(shapes, given(batch), strict=True)}
+        feed = {name: part.contiguous().numpy() for name, part in zip(INPUTS, given(batch), strict=True)}
         same_as_predict(session.run(None, feed), model, batch, 1e-3)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("style", ["fpn", "2015"])
 def test_a_saved_program_of_pytorch_serves_every_size_and_batch(style: str, tmp_path: Path) -> None:
-    model, side = tiny_detector(style), torch.export.Dim.DYNAMIC
-    shapes = {"images": {0: side, 2: side, 3: side}, "sizes": {0: side}, "original_sizes": {0: side}}
-    program = torch.export.export(
-        DetectorProgram(model).eval(), given(noise([(64, 96), (50, 41)])), dynamic_shapes=shapes,
-        prefer_deferred_runtime_asserts_over_guards=True,
-    )  # fmt: skip
-    torch.export.save(program, tmp_path / "detector.pt2")
+    model = tiny_detector(style)
+    program = write_down(DetectorGraph(model).eval())
+    torch.export.save(program.exported, tmp_path / "detector.pt2")
     loaded = torch.export.load(tmp_path / "detector.pt2").module()
-    for batch in [noise(sizes) for sizes in SIZES if min(min(sizes)) > 32]:
+    for batch in [noise(sizes) for sizes in SIZES if min(map(min, sizes)) >= max(program.smallest)]:
         same_as_predict(loaded(*given(batch)), model, batch, 1e-3)

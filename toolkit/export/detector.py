@@ -7,47 +7,67 @@ the bit).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torchvision.ops  # noqa: F401  (its operators, before anything is traced: under a trace its import fails)
-from torch import Tensor, nn
+from torch import Tensor
 
-from toolkit.contracts import DetectionTensors, Suppress
-from toolkit.models.vision_model import VisionModel
+from toolkit.contracts import DetectionTensors, FeaturePyramid, Suppress
+from toolkit.export.graph import ExportGraph, next_legal
+from toolkit.ops.padding import inside
 from toolkit.ops.surviving import ABSENT, surviving
 
+SIZES = "sizes"
+"""Input: (N, 2) int64 height and width of each picture; what is beside and below it in `pictures` does not matter."""
+FILE_SIZES = "file_sizes"
+"""Input: (N, 2) int64 height and width of each picture before it was resized, in whose pixels boxes are."""
 
-class DetectorProgram(nn.Module):
-    """A detector whose answer is tensors of one shape a batch: what `VisionModel.predict` answers for the same batch.
 
-    Args:
-        model: a detector.
-        suppress: how boxes are suppressed: `surviving` in plain operators, `suppress_in_onnx` for an ONNX file.
-        thresholds: lowest score, 0..1, of a detection of each class (operating points), or none.
+class DetectorGraph(ExportGraph):
+    """What a program of a detector computes, for pictures of any sizes padded to one, and any number of them.
+
+    `forward` takes `pictures`, `sizes` and `file_sizes`, and gives `DetectionTensors`: `boxes` (N, D, 4), `scores` (N, D),
+    `labels` (N, D) and `counts` (N,), what `VisionModel.predict` answers for the same batch.
     """
 
-    def __init__(
-        self, model: VisionModel, suppress: Suppress = surviving, thresholds: Sequence[float] | None = None
-    ) -> None:
-        super().__init__()
-        self.model = model
-        self.suppress = suppress
-        lowest = None if thresholds is None else torch.tensor(list(thresholds), dtype=torch.float32)
-        self.register_buffer("thresholds", lowest, persistent=False)
+    suppress: Suppress = staticmethod(surviving)
 
-    def forward(self, images: Tensor, sizes: Tensor, original_sizes: Tensor) -> DetectionTensors:
-        """Detections, best first.
+    def more(self, example: Tensor) -> dict[str, Tensor]:
+        """`sizes` and `file_sizes` of an example, which fills its pictures."""
+        sizes = torch.tensor([example.shape[1:3]] * example.shape[0])
+        return {SIZES: sizes, FILE_SIZES: sizes.clone()}
 
-        Args:
-            images: (N, C, H, W) uint8, or float 0..1, padded at the bottom and right with anything.
-            sizes: (N, 2) int64 height and width of each image within the padding.
-            original_sizes: (N, 2) int64 height and width of each file, to which boxes are scaled.
-        """
-        pyramid = self.model.pyramid(images, sizes)
-        found = self.model.head.detection_tensors(pyramid, sizes, original_sizes, self.suppress)
-        return found if self.thresholds is None else above(found, self.thresholds)
+    def prepared(self, pictures: Tensor, *more: Tensor) -> Tensor:
+        """Pictures (N, H, W, C) as the net takes them, each mirrored up to its own legal size, 0 beyond it."""
+        sizes, rule, images = more[0], self.model.spec.sizes, pictures.permute(0, 3, 1, 2)
+        if rule.minimum > 1 or rule.multiple > 1:
+            for axis in (2, 3):
+                places = mirrored(sizes[:, axis - 2], next_legal(images.shape[axis], rule))
+                where = places[:, None, :, None] if axis == 2 else places[:, None, None, :]
+                images = images.gather(axis, where.expand(-1, images.shape[1], *_sides(images, places, axis)))
+            at_least = sizes.clamp(min=rule.minimum)
+            sizes = at_least + (rule.remainder - at_least) % rule.multiple
+        return self._padded(inside(self.model.normalise(images), sizes))
+
+    def _answers(self, pyramid: FeaturePyramid, size: tuple[int, int], *more: Tensor) -> dict[str, Tensor]:
+        found = self.model.head.detection_tensors(pyramid, more[0], more[1], type(self).suppress)
+        if self.cut is not None:
+            found = above(found, torch.tensor(self.cut.thresholds, dtype=torch.float32, device=more[0].device))
+        return found._asdict()
+
+
+def mirrored(lengths: Tensor, number: int) -> Tensor:
+    """Places (N, number) of lines of lengths (N,) that are mirrored at their end, again and again (`mirror_positions`)."""
+    lengths = lengths[:, None]
+    period = (2 * (lengths - 1)).clamp(min=1)
+    folded = torch.arange(number, device=lengths.device)[None] % period
+    return torch.where(folded < lengths, folded, period - folded)
+
+
+def _sides(images: Tensor, places: Tensor, axis: int) -> tuple[int, int]:
+    return (places.shape[1], images.shape[3]) if axis == 2 else (images.shape[2], places.shape[1])
 
 
 def above(found: DetectionTensors, thresholds: Tensor) -> DetectionTensors:
@@ -74,6 +94,17 @@ def suppress_in_onnx(boxes: Tensor, scores: Tensor, iou: float, limit: int) -> T
 @suppress_in_onnx.register_fake
 def _(boxes: Tensor, scores: Tensor, iou: float, limit: int) -> Tensor:
     return torch.empty_like(scores)
+
+
+class OnnxDetectorGraph(DetectorGraph):
+    """The same with ONNX' own suppression."""
+
+    suppress: Suppress = staticmethod(suppress_in_onnx)
+
+    @property
+    def translations(self) -> dict[Any, Any]:
+        """Suppression, and RoI max pooling."""
+        return onnx_translations()
 
 
 def onnx_translations() -> dict[Any, Callable[..., Any]]:

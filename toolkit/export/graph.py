@@ -43,7 +43,7 @@ class ExportGraph(nn.Module):
 
     `forward` gives a tuple of tensors, named by `names`. A dense model gives `labels` (N, H, W) uint8 and `scores`
     (N, H, W) float32, or `values` (N, H, W); a classifier `scores` (N, K) and `labels` (N); detectors see
-    `Head.exported`. Then `logits`, what the head gave. The head says what the names are (`Head.exported`).
+    `DetectorGraph`. Then `logits`, what the head gave. The head says what the names are (`Head.exported`).
 
     Args:
         model: the model, in eval mode.
@@ -83,7 +83,16 @@ class ExportGraph(nn.Module):
         pictures = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
         return self.prepared(pictures).float() if self.raw else pictures
 
-    def prepared(self, pictures: Tensor) -> Tensor:
+    def more(self, example: Tensor) -> dict[str, Tensor]:
+        """Inputs beside the pictures, by name, for an example of pictures; none here. The first axis of each is N."""
+        return {}
+
+    @property
+    def translations(self) -> dict[Any, Any]:
+        """Operators of the graph that ONNX' exporter has to be told of (`custom_translation_table`); none here."""
+        return {}
+
+    def prepared(self, pictures: Tensor, *more: Tensor) -> Tensor:
         """Pictures (N, H, W, C) as the net takes them: mirrored up to a legal size, normalised, (N, C, H', W')."""
         images = pictures.permute(0, 3, 1, 2)
         rule, border = self.model.spec.sizes, self.model.border
@@ -93,15 +102,21 @@ class ExportGraph(nn.Module):
                 after = next_legal(length + 2 * border, rule) - length - border
                 images = images.index_select(axis, mirror_positions(length, border, after, images.device))
         pixels = self.model.normalise(images)
-        more = self.model.head.pad_multiple
-        if more > 1:
-            height, width = pixels.shape[2:]
-            pixels = F.pad(pixels, (0, -(-width // more) * more - width, 0, -(-height // more) * more - height))
-        return pixels
+        return self._padded(pixels)
 
-    def forward(self, given: Tensor) -> tuple[Tensor, ...]:
+    def _padded(self, pixels: Tensor) -> Tensor:
+        """Zeros at the bottom and right, up to the multiple that the head asks for."""
+        multiple = self.model.head.pad_multiple
+        if multiple == 1:
+            return pixels
+        height, width = pixels.shape[2:]
+        return F.pad(
+            pixels, (0, -(-width // multiple) * multiple - width, 0, -(-height // multiple) * multiple - height)
+        )
+
+    def forward(self, given: Tensor, *more: Tensor) -> tuple[Tensor, ...]:
         """Answers for pictures (N, H, W, C) uint8, or with `raw` the head's outputs for pixels (N, C, H, W) float32."""
-        pixels = given if self.raw else self.prepared(given)
+        pixels = given if self.raw else self.prepared(given, *more)
         blocks = {} if self.raw else {"input": pixels}
         if self.half_precision:
             pixels = pixels.half()
@@ -113,13 +128,13 @@ class ExportGraph(nn.Module):
         if self.model.head.pad_multiple > 1:
             pyramid = replace(pyramid, image_size=(pixels.shape[2], pixels.shape[3]))
         size = (pixels.shape[2], pixels.shape[3]) if self.raw else (given.shape[1], given.shape[2])
-        outputs = self._answers(pyramid, size)
+        outputs = self._answers(pyramid, size, *more)
         if self.with_blocks:
             outputs |= {BLOCK + name: value.float() for name, value in blocks.items()}
         self.names = tuple(outputs)
         return tuple(outputs.values())
 
-    def _answers(self, pyramid: FeaturePyramid, size: tuple[int, int]) -> dict[str, Tensor]:
+    def _answers(self, pyramid: FeaturePyramid, size: tuple[int, int], *more: Tensor) -> dict[str, Tensor]:
         raw = self.model.head(pyramid)
         if self.raw:
             return named_tensors(raw)

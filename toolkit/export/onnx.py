@@ -39,8 +39,8 @@ def write_onnx(program: Program, path: Path, metadata: Mapping[str, Any]) -> Non
     with _quiet():
         try:
             made = torch.onnx.export(
-                program.exported, dynamo=True, opset_version=OPSET, verbose=False, input_names=[program.input],
-                output_names=list(program.outputs),
+                program.exported, dynamo=True, opset_version=OPSET, verbose=False, output_names=list(program.outputs),
+                input_names=[program.input, *program.more], custom_translation_table=program.translations,
             )  # fmt: skip
         except Exception as error:  # one class of many layers, whose cause stands in its last lines
             last = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -26,6 +26,8 @@ class Program(NamedTuple):
         example: the input it was traced with.
         size: (height, width) that pictures must have, None for any.
         smallest: smallest height and width it takes, in pixels.
+        more: names of its inputs beside the pictures, in order.
+        translations: its operators that ONNX' exporter has to be told of.
     """
 
     exported: ExportedProgram
@@ -34,6 +36,8 @@ class Program(NamedTuple):
     example: Tensor
     size: tuple[int, int] | None
     smallest: tuple[int, int]
+    more: tuple[str, ...] = ()
+    translations: dict[Any, Any] = {}  # noqa: RUF012 (never changed)
 
 
 def write_down(graph: ExportGraph, size: tuple[int, int] | None = None) -> Program:
@@ -49,16 +53,24 @@ def write_down(graph: ExportGraph, size: tuple[int, int] | None = None) -> Progr
     traced_at = size or tuple(max(n, rule.minimum) for n in _DYNAMIC)
     example = graph.example((traced_at[0], traced_at[1]), count=2 if size is None else 1)
     axes = (0, 2, 3) if graph.raw else (0, 1, 2)
-    shapes = dict.fromkeys(axes, Dim.DYNAMIC) if size is None else {}
+    more = graph.more(example)
+    shapes = [dict.fromkeys(axes, Dim.DYNAMIC), *({0: Dim.DYNAMIC} for _ in more)] if size is None else None
+    given = (example, *more.values())
     with torch.no_grad():
-        graph(example)
+        graph(*given)
         names = graph.names
         try:
-            exported = torch.export.export(graph, (example,), dynamic_shapes=(shapes,), strict=False)
+            # Of conditions on sizes some hold always, but PyTorch cannot prove it (2 * ceil(n / 2) >= n): they are looked at
+            # when the program runs. A side that became a number is refused all the same.
+            exported = torch.export.export(
+                graph, given, dynamic_shapes=None if shapes is None else (shapes[0], tuple(shapes[1:])), strict=False,
+                prefer_deferred_runtime_asserts_over_guards=True,
+            )  # fmt: skip
         except Exception as error:  # what tracing raises is of dozens of classes
             raise _untraceable(error, size) from error
     graph.names = names
-    return Program(exported, graph.input_name, names, example, size, _smallest(exported, axes[1:], size))
+    return Program(exported, graph.input_name, names, example, size, _smallest(exported, axes[1:], size),
+        tuple(more), graph.translations)  # fmt: skip
 
 
 def legal_input(graph: ExportGraph, size: tuple[int, int]) -> tuple[int, int]:

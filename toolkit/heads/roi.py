@@ -153,7 +153,10 @@ class Roi(nn.Module):
         else:
             used = maps[: len(self.strides)]
             pooled = pool_boxes(used, self.strides, boxes, images, pooling.kind, pooling.size, pooling.sampling)
-        hidden = self.dropout(F.relu(self.fc6(pooled.flatten(1)), inplace=True))
+        pooled = pooled.flatten(1).to(
+            self.fc6.weight.dtype
+        )  # weights of half precision; a net in float32 stays as it is
+        hidden = self.dropout(F.relu(self.fc6(pooled), inplace=True))
         hidden = self.dropout(F.relu(self.fc7(hidden), inplace=True))
         logits, deltas = self.classes(hidden), self.deltas(hidden)
         return logits.float(), deltas.float().unflatten(1, (-1, 4))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from toolkit.errors import ConfigError, Problem
+from toolkit.export.detector import DetectorGraph, OnnxDetectorGraph
 from toolkit.export.graph import Cut, ExportGraph
 from toolkit.export.metadata import metadata_of
 from toolkit.export.onnx import OPSET, write_onnx
@@ -64,7 +65,7 @@ def run_export(
     wishes = wishes or Wishes()
     restored = restore(checkpoint, overrides, trust_code=trust_code)
     path = out_path(restored.path, to, out)
-    graph = graph_of(restored, wishes, blocks=True)
+    graph = graph_of(restored, wishes, to, blocks=True)
     program = write_down(graph, wishes.size)
     write(program, path, to, about(restored, program, wishes))
     return {"file": str(path)}
@@ -82,9 +83,18 @@ def out_path(weights: Path, to: Target, out: str | Path | None) -> Path:
     return path
 
 
-def graph_of(restored: Restored, wishes: Wishes, *, blocks: bool = False) -> ExportGraph:
-    """The graph of a restored model. blocks: whether values between its parts can be looked at."""
-    graph = ExportGraph(
+def graph_of(restored: Restored, wishes: Wishes, to: Target = "onnx", *, blocks: bool = False) -> ExportGraph:
+    """The graph of a restored model.
+
+    Args:
+        restored: the model and its metadata.
+        wishes: size, precision and what is inside.
+        to: the format it will be written in.
+        blocks: whether values between its parts can be looked at.
+    """
+    detects = restored.model.head.gives is Detections and not wishes.raw
+    kind = (DetectorGraph if to == "torch" else OnnxDetectorGraph) if detects else ExportGraph
+    graph = kind(
         restored.model,
         raw=wishes.raw,
         half=wishes.half,
