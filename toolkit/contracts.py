@@ -312,6 +312,12 @@ class Head(nn.Module, ABC):
     with_scores: bool = False
     """Whether the predictions of a dense head carry the probability of the class they choose; detections always do."""
 
+    with_probabilities: bool = False
+    """Whether label maps carry the probabilities of all classes."""
+
+    with_entropy: bool = False
+    """Whether label maps carry the entropy of the probabilities, and of Monte-Carlo samples their mutual information."""
+
     pad_multiple: int = 1
     """Images get zeros (after normalisation) at the bottom and right up to a multiple of it; 1 asks for none."""
 

@@ -332,6 +332,33 @@ def draw_values(image: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.concatenate([pair, legend([LegendEntry(color, text) for color, text in ends], pair.shape[1])])
 
 
+def draw_heat(image: np.ndarray, values: np.ndarray, most: float, unit: str) -> np.ndarray:
+    """A gray image below a map of values in colour, the stronger the larger they are, above their scale: RGB uint8.
+
+    Args:
+        image: (H, W, C) uint8; a small one is enlarged by a whole factor.
+        values: (H, W) float, 0..most.
+        most: value of the brightest colour.
+        unit: what is counted, for the scale.
+    """
+    share = np.clip(np.nan_to_num(values) / most, 0, 1).astype(np.float32)
+    colored = _heat(np.rint(255 * share).astype(np.uint8))
+    factor = enlargement((values.shape[0], values.shape[1]))
+    gray = cv2.cvtColor(cv2.cvtColor(as_rgb(image), cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    weight = (0.25 + 0.65 * np.sqrt(share))[:, :, None]
+    blended = enlarge(np.rint(gray * (1 - weight) + colored * weight).astype(np.uint8), factor)
+    steps = [(level, f"{most * level / 255:.2g}") for level in (0, 64, 128, 191, 255)]
+    shades = _heat(np.array([[level for level, _ in steps]], np.uint8))[0].tolist()
+    entries = [LegendEntry((r, g, b), text) for (r, g, b), (_, text) in zip(shades, steps, strict=True)]
+    entries[-1] = LegendEntry(entries[-1].color, f"{entries[-1].name} {unit}")
+    return np.concatenate([blended, legend(entries, blended.shape[1])])
+
+
+def _heat(levels: np.ndarray) -> np.ndarray:
+    """(H, W) uint8 as colours from black over red to bright yellow, (H, W, 3) uint8 RGB."""
+    return cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
+
+
 def draw_caption(image: np.ndarray, lines: Sequence[str]) -> np.ndarray:
     """An image above lines of text: RGB uint8. image: (H, W, C) uint8; a small one is enlarged by a whole factor."""
     pixels = enlarge(as_rgb(image), enlargement((image.shape[0], image.shape[1])))

@@ -45,6 +45,9 @@ class _LabelMap(NamedTuple):
     labels: Tensor
     scores: Tensor | None = None
     uncertainty: Tensor | None = None
+    probabilities: Tensor | None = None
+    entropy: Tensor | None = None
+    mutual_information: Tensor | None = None
 
 
 class LabelMap(_LabelMap, Named):
@@ -54,6 +57,9 @@ class LabelMap(_LabelMap, Named):
         labels: (H, W) uint8 class of each pixel, 0..K-1.
         scores: (H, W) float32 probability of that class, or None.
         uncertainty: (H, W) float32, class-averaged variance over Monte-Carlo samples, or None.
+        probabilities: (K, H, W) float16 of all classes, 0..1, when they were asked for (`Head.with_probabilities`).
+        entropy: (H, W) float32 of the probabilities in bits, 0..log2 K, when it was asked for (`Head.with_entropy`).
+        mutual_information: (H, W) float32 of class and Monte-Carlo sample in bits, with the entropy; None of one pass.
     """
 
     def numpy(self) -> np.ndarray:
@@ -71,7 +77,11 @@ class LabelMap(_LabelMap, Named):
         lowest = torch.zeros(IGNORE_INDEX + 1)
         lowest[: len(thresholds)] = torch.tensor(thresholds, dtype=torch.float32)
         labels = torch.where(self.scores >= lowest[self.labels.long()], self.labels, fallback)
-        return LabelMap(labels.to(torch.uint8), self.scores, self.uncertainty).of_classes(self.classes)
+        return self.labelled(labels.to(torch.uint8))
+
+    def labelled(self, labels: Tensor) -> LabelMap:
+        """The map with other labels, (H, W) uint8; all else is as the model answered."""
+        return self._replace(labels=labels).of_classes(self.classes)
 
     def draw(self, image: np.ndarray, opacity: float = 0.5) -> np.ndarray:
         """The image with the classes in colour, above a legend: (h, w, 3) RGB uint8, small images enlarged.

@@ -32,9 +32,10 @@ _SHOWN = 5
 @click.option(
     "--format",
     "formats",
-    help="Comma-separated: mask, overlay, uncertainty, values, coco, yolo, yolo_scores, voc, labelme, geojson, csv, json, "
-    "summary; default: what suits the model (label maps: mask, overlay; boxes: overlay; classes and values of pictures: csv; "
-    "depth: values, overlay).",
+    help="Comma-separated. Label maps: mask, overlay, geojson, labelme; of Monte-Carlo samples deviation. Boxes: overlay, coco, "
+    "csv, yolo, yolo_scores, voc, labelme, geojson. Classes and values of pictures: csv, json, overlay. Depth: values, "
+    "values_png, values_tiff, overlay. All: summary; of videos video, the overlays with the sound. Default: mask and overlay; "
+    "overlay; csv; values and overlay.",
 )
 @click.option(
     "--resume",
@@ -108,6 +109,11 @@ _SHOWN = 5
 @click.option(
     "--annotations", type=click.Path(), metavar="FILE.json", help="COCO file whose image ids the COCO results get."
 )
+@click.option(
+    "--every",
+    metavar="N|Ns",
+    help="Of videos (extra video): every N-th frame, or one every N seconds (0.5s); default: all frames.",
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)
 @trust_option
 @json_option
@@ -133,12 +139,14 @@ def command(
     classes: str | None,
     original_ids: bool,
     annotations: str | None,
+    every: str | None,
     no_thresholds: bool,
     device: str,
     trust_code: bool,
     as_json: bool,
 ) -> None:
-    """Run a checkpoint over pictures: files, folders (recursive), globs, lists (@files.txt, @table.csv:COLUMN).
+    """Run a checkpoint over pictures: files, folders (recursive), globs, lists (@files.txt, @table.csv:COLUMN),
+    videos.
 
     key=value among them changes the config that the checkpoint carries (model.head.test.score=0.1).
 
@@ -165,6 +173,7 @@ def command(
         overrides=overrides,
         original_ids=original_ids,
         annotations=annotations,
+        every=every,
         batch_size=batch_size,
         device=device,
         tile=tile_side(tile),

@@ -1,4 +1,4 @@
-"""The numbers that other files have for what is predicted: values of labels in masks, ids of images in annotations."""
+"""The numbers that other files have for what is predicted: labels in masks, values in maps, ids of images in annotations."""
 
 from __future__ import annotations
 
@@ -49,6 +49,13 @@ def original_ids(restored: Restored | None) -> np.ndarray:
     if problems:
         raise ConfigError(problems)
     return values
+
+
+def scale_of_values(restored: Restored | None) -> float | None:
+    """The value of the number 1 in the training's maps of whole numbers (`image_maps`); None where they say none."""
+    config = restored.config if restored is not None else None
+    scale = config.data.train.dataset.arguments.get("scale") if config is not None else None
+    return float(scale) if isinstance(scale, (int, float)) and scale not in (0, 1) else None
 
 
 def image_ids_of(path: str | Path, names: Sequence[str]) -> dict[str, Any]:

@@ -32,6 +32,8 @@ _FORECAST_AFTER = 20
 """Pictures of which the time and the bytes that all will take are forecast."""
 _FORECAST_FROM = 500
 """Pictures from which on that is worth a line."""
+_DISK_AFTER = 3
+"""Pictures of which it is seen whether the disk has room for all, however few they are: files of numbers are large."""
 
 
 def run_prediction(
@@ -45,6 +47,7 @@ def run_prediction(
     tile: TileSide | None = None,
     pages: Pages = "first",
     overlap: int | None = None,
+    every: str | None = None,
     tta: str | None = None,
     samples: int | None = None,
     score: float | None = None,
@@ -81,6 +84,7 @@ def run_prediction(
         overlap: pixels that a detector's tiles share at least; None follows from the objects of its training.
         pages: "all" gives a result for each page of a TIFF and each frame of an animation; "first" leaves the others, and
             says how many.
+        every: which frames of videos are taken: of every so many ("10"), or so many seconds ("0.5s"), the first; None: all.
         tta: "flips", "scales" or "flips+scales": one answer of the picture, its mirror image and other sizes; "none"
             shows it once; None does as the weights were evaluated.
         samples: forward passes with dropout that one answer is the mean of; None is `model.samples` of the weights.
@@ -125,6 +129,7 @@ def run_prediction(
         tile=tile,
         pages=pages,
         overlap=overlap,
+        every=every,
         tta=tta,
         samples=samples,
         score=score,
@@ -213,7 +218,7 @@ def _predict(work: PredictionWork, journal: Journal, by: Answering) -> _Done:
 def _finish(work: PredictionWork, journal: Journal, *, quiet: bool) -> int:
     """Writes the files for all pictures: how many. quiet: the job ended early, and its reason is what is told."""
     try:
-        files = work.outputs.finish(rows_of(journal.entries))
+        files = work.outputs.finish(rows_of(journal.entries), whole=not quiet)
         return len(files) + write_sheet(work.out, work.header, work.outputs, journal.entries)
     except UserError:
         if not quiet:
@@ -227,21 +232,24 @@ class _Forecast:
     def __init__(self, out: Path, pictures: int) -> None:
         self.out, self.pictures = out, pictures
         self._done = self._bytes = 0
+        self._warned = False
         self._began = time.monotonic()
 
     def add(self, entry: Entry) -> None:
         """Counts a picture."""
         self._done += 1
-        self._bytes += sum(entry.files.values()) + len(entry.line())
-        if self._done != _FORECAST_AFTER or self.pictures < _FORECAST_FROM:
+        self._bytes += sum(entry.files.values()) + 2 * len(entry.line())  # tables for all say it again
+        if self._done not in (_DISK_AFTER, _FORECAST_AFTER):
             return
         left = self.pictures - self._done
-        seconds = (time.monotonic() - self._began) / self._done * left
         needed = self._bytes / self._done * left
-        log.info("%d pictures: about %s and %s of disk to go", self.pictures, duration(seconds), _gigabytes(needed))
+        if self._done == _FORECAST_AFTER and self.pictures >= _FORECAST_FROM:
+            seconds = (time.monotonic() - self._began) / self._done * left
+            log.info("%d pictures: about %s and %s of disk to go", self.pictures, duration(seconds), _gigabytes(needed))
         with suppress(OSError):
             free = shutil.disk_usage(self.out).free
-            if free < needed:
+            if free < needed and not self._warned:
+                self._warned = True
                 log.warning(
                     "%s has %s left, and about %s are needed: free space before it is full; --resume then goes on",
                     self.out, _gigabytes(free), _gigabytes(needed),
@@ -341,8 +349,11 @@ def _outcomes(work: PredictionWork, journal: Journal) -> tuple[list[dict[str, st
 
 
 def _named(work: PredictionWork, entry: Entry) -> str:
-    """The picture as a person finds it: its file, and which page of it."""
+    """The picture as a person finds it: its file, and which page or frame of it."""
     path = _path(work, entry)
+    frame = work.pictures[entry.number - 1].frame if entry.number <= len(work.pictures) else None
+    if frame is not None:
+        return f"{path} (frame {frame.number})"
     name = entry.name.rpartition("/")[2]
     return str(path) if name == path.name else f"{path} ({Path(name).stem.removeprefix(path.stem).strip('_')})"
 

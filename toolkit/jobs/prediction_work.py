@@ -12,6 +12,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from toolkit.data.images.videos import Frame
 from toolkit.errors import ConfigError, Problem, UserError
 from toolkit.inference.folder import ImageResult
 from toolkit.inference.journal import Entry, Journal, source_of
@@ -20,7 +21,10 @@ from toolkit.inference.writers.detections import CocoWriter
 from toolkit.inference.writers.label_maps import MaskWriter
 from toolkit.inference.writers.outputs import WRITERS, Outputs, Written, stems_of
 from toolkit.inference.writers.overlay import OverlayWriter
-from toolkit.jobs.original_ids import image_ids_of, original_ids
+from toolkit.inference.writers.uncertainty import refuse_one_pass
+from toolkit.inference.writers.value_maps import ValuesPngWriter
+from toolkit.inference.writers.video import VIDEO_FILES, VideoWriter
+from toolkit.jobs.original_ids import image_ids_of, original_ids, scale_of_values
 from toolkit.jobs.predictor import Predictor
 from toolkit.samples import Detections
 from toolkit.version import __version__
@@ -70,12 +74,21 @@ class PredictionWork:
         outputs = Outputs(self.out, self.formats, model.classes, model.palette, self._inputs, model.category_ids)
         if model.head.gives is not None:
             outputs.refuse_unfitting(model.head.gives)
+            self.predictor.ask(outputs.needs_for(model.head.gives))
         used = outputs.used_for(model.head.gives) if model.head.gives else []
+        if model.samples == 1 and (unsampled := [name for name in used if outputs.writers[name].of_samples]):
+            raise refuse_one_pass(unsampled)
         mask, coco = outputs.writers.get("mask"), outputs.writers.get("coco")
         if self.original_ids:
             _refuse_without("--original-ids", "mask", used)
         if self.original_ids and isinstance(mask, MaskWriter):
             mask.values = original_ids(self.predictor.restored)
+        video = outputs.writers.get("video")
+        if "video" in used and isinstance(video, VideoWriter):
+            video.frames = self._frames()
+        png = outputs.writers.get("values_png")
+        if isinstance(png, ValuesPngWriter):
+            png.scale = scale_of_values(self.predictor.restored) or png.scale
         if self.annotations is not None:
             _refuse_without("--annotations", "coco", used)
         if self.annotations is not None and isinstance(coco, CocoWriter):
@@ -140,6 +153,7 @@ class PredictionWork:
                     path = self.out / f"{self.stems[place]}{kind.suffix}"
                     short = blake2b(str(path.name).encode(errors="surrogateescape"), digest_size=8).hexdigest()
                     names |= {path, path.with_name(short)}
+                names |= {(self.out / self.stems[place]).with_name(name) for name in VIDEO_FILES}
         for path in found:
             aim = _TEMPORARY.fullmatch(path.name)
             name = aim[1] if aim else ""
@@ -184,6 +198,17 @@ class PredictionWork:
         if result.left:
             notes.append(f"{PAGES} {result.left}")
         return tuple(notes)
+
+    def _frames(self) -> dict[str, Frame]:
+        """The frame of each stem. Raises ConfigError where none of the pictures is one."""
+        pairs = zip(self.stems, self.pictures, strict=True)
+        frames = {stem: picture.frame for stem, picture in pairs if picture.frame is not None}
+        if not frames:
+            message = "is made of the frames of a video, and none is among the pictures"
+            raise ConfigError(
+                Problem("--format video", message, "name the file of a video; those in folders are not read")
+            )
+        return frames
 
     def _inputs(self) -> Iterable[Path]:
         return (picture.path for picture in self.pictures if picture.path is not None)

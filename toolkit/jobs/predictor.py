@@ -15,6 +15,7 @@ from toolkit.data.images.pages import Pages, bands_of_pages
 from toolkit.data.images.picture import Picture
 from toolkit.data.images.picture_files import PictureList
 from toolkit.data.images.pictures import Sources, find_pictures
+from toolkit.data.images.videos import Every
 from toolkit.engine.process import pick_device
 from toolkit.errors import ConfigError, PartsError, Problem, did_you_mean
 from toolkit.inference.folder import Answer, ImageResult, answer_of, predict_blocks, telling
@@ -47,6 +48,7 @@ class Predictor:
         overlap: pixels that a detector's tiles share at least; None follows from the objects of its training.
         pages: "all" gives a result for each page of a TIFF and each frame of an animation; "first" leaves the others, and
             says how many (`ImageResult.left`).
+        every: which frames of videos are taken: of every so many ("10"), or so many seconds ("0.5s"), the first; None: all.
         tta: "flips", "scales" or "flips+scales": one answer of the picture, its mirror image and other sizes; "none"
             shows it once. None does as the weights were evaluated (`evaluate.mirrorings`, `scales`).
         samples: forward passes with dropout that one answer is the mean of; None is `model.samples` of the weights.
@@ -59,6 +61,9 @@ class Predictor:
         thresholds: whether the operating points that the weights keep (`toolkit thresholds`) are used: detections below
             their class' threshold are left out, pixels below it become the fallback. A `score` takes their place.
         overrides: changes of the config that the weights carry, each `key=value`, as of the head's `test` settings.
+        probabilities: whether label maps carry the probabilities of all classes, (K, H, W) float16.
+        uncertainty: whether label maps carry the entropy of the probabilities, in bits, and where the model draws
+            Monte-Carlo samples (`model.samples`) the mutual information.
         threads: threads of one operation of PyTorch on the CPU; None leaves them as they are.
         readers: how many threads read and decode pictures.
         trust_code: whether code that the weights name may be imported and run.
@@ -77,6 +82,7 @@ class Predictor:
         tile: TileSide | None = None,
         pages: Pages = "first",
         overlap: int | None = None,
+        every: str | None = None,
         tta: str | None = None,
         samples: int | None = None,
         score: float | None = None,
@@ -85,16 +91,26 @@ class Predictor:
         classes: Sequence[str] | None = None,
         thresholds: bool = True,
         overrides: Sequence[str] = (),
+        probabilities: bool = False,
+        uncertainty: bool = False,
         threads: int | None = None,
         readers: int = 2,
         trust_code: bool = False,
     ) -> None:
         self._given = model
+        self._asked = {name for name, is_so in (("probabilities", probabilities), ("entropy", uncertainty)) if is_so}
         self.batch_size, self.tile, self.threads, self.readers = batch_size, tile, threads, readers
         self.score, self.max_detections, self.thresholds = score, max_detections, thresholds
         self.tta, self.pages, self.overlap, self.samples = tta, pages, overlap, samples
         self.iou, self.classes, self.overrides = iou, classes, tuple(overrides)
         self._device, self._trust_code = device, trust_code
+        self.every = None if every is None else Every.parse(every)
+
+    def ask(self, measures: Iterable[str]) -> None:
+        """Has label maps carry more: "probabilities", "entropy". Raises ConfigError for a model without label maps."""
+        self._asked |= set(measures)
+        if "model" in vars(self):
+            _ask(self.model, self._asked)
 
     def stream(self, sources: Sources) -> Iterator[ImageResult]:
         """An `ImageResult` for each picture, in order. sources: as `toolkit.predict` takes them."""
@@ -103,10 +119,11 @@ class Predictor:
         yield from telling(self.of_blocks(every), pictures)
 
     def pictures(self, sources: Sources) -> PictureList:
-        """The pictures that somebody means, a file of several pages as `pages` says."""
+        """The pictures that somebody means, a file of several pages as `pages` says, a video as `every` does."""
         if self.pages == "first":
-            return find_pictures(sources)
-        return find_pictures(sources, self.pages, bands_of_pages(self.model.in_channels, self.model.value_range))
+            return find_pictures(sources, every=self.every)
+        bands = bands_of_pages(self.model.in_channels, self.model.value_range)
+        return find_pictures(sources, self.pages, bands, self.every)
 
     def of_blocks(self, pictures: Iterable[Iterable[Picture]]) -> Iterator[ImageResult]:
         """Results of blocks of pictures in order (`inference/shares.py`): how they are cut fixes every digit."""
@@ -120,7 +137,8 @@ class Predictor:
         """A batch of columns, as Ray Data hands it on, with the columns of the answers beside them.
 
         batch: a column `image` of (H, W, 3) uint8 arrays, or `path` of files. Added are `failed` (why, or ""), and
-        `labels` (a label map an image), `values`, or, of detections, `boxes`, `scores` and `classes`.
+        `labels` (a label map an image; `probabilities`, `entropy` where they are asked for), `values`, or, of detections,
+        `boxes`, `scores` and `classes`.
 
         Raises ConfigError for a batch without such a column.
         """
@@ -167,6 +185,7 @@ class Predictor:
         _refuse_unknown_classes(model, self.classes)
         if self._stored(model) is not None:
             model.head.with_scores = True
+        _ask(model, self._asked)
         return model
 
     @cached_property
@@ -190,6 +209,7 @@ class Predictor:
                 "iou": self.iou,
                 "max_detections": model.head.max_detections,
                 "overrides": list(self.overrides),
+                "every": None if self.every is None else str(self.every),
                 "pages": self.pages,
                 "score": self.score,
                 "thresholds": self.points._asdict() if self.points is not None else None,
@@ -259,9 +279,17 @@ def _only(prediction: Prediction, labels: Sequence[int]) -> Prediction:
         return kept.of_classes(prediction.classes)
     if isinstance(prediction, LabelMap):
         known = torch.isin(prediction.labels, torch.tensor(labels, dtype=torch.uint8))
-        chosen = prediction.labels.masked_fill(~known, IGNORE_INDEX)
-        return LabelMap(chosen, prediction.scores, prediction.uncertainty).of_classes(prediction.classes)
+        return prediction.labelled(prediction.labels.masked_fill(~known, IGNORE_INDEX))
     return prediction
+
+
+def _ask(model: VisionModel, measures: set[str]) -> None:
+    """Sets what the head's label maps carry. Raises ConfigError for a head that gives none."""
+    if measures and model.head.gives is not LabelMap:
+        message = "are of every pixel's classes, and this model gives no label maps"
+        raise ConfigError(Problem("probabilities and uncertainty", message, "leave them out"))
+    model.head.with_probabilities |= "probabilities" in measures
+    model.head.with_entropy |= "entropy" in measures
 
 
 def _refuse_unknown_classes(model: VisionModel, classes: Sequence[str] | None) -> None:
@@ -318,7 +346,10 @@ def _answers(result: ImageResult) -> dict[str, Any]:
     if isinstance(prediction, Detections):
         boxes, scores, labels = prediction.numpy()
         return {"boxes": boxes, "scores": scores, "classes": labels}
-    return {"labels" if isinstance(prediction, LabelMap) else "values": prediction.numpy()}
+    if isinstance(prediction, LabelMap):
+        more = {"probabilities": prediction.probabilities, "entropy": prediction.entropy}
+        return {"labels": prediction.numpy(), **{name: map.numpy() for name, map in more.items() if map is not None}}
+    return {"values": prediction.numpy()}
 
 
 def _objects(values: Sequence[Any]) -> np.ndarray:

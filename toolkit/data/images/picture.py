@@ -9,6 +9,7 @@ import numpy as np
 
 from toolkit.data.images.bands import ValueRange, refuse_bands, with_channels
 from toolkit.data.images.pages import read_first, read_page
+from toolkit.data.images.videos import Frame
 from toolkit.samples import Sample
 
 
@@ -20,12 +21,14 @@ class Picture(NamedTuple):
         name: its place below the folder that was named, with `/`; `picture_3` for the fourth in memory.
         pixels: (H, W, 1 or 3) uint8 of a picture in memory, None for a file.
         page: place among the frames of its file (`page_places`), where every page is a picture; None: the first, or only one.
+        frame: of the video at `path`, where the picture is one.
     """
 
     path: Path | None
     name: str
     pixels: np.ndarray | None = None
     page: int | None = None
+    frame: Frame | None = None
 
     def read(self, channels: int, value_range: ValueRange | None = None) -> np.ndarray:
         """(H, W, channels) uint8, RGB or gray. Raises DataError for a file that cannot be read.
@@ -39,8 +42,9 @@ class Picture(NamedTuple):
 
         channels: of the result. value_range: the numbers in a file that become 0 and 255; None: it is of 8 bits.
         """
-        if self.pixels is not None:
-            return self._own(self.pixels, channels), 0
+        pixels = self.pixels if self.frame is None else self.frame.read()
+        if pixels is not None:
+            return self._own(pixels, channels), 0
         path = self.path or Path(self.name)
         if self.page is not None:
             return read_page(path, self.page, channels, value_range), 0

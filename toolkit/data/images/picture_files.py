@@ -129,7 +129,7 @@ class PictureList(Sequence[Picture]):
     @property
     def notes(self) -> list[str]:
         """Sentences on what the folders hold that was passed over."""
-        told = [note for part in self._parts if isinstance(part, FilesBelow) for note in part.notes]
+        told = [note for part in self._parts for note in getattr(part, "notes", ())]
         if self.left:
             kinds = ", ".join(f"{count} {suffix or 'without extension'}" for suffix, count in self.left.most_common(8))
             told.append(f"files that are no pictures were not read: {kinds}")
@@ -176,7 +176,8 @@ def without_doubles(parts: Sequence[Sequence[Picture]]) -> PictureList:
     for part in parts:
         kept.append([])
         for picture in part:
-            place = (picture.path.absolute(), picture.page) if picture.path is not None else None
+            part_of_file = picture.page if picture.frame is None else picture.frame.number
+            place = (picture.path.absolute(), part_of_file) if picture.path is not None else None
             if place is None or place not in seen:
                 kept[-1].append(picture)
             if place is not None:

@@ -16,6 +16,8 @@ from toolkit.data.images.by_pillow import image_pixels
 from toolkit.data.images.pages import Pages
 from toolkit.data.images.picture import Picture
 from toolkit.data.images.picture_files import PictureList, files_of, without_doubles
+from toolkit.data.images.video_sources import VideoFrames, with_videos
+from toolkit.data.images.videos import Every
 from toolkit.errors import DataError, Problem, UserError
 from toolkit.samples import Batch
 
@@ -32,19 +34,21 @@ OnePicture = str | os.PathLike[str] | np.ndarray | Image.Image | Tensor | Pictur
 Sources = OnePicture | Iterable[OnePicture]
 
 
-def find_pictures(sources: Sources, pages: Pages = "first", bands: int = 0) -> PictureList:
+def find_pictures(sources: Sources, pages: Pages = "first", bands: int = 0, every: Every | None = None) -> PictureList:
     """The pictures that somebody means, in the order they are named.
 
     Files, folders (searched recursively) and globs (`**` too) in sorted order within each source; a file named twice is
     taken once. Pictures in memory are (H, W, 3) RGB or (H, W) gray uint8, or floats 0..1 of the same shapes (rounded to
     256 levels); tensors have their channels first; arrays and tensors of one more dimension are several pictures; PIL
-    images may have any mode of 8 bits and are turned as their EXIF tag says. Alpha is dropped.
+    images may have any mode of 8 bits and are turned as their EXIF tag says. Alpha is dropped. A video that is named, or
+    that a glob matches, is its frames; videos in folders are left.
 
     Args:
         sources: one of those, or an iterable of them.
         pages: "all" makes a picture of each page of a file (`pages.py`), called `scan_page0002.tif` after the second;
             "first" takes the first only.
         bands: so many gray pages of a file are one picture (`bands_of_pages`); 0: each is a picture.
+        every: which frames of videos are taken; None: all.
 
     Raises DataError listing every source that does not exist, holds no picture, or is none: another type, channels at
     the wrong end, floats that are not 0..1.
@@ -52,7 +56,7 @@ def find_pictures(sources: Sources, pages: Pages = "first", bands: int = 0) -> P
     problems: list[Problem] = []
     parts: list[Sequence[Picture]] = []
     in_memory = 0
-    for source in _listed(sources):
+    for source in with_videos(_listed(sources), every):
         try:
             pictures = _pictures_of(source, in_memory, pages, bands)
         except UserError as error:
@@ -84,6 +88,8 @@ def _pictures_of(source: Any, before: int, pages: Pages, bands: int) -> Sequence
     """Pictures of one source. before: pictures in memory that were named before it; pages, bands: as `find_pictures`."""
     if isinstance(source, Picture):
         return [source]
+    if isinstance(source, VideoFrames):
+        return source
     if isinstance(source, (str, os.PathLike)):
         files = files_of(Path(source))
         return files if pages == "first" else files.by_pages(bands)

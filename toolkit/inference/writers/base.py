@@ -36,7 +36,9 @@ class Writer(ABC):
     so that a job of a million pictures needs no memory for them and can be killed and resumed.
 
     suffix: what follows the input's stem in the name of a file. takes: kinds of predictions. by_default: those of them
-    that it is written for when no format is asked for. files: names of the files that hold all images.
+    that it is written for when no format is asked for. files: names of the files that hold all images. needs: what heads
+    do not give unless asked, "probabilities" or "entropy" (`Predictor.ask`). of_samples: whether a model that predicts in one
+    pass has nothing to write. when_all: whether `finish` waits until every picture is done, not for a job that is stopped.
 
     Args:
         folder: folder that files go to; sub-folders as in the inputs.
@@ -49,6 +51,9 @@ class Writer(ABC):
     takes: ClassVar[tuple[type, ...]]
     by_default: ClassVar[tuple[type, ...]] = ()
     files: ClassVar[tuple[str, ...]] = ()
+    needs: ClassVar[tuple[str, ...]] = ()
+    of_samples: ClassVar[bool] = False
+    when_all: ClassVar[bool] = False
 
     def __init__(
         self, folder: Path, classes: Sequence[str], palette: Sequence[Color] = (), ids: Sequence[int] = ()

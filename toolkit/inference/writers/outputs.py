@@ -19,21 +19,26 @@ from toolkit.inference.writers.detections import (
     YoloScoresWriter,
     YoloWriter,
 )
-from toolkit.inference.writers.label_maps import MaskWriter, UncertaintyWriter
+from toolkit.inference.writers.label_maps import MaskWriter
 from toolkit.inference.writers.names import output_stems
 from toolkit.inference.writers.overlay import OverlayWriter
 from toolkit.inference.writers.polygons import GeojsonWriter
 from toolkit.inference.writers.summary import SummaryWriter
 from toolkit.inference.writers.tables import CsvWriter, JsonWriter
-from toolkit.inference.writers.value_maps import ValuesWriter
+from toolkit.inference.writers.uncertainty import DeviationWriter
+from toolkit.inference.writers.value_maps import ValuesPngWriter, ValuesTiffWriter, ValuesWriter
+from toolkit.inference.writers.video import VideoWriter
 from toolkit.labels import Color
 from toolkit.samples import Prediction
 
 WRITERS: dict[str, type[Writer]] = {
     "mask": MaskWriter,
     "overlay": OverlayWriter,
-    "uncertainty": UncertaintyWriter,
+    "video": VideoWriter,
+    "deviation": DeviationWriter,
     "values": ValuesWriter,
+    "values_png": ValuesPngWriter,
+    "values_tiff": ValuesTiffWriter,
     "coco": CocoWriter,
     "yolo": YoloWriter,
     "yolo_scores": YoloScoresWriter,
@@ -84,6 +89,8 @@ class Outputs:
         ids: Sequence[int] = (),
     ) -> None:
         self.formats = None if formats is None else list(dict.fromkeys(formats))
+        if "video" in (self.formats or ()) and "overlay" not in (self.formats or ()):
+            self.formats = [*(self.formats or ()), "overlay"]  # which it is made of
         unknown = [name for name in self.formats or () if name not in WRITERS]
         if unknown:
             raise ConfigError(
@@ -134,13 +141,17 @@ class Outputs:
             raise UserError(problems) from cause
         return Written(files, rows)
 
-    def finish(self, rows: Callable[[str], Iterator[TableRow]]) -> list[Path]:
+    def finish(self, rows: Callable[[str], Iterator[TableRow]], *, whole: bool = True) -> list[Path]:
         """Writes the files that hold all images; returns their paths.
 
-        rows: called with the name of a format, goes through what `add` gave for it, in the order of the pictures.
+        Args:
+            rows: called with the name of a format, goes through what `add` gave for it, in the order of the pictures.
+            whole: whether all pictures are done; else files that wait for that are left.
         """
         written: list[Path] = []
         for name, writer in self.writers.items():
+            if writer.when_all and not whole:
+                continue
             found = rows(name)
             first = next(found, None)
             if first is not None:
@@ -155,6 +166,10 @@ class Outputs:
     def used_for(self, kind: type[Prediction]) -> list[str]:
         """Names of the formats that such predictions are written in."""
         return list(self._writers_for(kind))
+
+    def needs_for(self, kind: type[Prediction]) -> set[str]:
+        """What such predictions must carry beside their labels for what is written of them (`Writer.needs`)."""
+        return {need for writer in self._writers_for(kind).values() for need in writer.needs}
 
     def _writers_for(self, kind: type) -> dict[str, Writer]:
         if self.formats is None:

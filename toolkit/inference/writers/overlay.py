@@ -36,7 +36,7 @@ class OverlayWriter(Writer):
             image: (H, W, C) uint8 picture as it was read.
             prediction: what the model answered, of a kind in `takes`.
         """
-        return [write_whole(self.path_of(stem), _jpeg(self.draw(image, prediction)))]
+        return [write_whole(self.path_of(stem), encode_jpeg(self.draw(image, prediction)))]
 
     def rows(self, stem: str, image: np.ndarray, prediction: Prediction) -> dict[str, Any]:
         """What the contact sheet (`report/contact_sheet.py`) shows beside the drawing.
@@ -55,7 +55,7 @@ class OverlayWriter(Writer):
         return named.draw(image, self.min_score) if isinstance(named, Detections) else named.draw(image)
 
 
-def _jpeg(image: np.ndarray) -> bytes:
+def encode_jpeg(image: np.ndarray) -> bytes:
     """An RGB image as JPEG, quality 92, colours at full resolution so that thin lines keep theirs."""
     settings = [cv2.IMWRITE_JPEG_QUALITY, 92, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), settings)
