@@ -14,7 +14,7 @@ from toolkit.engine.evaluate import evaluate
 from toolkit.engine.process import make_fabric
 from toolkit.engine.settings import TrainSettings
 from toolkit.evaluators.semantic import SemanticEvaluator
-from toolkit.ops.label_strips import labels_of_strips
+from toolkit.ops.map_parts import labels_of_part, lines_of
 from toolkit.samples import LabelMap, Sample, Truth, collate
 
 CLASSES = 19
@@ -97,7 +97,8 @@ def from_logits(work: Work, factor: int) -> Measurements:
         return logits[None] if factor == 1 else F.interpolate(logits[None], size=size, mode="bilinear")
 
     def ours() -> Any:
-        return counted(labels_of_strips([logits], coarse, factor, size, size, "half_pixel")[0], truth)
+        lines = lines_of(coarse, factor, size, size, "half_pixel")
+        return counted(labels_of_part(logits, *lines)[0], truth)
 
     ways = {
         "toolkit": ours,

@@ -432,6 +432,37 @@ class Head(nn.Module, ABC):
         return None
 
 
+class Part(NamedTuple):
+    """A rectangle of a picture's pixels that is answered for, and the piece of a dense head's output it is read in.
+
+    Args:
+        cells: (h, w) of the whole output.
+        size: (height, width) of the image that enters the net, in pixels.
+        original_size: (height, width) of the image on disk, in pixels.
+        start: (row, column) of the rectangle's first pixel on disk.
+        stop: (row, column) behind its last.
+        piece: (row, column) of the cell of the whole output with which the piece begins.
+    """
+
+    cells: tuple[int, int]
+    size: tuple[int, int]
+    original_size: tuple[int, int]
+    start: tuple[int, int]
+    stop: tuple[int, int]
+    piece: tuple[int, int]
+
+    @staticmethod
+    def whole(cells: tuple[int, int], size: tuple[int, int], original_size: tuple[int, int]) -> Part:
+        """All of a picture, read in its whole output.
+
+        Args:
+            cells: (h, w) of the output.
+            size: (height, width) of the image that enters the net, in pixels.
+            original_size: (height, width) of the image on disk, in pixels.
+        """
+        return Part(cells, size, original_size, (0, 0), original_size, (0, 0))
+
+
 class DenseHead(Head):
     """A head that answers for every pixel: `forward` gives one tensor (N, K, h, w) at `stride`.
 
@@ -446,17 +477,14 @@ class DenseHead(Head):
     """Where in the image the value of a cell stands (`ops/resize.py`)."""
 
     @abstractmethod
-    def predict_strips(
-        self, strips: Iterable[Tensor], cells: tuple[int, int], size: tuple[int, int], original_size: tuple[int, int]
-    ) -> Prediction:
-        """One image's raw outputs as its prediction, in original pixels, on the CPU.
+    def predict_part(self, raw: Tensor, part: Part) -> Prediction:
+        """The prediction for a rectangle of the picture's own pixels, as maps of its size, on the CPU.
+
+        How a picture is cut into rectangles must change nothing.
 
         Args:
-            strips: (K, r, w) each, what `forward` gives for the image, in one piece or in rows from top to bottom as
-                they are made; together `cells`, (h, w).
-            cells: (h, w) of the whole map, in cells.
-            size: (height, width) of the image they came from.
-            original_size: (height, width) of the image on disk, in pixels.
+            raw: (K, r, w), what `forward` gives for an image, or a piece of it.
+            part: the rectangle, and where in the whole output the piece lies.
         """
 
     @abstractmethod
@@ -464,25 +492,22 @@ class DenseHead(Head):
         """What the mean over Monte-Carlo samples is taken of, (N, K, h, w) float32: probabilities, or values."""
 
     @abstractmethod
-    def predict_samples(
-        self, mean: Tensor, variance: Tensor, size: tuple[int, int], original_size: tuple[int, int]
-    ) -> Prediction:
-        """One image's prediction with its uncertainty, in original pixels, on the CPU.
+    def predict_samples(self, mean: Tensor, variance: Tensor, part: Part) -> Prediction:
+        """The prediction for a rectangle with its uncertainty, as `predict_part` gives one.
 
         Args:
-            mean: (K, h, w) float32, of `sampled` over the samples.
-            variance: (K, h, w) float32, of `sampled` over the samples.
-            size: (height, width) of the image they came from.
-            original_size: (height, width) of the image on disk, in pixels.
+            mean: (K, r, w) float32, of `sampled` over the samples, for an image or a piece of it.
+            variance: (K, r, w) float32, of `sampled` over the samples.
+            part: the rectangle, and where in the whole output the piece lies.
         """
 
     @torch.no_grad()
     def predict(self, pyramid: FeaturePyramid, batch: Batch) -> list[Prediction]:
-        """`predict_strips` of each image."""
+        """`predict_part` of each image, in one piece."""
         raw = self(pyramid)
         sizes = zip(batch.sizes.tolist(), batch.original_sizes.tolist(), strict=True)
         return [
-            self.predict_strips([raw[i]], (raw.shape[2], raw.shape[3]), (h, w), (big_h, big_w))
+            self.predict_part(raw[i], Part.whole((raw.shape[2], raw.shape[3]), (h, w), (big_h, big_w)))
             for i, ((h, w), (big_h, big_w)) in enumerate(sizes)
         ]
 

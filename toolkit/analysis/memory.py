@@ -97,15 +97,17 @@ def kept_for_backward(model: nn.Module, images: Tensor, work: Callable[[Tensor],
     return MemoryUse(sum(size for _, size in parts), "", memory.by_layer(parts))
 
 
-def most_alive(model: nn.Module, images: Tensor, work: Callable[[Tensor], Any]) -> MemoryUse:
+def most_alive(model: nn.Module, images: Tensor, work: Callable[[Tensor], Any], *, copies: bool = False) -> MemoryUse:
     """The most that is alive at one moment of `work(images)`, without gradients.
 
     Args:
         model: whose layers are named; its parameters and buffers are not counted.
         images: (N, C, H, W), on the meta device or a real one; they are counted.
         work: does the pass; what it returns is counted while it lives.
+        copies: whether what a convolution reads and makes counts twice while it runs, as on a CPU, where oneDNN brings
+            it into an order of its own.
     """
-    memory = _Memory(model, images)
+    memory = _Memory(model, images, copies)
     with torch.no_grad(), memory.watching(model):
         work(images)
     return MemoryUse(memory.most, memory.name(memory.at_most), memory.by_layer(memory.alive_then))
@@ -114,8 +116,9 @@ def most_alive(model: nn.Module, images: Tensor, work: Callable[[Tensor], Any]) 
 class _Memory(TorchDispatchMode):
     """The storages that are alive, and which layer made each."""
 
-    def __init__(self, model: nn.Module, images: Tensor) -> None:
+    def __init__(self, model: nn.Module, images: Tensor, copies: bool = False) -> None:
         super().__init__()
+        self.copies = copies
         self.owned = {_key(tensor) for tensor in (*model.parameters(), *model.buffers())}
         self.alive: dict[int, _Storage] = {}
         self.running = self.at_most = _Maker("")
@@ -161,6 +164,8 @@ class _Memory(TorchDispatchMode):
         self.running = self._maker(name, bool(tensors) and tensors[0].is_floating_point())
         for tensor in tensors:
             self._note(tensor, self.running)
+        if self.copies and name == "convolution":
+            self._most(self.running, sum(tensor.untyped_storage().nbytes() for tensor in (args[0], tensors[0])))
         return output
 
     def _maker(self, operation: str, numbers: bool) -> _Maker:
@@ -187,8 +192,12 @@ class _Memory(TorchDispatchMode):
             self._bytes += storage.bytes
         storage.tensors += 1
         weakref.finalize(tensor, self._drop, key).atexit = False
-        if self._bytes > self.most:
-            self.most, self.at_most = self._bytes, maker
+        self._most(maker)
+
+    def _most(self, maker: _Maker, more: int = 0) -> None:
+        """Notes what is alive now, and `more` bytes beside it, where it is the most so far."""
+        if self._bytes + more > self.most:
+            self.most, self.at_most = self._bytes + more, maker
             self.alive_then = [(each.maker, each.bytes) for each in self.alive.values()]
 
     def _drop(self, key: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from annotated_types import Interval
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from toolkit.contracts import ANY_SIZE, BACKBONES, Backbone, FeaturePyramid, Pix
 from toolkit.errors import ConfigError, Problem
 from toolkit.layers.conv import ConvNormAct, Norm, Padding
 from toolkit.layers.init import he_normal_
+from toolkit.layers.row_bands import band_of_rows, in_bands
 from toolkit.weights.fit import fill_from
 
 
@@ -103,6 +104,15 @@ class UNetEncoder(Backbone):
         """(N, in_channels, H, W) -> one map a level, each before it is pooled, finest first."""
         x, maps = images, []
         for index, level in enumerate(self.levels):
-            x = level(self.pool(x) if index else x)
+            x = _of_level(cast(nn.Sequential, level), self.pool(x) if index else x)
             maps.append(x)
         return FeaturePyramid(tuple(maps), self.spec, (images.shape[-2], images.shape[-1]))
+
+
+def _of_level(level: nn.Sequential, x: Tensor) -> Tensor:
+    """A level's map: two convolutions, in bands of rows where that is asked for, and dropout."""
+    convs, dropout = level[:2], level[2]
+    step = band_of_rows(convs, x.shape[-2], x.shape[0] * level[0].conv.out_channels * x.shape[-1] * x.element_size())
+    if step is None:
+        return level(x)
+    return dropout(in_bands(convs, lambda first, last: x[..., first:last, :], x.shape[-2], step))

@@ -24,6 +24,7 @@ _OWN = {
     "--format": "save-txt save-json save save-img formats output-format",
     "--batch-size": "batch b bs",
     "--tile": "tiles tile-size slice sliced patch-size sahi",
+    "--memory": "max-memory ram max-ram mem",
     "--device": "gpu gpus cuda d",
     "--score": "conf conf-thres confidence threshold score-thr conf-threshold score-threshold",
     "--iou": "iou-thres nms iou-threshold nms-iou",

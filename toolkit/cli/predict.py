@@ -80,6 +80,13 @@ _SHOWN = 5
 @tta_option
 @samples_option
 @click.option(
+    "--memory",
+    default="1GB",
+    show_default=True,
+    metavar="BYTES",
+    help="What a picture may take beside the model with --tile auto, as 800MB or 2GB; less memory, more tiles.",
+)
+@click.option(
     "--score",
     type=click.FloatRange(0, 1),
     help="Detections below it are left out of every format; default: the thresholds that the checkpoint keeps (toolkit "
@@ -129,6 +136,7 @@ def command(
     workers: int,
     threads: int | None,
     tile: str,
+    memory: str,
     pages: Literal["first", "all"],
     overlap: int | None,
     tta: str | None,
@@ -177,6 +185,7 @@ def command(
         batch_size=batch_size,
         device=device,
         tile=tile_side(tile),
+        memory=_bytes(memory),
         pages=pages,
         overlap=overlap,
         tta=tta,
@@ -208,6 +217,18 @@ def _is_override(text: str) -> bool:
 
 def _names(text: str | None) -> list[str] | None:
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _bytes(text: str) -> int:
+    found = re.fullmatch(r"([0-9]*\.?[0-9]+) *([KMGT]?)(i?)B?", text.strip(), re.IGNORECASE)
+    count = (
+        0
+        if found is None
+        else int(float(found[1]) * (1024 if found[3] else 1000) ** " KMGT".index(found[2].upper() or " "))
+    )
+    if count < 1:
+        raise click.BadParameter(f"wanted a size such as 800MB or 2GB, found '{text}'", param_hint="--memory")
+    return count
 
 
 def _say(result: dict[str, Any], out: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -10,15 +9,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from toolkit.bounds import PositiveInt, Probability
-from toolkit.contracts import HEADS, ClassRows, DenseHead, FeaturePyramid, PixelLoss, PyramidSpec
+from toolkit.contracts import HEADS, ClassRows, DenseHead, FeaturePyramid, Part, PixelLoss, PyramidSpec
 from toolkit.errors import PartsError, Problem
 from toolkit.layers.bilinear import bilinear_upsampling
 from toolkit.layers.identity import identity_
 from toolkit.losses.cross_entropy import CrossEntropy
 from toolkit.losses.labels import LabelError
-from toolkit.ops.argmax import best_classes
-from toolkit.ops.label_strips import labels_of_strips
-from toolkit.ops.resize import in_pixels, pixel_positions, resize, resize_positions, upsample
+from toolkit.ops.map_parts import labels_of_part, lines_of_part, read_part
+from toolkit.ops.resize import in_pixels, upsample
 from toolkit.samples import IGNORE_INDEX, Batch, LabelMap, Prediction
 
 Init = Literal["default", "he", "small", "identity", "noisy_identity"]
@@ -134,24 +132,17 @@ class PixelHead(DenseHead):
         return {self.classifier: ClassRows()}
 
     @torch.no_grad()
-    def predict_strips(
-        self, strips: Iterable[Tensor], cells: tuple[int, int], size: tuple[int, int], original_size: tuple[int, int]
-    ) -> LabelMap:
+    def predict_part(self, raw: Tensor, part: Part) -> LabelMap:
         """Labels, and scores when asked for: logits (or probabilities) are resized to pixels, and only then compared.
 
         Args:
-            strips: (K, r, w) logits each, the rows of the map from top to bottom.
-            cells: (h, w) of the whole map, in cells.
-            size: (height, width) of the image that entered the net, in pixels.
-            original_size: (height, width) of the image on disk, in pixels.
+            raw: (K, r, w) logits of an image, or of a piece of it.
+            part: the rectangle that is answered for, and where the piece lies.
         """
         as_logits = self.interpolate == "logits"
-        maps = (strip.float() if as_logits else strip.float().softmax(0) for strip in strips)
-        return LabelMap(
-            *labels_of_strips(
-                maps, cells, self.stride, size, original_size, self.grid, logits=as_logits, with_scores=self.with_scores
-            )
-        )
+        maps = raw.float() if as_logits else raw.float().softmax(0)
+        lines = lines_of_part(part, self.stride, self.grid)
+        return LabelMap(*labels_of_part(maps, *lines, logits=as_logits, with_scores=self.with_scores))
 
     def exported(self, raw: Any, pyramid: FeaturePyramid, size: tuple[int, int]) -> dict[str, Tensor]:
         """labels (N, H, W) uint8, scores (N, H, W) float32: the probability of each pixel's class."""
@@ -165,27 +156,17 @@ class PixelHead(DenseHead):
         return raw.float().softmax(1)
 
     @torch.no_grad()
-    def predict_samples(
-        self, mean: Tensor, variance: Tensor, size: tuple[int, int], original_size: tuple[int, int]
-    ) -> LabelMap:
+    def predict_samples(self, mean: Tensor, variance: Tensor, part: Part) -> LabelMap:
         """Labels of the samples' mean; scores are its probabilities, uncertainty the classes' mean variance, 0 to 0.25.
 
         Args:
-            mean: (K, h, w) float32 mean of the samples' probabilities.
-            variance: (K, h, w) float32 variance of the samples' probabilities.
-            size: (height, width) of the image that entered the net, in pixels.
-            original_size: (height, width) of the image on disk, in pixels.
+            mean: (K, r, w) float32 mean of the samples' probabilities.
+            variance: (K, r, w) float32 variance of the samples' probabilities.
+            part: the rectangle that is answered for, and where these pieces lie.
         """
-        unsure = upsample(variance.mean(0)[None, None], self.stride, size, self.grid)
-        unsure = resize(unsure, original_size)[0, 0]
-        if original_size == size:
-            rows = pixel_positions(mean.shape[1], self.stride, size[0], self.grid)
-            columns = pixel_positions(mean.shape[2], self.stride, size[1], self.grid)
-        else:
-            mean = upsample(mean[None], self.stride, size, self.grid)[0]
-            rows, columns = (resize_positions(*pair) for pair in zip(size, original_size, strict=True))
-        labels, scores = best_classes(mean, rows, columns, logits=False, with_scores=True)
-        return LabelMap(labels.cpu(), None if scores is None else scores.cpu(), unsure.cpu())
+        lines = lines_of_part(part, self.stride, self.grid)
+        unsure = read_part(variance.mean(0, keepdim=True), *lines)[0].cpu()
+        return LabelMap(*labels_of_part(mean, *lines, logits=False, with_scores=True), unsure)
 
     def _matched(self, maps: Tensor, logits: Tensor) -> Tensor:
         """The pixels (N, ...) of full-size maps that are compared with the logits: covered by them, then sampled."""

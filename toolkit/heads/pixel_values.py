@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from toolkit.bounds import PositiveInt
-from toolkit.contracts import HEADS, DenseHead, FeaturePyramid, PyramidSpec
+from toolkit.contracts import HEADS, DenseHead, FeaturePyramid, Part, PyramidSpec
 from toolkit.errors import DataError, PartsError, Problem
-from toolkit.ops.resize import in_pixels, resize, upsample
+from toolkit.ops.map_parts import lines_of_part, read_part
+from toolkit.ops.resize import in_pixels, upsample
 from toolkit.samples import Batch, Prediction, ValueMap
 
 WHERE = "head 'pixel_values'"
@@ -100,20 +101,15 @@ class PixelValuesHead(DenseHead):
         return (raw.exp() if self.positive else raw).abs().mean()
 
     @torch.no_grad()
-    def predict_strips(
-        self, strips: Iterable[Tensor], cells: tuple[int, int], size: tuple[int, int], original_size: tuple[int, int]
-    ) -> ValueMap:
+    def predict_part(self, raw: Tensor, part: Part) -> ValueMap:
         """Raw numbers are resized to pixels, and only then (`positive`) made values.
 
         Args:
-            strips: (1, r, w) raw numbers each, the rows of the map from top to bottom.
-            cells: (h, w) of the whole map, in cells.
-            size: (height, width) of the image that entered the net, in pixels.
-            original_size: (height, width) of the image on disk, in pixels.
+            raw: (1, r, w) raw numbers of an image, or of a piece of it.
+            part: the rectangle that is answered for, and where the piece lies.
         """
-        raw = torch.cat([strip.float() for strip in strips], 1)
-        maps = self._in_pixels(raw, size, original_size)
-        return ValueMap((maps.exp() if self.positive else maps).cpu())
+        maps = self._in_pixels(raw.float(), part)
+        return ValueMap(maps.exp() if self.positive else maps)
 
     def exported(self, raw: Any, pyramid: FeaturePyramid, size: tuple[int, int]) -> dict[str, Tensor]:
         """values (N, H, W) float32."""
@@ -125,23 +121,19 @@ class PixelValuesHead(DenseHead):
         return raw.float().exp() if self.positive else raw.float()
 
     @torch.no_grad()
-    def predict_samples(
-        self, mean: Tensor, variance: Tensor, size: tuple[int, int], original_size: tuple[int, int]
-    ) -> ValueMap:
+    def predict_samples(self, mean: Tensor, variance: Tensor, part: Part) -> ValueMap:
         """The mean value, and its variance over the samples.
 
         Args:
-            mean: (1, h, w) float32 mean of the samples.
-            variance: (1, h, w) float32 variance of the samples.
-            size: (height, width) of the image that entered the net, in pixels.
-            original_size: (height, width) of the image on disk, in pixels.
+            mean: (1, r, w) float32 mean of the samples.
+            variance: (1, r, w) float32 variance of the samples.
+            part: the rectangle that is answered for, and where these pieces lie.
         """
-        values, unsure = (self._in_pixels(each, size, original_size).cpu() for each in (mean, variance))
-        return ValueMap(values, unsure)
+        return ValueMap(self._in_pixels(mean, part), self._in_pixels(variance, part))
 
-    def _in_pixels(self, raw: Tensor, size: tuple[int, int], original_size: tuple[int, int]) -> Tensor:
-        """(1, h, w) to (H, W) of the original size."""
-        return resize(upsample(raw[None], self.stride, size), original_size)[0, 0]
+    def _in_pixels(self, raw: Tensor, part: Part) -> Tensor:
+        """(1, r, w) to the pixels of the rectangle, on the CPU."""
+        return read_part(raw, *lines_of_part(part, self.stride, self.grid))[0].cpu()
 
 
 def _refuse_without_logarithm(wanted: Tensor, names: Sequence[str]) -> None:

@@ -27,7 +27,7 @@ from toolkit.data.transforms.pipeline import Pipeline
 from toolkit.errors import DataError, Problem, UserError
 from toolkit.inference.several_looks import several_looks
 from toolkit.inference.shares import Share, blocks
-from toolkit.inference.tiling.tiled import Mirrorings, TileSide
+from toolkit.inference.tiling.tiled import MEMORY, Mirrorings, TileSide
 from toolkit.models.modes import evaluating
 from toolkit.models.vision_model import VisionModel
 from toolkit.samples import Batch, Prediction, Sample, collate
@@ -124,6 +124,7 @@ def answer_of(
     mirrorings: Mirrorings = 1,
     scales: Sequence[float] = (1.0,),
     overlap: int | None = None,
+    memory: int = MEMORY,
 ) -> Answer:
     """What answers for a batch, with a sentence in place of too little memory. Raises PartsError for tiles that do not suit.
 
@@ -134,8 +135,9 @@ def answer_of(
         mirrorings: 2 or 4 make one answer of the picture and its mirror images (`inference/several_looks.py`).
         scales: sizes at which each picture is shown; the first, 1, is its own.
         overlap: pixels that a detector's tiles share at least; None follows from the objects of its training.
+        memory: bytes that a picture may take beside the model, for "auto".
     """
-    answer = several_looks(model, mirrorings, scales, tile, overlap)
+    answer = several_looks(model, mirrorings, scales, tile, overlap, memory)
     return _fitting(model, answer, tile is not None, batch_size)
 
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from toolkit.contracts import HEADS, DenseHead, Head
+from toolkit.contracts import HEADS, DenseHead, Head, Part
 from toolkit.errors import ConfigError, Problem
 from toolkit.inference.tiling.boxes import TiledBoxes
-from toolkit.inference.tiling.tiled import Mirrorings, TiledPrediction, TileSide, single_images
+from toolkit.inference.tiling.tiled import MEMORY, Mirrorings, TiledPrediction, TileSide, single_images
 from toolkit.models.vision_model import VisionModel
 from toolkit.ops.resize import Grid
 from toolkit.samples import Batch, Detections, Prediction
@@ -38,6 +38,7 @@ def several_looks(
     scales: Sequence[float] = (1.0,),
     tile: TileSide | None = None,
     overlap: int | None = None,
+    memory: int = MEMORY,
 ) -> Callable[[Batch], list[Prediction]]:
     """What predicts a batch from several looks at each picture; `model.predict` where there is only one look.
 
@@ -47,6 +48,7 @@ def several_looks(
         scales: sizes of the picture, 1 is its own and comes first.
         tile: side of a tile in pixels, or "auto"; None shows pictures whole.
         overlap: pixels that a detector's tiles share at least; None follows from the objects of its training.
+        memory: bytes that a picture may take beside the model, for "auto".
 
     Raises:
         ConfigError: a head that answers for the picture as a whole, samples of dropout, a detector with 4 mirrorings, or
@@ -57,7 +59,7 @@ def several_looks(
     dense = isinstance(model.head, DenseHead)
     _refuse_overlap(overlap, tile, model)
     if not looks:
-        return _one_look(model, tile, overlap)
+        return _one_look(model, tile, overlap, memory)
     name = HEADS.name_of(type(model.head))
     if not dense and model.head.max_detections is None:
         raise _refused(f"is for heads that answer with pixels or boxes, not for '{name}'")
@@ -66,16 +68,20 @@ def several_looks(
     if not dense and mirrorings == 4:
         raise _refused("detectors are shown pictures mirrored left-right only; take flips")
     if dense:
-        tiled = TiledPrediction(model, tile or "auto", mirrorings)
+        tiled = TiledPrediction(model, tile or "auto", mirrorings, memory)
         return tiled if len(scales) == 1 else SeveralSizes(tiled, scales)
-    return MergedBoxes(_one_look(model, tile, overlap), model.head, mirrorings == 2, scales)
+    return MergedBoxes(_one_look(model, tile, overlap, memory), model.head, mirrorings == 2, scales)
 
 
-def _one_look(model: VisionModel, tile: TileSide | None, overlap: int | None) -> Callable[[Batch], list[Prediction]]:
+def _one_look(
+    model: VisionModel, tile: TileSide | None, overlap: int | None, memory: int
+) -> Callable[[Batch], list[Prediction]]:
     """The model's own answer, in tiles where that is wished."""
     if tile is None:
         return model.predict
-    return TiledPrediction(model, tile) if model.head.max_detections is None else TiledBoxes(model, tile, overlap)
+    if model.head.max_detections is None:
+        return TiledPrediction(model, tile, memory=memory)
+    return TiledBoxes(model, tile, overlap, memory=memory)
 
 
 class SeveralSizes:
@@ -100,20 +106,21 @@ class SeveralSizes:
     def _one(self, single: Batch) -> Prediction:
         size = (single.images.shape[-2], single.images.shape[-1])
         total: Tensor | None = None
-        cells = (0, 0)
         for scale in self.scales:
             look = _resized(single, scale)
-            strips, own = self.tiled.strips(look)
-            outputs = torch.cat(list(strips), 1)
+            outputs = self.tiled.outputs(look)
             if total is None:
-                total, cells = outputs.clone(), own
+                total = outputs.clone()
             else:
+                cells = (total.shape[-2], total.shape[-1])
                 factors = [new / old for new, old in zip(look.images.shape[-2:], size, strict=True)]
                 total += _read_at(outputs, cells, factors, self.tiled.head.grid)
         if total is None:
             raise ValueError("no sizes are given")
         height, width = single.original_sizes[0].tolist()
-        return self.tiled.head.predict_strips([total / len(self.scales)], cells, size, (height, width))
+        cells = (total.shape[-2], total.shape[-1])
+        part = Part.whole(cells, size, (height, width))
+        return self.tiled.head.predict_part(total / len(self.scales), part).of_classes(self.tiled.model.class_table)
 
 
 class MergedBoxes:

@@ -18,7 +18,7 @@ from toolkit.errors import ConfigError, Problem, UserError
 from toolkit.files import cannot_write
 from toolkit.inference.journal import Entry, Journal, JournalFile, read_journal, refuse_others, rows_of
 from toolkit.inference.shares import Share
-from toolkit.inference.tiling.tiled import TileSide
+from toolkit.inference.tiling.tiled import MEMORY, TileSide
 from toolkit.inference.writers.overlay import OverlayWriter
 from toolkit.jobs.contact_sheet import write_sheet
 from toolkit.jobs.prediction_work import LIMITED, PAGES, PredictionWork
@@ -45,6 +45,7 @@ def run_prediction(
     batch_size: int | None = None,
     device: str = "auto",
     tile: TileSide | None = None,
+    memory: int = MEMORY,
     pages: Pages = "first",
     overlap: int | None = None,
     every: str | None = None,
@@ -82,6 +83,7 @@ def run_prediction(
         tile: side of a tile in pixels, or "auto", for pictures too large to be shown to the net whole
             (`TiledPrediction`, `TiledBoxes`).
         overlap: pixels that a detector's tiles share at least; None follows from the objects of its training.
+        memory: bytes that a picture may take beside the model, for tiles of "auto".
         pages: "all" gives a result for each page of a TIFF and each frame of an animation; "first" leaves the others, and
             says how many.
         every: which frames of videos are taken: of every so many ("10"), or so many seconds ("0.5s"), the first; None: all.
@@ -127,6 +129,7 @@ def run_prediction(
         batch_size=batch_size or before.get("batch_size", 1),
         device=device,
         tile=tile,
+        memory=memory,
         pages=pages,
         overlap=overlap,
         every=every,

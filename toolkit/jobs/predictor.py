@@ -21,7 +21,7 @@ from toolkit.errors import ConfigError, PartsError, Problem, did_you_mean
 from toolkit.inference.folder import Answer, ImageResult, answer_of, predict_blocks, telling
 from toolkit.inference.several_looks import looks_of
 from toolkit.inference.shares import Share, blocks
-from toolkit.inference.tiling.tiled import Mirrorings, TileSide
+from toolkit.inference.tiling.tiled import MEMORY, Mirrorings, TileSide
 from toolkit.jobs.restore import Restored, restore
 from toolkit.models.monte_carlo import refuse_without_dropout
 from toolkit.models.vision_model import VisionModel
@@ -46,6 +46,7 @@ class Predictor:
         tile: side of a tile in pixels, or "auto", for pictures too large to be shown to the net whole
             (`TiledPrediction`, `TiledBoxes`).
         overlap: pixels that a detector's tiles share at least; None follows from the objects of its training.
+        memory: bytes that a picture may take beside the model, for tiles of "auto".
         pages: "all" gives a result for each page of a TIFF and each frame of an animation; "first" leaves the others, and
             says how many (`ImageResult.left`).
         every: which frames of videos are taken: of every so many ("10"), or so many seconds ("0.5s"), the first; None: all.
@@ -80,6 +81,7 @@ class Predictor:
         batch_size: int = 1,
         device: str | None = "auto",
         tile: TileSide | None = None,
+        memory: int = MEMORY,
         pages: Pages = "first",
         overlap: int | None = None,
         every: str | None = None,
@@ -101,7 +103,8 @@ class Predictor:
         self._asked = {name for name, is_so in (("probabilities", probabilities), ("entropy", uncertainty)) if is_so}
         self.batch_size, self.tile, self.threads, self.readers = batch_size, tile, threads, readers
         self.score, self.max_detections, self.thresholds = score, max_detections, thresholds
-        self.tta, self.pages, self.overlap, self.samples = tta, pages, overlap, samples
+        self.tta, self.pages, self.overlap = tta, pages, overlap
+        self.samples, self.memory = samples, memory
         self.iou, self.classes, self.overrides = iou, classes, tuple(overrides)
         self._device, self._trust_code = device, trust_code
         self.every = None if every is None else Every.parse(every)
@@ -219,12 +222,13 @@ class Predictor:
                 "scales": list(self.looks[1]),
                 "tile": self.tile,
                 "overlap": self.overlap,
+                "memory": self.memory if self.tile == "auto" else None,
             },
         }
 
     @cached_property
     def _answer(self) -> Answer:
-        return answer_of(self.model, self.tile, self.batch_size, *self.looks, self.overlap)
+        return answer_of(self.model, self.tile, self.batch_size, *self.looks, self.overlap, self.memory)
 
     @cached_property
     def looks(self) -> tuple[Mirrorings, tuple[float, ...]]:

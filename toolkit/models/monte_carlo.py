@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.bounds import PositiveInt
-from toolkit.contracts import HEADS, DenseHead, FeaturePyramid, Head
+from toolkit.contracts import HEADS, DenseHead, FeaturePyramid, Head, Part
 from toolkit.errors import PartsError, Problem
 from toolkit.samples import Batch, Prediction, each_image
 
@@ -147,6 +147,6 @@ def monte_carlo_predict(model: Sampled, batch: Batch, samples: PositiveInt = 50)
         mean, variance = sample_moments(model, model.prepared(batch), samples, model.prepared_sizes(batch))
     sizes = zip(batch.sizes.tolist(), batch.original_sizes.tolist(), strict=True)
     return [
-        head.predict_samples(mean[i], variance[i], (h, w), (big_h, big_w))
+        head.predict_samples(mean[i], variance[i], Part.whole((mean.shape[2], mean.shape[3]), (h, w), (big_h, big_w)))
         for i, ((h, w), (big_h, big_w)) in enumerate(sizes)
     ]

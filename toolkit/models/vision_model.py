@@ -23,7 +23,17 @@ from toolkit.errors import DataError, PartsError, Problem
 from toolkit.labels import ClassTable
 from toolkit.models.modes import evaluating
 from toolkit.models.monte_carlo import refuse_without_dropout, seeded_monte_carlo
-from toolkit.ops.padding import Pad, check_size, inside, legal_size, mirror, mirror_each, next_multiple, pad_targets
+from toolkit.ops.padding import (
+    Pad,
+    check_size,
+    inside,
+    legal_size,
+    mirror,
+    mirror_each,
+    mirror_positions,
+    next_multiple,
+    pad_targets,
+)
 from toolkit.samples import Batch, Prediction, collate
 
 IllegalSizes = Literal["refuse", "pad"]
@@ -225,6 +235,18 @@ class VisionModel(nn.Module):
         if whole == tuple(batch.images.shape[-2:]) and all(size == whole for size in sizes):
             return batch.images
         return mirror_each(batch.images, sizes, self.border, own, whole)
+
+    def prepared_lines(self, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Which row, and which column, of an image (height, width) stands at each of those in `prepared`, int64.
+
+        Raises ImageSizeError as `prepared` does.
+        """
+        rule, around = self.spec.sizes, self.border
+        if around == 0 and self.illegal_sizes == "refuse":
+            check_size(size, rule)
+        whole = legal_size((size[0] + 2 * around, size[1] + 2 * around), rule)
+        rows, columns = (mirror_positions(n, around, to - n - around) for n, to in zip(size, whole, strict=True))
+        return rows, columns
 
     def prepared_sizes(self, batch: Batch) -> Tensor:
         """(N, 2) int64 height and width of each image in `prepared`: with its mirrored pixels, without padding."""

@@ -15,6 +15,7 @@ from toolkit.contracts import NECKS, FeaturePyramid, Neck, PyramidSpec, SizeRule
 from toolkit.errors import PartsError, Problem
 from toolkit.layers.conv import ConvNormAct, Norm, Padding
 from toolkit.layers.init import he_normal_
+from toolkit.layers.row_bands import band_of_rows, in_bands
 
 Upsample = Literal["transpose", "bilinear", "nearest"]
 Fit = Literal["crop", "pad"]
@@ -66,16 +67,50 @@ class _Step(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor | None, image_size: tuple[int, int]) -> Tensor:
         """x: the coarser map; skip: the finer one, or None."""
-        x, (_, _, stride, _, offset, border) = self.relu(self.up(x)), self.plan
+        _, _, stride, factor, offset, border = self.plan
         if skip is None:
             height, width = (-(-(n - 2 * border) // stride) for n in image_size)
-            x = _resized_canvas(x, height, width, 0)
+            offset = 0
         elif self.fit == "pad":
-            x = torch.cat([_resized_canvas(x, skip.shape[-2], skip.shape[-1], offset), skip], 1)
+            height, width = skip.shape[-2:]
         else:
-            skip = skip[..., offset : offset + x.shape[-2], offset : offset + x.shape[-1]]
-            x = torch.cat([x, skip], 1)
-        return self.convs(x)
+            height, width = (n * factor for n in x.shape[-2:])
+            skip, offset = skip[..., offset : offset + height, offset : offset + width], 0
+        channels = self.convs[0].conv.in_channels
+        step = band_of_rows(self.convs, height, x.shape[0] * channels * width * x.element_size())
+        if step is None:
+            enlarged = _resized_canvas(self.relu(self.up(x)), height, width, offset)
+            return self.convs(enlarged if skip is None else torch.cat([enlarged, skip], 1))
+
+        def rows(first: int, last: int) -> Tensor:
+            enlarged = self._enlarged(x, first - offset, last - offset, width, offset)
+            return enlarged if skip is None else torch.cat([enlarged, skip[..., first:last, :]], 1)
+
+        return in_bands(self.convs, rows, height, step)
+
+    def _enlarged(self, x: Tensor, first: int, last: int, width: int, offset: int) -> Tensor:
+        """Rows first .. last - 1 of the enlarged map, `offset` cells from the left of `width` cells; zeros beyond it.
+
+        Args:
+            x: the coarser map.
+            first: row of the enlarged map, which may lie above it.
+            last: row behind the last, which may lie below it.
+            width: cells of a row of the result.
+            offset: cells of a row before the enlarged map.
+        """
+        factor = self.plan.factor
+        top, bottom = max(first, 0), min(last, x.shape[-2] * factor)
+        if bottom <= top:
+            narrow = self.relu(self.up(x[..., :1, :]))[..., :1, :]
+            return narrow.new_zeros((*narrow.shape[:2], last - first, width))
+        # A neighbour on either side, which interpolation reads.
+        begin, end = max(0, top // factor - 1), min(x.shape[-2], -(-bottom // factor) + 1)
+        rows = self.relu(self.up(x[..., begin:end, :]))
+        rows = rows[..., top - begin * factor : bottom - begin * factor, :]
+        right = width - offset - rows.shape[-1]
+        if (top, bottom) == (first, last) and offset == right == 0:
+            return rows
+        return F.pad(rows, (offset, right, top - first, last - bottom))
 
 
 def _resized_canvas(x: Tensor, height: int, width: int, offset: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import weakref
 
 import numpy as np
@@ -18,8 +19,11 @@ from toolkit.errors import ConfigError, ImageSizeError, PartsError
 from toolkit.heads.image import ImageHead
 from toolkit.heads.pixel import PixelHead
 from toolkit.inference.folder import predict
-from toolkit.inference.tiling.geometry import bytes_per_pixel, cells_of, measure_geometry, unprobed_geometry
-from toolkit.inference.tiling.tiled import TiledPrediction, predict_tiled
+from toolkit.inference.tiling import memory
+from toolkit.inference.tiling import tiled as tiled_module
+from toolkit.inference.tiling.geometry import cells_of, measure_geometry
+from toolkit.inference.tiling.tiled import HeldPixels, TiledPrediction, predict_tiled
+from toolkit.layers.row_bands import in_row_bands
 from toolkit.models.vision_model import VisionModel
 from toolkit.necks.context import Context
 from toolkit.necks.index_unpool import IndexUnpool
@@ -60,11 +64,7 @@ def batch_of(size, channels=1, original=None, number=1) -> Batch:
 @torch.inference_mode()
 def stitched(tiled: TiledPrediction, batch: Batch) -> tuple[Tensor, int]:
     """Logits and the number of rows of tiles."""
-    strips, cells = tiled.strips(batch)
-    strips = list(strips)
-    logits = torch.cat(strips, 1)
-    assert tuple(logits.shape[1:]) == cells
-    return logits, len(strips)
+    return tiled.outputs(batch), len(tiled.plan(HeldPixels.of(batch)).rows)
 
 
 @torch.inference_mode()
@@ -174,7 +174,8 @@ def test_four_mirror_images(make, size, tile):
     assert rows > 1 == one
     assert_same(found, expected)
     with torch.inference_mode():
-        mirrored = flipped(model, at_once._prepared(batch))
+        rows, columns = at_once._lines(size)
+        mirrored = flipped(model, batch.images[..., rows, :][..., columns])
     assert_same(expected, mirrored)
     plain, _ = stitched(TiledPrediction(model, 4096), batch)
     assert (expected[:, :90, :90] - plain[:, :90, :90]).abs().max() > 1e-3  # and not the plain ones
@@ -189,7 +190,8 @@ def test_pictures_that_fit_are_not_cut_and_auto_keeps_to_its_memory():
         assert torch.equal(predict_tiled(model, batch, tile)[0].labels, expected)
     assert (300, 200) in seen
     tiled = TiledPrediction(model)
-    tiled.memory = int(bytes_per_pixel(model, tiled.geometry)) * 180**2
+    tiled.memory = 3 * 300 * 200 + tiled._forecast.bytes((180, 180))  # the picture twice, its labels, and a tile
+    tiled._plans.clear()
     tiled(batch)  # measures
     seen.clear()
     assert torch.equal(tiled(batch)[0].labels, expected)
@@ -249,7 +251,7 @@ def test_measuring_leaves_the_model_as_it_was():
     before = {name: value.clone() for name, value in model.state_dict().items()}
     geometry = measure_geometry(model, 1)
     assert cells_of(model, (99, 1000), geometry) == (99, 1000)
-    bytes_per_pixel(model, geometry)
+    TiledPrediction(model)._forecast  # noqa: B018  looks at two passes
     assert [module.training for module in model.modules()] == modes
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
@@ -334,8 +336,22 @@ def test_memory_does_not_grow_with_the_picture():
 
 
 @pytest.mark.parametrize("make", [padded_unet, paper_unet])
-def test_the_estimate_of_memory_is_near_and_rather_too_large(make):
+def test_the_estimate_of_memory_is_near_and_rather_too_large(make, monkeypatch):
     model, batch = make(), batch_of((320, 320))
-    entering = (320 + 2 * model.border) ** 2
-    estimate = bytes_per_pixel(model, unprobed_geometry(model, 1)) * entering
-    assert 0.95 < estimate / most_bytes(model.predict, batch) < 2.5
+    monkeypatch.setattr(tiled_module, "in_row_bands", lambda: in_row_bands(0))
+    tiled = TiledPrediction(model, 4096)
+    estimate = tiled._forecast.bytes(tiled._entering((320, 320))) - memory._RESERVE * memory._OF_BANDS
+    assert 0.95 < estimate / most_bytes(tiled, batch) < 2.5
+
+
+def test_what_auto_does_is_said_once_for_a_size(caplog):
+    caplog.set_level("INFO")
+    model = padded_unet()
+    tiled = TiledPrediction(model, memory=3 * 300 * 200 + TiledPrediction(model)._forecast.bytes((180, 180)))
+    for _ in range(2):
+        tiled(batch_of((300, 200)))
+    (said,) = caplog.messages
+    assert re.fullmatch(r"300x200 in \dx\d tiles of \d+x\d+, \d+ % computed twice, about 0.1 GB", said)
+    tiled.memory = 1000
+    tiled(batch_of((310, 200)))
+    assert "the smallest tiles of this model take about 0.1 GB" in caplog.text

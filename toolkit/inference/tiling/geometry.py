@@ -6,9 +6,8 @@ import logging
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from toolkit.contracts import FeaturePyramid
 from toolkit.inference.tiling.plan import TileGeometry
 from toolkit.models.modes import evaluating
 from toolkit.models.vision_model import VisionModel
@@ -17,8 +16,6 @@ _LOG = logging.getLogger(__name__)
 _FIRST_PROBE, _LARGEST_PROBE = 512, 4096
 _COMPROMISE = 128
 """Pixels of halo for a net that sees everything."""
-_BETWEEN_LAYERS = 1.6
-"""What layers alone make counts 0.64 to 1.25 times the bytes alive at the peak (two U-Nets, SegNet, two ResNets)."""
 
 
 def unprobed_geometry(model: VisionModel, stride: int) -> TileGeometry:
@@ -126,34 +123,3 @@ def cells_of(model: VisionModel, size: tuple[int, int], geometry: TileGeometry) 
         shape = _logits(model, images).shape[2:]
     height, width = (c + (n - s) // geometry.stride for c, n, s in zip(shape, size, small, strict=True))
     return height, width
-
-
-@torch.inference_mode()
-def bytes_per_pixel(model: VisionModel, geometry: TileGeometry) -> float:
-    """About how much memory predicting takes for a pixel of the image that enters the net, rather too much than too little.
-
-    What the backbone keeps for the neck, and the largest layer's input and output beside it, in a run of a small image,
-    times `_BETWEEN_LAYERS`.
-    """
-    side = geometry.legal(2 * geometry.border + 256)
-    kept = largest = 0
-
-    def note(layer: nn.Module, inputs: tuple[object, ...], output: object) -> None:
-        nonlocal kept, largest
-        if isinstance(output, FeaturePyramid):
-            kept = max(kept, sum(map(_bytes, output.maps)))
-        elif isinstance(output, Tensor):
-            largest = max(largest, sum(_bytes(x) for x in (*inputs, output) if isinstance(x, Tensor)))
-
-    hooks = [layer.register_forward_hook(note) for layer in model.modules()]
-    try:
-        with evaluating(model):
-            _logits(model, torch.zeros((1, model.in_channels, side, side), device=model.pixel_scale.device))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return _BETWEEN_LAYERS * (kept + largest) / side**2
-
-
-def _bytes(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal
+import logging
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor
 
 from toolkit.bounds import PositiveInt
-from toolkit.contracts import HEADS, DenseHead
+from toolkit.contracts import HEADS, DenseHead, Part
 from toolkit.errors import PartsError, Problem
-from toolkit.inference.tiling.geometry import bytes_per_pixel, cells_of, measure_geometry, unprobed_geometry
-from toolkit.inference.tiling.plan import Tile, TileGeometry, plan_tiles
+from toolkit.inference.tiling.choice import Pair, TilePlan, plan_of_side, plan_within
+from toolkit.inference.tiling.geometry import cells_of, measure_geometry, unprobed_geometry
+from toolkit.inference.tiling.memory import tile_memory
+from toolkit.inference.tiling.plan import Results, Tile, TileGeometry
+from toolkit.layers.row_bands import in_row_bands
 from toolkit.models.vision_model import VisionModel
-from toolkit.ops.padding import Pad, mirror
+from toolkit.ops.map_parts import lines_of
+from toolkit.ops.padding import mirror_positions
 from toolkit.progress import told_within
 from toolkit.samples import Batch, Prediction
 
 TileSide = PositiveInt | Literal["auto"]
 Mirrorings = Literal[1, 2, 4]
-MEMORY = 2 << 30
-"""Bytes a picture may take in the net before `auto` tiles it."""
+MEMORY = 10**9
+"""Bytes a picture may take beside the model before `auto` tiles it."""
 _FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
+_SAID = 3
+"""Plans that are said; those of further sizes of pictures are not."""
+_LOG = logging.getLogger(__name__)
 
 
 def single_images(batch: Batch) -> Iterator[Batch]:
@@ -35,26 +43,80 @@ def single_images(batch: Batch) -> Iterator[Batch]:
         yield Batch(images, batch.sizes[one], batch.original_sizes[one], batch.names[one])
 
 
+class Pixels(Protocol):
+    """A picture of which parts are asked for."""
+
+    @property
+    def size(self) -> Pair:
+        """Its (height, width)."""
+        ...
+
+    @property
+    def original_size(self) -> Pair:
+        """(height, width) of the answer."""
+        ...
+
+    @property
+    def held(self) -> int:
+        """Bytes of it that are in memory all the time."""
+        ...
+
+    def window(self, rows: slice, columns: slice) -> Tensor:
+        """(1, C, h, w) uint8, or float 0..1, of a rectangle."""
+        ...
+
+
+class HeldPixels(NamedTuple):
+    """A picture in memory.
+
+    Args:
+        images: (1, C, H, W) uint8, or float 0..1.
+        original_size: (height, width) of the answer.
+    """
+
+    images: Tensor
+    original_size: Pair
+
+    @property
+    def size(self) -> Pair:
+        """(height, width)."""
+        return (self.images.shape[-2], self.images.shape[-1])
+
+    @property
+    def held(self) -> int:
+        """Its bytes, once as it was read and once as it is shown."""
+        return 2 * self.images.numel() * self.images.element_size()
+
+    def window(self, rows: slice, columns: slice) -> Tensor:
+        """A view of a rectangle."""
+        return self.images[..., rows, columns]
+
+    @staticmethod
+    def of(single: Batch) -> HeldPixels:
+        """The picture of a batch of one."""
+        height, width = single.original_sizes[0].tolist()
+        return HeldPixels(single.images, (height, width))
+
+
 class TiledPrediction:
     """Predicts as `VisionModel.predict` does, but never shows the net more than a tile; one picture at a time.
 
-    Tiles overlap by what their edges cannot know, start at multiples of the net's total stride, and give each logit
-    once, cut in the middle of an overlap. So the logits are those of the whole picture but for rounding, for every net
-    of local layers, padded or not (`TileGeometry.exact`). One row of tiles is kept at a time; logits are upsampled and
-    compared from there by the head. Memory beyond the picture and its labels grows with tile side times width.
+    Tiles overlap by what their edges cannot know, start at multiples of the net's total stride, and each pixel is
+    answered by one of them, cut in the middle of an overlap. So the answer is that of the whole picture but for rounding, for
+    every net of local layers, padded or not (`TileGeometry.exact`). Memory beyond the picture and its answer is that of
+    one tile.
 
     Raises PartsError for a model whose head is not dense; calls raise ConfigError for a tile that is too small, and what
     `VisionModel.predict` raises.
 
     Args:
         model: the model, with a dense head.
-        tile: side of a tile in pixels as they enter the net, borders and surroundings included, rounded down to a side
-            that fits. `auto`: the whole picture when it is estimated to need at most `memory` bytes, else the largest
-            tile that does.
+        tile: the most pixels of a tile's side as they enter the net, borders and surroundings included. `auto`: the tiles
+            that compute the fewest pixels twice of all that need at most `memory` bytes; the whole picture where it does.
         mirrorings: 2 averages the logits over the picture and its mirror image left-right, 4 also over those up-down
             and both, as the U-Net's authors do (2015 release); the picture is then padded at the bottom and right, by
             mirroring, to a multiple of the net's total stride. The model should be in eval mode.
-        memory: bytes that a picture may need to be shown whole, for `auto`.
+        memory: bytes that a picture, its answer and a tile may take beside the model, for `auto`.
     """
 
     def __init__(
@@ -71,8 +133,8 @@ class TiledPrediction:
         self.memory = memory
         self._start = unprobed_geometry(model, self.head.stride)
         self._geometry: TileGeometry | None = None
-        self._bytes: float | None = None
-        self._cells: dict[tuple[int, int], tuple[int, int]] = {}
+        self._cells: dict[Pair, Pair] = {}
+        self._plans: dict[tuple[Pair, Pair], TilePlan] = {}
 
     @property
     def geometry(self) -> TileGeometry:
@@ -84,64 +146,143 @@ class TiledPrediction:
     @torch.inference_mode()
     def __call__(self, batch: Batch) -> list[Prediction]:
         """One prediction an image, in original pixels, on the CPU."""
-        return [self._predict(single) for single in single_images(batch)]
+        table = self.model.class_table
+        return [self._joined(HeldPixels.of(single)).of_classes(table) for single in single_images(batch)]
 
-    def _predict(self, single: Batch) -> Prediction:
-        (height, width), (big_height, big_width) = single.sizes[0].tolist(), single.original_sizes[0].tolist()
-        strips, cells = self.strips(single)
-        return self.head.predict_strips(strips, cells, (height, width), (big_height, big_width))
+    def _joined(self, pixels: Pixels) -> Prediction:
+        """The answer for the whole picture."""
+        whole: list[Tensor | None] = []
+        kind: type[Any] | None = None
+        for part, found in self.parts(pixels):
+            if part.start == (0, 0) and part.stop == part.original_size:
+                return found
+            if kind is None:
+                kind = type(found)
+                whole = [None if one is None else one.new_empty(part.original_size) for one in found]
+            (top, left), (bottom, right) = part.start, part.stop
+            for place, one in zip(whole, found, strict=True):
+                if place is not None:
+                    place[top:bottom, left:right] = one
+        if kind is None:
+            raise ValueError("a picture has at least one tile")
+        return cast(Prediction, kind(*whole))
 
-    def strips(self, single: Batch) -> tuple[Iterable[Tensor], tuple[int, int]]:
-        """The logits of a batch of one, as rows of tiles (K, r, w) float32 from top to bottom, and their size (h, w).
+    def parts(self, pixels: Pixels) -> Iterator[tuple[Part, Prediction]]:
+        """The rectangles of the answer, one row of tiles after the other, as they are made. Use it in inference mode."""
+        plan, cells = self.plan(pixels), self._cells_of(pixels)
+        for row, column, raw in self._outputs(pixels, plan):
+            part = Part(
+                cells, pixels.size, pixels.original_size,
+                (row.first, column.first), (row.last, column.last), (row.cell, column.cell),
+            )  # fmt: skip
+            yield part, self.head.predict_part(raw, part)
 
-        They are made when they are asked for. Use it in inference mode.
-        """
-        images = self._prepared(single)
-        height, width = images.shape[-2:]
-        side = self._side(height, width)
-        if side is None:
-            logits = self._tile(images)
-            return [logits], (logits.shape[1], logits.shape[2])
-        if (height, width) not in self._cells:
-            self._cells[height, width] = cells_of(self.model, (height, width), self._start)
-        cells = self._cells[height, width]
-        rows, columns = (plan_tiles(n, c, side, self.geometry) for n, c in zip((height, width), cells, strict=True))
-        return self._rows_of_tiles(images, rows, columns), cells
+    def outputs(self, single: Batch) -> Tensor:
+        """The head's raw output (K, h, w) float32 for the whole picture of a batch of one. Use it in inference mode."""
+        pixels = HeldPixels.of(single)
+        cells = self._cells_of(pixels)
+        whole: Tensor | None = None
+        for row, column, raw in self._outputs(pixels, self._planned(pixels, (None, None))):
+            if whole is None:
+                whole = raw.new_empty((raw.shape[0], *cells))
+            own = raw[
+                :, row.first - row.cell : row.last - row.cell, column.first - column.cell : column.last - column.cell
+            ]
+            whole[:, row.first : row.last, column.first : column.last] = own
+        if whole is None:
+            raise ValueError("a picture has at least one tile")
+        return whole
 
-    def _prepared(self, single: Batch) -> Tensor:
-        """The picture as the net gets to see it, as a whole."""
-        images = self.model.prepared(single)
-        if self.mirrorings == 1:
-            return images
-        # Mirrored tiles lie as the tiles of the mirrored picture do only if the picture is as a tile is.
-        bottom, right = (self._start.legal(n) - n for n in images.shape[-2:])
-        return mirror(images, Pad(0, bottom, 0, right))
+    def plan(self, pixels: Pixels) -> TilePlan:
+        """The tiles of a picture; said once for a size."""
+        key = (pixels.size, pixels.original_size)
+        if key not in self._plans:
+            found = self._planned(pixels, self._results(pixels))
+            if len(found.rows) * len(found.columns) > 1 and len(self._plans) < _SAID:
+                _LOG.info("%s", found)
+            if self.tile == "auto" and found.bytes is not None and found.bytes > self.memory:
+                _LOG.warning(
+                    "the smallest tiles of this model take about %.1f GB for a picture of %dx%d, more than the %.1f GB "
+                    "that they should", found.bytes / 1e9, *found.size, self.memory / 1e9,
+                )  # fmt: skip
+            self._plans[key] = found
+        return self._plans[key]
 
-    def _side(self, height: int, width: int) -> int | None:
-        """Pixels a side of a tile; None when the picture needs no tiles."""
+    def _planned(self, pixels: Pixels, results: Sequence[Results | None]) -> TilePlan:
+        size, cells = self._entering(pixels.size), self._cells_of(pixels)
         if self.tile != "auto":
-            return None if max(height, width) <= self.tile else self.geometry.largest(self.tile)
-        if self._bytes is None:
-            self._bytes = bytes_per_pixel(self.model, self._start)
-        pixels = self.memory / self._bytes
-        if height * width <= pixels:
-            return None
-        return self.geometry.largest(max(self.geometry.smallest, math.isqrt(int(pixels))))
+            if max(size) <= self.tile:
+                return plan_of_side(size, cells, max(size), self._start, results)
+            reach = max(0 if read is None else read.reach for read in results)
+            side = self.geometry.reaching(reach).largest(self.tile)
+            return plan_of_side(size, cells, side, self.geometry, results)
+        held = pixels.held + self._answer_bytes * pixels.original_size[0] * pixels.original_size[1]
 
-    def _rows_of_tiles(self, images: Tensor, rows: Sequence[Tile], columns: Sequence[Tile]) -> Iterator[Tensor]:
-        """Logits (K, r, w) of one row of tiles after the other."""
-        for number, row in enumerate(rows):
-            height = row.last - row.first
-            parts = []
-            for place, column in enumerate(columns, 1):
-                logits = self._tile(images[..., row.start : row.stop, column.start : column.stop])
-                logits = logits.narrow(1, row.skip, height).narrow(2, column.skip, column.last - column.first)
-                parts.append(logits.clone())  # not a view, so that what is cut off is freed
-                told_within(number * len(columns) + place, len(rows) * len(columns), "tile")
-            yield torch.cat(parts, 2)
+        def cost(tile: Pair) -> float:
+            return held + self._forecast.bytes(tile)
+
+        if cost(size) <= self.memory:
+            return plan_of_side(size, cells, max(size), self._start, results)._replace(bytes=cost(size))
+        return plan_within(size, cells, self.geometry, results, cost, self.memory)
+
+    def _outputs(self, pixels: Pixels, plan: TilePlan) -> Iterator[tuple[Tile, Tile, Tensor]]:
+        """Tiles and the raw output (K, h, w) of each."""
+        lines = self._lines(pixels.size)
+        number, count = 0, len(plan.rows) * len(plan.columns)
+        for row in plan.rows:
+            for column in plan.columns:
+                with in_row_bands():
+                    raw = self._tile(_window(pixels, lines, row, column))
+                yield row, column, raw
+                number += 1
+                told_within(number, count, "tile")
+
+    def _entering(self, size: Pair) -> Pair:
+        """(height, width) of a picture as the net gets to see it."""
+        rows, columns = self._lines(size)
+        return len(rows), len(columns)
+
+    def _lines(self, size: Pair) -> list[Tensor]:
+        """Which row and which column of the picture stands where in what the net gets to see."""
+        lines = self.model.prepared_lines(size)
+        if self.mirrorings == 1:
+            return list(lines)
+        # Mirrored tiles lie as the tiles of the mirrored picture do only if the picture is as a tile is.
+        return [line[mirror_positions(len(line), 0, self._start.legal(len(line)) - len(line))] for line in lines]
+
+    def _cells_of(self, pixels: Pixels) -> Pair:
+        size = self._entering(pixels.size)
+        if size not in self._cells:
+            self._cells[size] = cells_of(self.model, size, self._start)
+        return self._cells[size]
+
+    def _results(self, pixels: Pixels) -> list[Results | None]:
+        """What cells each row and each column of the answer needs."""
+        cells = self._cells_of(pixels)
+        lines = lines_of(cells, self.head.stride, pixels.size, pixels.original_size, self.head.grid)
+        return [Results(*(one.numpy() for one in line.first_and_last())) for line in lines]
+
+    @cached_property
+    def _forecast(self) -> Any:
+        return tile_memory(self.model, self._whole_tile, self._start.legal)
+
+    @cached_property
+    def _answer_bytes(self) -> int:
+        """Bytes of the answer for a pixel."""
+        side = self._start.legal(2 * self.model.border + 1)
+        images = torch.zeros((1, self.model.in_channels, side, side), dtype=torch.uint8)
+        found = self._whole_tile(images.to(self.model.pixel_scale.device))
+        return sum(one.element_size() for one in found if isinstance(one, Tensor))
+
+    def _whole_tile(self, images: Tensor) -> Prediction:
+        """The answer for a tile alone, as if it were the picture without its border."""
+        with torch.inference_mode():
+            raw = self._tile(images)
+            size = (images.shape[-2] - 2 * self.model.border, images.shape[-1] - 2 * self.model.border)
+            return self.head.predict_part(raw, Part.whole((raw.shape[-2], raw.shape[-1]), size, size))
 
     def _tile(self, images: Tensor) -> Tensor:
-        """Logits (K, h, w) of one tile, averaged over its mirror images when asked for."""
+        """Raw output (K, h, w) of one tile, averaged over its mirror images when asked for."""
         total: Tensor | None = None
         for flip in _FLIPS[: self.mirrorings]:
             logits = self.head(self.model.pyramid(images.flip(flip) if flip else images))[0].float()
@@ -150,6 +291,18 @@ class TiledPrediction:
         if total is None:
             raise ValueError(f"mirrorings must be 1, 2 or 4, not {self.mirrorings}")
         return total if self.mirrorings == 1 else total.div_(self.mirrorings)
+
+
+def _window(pixels: Pixels, lines: Sequence[Tensor], row: Tile, column: Tile) -> Tensor:
+    """A tile's pixels, mirrored where it reaches beyond the picture."""
+    rows, columns = (line[tile.start : tile.stop] for line, tile in zip(lines, (row, column), strict=True))
+    tops, lefts = (slice(int(line.min()), int(line.max()) + 1) for line in (rows, columns))
+    found = pixels.window(tops, lefts)
+    for axis, line, own in ((-2, rows, tops), (-1, columns, lefts)):
+        places = line - own.start
+        if not torch.equal(places, torch.arange(found.shape[axis])):
+            found = found.index_select(axis, places.to(found.device))
+    return found
 
 
 def predict_tiled(
@@ -165,8 +318,8 @@ def predict_tiled(
     Args:
         model: the model, with a dense head.
         batch: pictures as `VisionModel.predict` takes them.
-        tile: side of a tile in pixels, or "auto"; see `TiledPrediction`.
+        tile: the most pixels of a tile's side, or "auto"; see `TiledPrediction`.
         mirrorings: 1 shows each tile once, 4 also its mirror images; see `TiledPrediction`.
-        memory: bytes that a picture may need to be shown whole, for `auto`.
+        memory: bytes that a picture, its answer and a tile may take, for `auto`.
     """
     return TiledPrediction(model, tile, mirrorings, memory)(batch)
