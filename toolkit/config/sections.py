@@ -244,7 +244,8 @@ class EvaluateSection:
         scales: sizes at which each picture is shown as well, as 0.75 or 1.25 of its own, and what is said of all is made
             one answer; [] shows it at its own size only. Test-time augmentation, as `predict --tta`.
         tile: side in pixels of the tiles that a picture is cut into, with the result of the whole picture; "auto" cuts
-            only what would need more than 1 GB beside the model; null never cuts. A detector's boxes come close to those of the whole.
+            only what would need more than 1 GB beside the model; null never cuts. A detector's boxes come close to those of
+            the whole.
         tile_overlap: pixels that a detector's tiles share at least; null follows from the sizes of the objects that it was
             trained on.
     """
