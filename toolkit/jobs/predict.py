@@ -201,6 +201,7 @@ def _predict(work: PredictionWork, journal: Journal, by: Answering) -> _Done:
     forecast = _Forecast(work.out, pictures)
     try:
         with StopRequest() as stop, Progress("predict", pictures, "img") as progress:
+            work.stopping = lambda: stop.requested
             for number, (place, entry) in enumerate(by(work, work.todo(journal)), 1):
                 journal.add(place, entry)
                 files += len(entry.files)

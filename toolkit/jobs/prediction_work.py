@@ -5,26 +5,31 @@ from __future__ import annotations
 import errno
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from toolkit.data.images.rasters import rasterio_or_refuse
 from toolkit.data.images.videos import Frame
 from toolkit.errors import ConfigError, Problem, UserError
 from toolkit.inference.folder import ImageResult
 from toolkit.inference.journal import Entry, Journal, source_of
 from toolkit.inference.shares import blocks
+from toolkit.inference.tiling.tiled import TiledPrediction
 from toolkit.inference.writers.detections import CocoWriter
+from toolkit.inference.writers.geotiff import GeotiffWriter
 from toolkit.inference.writers.label_maps import MaskWriter
 from toolkit.inference.writers.outputs import WRITERS, Outputs, Written, stems_of
 from toolkit.inference.writers.overlay import OverlayWriter
+from toolkit.inference.writers.polygons import GeojsonWriter
 from toolkit.inference.writers.uncertainty import refuse_one_pass
 from toolkit.inference.writers.value_maps import ValuesPngWriter
 from toolkit.inference.writers.video import VIDEO_FILES, VideoWriter
 from toolkit.jobs.original_ids import image_ids_of, original_ids, scale_of_values
+from toolkit.jobs.predict_raster import StoppedError, answer_by_window, tiles_of
 from toolkit.jobs.predictor import Predictor
 from toolkit.samples import Detections
 from toolkit.version import __version__
@@ -66,6 +71,8 @@ class PredictionWork:
         self.pictures = predictor.pictures(sources)
         _refuse_inside(self.out, sources)
         self.stems = stems_of(list(self.pictures.names))
+        self.stopping: Callable[[], bool] = _never
+        """Whether somebody asked the job to stop: looked at between the tiles of a picture that is read by window."""
 
     @cached_property
     def outputs(self) -> Outputs:
@@ -89,6 +96,15 @@ class PredictionWork:
         png = outputs.writers.get("values_png")
         if isinstance(png, ValuesPngWriter):
             png.scale = scale_of_values(self.predictor.restored) or png.scale
+        geotiff = outputs.writers.get("geotiff")
+        geojson = outputs.writers.get("geojson")
+        if isinstance(geojson, GeojsonWriter):
+            geojson.sources = _Sources(self)
+        if isinstance(geotiff, GeotiffWriter) and "geotiff" in used:
+            rasterio_or_refuse()
+            if used == ["geotiff"]:
+                _ = self._tiled  # refuses what cannot be done by window
+            geotiff.sources = _Sources(self)
         if self.annotations is not None:
             _refuse_without("--annotations", "coco", used)
         if self.annotations is not None and isinstance(coco, CocoWriter):
@@ -116,6 +132,14 @@ class PredictionWork:
         todo: places of the pictures of each block (`inference/shares.py`). Raises UserError for a full disk; a picture
         that cannot be read, predicted or written costs nothing else and is an entry that says why.
         """
+        if self.by_window:
+            for block in todo:
+                for place in block:
+                    entry = self._entry_by_window(place)
+                    if entry is None:
+                        return
+                    yield place, entry
+            return
         places: deque[int] = deque()
 
         def pictures() -> Iterator[Iterator[Any]]:
@@ -127,6 +151,38 @@ class PredictionWork:
             for result in results:
                 place = places.popleft()
                 yield place, self._entry(place, result)
+
+    @property
+    def by_window(self) -> bool:
+        """Whether pictures are read and written by window: where no format wants a whole one."""
+        gives = self.predictor.model.head.gives
+        return gives is not None and self.outputs.used_for(gives) == ["geotiff"]
+
+    def _entry_by_window(self, place: int) -> Entry | None:
+        """One picture's GeoTIFF, and what the journal says of it; None when the job is asked to stop on the way."""
+        picture, stem = self.pictures[place], self.stems[place]
+        written, reason = Written([], {}), ""
+        writer = self.outputs.writers["geotiff"]
+        if not isinstance(writer, GeotiffWriter):
+            raise TypeError("geotiff is written by a GeotiffWriter")
+        try:
+            self.outputs.refuse_replacing(writer.path_of(stem))
+            answer_by_window(self.predictor, self._tiled, picture, writer, stem, self.stopping)
+            written = Written([writer.path_of(stem)], {})
+        except ConfigError:
+            raise
+        except StoppedError:
+            return None
+        except UserError as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno in _FULL_DISK:
+                raise
+            reason = "; ".join(str(problem) for problem in error.problems)
+        files = {path.relative_to(self.out).as_posix(): path.stat().st_size for path in written.files}
+        return Entry(place + 1, picture.name, stem, source_of(picture.path), files, written.rows, (), reason)
+
+    @cached_property
+    def _tiled(self) -> TiledPrediction:
+        return tiles_of(self.predictor)
 
     def is_there(self, entry: Entry) -> bool:
         """Whether the files of an entry are there in full, and its picture is still the one that they were made of."""
@@ -167,7 +223,8 @@ class PredictionWork:
 
     def __getstate__(self) -> dict[str, Any]:
         """What is sent to another process."""
-        return {name: value for name, value in vars(self).items() if name != "outputs"}
+        made = ("outputs", "_tiled")
+        return {name: value for name, value in vars(self).items() if name not in made} | {"stopping": _never}
 
     def _entry(self, place: int, result: ImageResult) -> Entry:
         """One picture's files, and what the journal says of it."""
@@ -212,6 +269,33 @@ class PredictionWork:
 
     def _inputs(self) -> Iterable[Path]:
         return (picture.path for picture in self.pictures if picture.path is not None)
+
+
+def _never() -> bool:
+    return False
+
+
+class _Sources(Mapping[str, Path]):
+    """The files of a job's pictures by their stems, made when the first is asked for."""
+
+    def __init__(self, work: PredictionWork) -> None:
+        self._work = work
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {stem: place for place, stem in enumerate(self._work.stems)}
+
+    def __getitem__(self, stem: str) -> Path:
+        path = self._work.pictures[self._places[stem]].path
+        if path is None:
+            raise KeyError(stem)
+        return path
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
 
 
 def _size(path: Path) -> int | None:

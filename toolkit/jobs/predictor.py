@@ -133,7 +133,7 @@ class Predictor:
         for result in predict_blocks(
             self.model, self._answer, pictures, self.batch_size, readers=self.readers, ahead=2 * self.readers
         ):
-            kept = self._kept(result.prediction) if result.prediction is not None else None
+            kept = self.kept(result.prediction) if result.prediction is not None else None
             yield result._replace(prediction=kept)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -256,10 +256,10 @@ class Predictor:
 
     def answer(self, batch: Batch) -> list[Prediction]:
         """The answers for pictures of one size, on the model's device, as results have them."""
-        return [self._kept(prediction) for prediction in self._answer(batch)]
+        return [self.kept(prediction) for prediction in self._answer(batch)]
 
-    def _kept(self, prediction: Prediction) -> Prediction:
-        """One picture's answer without what stays below the score or its class' threshold."""
+    def kept(self, prediction: Prediction) -> Prediction:
+        """One picture's answer, or that for a rectangle of it, without what stays below the score or its class' threshold."""
         points, classes = self.points, self.model.classes
         if self.classes is not None:
             prediction = _only(prediction, [classes.index(name) for name in self.classes])

@@ -6,7 +6,7 @@ Scripts/test_bayesian_segnet.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from toolkit.bounds import PositiveInt
 from toolkit.contracts import HEADS, DenseHead, FeaturePyramid, Head, Part
 from toolkit.errors import PartsError, Problem
+from toolkit.models.placed_dropout import PLACED, PlacedDropout, placed_dropout
 from toolkit.samples import Batch, Prediction, each_image
 
 _SEED = 20150915
@@ -88,21 +89,58 @@ def refuse_without_dropout(model: Sampled) -> DenseHead:
 
 
 def seeded_monte_carlo(model: Sampled, batch: Batch, samples: PositiveInt) -> list[Prediction]:
-    """`monte_carlo_predict` of each image alone, with draws from a fixed seed, so that its answer does not depend on the
-    batch that it was in; torch's global generators are left as they were.
+    """`monte_carlo_predict` of each image alone, with draws by place from a fixed seed: whatever its batch and its tiles.
 
     Args:
         model: the model, with dropout and a dense head.
         batch: images as a loader collates them.
         samples: number of forward passes, 1 or more.
     """
-    device = batch.images.device
+    head = refuse_without_dropout(model)
     found: list[Prediction] = []
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+    with placed_samples(model) as noise:
         for single in each_image(batch):
-            torch.manual_seed(_SEED)
-            found += monte_carlo_predict(model, single, samples)
+            images, sizes = model.prepared(single), model.prepared_sizes(single)
+
+            def passed(sample: int, images: Tensor = images, sizes: Tensor = sizes) -> Tensor:
+                noise.begin(sample)
+                return head.sampled(head(model.pyramid(images, sizes)))
+
+            found += _predictions(head, *moments(passed, samples), single)
     return found
+
+
+@contextmanager
+def placed_samples(model: Sampled) -> Iterator[PlacedDropout]:
+    """Everything in evaluation mode except dropout, which draws by place (`models/placed_dropout.py`) from a fixed seed.
+
+    Modes are put back at the end. Raises PartsError for a model without dropout, or with dropout whose noise has no place.
+    """
+    layers = _dropouts(model)
+    unplaced = [type(layer).__name__ for layer in layers if not isinstance(layer, PLACED)]
+    if unplaced:
+        message = f"Monte-Carlo prediction draws by place, which {unplaced[0]} cannot"
+        raise PartsError(Problem("model", message, "use Dropout or Dropout2d"))
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with placed_dropout(layers, _SEED) as noise:
+            yield noise
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+@torch.no_grad()
+def moments(passed: Callable[[int], Tensor], samples: PositiveInt) -> tuple[Tensor, Tensor]:
+    """Mean and variance (divided by their number) of `passed(1)` .. `passed(samples)`, float32."""
+    mean = spread = torch.zeros(())
+    for count in range(1, samples + 1):  # Welford: no difference of large sums
+        sample = passed(count)
+        change = sample - mean.to(sample)
+        mean = mean.to(change) + change / count
+        spread = spread.to(change) + change * (sample - mean)
+    return mean, spread / samples
 
 
 @torch.no_grad()
@@ -120,13 +158,7 @@ def sample_moments(
         sizes: (N, 2), see `VisionModel.pyramid`. Needs `sampled_dropout` around it, and a dense head.
     """
     head = refuse_without_dropout(model)
-    mean = spread = torch.zeros(())
-    for count in range(1, samples + 1):  # Welford: no difference of large sums
-        sample = head.sampled(head(model.pyramid(images, sizes)))
-        change = sample - mean.to(sample)
-        mean = mean.to(change) + change / count
-        spread = spread.to(change) + change * (sample - mean)
-    return mean, spread / samples
+    return moments(lambda _: head.sampled(head(model.pyramid(images, sizes))), samples)
 
 
 @torch.no_grad()
@@ -145,6 +177,11 @@ def monte_carlo_predict(model: Sampled, batch: Batch, samples: PositiveInt = 50)
     head = refuse_without_dropout(model)
     with sampled_dropout(model):
         mean, variance = sample_moments(model, model.prepared(batch), samples, model.prepared_sizes(batch))
+    return _predictions(head, mean, variance, batch)
+
+
+def _predictions(head: DenseHead, mean: Tensor, variance: Tensor, batch: Batch) -> list[Prediction]:
+    """A prediction for each image of a batch."""
     sizes = zip(batch.sizes.tolist(), batch.original_sizes.tolist(), strict=True)
     return [
         head.predict_samples(mean[i], variance[i], Part.whole((mean.shape[2], mean.shape[3]), (h, w), (big_h, big_w)))

@@ -18,6 +18,8 @@ from toolkit.inference.tiling.geometry import cells_of, measure_geometry, unprob
 from toolkit.inference.tiling.memory import tile_memory
 from toolkit.inference.tiling.plan import Results, Tile, TileGeometry
 from toolkit.layers.row_bands import in_row_bands
+from toolkit.models.monte_carlo import moments, placed_samples
+from toolkit.models.placed_dropout import Strides
 from toolkit.models.vision_model import VisionModel
 from toolkit.ops.map_parts import lines_of
 from toolkit.ops.padding import mirror_positions
@@ -61,8 +63,13 @@ class Pixels(Protocol):
         """Bytes of it that are in memory all the time."""
         ...
 
+    @property
+    def answer_held(self) -> bool:
+        """Whether the whole answer is kept until the last tile is done."""
+        ...
+
     def window(self, rows: slice, columns: slice) -> Tensor:
-        """(1, C, h, w) uint8, or float 0..1, of a rectangle."""
+        """(1, C, h, w) uint8, or float 0..1, of a rectangle, on the model's device."""
         ...
 
 
@@ -87,6 +94,11 @@ class HeldPixels(NamedTuple):
         """Its bytes, once as it was read and once as it is shown."""
         return 2 * self.images.numel() * self.images.element_size()
 
+    @property
+    def answer_held(self) -> bool:
+        """It is."""
+        return True
+
     def window(self, rows: slice, columns: slice) -> Tensor:
         """A view of a rectangle."""
         return self.images[..., rows, columns]
@@ -106,8 +118,10 @@ class TiledPrediction:
     every net of local layers, padded or not (`TileGeometry.exact`). Memory beyond the picture and its answer is that of
     one tile.
 
-    Raises PartsError for a model whose head is not dense; calls raise ConfigError for a tile that is too small, and what
-    `VisionModel.predict` raises.
+    With `model.samples` above 1, samples draw the same at the same place in every tile (`models/placed_dropout.py`).
+
+    Raises PartsError for a model whose head is not dense, or samples of mirrored pictures; calls raise ConfigError for a
+    tile that is too small, and what `VisionModel.predict` raises.
 
     Args:
         model: the model, with a dense head.
@@ -126,6 +140,9 @@ class TiledPrediction:
             found = HEADS.name_of(type(model.head))
             message = f"only models that answer with pixels or boxes can be tiled; this one has the head '{found}'"
             raise PartsError(Problem("tile", message, "leave `tile` out and shrink the pictures"))
+        if model.samples > 1 and mirrorings > 1:
+            message = f"mirrored pictures cannot be had together with model.samples, which is {model.samples}"
+            raise PartsError(Problem("mirrorings", message, "leave one of the two out"))
         self.model = model
         self.head = model.head
         self.tile = tile
@@ -134,6 +151,7 @@ class TiledPrediction:
         self._start = unprobed_geometry(model, self.head.stride)
         self._geometry: TileGeometry | None = None
         self._cells: dict[Pair, Pair] = {}
+        self._noise_strides: Strides = {}
         self._plans: dict[tuple[Pair, Pair], TilePlan] = {}
 
     @property
@@ -170,19 +188,25 @@ class TiledPrediction:
     def parts(self, pixels: Pixels) -> Iterator[tuple[Part, Prediction]]:
         """The rectangles of the answer, one row of tiles after the other, as they are made. Use it in inference mode."""
         plan, cells = self.plan(pixels), self._cells_of(pixels)
-        for row, column, raw in self._outputs(pixels, plan):
+        if self.model.samples > 1 and len(plan.rows) * len(plan.columns) > 1:
+            self._measure_noise()
+        for row, column, images in self._tiles(pixels, plan):
             part = Part(
                 cells, pixels.size, pixels.original_size,
                 (row.first, column.first), (row.last, column.last), (row.cell, column.cell),
             )  # fmt: skip
-            yield part, self.head.predict_part(raw, part)
+            with in_row_bands():
+                found = self._answer(images, part, (row.start, column.start))
+            yield part, found
 
     def outputs(self, single: Batch) -> Tensor:
         """The head's raw output (K, h, w) float32 for the whole picture of a batch of one. Use it in inference mode."""
         pixels = HeldPixels.of(single)
         cells = self._cells_of(pixels)
         whole: Tensor | None = None
-        for row, column, raw in self._outputs(pixels, self._planned(pixels, (None, None))):
+        for row, column, images in self._tiles(pixels, self._planned(pixels, (None, None))):
+            with in_row_bands():
+                raw = self._tile(images)
             if whole is None:
                 whole = raw.new_empty((raw.shape[0], *cells))
             own = raw[
@@ -216,7 +240,8 @@ class TiledPrediction:
             reach = max(0 if read is None else read.reach for read in results)
             side = self.geometry.reaching(reach).largest(self.tile)
             return plan_of_side(size, cells, side, self.geometry, results)
-        held = pixels.held + self._answer_bytes * pixels.original_size[0] * pixels.original_size[1]
+        answers = pixels.original_size[0] * pixels.original_size[1] if pixels.answer_held else 0
+        held = pixels.held + self._answer_bytes * answers
 
         def cost(tile: Pair) -> float:
             return held + self._forecast.bytes(tile)
@@ -225,17 +250,49 @@ class TiledPrediction:
             return plan_of_side(size, cells, max(size), self._start, results)._replace(bytes=cost(size))
         return plan_within(size, cells, self.geometry, results, cost, self.memory)
 
-    def _outputs(self, pixels: Pixels, plan: TilePlan) -> Iterator[tuple[Tile, Tile, Tensor]]:
-        """Tiles and the raw output (K, h, w) of each."""
+    def _tiles(self, pixels: Pixels, plan: TilePlan) -> Iterator[tuple[Tile, Tile, Tensor]]:
+        """Tiles and the pixels (1, C, h, w) of each."""
         lines = self._lines(pixels.size)
         number, count = 0, len(plan.rows) * len(plan.columns)
         for row in plan.rows:
             for column in plan.columns:
-                with in_row_bands():
-                    raw = self._tile(_window(pixels, lines, row, column))
-                yield row, column, raw
+                yield row, column, _window(pixels, lines, row, column)
                 number += 1
                 told_within(number, count, "tile")
+
+    def _answer(self, images: Tensor, part: Part, start: Pair = (0, 0)) -> Prediction:
+        """The answer of one tile for a rectangle.
+
+        Args:
+            images: (1, C, h, w), the tile.
+            part: the rectangle, and where the tile's cells lie.
+            start: (row, column) of the tile's first pixel, for what samples draw there.
+        """
+        if self.model.samples == 1:
+            return self.head.predict_part(self._tile(images), part)
+        with placed_samples(self.model) as noise:
+            noise.strides = self._noise_strides
+
+            def passed(sample: int) -> Tensor:
+                noise.begin(sample, start)
+                return self.head.sampled(self._tile(images)[None])
+
+            mean, variance = moments(passed, self.model.samples)
+        return self.head.predict_samples(mean[0], variance[0], part)
+
+    def _measure_noise(self) -> None:
+        """Finds out on which strides dropout draws."""
+        if self._noise_strides:
+            return
+        side = self._start.legal(2 * self.model.border + 4 * self._start.align)
+        sizes = ((side, side), (side + 2 * self._start.align,) * 2)
+        with placed_samples(self.model) as noise:
+            noise.measure(lambda size: self._tile(self._black(size)), sizes)
+            self._noise_strides = noise.strides
+
+    def _black(self, size: Pair) -> Tensor:
+        device = self.model.pixel_scale.device
+        return torch.zeros((1, self.model.in_channels, *size), dtype=torch.uint8, device=device)
 
     def _entering(self, size: Pair) -> Pair:
         """(height, width) of a picture as the net gets to see it."""
@@ -270,16 +327,15 @@ class TiledPrediction:
     def _answer_bytes(self) -> int:
         """Bytes of the answer for a pixel."""
         side = self._start.legal(2 * self.model.border + 1)
-        images = torch.zeros((1, self.model.in_channels, side, side), dtype=torch.uint8)
-        found = self._whole_tile(images.to(self.model.pixel_scale.device))
+        found = self._whole_tile(self._black((side, side)))
         return sum(one.element_size() for one in found if isinstance(one, Tensor))
 
     def _whole_tile(self, images: Tensor) -> Prediction:
         """The answer for a tile alone, as if it were the picture without its border."""
         with torch.inference_mode():
-            raw = self._tile(images)
             size = (images.shape[-2] - 2 * self.model.border, images.shape[-1] - 2 * self.model.border)
-            return self.head.predict_part(raw, Part.whole((raw.shape[-2], raw.shape[-1]), size, size))
+            cells = cells_of(self.model, (images.shape[-2], images.shape[-1]), self._start)
+            return self._answer(images, Part.whole(cells, size, size))
 
     def _tile(self, images: Tensor) -> Tensor:
         """Raw output (K, h, w) of one tile, averaged over its mirror images when asked for."""

@@ -19,6 +19,7 @@ from toolkit.inference.writers.detections import (
     YoloScoresWriter,
     YoloWriter,
 )
+from toolkit.inference.writers.geotiff import GeotiffWriter
 from toolkit.inference.writers.label_maps import MaskWriter
 from toolkit.inference.writers.names import output_stems
 from toolkit.inference.writers.overlay import OverlayWriter
@@ -39,6 +40,7 @@ WRITERS: dict[str, type[Writer]] = {
     "values": ValuesWriter,
     "values_png": ValuesPngWriter,
     "values_tiff": ValuesTiffWriter,
+    "geotiff": GeotiffWriter,
     "coco": CocoWriter,
     "yolo": YoloWriter,
     "yolo_scores": YoloScoresWriter,
@@ -125,8 +127,7 @@ class Outputs:
         for name, writer in self._writers_for(type(prediction)).items():
             path = writer.path_of(stem)
             try:
-                if path.exists() and path.absolute() in self._taken:
-                    raise UserError(Problem(path, "would replace an input picture", "choose another folder (--out)"))
+                self.refuse_replacing(path)
                 files += writer.add(stem, image, prediction)
             except ConfigError:
                 raise
@@ -140,6 +141,11 @@ class Outputs:
         if problems:
             raise UserError(problems) from cause
         return Written(files, rows)
+
+    def refuse_replacing(self, path: Path) -> None:
+        """Raises UserError when a file that is to be written is one of the inputs."""
+        if path.exists() and path.absolute() in self._taken:
+            raise UserError(Problem(path, "would replace an input picture", "choose another folder (--out)"))
 
     def finish(self, rows: Callable[[str], Iterator[TableRow]], *, whole: bool = True) -> list[Path]:
         """Writes the files that hold all images; returns their paths.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
 
+from toolkit.data.images.rasters import Georeference, georeference_of
 from toolkit.data.writers.pixel_outlines import label_regions
 from toolkit.inference.writers.base import Writer, write_whole
 from toolkit.labels import IGNORE_INDEX, ClassTable
@@ -20,6 +22,10 @@ IN_PIXELS = "pixels of the picture: x to the right, y down, pixel (row r, column
 """What coordinates mean where a picture has no place on a map; `crs` is then null, which readers take for no map."""
 
 
+ON_A_MAP = "of the map that crs names; `area` is in pixels of the picture"
+"""What coordinates mean where a GeoTIFF has a transform."""
+
+
 class GeojsonWriter(Writer):
     """`<stem>.geojson`: a polygon with its class for each region of a label map, or with class and score for each box.
 
@@ -28,6 +34,8 @@ class GeojsonWriter(Writer):
     """
 
     suffix: ClassVar[str] = ".geojson"
+    sources: Mapping[str, Path] = MappingProxyType({})
+    """The file of each stem, for where it lies."""
     takes: ClassVar[tuple[type, ...]] = (LabelMap, Detections)
 
     def add(self, stem: str, image: np.ndarray, prediction: Prediction) -> list[Path]:
@@ -44,11 +52,32 @@ class GeojsonWriter(Writer):
             features = box_features(prediction, self.classes)
         else:
             raise TypeError(f"polygons are written of label maps and boxes, not of {type(prediction).__name__}")
+        place = self._place(stem, (image.shape[0], image.shape[1]))
+        crs, told = (None, IN_PIXELS) if place is None else (_named(place), ON_A_MAP)
+        features = features if place is None else (_placed(feature, place.transform) for feature in features)
         members = {
-            "name": printable(stem), "crs": None, "coordinates": IN_PIXELS, "height": image.shape[0],
-            "width": image.shape[1],
+            "name": printable(stem), "crs": crs, "coordinates": told, "height": image.shape[0], "width": image.shape[1],
         }  # fmt: skip
         return [write_whole(self.path_of(stem), feature_collection(features, members).encode())]
+
+    def _place(self, stem: str, size: tuple[int, int]) -> Georeference | None:
+        """Where a GeoTIFF lies on a map; None for all other pictures."""
+        path = self.sources.get(stem)
+        place = georeference_of(path, size) if path is not None and path.suffix.lower() in (".tif", ".tiff") else None
+        return place if place is not None and place.lies_on_a_map else None
+
+
+def _named(place: Georeference) -> dict[str, Any]:
+    """A coordinate system as readers of GeoJSON know it (the 2008 specification)."""
+    code = place.crs.to_epsg()
+    return {"type": "name", "properties": {"name": f"urn:ogc:def:crs:EPSG::{code}" if code else place.crs.to_wkt()}}
+
+
+def _placed(feature: dict[str, Any], transform: Any) -> dict[str, Any]:
+    """A feature in coordinates of the map. transform: from (column, row)."""
+    a, b, c, d, e, f = transform[:6]
+    rings = [[[a * x + b * y + c, d * x + e * y + f] for x, y in ring] for ring in feature["geometry"]["coordinates"]]
+    return {**feature, "geometry": {"type": "Polygon", "coordinates": rings}}
 
 
 def region_features(labels: np.ndarray, classes: ClassTable) -> Iterator[dict[str, Any]]:
