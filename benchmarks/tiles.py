@@ -13,11 +13,14 @@ from torch.nn import functional as F
 import toolkit
 from benchmarks.planted import CLASSES, detector, planted
 from benchmarks.rows import Goal, Measurements, Missing, Row, Way, Work, from_package
+from toolkit.backbones.unet_encoder import UNetEncoder
 from toolkit.data.object_sizes import ObjectSizes
+from toolkit.heads.pixel import PixelHead
 from toolkit.inference.tiling.boxes import TiledBoxes
 from toolkit.inference.tiling.seams import Found, without_doubles
-from toolkit.inference.tiling.tiled import TiledPrediction
+from toolkit.inference.tiling.tiled import MEMORY, TiledPrediction
 from toolkit.models.vision_model import VisionModel
+from toolkit.necks.skip import SkipNeck
 from toolkit.ops.boxes import box_iou, suppress
 from toolkit.samples import Detections, Sample, collate
 
@@ -51,6 +54,15 @@ def rows() -> list[Row]:
             budget=20.0,
             limit_seconds=0.2,
         ),
+        Row(
+            "tiles_1gb",
+            "tiles within 1 GB, picture 3000 × 4000, small U-Net",
+            within_memory,
+            (Goal("the whole picture", most=1.25),),
+            rounds=1,
+            budget=0.0,
+            limit_bytes=MEMORY,
+        ),
     ]
 
 
@@ -73,6 +85,25 @@ def tiles(work: Work) -> Measurements:
 
     ways: dict[str, Way | Missing] = {"toolkit": ours, "the whole picture": lambda: model.predict(batch)[0].labels}
     return work.in_turn({**ways, "sliding window": sliding}, same_labels)
+
+
+def within_memory(work: Work) -> Measurements:
+    """The labels of a picture in the tiles that 1 GB allows; `--only-ours` finds the memory that it takes."""
+    size = (160, 480) if work.toy else (3000, 4000)
+    torch.manual_seed(0)
+    backbone = UNetEncoder(3, 16, padding="same", norm="batch")  # it sees 109 pixels around
+    neck = SkipNeck(backbone.spec, norm="batch", upsample="bilinear")
+    classes = [str(number) for number in range(11)]
+    model = VisionModel(backbone, neck, PixelHead(neck.spec, len(classes)), classes).eval()
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(np.uint8)
+    batch = collate([Sample(pixels, "", 0, size)])
+    tiled = TiledPrediction(model, 320) if work.toy else TiledPrediction(model, memory=MEMORY)
+
+    def ours() -> torch.Tensor:
+        with torch.inference_mode():
+            return tiled(batch)[0].labels
+
+    return work.in_turn({"toolkit": ours, "the whole picture": lambda: model.predict(batch)[0].labels}, same_labels)
 
 
 def sliding_window(model: VisionModel, images: Tensor, side: int, overlap: int) -> Tensor:

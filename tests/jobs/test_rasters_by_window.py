@@ -207,6 +207,7 @@ def test_a_stop_on_the_way_leaves_no_half_file_and_resume_makes_it(
     monkeypatch.undo()
     (out / f".scene.tif.{10**6}0.tmp").write_bytes(b"half")  # as a kill leaves one
     assert run_prediction(restored(model), [path], out, ["geotiff"], tile=64, resume=True)["done"] == 1
+    assert "scene.tif was not finished" in caplog.text
     with rasterio.open(out / "scene.tif") as file:
         assert np.array_equal(file.read(1), whole)
     assert not list(out.glob(".*.tmp"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -34,6 +35,7 @@ from toolkit.jobs.predictor import Predictor
 from toolkit.samples import Detections
 from toolkit.version import __version__
 
+_LOG = logging.getLogger(__name__)
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 LIMITED, PAGES = "limited", "pages"
 """Notes of entries: the limit of detections was reached; so many pages of the file were not read ("pages 4")."""
@@ -176,7 +178,7 @@ class PredictionWork:
         except UserError as error:
             if isinstance(error.__cause__, OSError) and error.__cause__.errno in _FULL_DISK:
                 raise
-            reason = "; ".join(str(problem) for problem in error.problems)
+            reason = "; ".join("; ".join(filter(None, (one.message, one.suggestion))) for one in error.problems)
         files = {path.relative_to(self.out).as_posix(): path.stat().st_size for path in written.files}
         return Entry(place + 1, picture.name, stem, source_of(picture.path), files, written.rows, (), reason)
 
@@ -214,6 +216,8 @@ class PredictionWork:
             aim = _TEMPORARY.fullmatch(path.name)
             name = aim[1] if aim else ""
             if path.with_name(name) in names or (path.parent == self.out and f".{name}" in ours):
+                if name.endswith(GeotiffWriter.suffix):
+                    _LOG.warning("%s was not finished: the part of it is removed, and it is begun anew", name)
                 path.unlink(missing_ok=True)
 
     def renamed(self) -> list[dict[str, str]]:

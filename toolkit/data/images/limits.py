@@ -67,7 +67,8 @@ def refuse_size(path: Path, size: tuple[int, int]) -> None:
     if size[0] * size[1] > limit:
         message = f"claims {size[1]}x{size[0]} = {size[0] * size[1]:,} pixels; more than {limit:,} are not read"
         remedy = (
-            f"cut it into pieces; or, if it is what it claims and memory allows (8 bytes a pixel), set {LIMIT_VARIABLE}"
+            f"predict --format geotiff reads it by window; or cut it into pieces; or, if it is what it claims and memory allows "
+            f"(8 bytes a pixel), set {LIMIT_VARIABLE}"
         )
         raise FileError("too_large", Problem(path, message, remedy))
 

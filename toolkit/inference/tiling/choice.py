@@ -57,7 +57,8 @@ def plan_of_side(
     for n, c, read in zip(size, cells, results, strict=True):
         own = geometry.reaching(0 if read is None else read.reach)
         lines.append(plan_tiles(n, c, least_side(n, tiles_needed(n, side, own), own), geometry, read))
-    return TilePlan(size, *lines)
+    rows, columns = lines
+    return TilePlan(size, rows, columns)
 
 
 def plan_within(
@@ -83,19 +84,24 @@ def plan_within(
     own = [geometry.reaching(0 if read is None else read.reach) for read in results]
     down, along = (_sides(n, one) for n, one in zip(size, own, strict=True))
     best: tuple[tuple[int, int], Pair] | None = None
-    for height, rows in down:
-        # Sides fall and numbers rise, so the first that fits computes the least.
-        place = bisect_left(along, True, key=lambda way, height=height: cost((height, way[0])) <= memory)
+    for height, number in down:
+
+        def fits(way: tuple[int, int], height: int = height) -> bool:
+            return cost((height, way[0])) <= memory
+
+        place = bisect_left(
+            along, True, key=fits
+        )  # sides fall and numbers rise, so the first that fits computes the least
         if place < len(along):
-            width, columns = along[place]
-            key = (rows * height * columns * width, rows * columns)
+            width, across = along[place]
+            key = (number * height * across * width, number * across)
             if best is None or key < best[0]:
                 best = key, (height, width)
     sides = best[1] if best is not None else (down[-1][0], along[-1][0])
-    lines = (
+    rows, columns = (
         plan_tiles(n, c, side, geometry, read) for n, c, side, read in zip(size, cells, sides, results, strict=True)
     )
-    return TilePlan(size, *lines, cost(sides))
+    return TilePlan(size, rows, columns, cost(sides))
 
 
 def _sides(length: int, geometry: TileGeometry) -> list[tuple[int, int]]:
