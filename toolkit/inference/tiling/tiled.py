@@ -176,11 +176,13 @@ class TiledPrediction:
                 return found
             if kind is None:
                 kind = type(found)
-                whole = [None if one is None else one.new_empty(part.original_size) for one in found]
+                whole = [
+                    None if one is None else one.new_empty((*one.shape[:-2], *part.original_size)) for one in found
+                ]
             (top, left), (bottom, right) = part.start, part.stop
             for place, one in zip(whole, found, strict=True):
                 if place is not None:
-                    place[top:bottom, left:right] = one
+                    place[..., top:bottom, left:right] = one
         if kind is None:
             raise ValueError("a picture has at least one tile")
         return cast(Prediction, kind(*whole))
