@@ -21,6 +21,7 @@ from toolkit.errors import ConfigError, PartsError, Problem, did_you_mean
 from toolkit.inference.folder import Answer, ImageResult, answer_of, predict_blocks, telling
 from toolkit.inference.several_looks import looks_of
 from toolkit.inference.shares import Share, blocks
+from toolkit.inference.tiling.boxes import unlimited
 from toolkit.inference.tiling.tiled import MEMORY, Mirrorings, TileSide
 from toolkit.jobs.restore import Restored, restore
 from toolkit.models.monte_carlo import refuse_without_dropout
@@ -228,7 +229,15 @@ class Predictor:
 
     @cached_property
     def _answer(self) -> Answer:
-        return answer_of(self.model, self.tile, self.batch_size, *self.looks, self.overlap, self.memory)
+        answer = answer_of(self.model, self.tile, self.batch_size, *self.looks, self.overlap, self.memory)
+        if self.classes is None or self.model.head.max_detections is None:
+            return answer
+
+        def of_all_classes(batch: Batch) -> Sequence[Prediction]:
+            with unlimited(self.model.head):  # the limit is of the classes that are wanted
+                return answer(batch)
+
+        return of_all_classes
 
     @cached_property
     def looks(self) -> tuple[Mirrorings, tuple[float, ...]]:
@@ -262,7 +271,8 @@ class Predictor:
         """One picture's answer, or that for a rectangle of it, without what stays below the score or its class' threshold."""
         points, classes = self.points, self.model.classes
         if self.classes is not None:
-            prediction = _only(prediction, [classes.index(name) for name in self.classes])
+            wanted = [classes.index(name) for name in self.classes]
+            prediction = _only(prediction, wanted, self.model.head.max_detections)
         if isinstance(prediction, Detections) and (self.score is not None or points is not None):
             return prediction.at_least(points.values(classes) if points else self.score or 0.0)
         if isinstance(prediction, LabelMap) and points is not None:
@@ -275,10 +285,13 @@ class Predictor:
         return {name: value for name, value in vars(self).items() if name not in made}
 
 
-def _only(prediction: Prediction, labels: Sequence[int]) -> Prediction:
-    """The answer without other classes: boxes of them are left out, pixels of them belong to no class."""
+def _only(prediction: Prediction, labels: Sequence[int], limit: int | None) -> Prediction:
+    """The answer without other classes: boxes of them are left out, pixels of them belong to no class.
+
+    limit: the most boxes that stay, best first.
+    """
     if isinstance(prediction, Detections):
-        keep = torch.isin(prediction.labels, torch.tensor(labels))
+        keep = torch.isin(prediction.labels, torch.tensor(labels)).nonzero()[:limit, 0]
         kept = Detections(prediction.boxes[keep], prediction.scores[keep], prediction.labels[keep])
         return kept.of_classes(prediction.classes)
     if isinstance(prediction, LabelMap):

@@ -172,7 +172,7 @@ class TiledBoxes:
         plan = self.plan((height, width))
         if plan is None:
             return self.model.predict(single)[0]
-        with _unlimited(self.model.head):
+        with unlimited(self.model.head):
             whole, pieces = self._of_tiles(single, plan)
             large = self._of_reduced(single, plan)
         boxes, scores, labels = map(torch.from_numpy, without_doubles(whole, pieces, large))
@@ -230,8 +230,8 @@ def _shrunk(images: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 @contextmanager
-def _unlimited(head: Head) -> Iterator[None]:
-    """Within it a head gives all its detections of a tile: the limit is the picture's."""
+def unlimited(head: Head) -> Iterator[None]:
+    """Within it a head gives all its detections: what limits them is done with the answer as a whole."""
     limit = head.max_detections
     head.limit_detections(count=_NO_LIMIT)
     try:
