@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "toolkit"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 NAMES = {".".join(("toolkit", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): path
          for path in MODULES}  # fmt: skip
+TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in MODULES}
 PICTURE = PACKAGE.parent / "ARCHITECTURE.md"
 Graph = dict[str, set[str]]
 
@@ -35,7 +36,7 @@ def own_imports(tree: ast.AST) -> set[str]:
 
 
 def imports_of_files() -> Graph:
-    return {name: own_imports(ast.parse(path.read_text())) - {name} for name, path in NAMES.items()}
+    return {name: own_imports(TREES[path]) - {name} for name, path in NAMES.items()}
 
 
 def imports_of_places(files: Graph) -> Graph:
@@ -126,34 +127,35 @@ def test_rings_and_floors_are_found() -> None:
     assert own_imports(tree) == {"toolkit.errors"}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_own_imports_stand_at_the_top(path: Path) -> None:
-    if place(path) in ("cli", "__init__"):  # their --help and plain import shall not wait for torch
-        return
-    tree = ast.parse(path.read_text())
-    inside = [
-        node
-        for function in ast.walk(tree)
-        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef))
+def is_function(node: ast.AST) -> bool:
+    return isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+
+
+def test_own_imports_stand_at_the_top() -> None:
+    inside = {
+        f"{path.relative_to(PACKAGE)}:{node.lineno}"
+        for path, tree in TREES.items()
+        if place(path) not in ("cli", "__init__")  # their --help and plain import shall not wait for torch
+        for function in filter(is_function, ast.walk(tree))
         for node in ast.walk(function)
         if isinstance(node, (ast.Import, ast.ImportFrom)) and own_imports(ast.Module([node], []))
-    ]
-    assert not inside, f"{path.name}: imports of the package inside functions, lines {[node.lineno for node in inside]}"
+    }
+    assert not inside, f"imports of the package inside functions: {sorted(inside)}"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_library_does_not_print_and_names_no_device(path: Path) -> None:
-    tree = ast.parse(path.read_text())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            called = ast.unparse(node.func)
-            assert called != "print" or place(path) == "cli", f"{path.name}:{node.lineno}: print in the library"
-            assert not called.endswith(".cuda"), f"{path.name}:{node.lineno}: .cuda()"
+def test_library_does_not_print_and_names_no_device() -> None:
+    wrong = []
+    for path, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                if called.endswith(".cuda") or (called == "print" and place(path) != "cli"):
+                    wrong.append(f"{path.relative_to(PACKAGE)}:{node.lineno}: {called}()")
+    assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_every_module_opens_with_a_docstring(path: Path) -> None:
-    assert ast.get_docstring(ast.parse(path.read_text())), f"{path} says nothing of itself"
+def test_every_module_opens_with_a_docstring() -> None:
+    assert not [str(path) for path, tree in TREES.items() if not ast.get_docstring(tree)]
 
 
 @pytest.mark.parametrize("word", ["utils", "misc", "common", "helpers", "helper"])
@@ -176,10 +178,13 @@ def concrete_parts(tree: ast.AST) -> list[tuple[str, int]]:
     return [(name, line) for name, line in found if name.startswith(tuple(f"toolkit.{part}." for part in PARTS))]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_above_the_parts_nobody_knows_a_concrete_one(path: Path) -> None:
+def test_above_the_parts_nobody_knows_a_concrete_one() -> None:
     """What others must know of a part is asked through its contract, and a part is found through its registry."""
-    if place(path) in {part.split(".")[0] for part in PARTS}:
-        return
-    found = concrete_parts(ast.parse(path.read_text()))
-    assert not found, f"{path.name} imports concrete parts: {found}; ask the contract (contracts.py) or the registry"
+    own = {part.split(".")[0] for part in PARTS}
+    found = {
+        str(path.relative_to(PACKAGE)): concrete_parts(tree) for path, tree in TREES.items() if place(path) not in own
+    }
+    wrong = [f"{path}:{line}: {name}" for path, parts in found.items() for name, line in parts]
+    assert not wrong, "\n".join(
+        ["concrete parts are imported; ask the contract (contracts.py) or the registry", *wrong]
+    )

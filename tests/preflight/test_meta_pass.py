@@ -9,13 +9,15 @@ import pytest
 import torch
 from tiny_detection import tiny_detection_config
 from tiny_run import tiny_config
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from toolkit.config.sections import Config
 from toolkit.data.classes.tables import class_table
 from toolkit.errors import ConfigError, ImageSizeError, PartsError, Problem
 from toolkit.jobs.build import build_model
 from toolkit.jobs.check import meta_model, part_names
-from toolkit.preflight.model.meta_pass import MetaPass, run_meta_pass
+from toolkit.preflight.model.meta_pass import MetaPass, _Work, run_meta_pass
 
 
 def tried(config: Config, size: tuple[int, int] = (64, 64), batch: int = 2, classes: str = "shapes") -> MetaPass:
@@ -105,3 +107,18 @@ def test_the_meta_model_is_the_real_one_without_numbers(tmp_path: Path) -> None:
     assert ghost is not None
     assert [(n, p.shape) for n, p in ghost.named_parameters()] == [(n, p.shape) for n, p in model.named_parameters()]
     assert all(p.device == torch.device("meta") for p in ghost.parameters())
+
+
+def test_work_is_what_pytorch_counts() -> None:
+    with torch.device("meta"):
+        convolutions = nn.Sequential(
+            nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 8, 3, groups=4), nn.ConvTranspose2d(8, 6, 2, 2, groups=2)
+        )
+        tried = [
+            (convolutions, torch.zeros(2, 3, 33, 40)),
+            (nn.TransformerEncoderLayer(16, 4, batch_first=True), torch.zeros(2, 9, 16)),
+        ]
+        for net, given in tried:
+            with torch.no_grad(), FlopCounterMode(display=False) as wanted, _Work() as found:
+                net(given)
+            assert found.macs == wanted.get_total_flops() / 2 > 0
