@@ -14,10 +14,11 @@ from toolkit.config.load import load_config
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+GUIDE = {page.stem: page.read_text(encoding="utf-8") for page in (REPOSITORY / "docs" / "guide").glob("*.md")}
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
 def commands() -> list[list[str]]:
@@ -39,7 +40,9 @@ def test_every_config_that_is_named_exists_and_is_sound() -> None:
 
 
 def test_each_recipe_that_papers_agree_on_is_one_key() -> None:
-    row = next(line for line in README.splitlines() if line.startswith("| what present-day recipes agree on"))
+    row = next(
+        line for line in GUIDE["training"].splitlines() if line.startswith("| what present-day recipes agree on")
+    )
     keys = [text.strip("'") for text in re.findall(r"`([^`]+=[^`]+)`", row)]
     assert len(keys) == 9
     others = {"model.head.label_smoothing": "classify_shapes", "model.head.roi.": "faster_rcnn_shapes"}
@@ -71,18 +74,17 @@ def test_three_lines_on_own_pictures(
     for words in (shlex.split(line, comments=True) for line in after.splitlines()):
         assert run(words[1:]) == 0, (words, capfd.readouterr().err)
     assert len(list((tmp_path / "labelled").glob("[0-9]*"))) == 8  # a mask and a drawing of each photo
-    resume = next(words for words in commands() if "--resume" in words)
-    assert run([*resume[1:], *small, "train.steps=3"]) == 0
-    job = next(block for block in blocks("python") if "toolkit.train" in block)
+    assert run(["train", "mine.yaml", "--resume", *small, "train.steps=3"]) == 0
+    job = next(block for block in blocks("python", GUIDE["python"]) if "toolkit.train" in block)
     exec(compile(job.replace('["train.steps=100"]', repr(small)), "README", "exec"), {})
-    uses_run = next(block for block in blocks("python") if "toolkit.load_model(" in block)
+    uses_run = next(block for block in blocks("python", GUIDE["python"]) if "toolkit.load_model(" in block)
     exec(compile(uses_run, "README", "exec"), {})
     assert "(60, 80)" in capfd.readouterr().out.replace("torch.Size([60, 80])", "(60, 80)")
 
 
 def test_composition(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(REPOSITORY)
-    block = next(block for block in blocks("python") if "build_model" in block)
+    block = next(block for block in blocks("python", GUIDE["python"]) if "build_model" in block)
     exec(compile(block, "README", "exec"), {})
     assert "@2" in capfd.readouterr().out
 
@@ -92,5 +94,5 @@ def test_an_error_looks_as_it_is_shown(tmp_path: Path, capfd: pytest.CaptureFixt
     (tmp_path / "mine.yaml").write_text(text)
     assert run(["check", str(tmp_path / "mine.yaml")]) == 2
     shown = "model.backbone.dept: backbone 'resnet' has no parameter 'dept'; did you mean 'depth'?"
-    assert shown in README
+    assert shown in GUIDE["check_and_describe"]
     assert shown in capfd.readouterr().err

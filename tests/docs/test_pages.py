@@ -113,6 +113,10 @@ def made(place: Path, starts: list[str], trained: Path) -> None:
         if name in starts:
             shutil.copytree(trained / "runs" / config, place / "runs" / config, dirs_exist_ok=True)
             shutil.copy(trained / f"{config}.yaml", place)
+    if "run" in starts:
+        names = [f"val/{number}.jpg" for number in range(4)]
+        lines = [f"{name},{'sun' if number % 2 else 'rain'}" for number, name in enumerate(names)]
+        place.joinpath("weather.csv").write_text("\n".join(["image,weather", *lines]) + "\n")
     for name, folders in (("masks", ["pictures"]), ("boxes", ["boxes"])):
         if name not in starts and not {"run", "detector"} & {*starts}:
             for folder in folders:

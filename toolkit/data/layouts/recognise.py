@@ -115,4 +115,8 @@ def _not_understood(tree: Tree, candidates: Sequence[Candidate]) -> Problem:
         remedy = "label them with a tool (CVAT, LabelMe, Label Studio), or put the annotation into the folder; "
         return Problem(tree.root, message, remedy + "toolkit predict labels pictures with a trained model")
     message = f"holds {pictures} pictures and annotations ({kinds}), but no known layout joins them"
-    return Problem(tree.root, message, "the layouts that are known stand in the README, under `toolkit init`")
+    return Problem(
+        tree.root,
+        message,
+        "the layouts that are known stand in docs/guide/layouts.md; `toolkit list datasets` has those that a config can name",
+    )
