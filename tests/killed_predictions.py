@@ -1,7 +1,7 @@
 """A prediction job that is killed again and again, at chosen moments: run as a script, it tells what the last run left.
 
-Each run is a forked process that kills itself with SIGKILL: half way through a file, before or after a rename, in the
-middle of a line of the journal.
+Each run is a forked process that kills itself with SIGKILL: half way through a file or an archive of arrays, before or after
+a rename, in the middle of a line of the journal.
 """
 
 from __future__ import annotations
@@ -19,10 +19,13 @@ import torch
 from prediction_jobs import dense_model, detector, restored, tree
 
 from toolkit.inference.journal import Entry, Journal
+from toolkit.inference.writers import probabilities
+from toolkit.inference.writers.probabilities import write_npz
 from toolkit.jobs.predict import run_prediction
 from toolkit.jobs.restore import Restored
 
 MOMENTS = ("in a file", "before a rename", "after a rename", "in a line of the journal", "before a line of the journal")
+IN_ARRAYS = "in a file of arrays"
 
 
 def die() -> None:
@@ -64,15 +67,24 @@ def arm(moment: str, count: int) -> None:
             die()
         add(self, place, entry)
 
+    def arrays_written(file: Any, arrays: Any) -> None:
+        if moment == IN_ARRAYS and now():
+            file.write(b"PK the beginning")
+            file.flush()
+            die()
+        write_npz(file, arrays)
+
+    probabilities.write_npz = arrays_written
     Path.write_bytes, Path.replace, Journal.add = write_bytes, renamed, added  # type: ignore[method-assign,assignment]
 
 
 def run(model: Restored, pictures: str, out: Path, formats: Sequence[str], kills: int) -> int:
     """Kills the job so often and lets it end; how often it died."""
     rng = random.Random(0)
+    moments = (*MOMENTS, IN_ARRAYS) if "probabilities" in formats else MOMENTS
     deaths = 0
     for _ in range(10 * kills + 1):
-        moment, count = rng.choice(MOMENTS), rng.randint(1, 4)
+        moment, count = rng.choice(moments), rng.randint(1, 4)
         child = os.fork()
         if child == 0:
             if deaths < kills:

@@ -26,6 +26,7 @@ from toolkit.jobs.restore import Restored
 from toolkit.samples import Detections
 
 DENSE, BOXES = ("mask", "overlay"), ("coco", "csv", "yolo", "overlay")
+NUMBERS = ("mask", "probabilities", "probabilities8", "uncertainty", "heat", "geojson", "summary")
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,7 @@ def boxes() -> Restored:
     [
         ("dense", DENSE, 8),
         pytest.param("dense", DENSE, 20, marks=pytest.mark.slow),
+        pytest.param("dense", NUMBERS, 20, marks=pytest.mark.slow),
         pytest.param("boxes", BOXES, 20, marks=pytest.mark.slow),
     ],
 )

@@ -208,7 +208,9 @@ def test_a_regressor_and_a_depth_net_write_their_answers(tmp_path: Path) -> None
 
 def test_a_format_that_does_not_suit_is_refused_before_the_first_picture(tmp_path: Path, dense: Restored) -> None:
     folder = pictures(tmp_path / "in", "a.png")
-    with pytest.raises(ConfigError, match=r"'coco' does not take .*formats that do: mask, overlay, video, deviation"):
+    with pytest.raises(
+        ConfigError, match=r"'coco' does not take .*formats that do: mask, overlay, video, probabilities"
+    ):
         run_prediction(dense, [folder], tmp_path / "out", ["coco"])
     with pytest.raises(
         ConfigError, match="--score and --max-detections: cuts detections, and this model predicts none"

@@ -32,10 +32,10 @@ _SHOWN = 5
 @click.option(
     "--format",
     "formats",
-    help="Comma-separated. Label maps: mask, overlay, geotiff, geojson, labelme; of Monte-Carlo samples deviation. Boxes: "
-    "overlay, coco, csv, yolo, yolo_scores, voc, labelme, geojson. Classes and values of pictures: csv, json, overlay. Depth: "
-    "values, values_png, values_tiff, geotiff, overlay. All: summary; of videos video, the overlays with the sound. Default: "
-    "mask and overlay; overlay; csv; values and overlay.",
+    help="Comma-separated. Label maps: mask, overlay, geojson, geotiff, labelme, probabilities (float16), probabilities8 (8 bits), "
+    "uncertainty, heat; of Monte-Carlo samples information, deviation. Boxes: overlay, coco, csv, yolo, yolo_scores, voc, labelme, "
+    "geojson. Classes and values of pictures: csv, json, overlay. Depth: values, values_png, values_tiff, geotiff, overlay. All: "
+    "summary; of videos video, the overlays with the sound. Default: mask and overlay; overlay; csv; values and overlay.",
 )
 @click.option(
     "--resume",

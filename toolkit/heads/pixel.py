@@ -15,7 +15,8 @@ from toolkit.layers.bilinear import bilinear_upsampling
 from toolkit.layers.identity import identity_
 from toolkit.losses.cross_entropy import CrossEntropy
 from toolkit.losses.labels import LabelError
-from toolkit.ops.map_parts import labels_of_part, lines_of_part, read_part
+from toolkit.ops.class_measures import entropy_bits, measures_of_part
+from toolkit.ops.map_parts import Line, labels_of_part, lines_of_part, read_part
 from toolkit.ops.resize import in_pixels, upsample
 from toolkit.samples import IGNORE_INDEX, Batch, LabelMap, Prediction
 
@@ -142,7 +143,9 @@ class PixelHead(DenseHead):
         as_logits = self.interpolate == "logits"
         maps = raw.float() if as_logits else raw.float().softmax(0)
         lines = lines_of_part(part, self.stride, self.grid)
-        return LabelMap(*labels_of_part(maps, *lines, logits=as_logits, with_scores=self.with_scores))
+        labels, scores = labels_of_part(maps, *lines, logits=as_logits, with_scores=self.with_scores)
+        probabilities, entropy = self._measures(maps, *lines, logits=as_logits)
+        return LabelMap(labels, scores, probabilities=probabilities, entropy=entropy)
 
     def exported(self, raw: Any, pyramid: FeaturePyramid, size: tuple[int, int]) -> dict[str, Tensor]:
         """labels (N, H, W) uint8, scores (N, H, W) float32: the probability of each pixel's class."""
@@ -152,21 +155,37 @@ class PixelHead(DenseHead):
         return {"labels": maps.argmax(1).to(torch.uint8) if as_logits else labels.to(torch.uint8), "scores": scores}
 
     def sampled(self, raw: Tensor) -> Tensor:
-        """Probabilities: the softmaxes are averaged, not the logits."""
-        return raw.float().softmax(1)
+        """Probabilities: the softmaxes are averaged, not the logits. Then, when it is asked for, their entropy in bits."""
+        probabilities = raw.float().softmax(1)
+        if not self.with_entropy:
+            return probabilities
+        return torch.cat([probabilities, entropy_bits(probabilities.transpose(0, 1))[:, None]], 1)
 
     @torch.no_grad()
     def predict_samples(self, mean: Tensor, variance: Tensor, part: Part) -> LabelMap:
         """Labels of the samples' mean; scores are its probabilities, uncertainty the classes' mean variance, 0 to 0.25.
 
         Args:
-            mean: (K, r, w) float32 mean of the samples' probabilities.
+            mean: (K, r, w) float32 mean of the samples' probabilities; (K + 1, r, w) with that of their entropies.
             variance: (K, r, w) float32 variance of the samples' probabilities.
             part: the rectangle that is answered for, and where these pieces lie.
         """
+        count = self.classifier.out_channels
         lines = lines_of_part(part, self.stride, self.grid)
-        unsure = read_part(variance.mean(0, keepdim=True), *lines)[0].cpu()
-        return LabelMap(*labels_of_part(mean, *lines, logits=False, with_scores=True), unsure)
+        unsure = read_part(variance[:count].mean(0, keepdim=True), *lines)[0].cpu()
+        labels, scores = labels_of_part(mean[:count], *lines, logits=False, with_scores=True)
+        probabilities, entropy = self._measures(mean[:count], *lines, logits=False)
+        information = None
+        if entropy is not None:
+            information = (entropy - read_part(mean[count:], *lines)[0].cpu()).clamp_(min=0)
+        return LabelMap(labels, scores, unsure, probabilities, entropy, information)
+
+    def _measures(
+        self, maps: Tensor, rows: Line, columns: Line, *, logits: bool
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Probabilities and entropy, where they are asked for."""
+        wanted = {"probabilities": self.with_probabilities, "entropy": self.with_entropy}
+        return measures_of_part(maps, rows, columns, logits=logits, **wanted)
 
     def _matched(self, maps: Tensor, logits: Tensor) -> Tensor:
         """The pixels (N, ...) of full-size maps that are compared with the logits: covered by them, then sampled."""

@@ -13,7 +13,6 @@ from PIL import Image
 from toolkit.data.datasets.image_maps import ImageMaps
 from toolkit.errors import UserError
 from toolkit.inference.writers.outputs import Outputs
-from toolkit.inference.writers.probabilities import Probabilities8Writer, ProbabilitiesWriter
 from toolkit.samples import LabelMap, ValueMap
 
 SIZE = (37, 53)
@@ -29,7 +28,7 @@ def a_label_map() -> LabelMap:
 
 def test_float16_is_stored_as_it_is(tmp_path: Path) -> None:
     found = a_label_map()
-    (path,) = ProbabilitiesWriter(tmp_path, CLASSES).add("day/a", IMAGE, found)
+    (path,) = Outputs(tmp_path, ["probabilities"], CLASSES).add("day/a", IMAGE, found).files
     assert path == tmp_path / "day/a_probabilities.npz"
     with np.load(path, allow_pickle=False) as stored:
         assert stored["classes"].tolist() == CLASSES
@@ -37,15 +36,18 @@ def test_float16_is_stored_as_it_is(tmp_path: Path) -> None:
         assert found.probabilities is not None
         np.testing.assert_array_equal(stored["probabilities"], found.probabilities.numpy())
     flat = LabelMap(found.labels, probabilities=torch.ones(3, *SIZE).half())
-    assert path.stat().st_size > 10 * ProbabilitiesWriter(tmp_path, CLASSES).add("b", IMAGE, flat)[0].stat().st_size
+    assert (
+        path.stat().st_size
+        > 10 * Outputs(tmp_path, ["probabilities"], CLASSES).add("b", IMAGE, flat).files[0].stat().st_size
+    )
     first = path.read_bytes()
-    ProbabilitiesWriter(tmp_path, CLASSES).add("day/a", IMAGE, found)
+    Outputs(tmp_path, ["probabilities"], CLASSES).add("day/a", IMAGE, found)
     assert path.read_bytes() == first
 
 
 def test_planes_of_8_bits_are_within_half_a_level(tmp_path: Path) -> None:
     found = a_label_map()
-    (path,) = Probabilities8Writer(tmp_path, CLASSES).add("a", IMAGE, found)
+    (path,) = Outputs(tmp_path, ["probabilities8"], CLASSES).add("a", IMAGE, found).files
     assert found.probabilities is not None
     with Image.open(path) as pages:
         assert pages.n_frames == 3  # type: ignore[attr-defined]
@@ -59,7 +61,7 @@ def test_planes_of_8_bits_are_within_half_a_level(tmp_path: Path) -> None:
 
 def test_others_read_the_planes(tmp_path: Path) -> None:
     tifffile = pytest.importorskip("tifffile", reason="tifffile is not installed")
-    Probabilities8Writer(tmp_path, CLASSES).add("a", IMAGE, a_label_map())
+    Outputs(tmp_path, ["probabilities8"], CLASSES).add("a", IMAGE, a_label_map())
     assert tifffile.TiffFile(tmp_path / "a_probabilities.tif").series[0].shape[-2:] == SIZE
 
 

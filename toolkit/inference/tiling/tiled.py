@@ -330,7 +330,8 @@ class TiledPrediction:
         """Bytes of the answer for a pixel."""
         side = self._start.legal(2 * self.model.border + 1)
         found = self._whole_tile(self._black((side, side)))
-        return sum(one.element_size() for one in found if isinstance(one, Tensor))
+        maps = [one for one in found if isinstance(one, Tensor)]
+        return sum(one.element_size() * one.shape[:-2].numel() for one in maps)
 
     def _whole_tile(self, images: Tensor) -> Prediction:
         """The answer for a tile alone, as if it were the picture without its border."""

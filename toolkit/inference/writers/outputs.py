@@ -24,9 +24,10 @@ from toolkit.inference.writers.label_maps import MaskWriter
 from toolkit.inference.writers.names import output_stems
 from toolkit.inference.writers.overlay import OverlayWriter
 from toolkit.inference.writers.polygons import GeojsonWriter
+from toolkit.inference.writers.probabilities import Probabilities8Writer, ProbabilitiesWriter
 from toolkit.inference.writers.summary import SummaryWriter
 from toolkit.inference.writers.tables import CsvWriter, JsonWriter
-from toolkit.inference.writers.uncertainty import DeviationWriter
+from toolkit.inference.writers.uncertainty import DeviationWriter, HeatWriter, InformationWriter, UncertaintyWriter
 from toolkit.inference.writers.value_maps import ValuesPngWriter, ValuesTiffWriter, ValuesWriter
 from toolkit.inference.writers.video import VideoWriter
 from toolkit.labels import Color
@@ -36,7 +37,12 @@ WRITERS: dict[str, type[Writer]] = {
     "mask": MaskWriter,
     "overlay": OverlayWriter,
     "video": VideoWriter,
+    "probabilities": ProbabilitiesWriter,
+    "probabilities8": Probabilities8Writer,
+    "uncertainty": UncertaintyWriter,
+    "information": InformationWriter,
     "deviation": DeviationWriter,
+    "heat": HeatWriter,
     "values": ValuesWriter,
     "values_png": ValuesPngWriter,
     "values_tiff": ValuesTiffWriter,
