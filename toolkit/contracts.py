@@ -336,7 +336,9 @@ class Head(nn.Module, ABC):
     def predict(self, pyramid: FeaturePyramid, batch: Batch) -> list[Prediction]:
         """One prediction an image, in original pixels (`batch.original_sizes`), on the CPU."""
 
-    def exported(self, raw: Any, pyramid: FeaturePyramid, size: tuple[int, int]) -> dict[str, Tensor]:
+    def exported(
+        self, raw: Any, pyramid: FeaturePyramid, size: tuple[int, int], original_size: tuple[int, int]
+    ) -> dict[str, Tensor]:
         """What a program of another engine answers for pictures of one size, by name, in their pixels.
 
         Plain operators only, and no condition on a size: in a program that is written down sizes are symbols. Raises
@@ -345,7 +347,8 @@ class Head(nn.Module, ABC):
         Args:
             raw: what `forward` gives.
             pyramid: what the head read; cell (0, 0) of its maps begins at pixel (0, 0) of the pictures.
-            size: (height, width) of the pictures, in pixels.
+            size: (height, width) of the pictures that entered the net, in pixels, without what was mirrored around them.
+            original_size: (height, width) of the pictures as they were given; `size` itself where nothing resized them.
         """
         advice = "give the head a method `exported`, or export with --raw"
         raise PartsError(Problem("head", f"'{HEADS.name_of(type(self))}' does not say what an export answers", advice))
@@ -767,6 +770,15 @@ class Transform(ABC):
     @abstractmethod
     def __call__(self, sample: Sample, seed: int) -> Sample:
         """The changed sample; image, label map and boxes together. The input is left as it was."""
+
+    def exported(self, images: Tensor) -> Tensor:
+        """The same for (N, C, H, W) uint8 pictures in plain operators, for programs of other engines.
+
+        Sizes may be symbols. Raises PartsError for a transform that has no such form (the default).
+        """
+        advice = "leave it out of data.val.transforms, or export with --raw and do it before"
+        name = TRANSFORMS.name_of(type(self))
+        raise PartsError(Problem("data.val.transforms", f"'{name}' cannot be part of an exported program", advice))
 
     def halvings(self, size: tuple[int, int], seed: int) -> int:
         """Times (0 to 3) that a decoder may halve an image of `size` (height, width) that this seed shrinks as much anyway.

@@ -83,5 +83,7 @@ def test_a_raw_graph_takes_pixels_and_gives_logits() -> None:
     model = tiny_unet("valid")
     given = pictures(model, (37, 51))
     whole, raw = ExportGraph(model), ExportGraph(model, raw=True)
-    assert named(raw, whole.prepared(given)).keys() == {"logits"}
-    torch.testing.assert_close(named(raw, whole.prepared(given))["logits"], named(whole, given)["logits"])
+    assert named(raw, whole.prepared(given.permute(0, 3, 1, 2))).keys() == {"logits"}
+    torch.testing.assert_close(
+        named(raw, whole.prepared(given.permute(0, 3, 1, 2)))["logits"], named(whole, given)["logits"]
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import click
 
@@ -12,12 +13,26 @@ from toolkit.cli.options import json_option, print_json, say, trust_option
 @click.command("export", epilog="Example: toolkit export runs/unet_shapes --to onnx")
 @click.argument("checkpoint", type=click.Path(), metavar="CHECKPOINT_OR_RUN")
 @click.argument("overrides", nargs=-1, metavar="[key=value ...]")
-@click.option("--to", "target", type=click.Choice(["onnx", "openvino", "torch"]), default="onnx", show_default=True)
+@click.option(
+    "--to",
+    "target",
+    type=click.Choice(["onnx", "openvino", "torch", "torchvision", "smp", "timm"]),
+    default="onnx",
+    show_default=True,
+    help="A program of an engine, or weights that another library's own net loads.",
+)
 @click.option("--out", type=click.Path(), help="The file; default: beside the weights, with the format's ending.")
 @click.option("--size", metavar="HxW", help="For pictures of this height and width only, one at a time.")
 @click.option("--dynamic", is_flag=True, help="For pictures of any size, any number at a time (the default).")
 @click.option("--half", is_flag=True, help="Weights and maps in float16.")
+@click.option(
+    "--int8", is_flag=True, help="Convolutions in eight bits, ranges from the pictures it is proved on (onnx)."
+)
 @click.option("--raw", is_flag=True, help="From normalised pixels to the head's outputs, nothing before or behind.")
+@click.option(
+    "--samples", type=click.Path(), metavar="DIR", help="Pictures it is proved on; default: the run's val, then train."
+)
+@click.option("--check", is_flag=True, help="Prove the file that is there already; write none.")
 @click.option("--no-thresholds", is_flag=True, help="Do not apply the thresholds that the checkpoint keeps.")
 @trust_option
 @json_option
@@ -29,12 +44,19 @@ def command(
     size: str | None,
     dynamic: bool,
     half: bool,
+    int8: bool,
     raw: bool,
+    samples: str | None,
+    check: bool,
     no_thresholds: bool,
     trust_code: bool,
     as_json: bool,
 ) -> None:
-    """Write a checkpoint as a program of another engine: pictures in, answers out."""
+    """Write a checkpoint as a program of another engine, and prove that it answers the same.
+
+    uint8 pictures in (N, H, W, C), answers in their pixels out. Beside the file: run.py, which needs no toolkit, and the proof,
+    parity.json and parity.html. Exit code 1 when it answers otherwise: the message names the first block that differs.
+    """
     wanted = _size(size)
     if wanted is not None and dynamic:
         raise click.UsageError("--size fixes what --dynamic leaves open; give one of them")
@@ -43,12 +65,58 @@ def command(
     refuse_wrong_weights(checkpoint, overrides, trust_code=trust_code)
     from toolkit.jobs.export import Wishes, run_export
 
-    wishes = Wishes(wanted, half, raw, not no_thresholds)
-    result = run_export(checkpoint, target, out, wishes, overrides=overrides, trust_code=trust_code)  # type: ignore[arg-type]
+    if target in ("torchvision", "smp", "timm"):
+        _weights(checkpoint, target, out, trust_code, as_json)
+        return
+    wishes = Wishes(wanted, half, raw, int8, not no_thresholds, samples)
+    result = run_export(checkpoint, target, out, wishes, overrides=overrides, trust_code=trust_code, check=check)  # type: ignore[arg-type]
     if as_json:
         print_json(result)
     else:
-        say(result["file"])
+        _say(result)
+    if not result["parity"]["ok"]:
+        raise click.exceptions.Exit(1)
+
+
+def _weights(checkpoint: str, target: str, out: str | None, trust_code: bool, as_json: bool) -> None:
+    """A state dict for another library."""
+    from toolkit.jobs.export_weights import run_export_weights
+
+    result = run_export_weights(checkpoint, target, out, trust_code=trust_code)  # type: ignore[arg-type]
+    if as_json:
+        print_json(result)
+    else:
+        gap = result["parity"]["max_logit"]
+        say(
+            f"{result['file']}: loaded strictly by {result['net']}"
+            + (f"; logits differ by {gap:.2g}" if gap is not None else "")
+        )
+    if not result["parity"]["ok"]:
+        raise click.exceptions.Exit(1)
+
+
+def _say(result: dict[str, Any]) -> None:
+    parity = result["parity"]
+    say(f"{result['file']}: {'proved' if parity['ok'] else 'REFUSED'} on {parity['images']} pictures; {result['page']}")
+    if parity["max_logit"] is not None:
+        say(f"largest difference {parity['max_logit']:.3g}")
+    if parity["labels_equal"] is not None:
+        say(f"labels equal {100 * parity['labels_equal']:.4f} %")
+    if parity["max_box"] is not None:
+        say(
+            f"boxes {parity['max_box']:.3g} pixels apart, {parity['unmatched']} without a partner ({parity['ties']} at a limit)"
+        )
+    if parity["metric"] is not None:
+        one = parity["metric"]
+        say(
+            f"{one['name']} on {one['images']} pictures: {one['model']:.6g} of the model, {one['export']:.6g} of the export"
+        )
+        if one["low"] is not None:
+            say(f"lost by the export: {one['low']:+.3g} to {one['high']:+.3g} (95 % interval over pictures)")
+    for problem in parity["problems"]:
+        say(f"beyond its bounds: {problem}", err=True)
+    if parity["fault"]:
+        say(parity["fault"], err=True)
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

@@ -121,6 +121,13 @@ _SHOWN = 5
     metavar="N|Ns",
     help="Of videos (extra video): every N-th frame, or one every N seconds (0.5s); default: all frames.",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["torch", "onnxruntime", "openvino", "compile", "auto"]),
+    default="torch",
+    show_default=True,
+    help="What computes the net on a CPU; auto measures them once for a model, size and machine. Digits change.",
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)
 @trust_option
 @json_option
@@ -149,6 +156,7 @@ def command(
     annotations: str | None,
     every: str | None,
     no_thresholds: bool,
+    engine: str,
     device: str,
     trust_code: bool,
     as_json: bool,
@@ -199,6 +207,7 @@ def command(
         share=Share.parse(shard) if shard else None,
         threads=threads,
         readers=workers,
+        engine=engine,
     )
     if as_json:
         print_json(result)

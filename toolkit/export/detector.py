@@ -14,7 +14,7 @@ import torch
 import torchvision.ops  # noqa: F401  (its operators, before anything is traced: under a trace its import fails)
 from torch import Tensor
 
-from toolkit.contracts import DetectionTensors, FeaturePyramid, Suppress
+from toolkit.contracts import DetectionTensors, Suppress
 from toolkit.export.graph import ExportGraph, next_legal
 from toolkit.ops.padding import inside
 from toolkit.ops.surviving import ABSENT, surviving
@@ -39,9 +39,9 @@ class DetectorGraph(ExportGraph):
         sizes = torch.tensor([example.shape[1:3]] * example.shape[0])
         return {SIZES: sizes, FILE_SIZES: sizes.clone()}
 
-    def prepared(self, pictures: Tensor, *more: Tensor) -> Tensor:
-        """Pictures (N, H, W, C) as the net takes them, each mirrored up to its own legal size, 0 beyond it."""
-        sizes, rule, images = more[0], self.model.spec.sizes, pictures.permute(0, 3, 1, 2)
+    def prepared(self, images: Tensor, *more: Tensor) -> Tensor:
+        """Images (N, C, H, W) as the net takes them, each mirrored up to its own legal size, 0 beyond it."""
+        sizes, rule = more[0], self.model.spec.sizes
         if rule.minimum > 1 or rule.multiple > 1:
             for axis in (2, 3):
                 places = mirrored(sizes[:, axis - 2], next_legal(images.shape[axis], rule))
@@ -51,8 +51,10 @@ class DetectorGraph(ExportGraph):
             sizes = at_least + (rule.remainder - at_least) % rule.multiple
         return self._padded(inside(self.model.normalise(images), sizes))
 
-    def _answers(self, pyramid: FeaturePyramid, size: tuple[int, int], *more: Tensor) -> dict[str, Tensor]:
-        found = self.model.head.detection_tensors(pyramid, more[0], more[1], type(self).suppress)
+    def _answers(
+        self, pixels: Tensor, size: tuple[int, int], original: tuple[int, int], *more: Tensor
+    ) -> dict[str, Tensor]:
+        found = self.model.head.detection_tensors(self._pyramid(pixels), more[0], more[1], type(self).suppress)
         if self.cut is not None:
             found = above(found, torch.tensor(self.cut.thresholds, dtype=torch.float32, device=more[0].device))
         return found._asdict()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from toolkit.contracts import FeaturePyramid, SizeRule
+from toolkit.export.blocks import watched
 from toolkit.models.vision_model import VisionModel
 from toolkit.ops.padding import mirror_positions
 from toolkit.samples import IGNORE_INDEX
@@ -38,6 +40,13 @@ class Cut:
     fallback: int = IGNORE_INDEX
 
 
+class _Named:
+    """Names of what a graph gave last."""
+
+    every: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
+
+
 class ExportGraph(nn.Module):
     """What a program of another engine computes, in plain operators, for every size and number of pictures.
 
@@ -48,9 +57,9 @@ class ExportGraph(nn.Module):
     Args:
         model: the model, in eval mode.
         raw: whether the graph begins at normalised pixels (`PIXELS`) and ends with the head's `logits`.
-        half: whether weights and maps are float16; the model is changed.
+        half: whether weights and maps are float16, of a copy of the model.
         cut: thresholds that are applied to the answers; None for all answers.
-        blocks: whether values between the parts are given too, under `BLOCK` and the names of `blocks`.
+        blocks: whether values between the layers are given too, under `BLOCK` and the names of their parts.
     """
 
     def __init__(
@@ -63,10 +72,21 @@ class ExportGraph(nn.Module):
         blocks: bool = False,
     ) -> None:
         super().__init__()
-        self.model = model.half() if half else model
+        self.model = copy.deepcopy(model).half() if half else model
         self.raw, self.half_precision, self.cut, self.with_blocks = raw, half, cut, blocks
-        self.names: tuple[str, ...] = ()
+        self._named = _Named()
+        if half:  # pixels are normalised in float32, as always
+            self.model.pixel_scale, self.model.pixel_shift = model.pixel_scale, model.pixel_shift
+
+    @property
+    def names(self) -> tuple[str, ...]:
         """Names of what `forward` gives; known after its first call."""
+        return self._named.every
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """Those of them that are answers, not blocks."""
+        return self._named.answers
 
     @property
     def input_name(self) -> str:
@@ -81,7 +101,7 @@ class ExportGraph(nn.Module):
         generator = torch.Generator().manual_seed(0)
         shape = (count, *size, self.model.in_channels)
         pictures = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
-        return self.prepared(pictures).float() if self.raw else pictures
+        return self.prepared(pictures.permute(0, 3, 1, 2)).float() if self.raw else pictures
 
     def more(self, example: Tensor) -> dict[str, Tensor]:
         """Inputs beside the pictures, by name, for an example of pictures; none here. The first axis of each is N."""
@@ -92,14 +112,20 @@ class ExportGraph(nn.Module):
         """Operators of the graph that ONNX' exporter has to be told of (`custom_translation_table`); none here."""
         return {}
 
-    def prepared(self, pictures: Tensor, *more: Tensor) -> Tensor:
-        """Pictures (N, H, W, C) as the net takes them: mirrored up to a legal size, normalised, (N, C, H', W')."""
+    def resized(self, pictures: Tensor) -> Tensor:
+        """Pictures (N, H, W, C) after what evaluation does to them (a resize, say), (N, C, H', W') uint8."""
         images = pictures.permute(0, 3, 1, 2)
+        for transform in self.model.transforms:
+            images = transform.exported(images)
+        return images
+
+    def prepared(self, images: Tensor, *more: Tensor) -> Tensor:
+        """Images (N, C, H, W) as the net takes them: mirrored up to a legal size, normalised, (N, C, H', W')."""
         rule, border = self.model.spec.sizes, self.model.border
         if border or rule.minimum > 1 or rule.multiple > 1:
             for axis in (2, 3):
                 length = images.shape[axis]
-                after = next_legal(length + 2 * border, rule) - length - border
+                after = next_legal(length + 2 * border, rule, 1 + 2 * border) - length - border
                 images = images.index_select(axis, mirror_positions(length, border, after, images.device))
         pixels = self.model.normalise(images)
         return self._padded(pixels)
@@ -116,40 +142,64 @@ class ExportGraph(nn.Module):
 
     def forward(self, given: Tensor, *more: Tensor) -> tuple[Tensor, ...]:
         """Answers for pictures (N, H, W, C) uint8, or with `raw` the head's outputs for pixels (N, C, H, W) float32."""
-        pixels = given if self.raw else self.prepared(given, *more)
-        blocks = {} if self.raw else {"input": pixels}
-        if self.half_precision:
-            pixels = pixels.half()
-        pyramid: FeaturePyramid = self.model.backbone(pixels)
-        blocks |= _maps("backbone", pyramid)
-        if self.model.neck is not None:
-            pyramid = self.model.neck(pyramid)
-            blocks |= _maps("neck", pyramid)
-        if self.model.head.pad_multiple > 1:
-            pyramid = replace(pyramid, image_size=(pixels.shape[2], pixels.shape[3]))
-        size = (pixels.shape[2], pixels.shape[3]) if self.raw else (given.shape[1], given.shape[2])
-        outputs = self._answers(pyramid, size, *more)
+        if self.raw:
+            pixels, size, original = given, (given.shape[2], given.shape[3]), (given.shape[2], given.shape[3])
+        else:
+            images = self.resized(given)
+            original = (given.shape[1], given.shape[2])
+            size = (images.shape[2], images.shape[3]) if self.model.transforms else original
+            if more and self.model.transforms:  # pictures of one size, which they all have now
+                more = (torch.ones_like(more[0]) * torch.tensor([[images.shape[2], images.shape[3]]]), *more[1:])
+            pixels = self.prepared(images, *more)
+        with watched(self.model) as blocks:
+            answers = self._answers(pixels, size, original, *more)
+        outputs = answers
         if self.with_blocks:
-            outputs |= {BLOCK + name: value.float() for name, value in blocks.items()}
-        self.names = tuple(outputs)
+            inside = {"input": pixels, **blocks} if not self.raw else blocks
+            new = {name: value for name, value in inside.items() if not any(value is one for one in answers.values())}
+            outputs = answers | {BLOCK + name: value.float() for name, value in new.items()}
+        # Kept in an object of its own: tracing puts attributes of a module back.
+        self._named.every, self._named.answers = tuple(outputs), tuple(answers)
         return tuple(outputs.values())
 
-    def _answers(self, pyramid: FeaturePyramid, size: tuple[int, int], *more: Tensor) -> dict[str, Tensor]:
-        raw = self.model.head(pyramid)
+    def _pyramid(self, pixels: Tensor) -> FeaturePyramid:
+        """What the head reads."""
+        pyramid: FeaturePyramid = self.model.backbone(pixels.half() if self.half_precision else pixels)
+        if self.model.neck is not None:
+            pyramid = self.model.neck(pyramid)
+        if self.model.head.pad_multiple > 1:
+            pyramid = replace(pyramid, image_size=(pixels.shape[2], pixels.shape[3]))
+        return pyramid
+
+    def _answers(
+        self, pixels: Tensor, size: tuple[int, int], original: tuple[int, int], *more: Tensor
+    ) -> dict[str, Tensor]:
+        head = self.model.head
+        pyramid = self._pyramid(pixels)
+        raw = head(pyramid)
         if self.raw:
             return named_tensors(raw)
-        if self.half_precision:
-            raw = _floats(raw)
-        found = self.model.head.exported(raw, pyramid, size)
+        raw = _floats(raw) if self.half_precision else raw
+        found = head.exported(raw, pyramid, size, original)
         if self.cut is not None and "labels" in found:
             found = _above(found, self.cut)
         return {**found, RAW: raw} if isinstance(raw, Tensor) and RAW not in found else found
 
 
-def next_legal(n: Any, rule: SizeRule) -> Any:
-    """`SizeRule.next_legal` for a side that a program does not know yet (a symbol), without a condition on it."""
-    at_least = torch.sym_max(n, rule.minimum)
-    return at_least + (rule.remainder - at_least) % rule.multiple
+def next_legal(n: Any, rule: SizeRule, least: int = 1) -> Any:
+    """`SizeRule.next_legal` for a side that a program does not know yet (a symbol), without a condition on it.
+
+    Written as a multiple of a whole number, so that halves of it are seen to be whole; with remainders PyTorch's algebra
+    of sizes takes minutes for a net that halves five times.
+
+    Args:
+        n: the side.
+        rule: the legal sides.
+        least: what n is at least.
+    """
+    if SizeRule(1, rule.multiple, rule.remainder).next_legal(least) < rule.minimum:
+        n = torch.sym_max(n, rule.minimum)
+    return (n - rule.remainder + rule.multiple - 1) // rule.multiple * rule.multiple + rule.remainder
 
 
 def named_tensors(raw: Any, name: str = RAW) -> dict[str, Tensor]:
@@ -167,13 +217,6 @@ def named_tensors(raw: Any, name: str = RAW) -> dict[str, Tensor]:
 
 def _floats(raw: Any) -> Any:
     return cast(Any, torch.utils._pytree.tree_map_only(Tensor, lambda one: one.float(), raw))
-
-
-def _maps(part: str, pyramid: FeaturePyramid) -> dict[str, Tensor]:
-    strides = pyramid.spec.strides
-    return {
-        f"{part}/{place}@{stride}": one for place, (stride, one) in enumerate(zip(strides, pyramid.maps, strict=True))
-    }
 
 
 def _above(found: Mapping[str, Tensor], cut: Cut) -> dict[str, Tensor]:

@@ -58,7 +58,6 @@ def write_down(graph: ExportGraph, size: tuple[int, int] | None = None) -> Progr
     given = (example, *more.values())
     with torch.no_grad():
         graph(*given)
-        names = graph.names
         try:
             # Of conditions on sizes some hold always, but PyTorch cannot prove it (2 * ceil(n / 2) >= n): they are looked at
             # when the program runs. A side that became a number is refused all the same.
@@ -68,9 +67,10 @@ def write_down(graph: ExportGraph, size: tuple[int, int] | None = None) -> Progr
             )  # fmt: skip
         except Exception as error:  # what tracing raises is of dozens of classes
             raise _untraceable(error, size) from error
-    graph.names = names
-    return Program(exported, graph.input_name, names, example, size, _smallest(exported, axes[1:], size),
-        tuple(more), graph.translations)  # fmt: skip
+    return Program(
+        exported, graph.input_name, graph.names, example, size, _smallest(exported, axes[1:], size), tuple(more),
+        graph.translations,
+    )  # fmt: skip
 
 
 def legal_input(graph: ExportGraph, size: tuple[int, int]) -> tuple[int, int]:

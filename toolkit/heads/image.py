@@ -110,7 +110,9 @@ class ImageHead(Head):
         """The map (N, C, h, w) that is pooled: the last of the pyramid."""
         return last_map(super().shown_maps(pyramid))
 
-    def exported(self, raw: Any, pyramid: FeaturePyramid, size: tuple[int, int]) -> dict[str, Tensor]:
+    def exported(
+        self, raw: Any, pyramid: FeaturePyramid, size: tuple[int, int], original_size: tuple[int, int]
+    ) -> dict[str, Tensor]:
         """scores (N, K) float32, probabilities; labels (N,) int64, the most probable class."""
         return {"labels": raw.argmax(1), "scores": raw.softmax(1)}
 

@@ -92,7 +92,9 @@ class ImageValuesHead(Head):
         """The map (N, C, h, w) that is pooled: the last of the pyramid."""
         return last_map(super().shown_maps(pyramid))
 
-    def exported(self, raw: Any, pyramid: FeaturePyramid, size: tuple[int, int]) -> dict[str, Tensor]:
+    def exported(
+        self, raw: Any, pyramid: FeaturePyramid, size: tuple[int, int], original_size: tuple[int, int]
+    ) -> dict[str, Tensor]:
         """values (N, K) float32."""
         return {"values": raw}
 

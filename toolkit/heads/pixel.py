@@ -17,7 +17,7 @@ from toolkit.losses.cross_entropy import CrossEntropy
 from toolkit.losses.labels import LabelError
 from toolkit.ops.class_measures import entropy_bits, measures_of_part
 from toolkit.ops.map_parts import Line, labels_of_part, lines_of_part, read_part
-from toolkit.ops.resize import in_pixels, upsample
+from toolkit.ops.resize import in_pixels, resampled, upsample
 from toolkit.samples import IGNORE_INDEX, Batch, LabelMap, Prediction
 
 Init = Literal["default", "he", "small", "identity", "noisy_identity"]
@@ -147,10 +147,13 @@ class PixelHead(DenseHead):
         probabilities, entropy = self._measures(maps, *lines, logits=as_logits)
         return LabelMap(labels, scores, probabilities=probabilities, entropy=entropy)
 
-    def exported(self, raw: Any, pyramid: FeaturePyramid, size: tuple[int, int]) -> dict[str, Tensor]:
+    def exported(
+        self, raw: Any, pyramid: FeaturePyramid, size: tuple[int, int], original_size: tuple[int, int]
+    ) -> dict[str, Tensor]:
         """labels (N, H, W) uint8, scores (N, H, W) float32: the probability of each pixel's class."""
         as_logits = self.interpolate == "logits"
         maps = in_pixels(raw if as_logits else raw.softmax(1), self.stride, size, self.grid)
+        maps = maps if original_size is size else resampled(maps, original_size)
         scores, labels = (maps.softmax(1) if as_logits else maps).max(1)
         return {"labels": maps.argmax(1).to(torch.uint8) if as_logits else labels.to(torch.uint8), "scores": scores}
 

@@ -12,7 +12,7 @@ from toolkit.bounds import PositiveInt
 from toolkit.contracts import HEADS, DenseHead, FeaturePyramid, Part, PyramidSpec
 from toolkit.errors import DataError, PartsError, Problem
 from toolkit.ops.map_parts import lines_of_part, read_part
-from toolkit.ops.resize import in_pixels, upsample
+from toolkit.ops.resize import in_pixels, resampled, upsample
 from toolkit.samples import Batch, Prediction, ValueMap
 
 WHERE = "head 'pixel_values'"
@@ -111,9 +111,12 @@ class PixelValuesHead(DenseHead):
         maps = self._in_pixels(raw.float(), part)
         return ValueMap(maps.exp() if self.positive else maps)
 
-    def exported(self, raw: Any, pyramid: FeaturePyramid, size: tuple[int, int]) -> dict[str, Tensor]:
+    def exported(
+        self, raw: Any, pyramid: FeaturePyramid, size: tuple[int, int], original_size: tuple[int, int]
+    ) -> dict[str, Tensor]:
         """values (N, H, W) float32."""
-        values = in_pixels(raw, self.stride, size)[:, 0]
+        maps = in_pixels(raw, self.stride, size)
+        values = (maps if original_size is size else resampled(maps, original_size))[:, 0]
         return {"values": values.exp() if self.positive else values}
 
     def sampled(self, raw: Tensor) -> Tensor:

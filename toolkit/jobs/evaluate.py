@@ -21,6 +21,7 @@ from toolkit.engine.process import make_fabric
 from toolkit.engine.run_folder import RunFolder
 from toolkit.engine.settings import TrainSettings
 from toolkit.errors import ConfigError, DataError, Problem
+from toolkit.export.programs import is_program
 from toolkit.files import cannot_write
 from toolkit.jobs.agreement import check_channels
 from toolkit.jobs.assemble import agreed_parts, agreed_table, evaluation
@@ -143,9 +144,13 @@ def run_evaluation(
     wishes, answers = wishes or RecordWishes(), answers or AnswerWishes()
     restored = restore(checkpoint, overrides, trust_code=trust_code)
     config = restored.config
+    if config is None:
+        message = "was not written by toolkit export, so that no data is named in it"
+        advice = "predict with it, and measure the results: toolkit evaluate --predictions FOLDER --annotations FOLDER"
+        raise ConfigError(Problem(restored.path, message, advice))
     settings: TrainSettings = dataclasses.replace(config.train, deterministic=False)
     fabric = make_fabric(settings)
-    dataset = _dataset(fabric, restored, split)
+    dataset = measured_split(fabric, restored, split)
     source = _source(restored, checkpoint, split, overrides, wishes, answers)
     folder = record_folder(restored.path, split, wishes.out)
     tags = read_tags(wishes.tags) if wishes.tags is not None else None
@@ -167,7 +172,7 @@ def run_evaluation(
     return _told(restored, split, dataset, result, record, folder)
 
 
-def _dataset(fabric: Any, restored: Restored, split: str) -> Dataset:
+def measured_split(fabric: Any, restored: Restored, split: str) -> Dataset:
     """The images of a split, which the model can be measured on. Raises UserError when it cannot."""
     config = restored.config
     parts = agreed_parts(fabric, config, RunFolder(restored.path.parent).splits)
@@ -231,7 +236,7 @@ def record_folder(weights: Path, split: str, out: str | Path | None) -> Path | N
     """
     if out is not None:
         return Path(out)
-    return weights.parent / "evaluation" / split if is_run_folder(weights.parent) else None
+    return weights.parent / "evaluation" / split if is_run_folder(weights.parent) and not is_program(weights) else None
 
 
 def run_around(weights: Path) -> Path | None:
@@ -266,9 +271,17 @@ def _source(
     for option, value in (("--group", wishes.group), ("--tags", wishes.tags), ("--out", wishes.out), *asked.items()):
         command += [option, str(value)] if value is not None else []
     command += ["--save-predictions"] if wishes.save_predictions else []
-    digest = tensors_digest(read_weights(restored.path)[0])
+    digest = digest_of(restored)
     options = changed_options(restored, overrides) | asked
     return Source(digest, None, options, str(restored.path), [*command, *overrides])
+
+
+def digest_of(restored: Restored) -> str:
+    """What tells these weights from others; an exported file carries that of the weights it was made of."""
+    exported = restored.metadata.get("export")
+    if isinstance(exported, dict):
+        return f"{exported.get('weights')} as {restored.path.suffix.lstrip('.')}"
+    return tensors_digest(read_weights(restored.path)[0])
 
 
 def changed_options(restored: Restored, overrides: Sequence[str]) -> dict[str, Any]:

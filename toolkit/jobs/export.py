@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import logging
+import tempfile
+import time
 from collections.abc import Sequence
+from importlib import metadata as packages
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from toolkit.errors import ConfigError, Problem
+from toolkit.export.certificate import MOST, Certificate, Measure, prove
+from toolkit.export.comparison import BOUNDS
 from toolkit.export.detector import DetectorGraph, OnnxDetectorGraph
 from toolkit.export.graph import Cut, ExportGraph
+from toolkit.export.installed import needed
+from toolkit.export.int8 import quantise
 from toolkit.export.metadata import metadata_of
 from toolkit.export.onnx import OPSET, write_onnx
+from toolkit.export.openvino import write_openvino
 from toolkit.export.program import Program, write_down
+from toolkit.export.programs import is_program
+from toolkit.export.runner import PACKAGES, write_runner
+from toolkit.export.torch_program import write_program
+from toolkit.files import replacing
+from toolkit.jobs.build import build_evaluators
+from toolkit.jobs.export_samples import Samples, samples_of
 from toolkit.jobs.restore import Restored, restore
 from toolkit.models.weights import tensors_digest
+from toolkit.report.parity_page import write_parity_page
 from toolkit.results.operating_points import stored_points
 from toolkit.samples import Detections, LabelMap
 
 log = logging.getLogger(__name__)
 Target = Literal["onnx", "openvino", "torch"]
 ENDINGS: dict[str, str] = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
+_FULL_WIDTH = 25_000_000
+"""Parameters from which on a net is proved on two pictures only: SegNet, the dilated nets, U-Net of 2015."""
 
 
 class Wishes(NamedTuple):
@@ -30,13 +49,17 @@ class Wishes(NamedTuple):
         size: (height, width) that all pictures will have; None: any.
         half: whether weights and maps are float16.
         raw: whether the program begins at normalised pixels and ends with the head's outputs.
+        int8: whether convolutions compute in eight bits (ONNX only), with ranges from the pictures it is proved on.
         thresholds: whether the operating points that the weights keep are applied inside.
+        samples: folder of pictures that it is proved on; None: the run's val, then train.
     """
 
     size: tuple[int, int] | None = None
     half: bool = False
     raw: bool = False
+    int8: bool = False
     thresholds: bool = True
+    samples: str | Path | None = None
 
 
 def run_export(
@@ -47,40 +70,91 @@ def run_export(
     *,
     overrides: Sequence[str] = (),
     trust_code: bool = False,
+    check: bool = False,
 ) -> dict[str, Any]:
-    """Writes a checkpoint as a program; returns {"file", ...}.
+    """Writes a checkpoint as a program, `run.py` beside it, and proves it: `parity.json` and `parity.html`.
 
     Args:
         checkpoint: a run folder or weights file.
         to: the format.
-        out: path of the file; None is beside the weights.
-        wishes: size, precision and what is inside.
+        out: path of the file; None is `export/FORMAT/` beside the weights.
+        wishes: size, precision, what is inside, and what it is proved on.
         overrides: changes of the config that the weights carry, each `key=value`.
         trust_code: whether parts of the form module:Class that the file names are imported.
+        check: whether a file that is there already is proved, and none written.
+
+    Returns:
+        {"file", "runner", "page", "parity": {"ok", "max_logit", "labels_equal", "max_box", "unmatched", "ties", "metric",
+        "problems", "fault", "images", "seconds"}}.
 
     Raises:
         UserError: a bad checkpoint, a size that is not legal, a package that is not installed, a net that cannot be
-            exported.
+            exported, nothing to prove it on.
     """
     wishes = wishes or Wishes()
+    _needed(to)
+    if wishes.int8 and (to != "onnx" or wishes.half):
+        message = f"is onnxruntime's, of float32 programs: not with --to {to}" + (" and --half" if wishes.half else "")
+        raise ConfigError(Problem("--int8", message, "--to onnx --int8"))
+    if is_program(checkpoint):
+        message = "is an exported file already"
+        raise ConfigError(Problem(Path(checkpoint), message, "give the checkpoint it was made of"))
     restored = restore(checkpoint, overrides, trust_code=trust_code)
     path = out_path(restored.path, to, out)
-    graph = graph_of(restored, wishes, to, blocks=True)
-    program = write_down(graph, wishes.size)
-    write(program, path, to, about(restored, program, wishes))
-    return {"file": str(path)}
+    samples = samples_of(restored, wishes.samples, _count(restored), overrides)
+    if check and not path.is_file():
+        raise ConfigError(Problem(path, "there is no such file to prove", "leave --check out to write it"))
+    if not check:
+        _refuse_other(path)
+        write_runner(path, to)
+        write(restored, path, to, wishes, samples.pictures)
+    return _proved(restored, path, to, wishes, samples)
+
+
+def _needed(to: Target) -> None:
+    wanted = {
+        "onnx": ("onnx", "onnxscript", "onnxruntime"),
+        "openvino": ("onnx", "onnxscript", "openvino"),
+        "torch": (),
+    }
+    needed(*wanted[to])
+
+
+def _count(restored: Restored) -> int:
+    parameters = sum(one.numel() for one in restored.model.parameters())
+    return 2 if parameters >= _FULL_WIDTH else MOST
 
 
 def out_path(weights: Path, to: Target, out: str | Path | None) -> Path:
-    """Where an export goes. Raises ConfigError for an ending of another format."""
+    """Where an export goes. Raises ConfigError for an ending of another format.
+
+    Args:
+        weights: file of the weights.
+        to: the format.
+        out: the path that is asked for; None is `export/FORMAT/` beside the weights.
+    """
     ending = ENDINGS[to]
     if out is None:
-        return weights.with_suffix(ending)
+        return weights.parent / "export" / to / f"{weights.stem}{ending}"
     path = Path(out)
     if path.suffix.lower() != ending:
         message = f"a file for --to {to} ends with {ending}, found {path.name}"
         raise ConfigError(Problem("--out", message, f"--out {path.with_suffix(ending)}"))
     return path
+
+
+def _refuse_other(path: Path) -> None:
+    """Raises ConfigError where `run.py` and `parity.json` of another file would be replaced."""
+    there = path.with_name("parity.json")
+    if not there.is_file():
+        return
+    try:
+        other = Path(json.loads(there.read_text())["file"]).name
+    except (ValueError, KeyError, TypeError, OSError):
+        other = "something else"
+    if other != path.name:
+        message = f"holds the certificate and run.py of {other}"
+        raise ConfigError(Problem(path.parent, message, "choose another folder with --out"))
 
 
 def graph_of(restored: Restored, wishes: Wishes, to: Target = "onnx", *, blocks: bool = False) -> ExportGraph:
@@ -90,18 +164,12 @@ def graph_of(restored: Restored, wishes: Wishes, to: Target = "onnx", *, blocks:
         restored: the model and its metadata.
         wishes: size, precision and what is inside.
         to: the format it will be written in.
-        blocks: whether values between its parts can be looked at.
+        blocks: whether values between its layers can be looked at.
     """
     detects = restored.model.head.gives is Detections and not wishes.raw
     kind = (DetectorGraph if to == "torch" else OnnxDetectorGraph) if detects else ExportGraph
-    graph = kind(
-        restored.model,
-        raw=wishes.raw,
-        half=wishes.half,
-        cut=cut_of(restored) if wishes.thresholds else None,
-        blocks=blocks,
-    )
-    return graph.eval()
+    cut = cut_of(restored) if wishes.thresholds and not wishes.raw else None
+    return kind(restored.model, raw=wishes.raw, half=wishes.half, cut=cut, blocks=blocks).eval()
 
 
 def cut_of(restored: Restored) -> Cut | None:
@@ -113,18 +181,130 @@ def cut_of(restored: Restored) -> Cut | None:
     return Cut(tuple(points.values(model.classes)), points.label(model.classes))
 
 
-def about(restored: Restored, program: Program, wishes: Wishes) -> dict[str, Any]:
-    """The metadata of an export."""
+def write(restored: Restored, path: Path, to: Target, wishes: Wishes, pictures: Sequence[Path] = ()) -> Program:
+    """Writes a restored model as a program.
+
+    Args:
+        restored: the model.
+        path: path of the file.
+        to: its format.
+        wishes: size, precision and what is inside.
+        pictures: files that ranges of eight bits are measured on.
+    """
+    graph = graph_of(restored, wishes, to, blocks=to != "torch")
+    program = write_down(graph, wishes.size)
+    about = about_export(restored, program, graph, wishes)
+    if to == "onnx" and not wishes.int8:
+        write_onnx(program, path, about)
+    elif to == "torch":
+        write_program(program, path, about)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            between = Path(folder) / "between.onnx"
+            write_onnx(program, between, {})
+            if to == "onnx":
+                quantise(between, path, pictures, path.with_name("run.py"), about)
+            else:
+                write_openvino(between, path, about, half=wishes.half)
+    return program
+
+
+def about_export(restored: Restored, program: Program, graph: ExportGraph, wishes: Wishes) -> dict[str, Any]:
+    """The metadata of an export.
+
+    Args:
+        restored: the model, and what its weights say of themselves.
+        program: what was written down.
+        graph: what it was written down of.
+        wishes: size, precision and what is inside.
+    """
+    model, run = restored.model, restored.path.parent
+    receipt = {name: restored.metadata[name] for name in ("step", "metrics", "receipt") if name in restored.metadata}
+    with_environment = run / "environment.json"
+    if with_environment.is_file():
+        receipt["environment"] = json.loads(with_environment.read_text())
     more = {
-        "weights": tensors_digest(restored.model.state_dict()),
+        "weights": tensors_digest(model.state_dict()),
+        "outputs": list(graph.answers),
         "raw": wishes.raw,
         "half": wishes.half,
-        "thresholds": wishes.thresholds and cut_of(restored) is not None,
+        "int8": wishes.int8,
+        "thresholds": dataclasses.asdict(graph.cut) if graph.cut is not None else None,
+        "dropout": "off: the answer of one pass without samples" if model.samples > 1 else None,
         "opset": OPSET,
+        "receipt": receipt,
     }
-    return metadata_of(restored.model, restored.metadata, program, **more)
+    return metadata_of(model, restored.metadata, program, **more)
 
 
-def write(program: Program, path: Path, to: Target, metadata: dict[str, Any]) -> None:
-    """Writes a program in a format."""
-    write_onnx(program, path, metadata)
+def _proved(restored: Restored, path: Path, to: Target, wishes: Wishes, samples: Samples) -> dict[str, Any]:
+    model = restored.model
+    model.samples = 1
+    truths = samples.truths
+    measure = None
+    if truths:
+        evaluators = tuple(build_evaluators(restored.config, model.classes)[0] for _ in range(2))
+        measure = Measure((evaluators[0], evaluators[1]), truths)
+    kind = "int8" if wishes.int8 else "half" if wishes.half else "float32"
+    cut = cut_of(restored) if wishes.thresholds and not wishes.raw else None
+    found = prove(
+        model, path, to, samples.pictures, BOUNDS[kind], cut=cut, size=wishes.size, raw=wishes.raw, measure=measure
+    )
+    parity = told(found, restored, path, to, kind, samples)
+    target = path.with_name("parity.json")
+    with replacing(target) as part:
+        part.write_text(json.dumps(parity, indent=1, default=str))
+    page = write_parity_page(path.with_name("parity.html"), parity)
+    short = {name: parity[name] for name in (
+        "ok", "max_logit", "labels_equal", "max_box", "unmatched", "ties", "metric", "problems", "fault", "images", "seconds",
+    )}  # fmt: skip
+    return {"file": str(path), "runner": str(path.with_name("run.py")), "page": str(page), "parity": short}
+
+
+def told(found: Certificate, restored: Restored, path: Path, to: Target, kind: str, samples: Samples) -> dict[str, Any]:
+    """What `parity.json` holds.
+
+    Args:
+        found: the certificate.
+        restored: the model.
+        path: the exported file.
+        to: its format.
+        kind: its precision, of `BOUNDS`.
+        samples: what it was proved on.
+    """
+    whole = found.whole
+    engine = PACKAGES[to][1]
+    names = ("torch", "numpy", "Pillow", *({engine} - {"torch"}))
+    return {
+        "ok": found.ok,
+        "file": str(path),
+        "weights": str(restored.path),
+        "digest": tensors_digest(restored.model.state_dict()),
+        "precision": kind,
+        "opset": OPSET if to != "torch" else None,
+        "engine": engine,
+        "versions": ", ".join(f"{name} {packages.version(name)}" for name in names),
+        "made": time.strftime("%Y-%m-%d %H:%M:%S %Z"),
+        "bounds": found.bounds._asdict(),
+        "max_logit": whole.logit,
+        "spread": whole.spread,
+        "labels_equal": whole.labels,
+        "max_box": whole.boxes,
+        "unmatched": whole.unmatched,
+        "ties": whole.ties,
+        "metric": found.metric,
+        "problems": found.problems,
+        "fault": str(found.fault) if found.fault else None,
+        "block": found.fault.block if found.fault else None,
+        "images": len(samples.pictures),
+        "samples": samples.said,
+        "seconds": found.seconds,
+        "pictures": [
+            {
+                "picture": row.name, "height": row.size[0], "width": row.size[1], "max_logit": row.difference.logit,
+                "labels_equal": row.difference.labels, "max_box": row.difference.boxes,
+                "unmatched": row.difference.unmatched, "ties": row.difference.ties,
+            }
+            for row in found.rows
+        ],
+    }  # fmt: skip

@@ -65,6 +65,7 @@ def run_prediction(
     share: Share | None = None,
     threads: int | None = None,
     readers: int = 2,
+    engine: str = "torch",
     by: Answering = PredictionWork.entries,
 ) -> dict[str, Any]:
     """Predicts on files, folders and globs and writes the results, and a journal of them, under `out`.
@@ -106,6 +107,7 @@ def run_prediction(
         share: which part of the pictures this process does; None is that of its number under torchrun, else all.
         threads: threads of one operation on the CPU; None is PyTorch's choice, or what the journal says.
         readers: how many threads read and decode pictures.
+        engine: what computes the forward pass: torch, onnxruntime, openvino, compile, or auto, which measures them.
         by: does the work for blocks of pictures, in any order; another than the default hands it to other processes.
 
     Returns:
@@ -143,6 +145,7 @@ def run_prediction(
         overrides=overrides,
         threads=threads or before.get("threads"),
         readers=readers,
+        engine=engine,
         trust_code=trust_code,
     )
     if formats is None and before:

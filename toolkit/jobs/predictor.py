@@ -18,6 +18,9 @@ from toolkit.data.images.pictures import Sources, find_pictures
 from toolkit.data.images.videos import Every
 from toolkit.engine.process import pick_device
 from toolkit.errors import ConfigError, PartsError, Problem, did_you_mean
+from toolkit.export.engine_model import EngineModel
+from toolkit.export.engines import with_engine
+from toolkit.export.metadata import EXPORT
 from toolkit.inference.folder import Answer, ImageResult, answer_of, predict_blocks, telling
 from toolkit.inference.several_looks import looks_of
 from toolkit.inference.shares import Share, blocks
@@ -68,6 +71,7 @@ class Predictor:
             Monte-Carlo samples (`model.samples`) the mutual information.
         threads: threads of one operation of PyTorch on the CPU; None leaves them as they are.
         readers: how many threads read and decode pictures.
+        engine: torch, onnxruntime, openvino, compile, or auto, which measures them (`export/engines.py`).
         trust_code: whether code that the weights name may be imported and run.
 
     Raises:
@@ -98,10 +102,12 @@ class Predictor:
         uncertainty: bool = False,
         threads: int | None = None,
         readers: int = 2,
+        engine: str = "torch",
         trust_code: bool = False,
     ) -> None:
         self._given = model
         self._asked = {name for name, is_so in (("probabilities", probabilities), ("entropy", uncertainty)) if is_so}
+        self.engine = engine
         self.batch_size, self.tile, self.threads, self.readers = batch_size, tile, threads, readers
         self.score, self.max_detections, self.thresholds = score, max_detections, thresholds
         self.tta, self.pages, self.overlap = tta, pages, overlap
@@ -182,7 +188,7 @@ class Predictor:
         model = found.model if found is not None else self._given
         if not isinstance(model, VisionModel):
             raise TypeError(f"wanted a path, a Restored or a VisionModel, not {type(model).__name__}")
-        if self._device is not None:
+        if self._device is not None and not isinstance(model, EngineModel):
             model = model.to(self._own_device(self._device))
         _set_samples(model, self.samples)
         _set_limits(model, self.score, self.max_detections, self.iou)
@@ -190,7 +196,7 @@ class Predictor:
         if self._stored(model) is not None:
             model.head.with_scores = True
         _ask(model, self._asked)
-        return model
+        return with_engine(model, self.engine, self.threads)
 
     @cached_property
     def points(self) -> StoredPoints | None:
@@ -202,14 +208,14 @@ class Predictor:
         """All that decides the answers, of JSON's kinds: what results of one folder must share."""
         model = self.model
         return {
-            "weights": tensors_digest(model.state_dict()),
+            "weights": self._digest(model),
             "classes": list(model.classes),
             "palette": [list(color) for color in model.palette],
             "options": {
                 "batch_size": self.batch_size,
                 "classes": list(self.classes) if self.classes is not None else None,
                 "device": next(model.parameters()).device.type,
-                "engine": "torch",
+                "engine": model.run.engine if isinstance(model, EngineModel) else self.engine,
                 "iou": self.iou,
                 "max_detections": model.head.max_detections,
                 "overrides": list(self.overrides),
@@ -257,6 +263,13 @@ class Predictor:
             return None
         points = stored_points(found.metadata, model.classes, found.path)
         return points if model.head.gives in (LabelMap, Detections) else None
+
+    def _digest(self, model: VisionModel) -> str:
+        """What tells these weights from others; an exported file carries that of the weights it was made of."""
+        exported = self.restored.metadata.get(EXPORT) if self.restored is not None else None
+        if isinstance(exported, dict) and isinstance(exported.get("weights"), str):
+            return exported["weights"]
+        return tensors_digest(model.state_dict())
 
     def _own_device(self, wanted: str) -> str:
         device = pick_device(wanted)
@@ -328,6 +341,9 @@ def _set_samples(model: VisionModel, samples: int | None) -> None:
     """Raises ConfigError for samples of a model whose answers cannot be sampled."""
     if samples is None:
         return
+    if samples > 1 and isinstance(model, EngineModel):
+        message = f"{model.run.path.name} is a program without dropout"
+        raise ConfigError(Problem("--samples-mc", message, "sample the checkpoint it was made of"))
     try:
         if samples > 1:
             refuse_without_dropout(model)

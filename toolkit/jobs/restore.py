@@ -15,6 +15,10 @@ from toolkit.config.sections import Config
 from toolkit.data.classes.tables import class_table
 from toolkit.data.object_sizes import ObjectSizes
 from toolkit.errors import CheckpointError, ConfigError, Place, Problem, UserError
+from toolkit.export.engine_model import EngineModel
+from toolkit.export.foreign import foreign_model
+from toolkit.export.metadata import EXPORT, file_digest
+from toolkit.export.programs import is_program, load_program
 from toolkit.jobs.build import build_model, build_transforms
 from toolkit.jobs.conventions import as_trained
 from toolkit.jobs.start_from import given_weights, start_from
@@ -53,6 +57,8 @@ def restore(path: str | Path, overrides: Sequence[str] = (), *, trust_code: bool
     make another model than the weights are of, or other classes.
     """
     file = weights_file(path)
+    if is_program(file):
+        return _restored_program(file, overrides, trust_code=trust_code)
     state, metadata = read_weights(file)
     text = metadata.get("config")
     if not isinstance(text, str) or not metadata.get("classes"):
@@ -74,6 +80,30 @@ def restore(path: str | Path, overrides: Sequence[str] = (), *, trust_code: bool
     except UserError as error:  # not the command line's fault: name the file
         raise error if overrides else CheckpointError(_in_file(problem, file) for problem in error.problems) from error
     return Restored(model.eval(), config, file, metadata)
+
+
+def _restored_program(file: Path, overrides: Sequence[str], *, trust_code: bool) -> Restored:
+    """An exported file as a model whose forward pass its engine computes. Raises CheckpointError for somebody else's."""
+    run = load_program(file)
+    if run.notes is None or not isinstance(run.metadata.get("config"), str):
+        model, said = foreign_model(run, overrides)
+        about = {"classes": list(model.classes), "said": said, EXPORT: {"weights": file_digest(file)}}
+        return Restored(model, None, file, about)  # type: ignore[arg-type]
+    text = run.metadata["config"]
+    # A loss asks for the maps of the net, which the program keeps to itself.
+    config = parse_config(text, f"{file} (config)", [*overrides, "evaluate.loss=false"], trust=trust_code)
+    changed = [override for override in overrides if override.startswith(("model.", "+model.", "~model."))]
+    if changed:
+        message = f"{' '.join(changed)}: what an exported file computes is fixed"
+        raise ConfigError(Problem(file, message, "export the checkpoint anew with it"))
+    table = _stored_table(run.metadata, file)
+    model = build_model(config, pretrained=False, classes=table)
+    model.samples = 1
+    if config.data.val is not None:
+        model.transforms = tuple(build_transforms(config, "val"))
+    model.category_ids = _stored_ids(run.metadata, table)
+    model.value_range = run.metadata.get("value_range")
+    return Restored(EngineModel(model, run), config, file, run.metadata)
 
 
 def _noted(metadata: Mapping[str, Any]) -> dict[str, str]:

@@ -152,15 +152,26 @@ def in_pixels(maps: Tensor, stride: int, size: tuple[int, int], grid: Grid = "ha
     if stride == 1:
         return maps[..., : size[0], : size[1]]
     for axis in (2, 3):
-        cells = maps.shape[axis]
-        places = pixel_positions(cells, stride, size[axis - 2], grid).to(maps.device)
-        below = places.floor()
-        share = (places - below).to(maps.dtype)
-        first = below.long()
-        second = (first + 1).clamp(max=cells - 1)
-        share = share[:, None] if axis == 2 else share
-        maps = torch.lerp(maps.index_select(axis, first), maps.index_select(axis, second), share)
+        maps = _read_line(maps, axis, pixel_positions(maps.shape[axis], stride, size[axis - 2], grid))
     return maps
+
+
+def resampled(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """`resize` in operators that need no condition on sizes: (N, C, h, w) float -> (N, C, *size)."""
+    for axis in (2, 3):
+        maps = _read_line(maps, axis, resize_positions(maps.shape[axis], size[axis - 2]))
+    return maps
+
+
+def _read_line(maps: Tensor, axis: int, places: Tensor) -> Tensor:
+    """Maps (N, C, h, w) read along an axis at fractional places."""
+    places = places.to(maps.device)
+    below = places.floor()
+    share = (places - below).to(maps.dtype)
+    first = below.long()
+    second = (first + 1).clamp(max=maps.shape[axis] - 1)
+    share = share[:, None] if axis == 2 else share
+    return torch.lerp(maps.index_select(axis, first), maps.index_select(axis, second), share)
 
 
 class LineWeights(NamedTuple):

@@ -10,11 +10,13 @@ import random
 
 import cv2
 import numpy as np
+from torch import Tensor
 
 from toolkit.bounds import PositiveFloat, PositiveInt, Probability
 from toolkit.contracts import TRANSFORMS, Transform
 from toolkit.data.transforms.box_geometry import mirrored_boxes, moved_boxes
-from toolkit.errors import ConfigError, Problem
+from toolkit.errors import ConfigError, PartsError, Problem
+from toolkit.ops.opencv_resize import resize_bytes
 from toolkit.samples import IGNORE_INDEX, Sample
 
 
@@ -33,6 +35,10 @@ class Resize(Transform):
     def __call__(self, sample: Sample, seed: int) -> Sample:
         """See `Transform`."""
         return resized(sample, *self.size)
+
+    def exported(self, images: Tensor) -> Tensor:
+        """See `Transform`."""
+        return resize_bytes(images, self.size)
 
 
 @TRANSFORMS.register("resize_shorter")
@@ -60,11 +66,23 @@ class ResizeShorter(Transform):
     def __call__(self, sample: Sample, seed: int) -> Sample:
         """See `Transform`."""
         shorter = random.Random(seed).choice(self.choices)
-        height, width = sample.image.shape[:2]
+        return resized(sample, *self._size(shorter, sample.image.shape[0], sample.image.shape[1]))
+
+    def exported(self, images: Tensor) -> Tensor:
+        """See `Transform`. Raises PartsError for pictures of any size: to which size it leads must be known."""
+        height, width = images.shape[2], images.shape[3]
+        if not isinstance(height, int) or not isinstance(width, int):
+            message = (
+                "'resize_shorter' leads to another size for each, so a program with it is for pictures of one size"
+            )
+            raise PartsError(Problem("data.val.transforms", message, "--size HEIGHTxWIDTH"))
+        return resize_bytes(images, self._size(self.choices[0], height, width))
+
+    def _size(self, shorter: int, height: int, width: int) -> tuple[int, int]:
         factor = shorter / min(height, width)
         if self.longer is not None:
             factor = min(factor, self.longer / max(height, width))
-        return resized(sample, max(1, round(height * factor)), max(1, round(width * factor)))
+        return max(1, round(height * factor)), max(1, round(width * factor))
 
 
 @TRANSFORMS.register("random_scale")

@@ -1,0 +1,124 @@
+"""An export is proved in a process of its own, and refused when it answers otherwise."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_run import write_tiny
+
+from toolkit.cli.main import run as run_line
+
+pytest.importorskip("onnxscript")
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+
+class Outcome:
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def toolkit(capfd: pytest.CaptureFixture[str]) -> Any:
+    """Runs a command line in this process."""
+
+    def call(*arguments: object) -> Outcome:
+        capfd.readouterr()
+        code = run_line([str(argument) for argument in arguments])
+        return Outcome(code, *capfd.readouterr())
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[str, Any]]:
+    """A run of two steps, its folder of data, and what the verb said of its export."""
+    from toolkit.config.load import load_config
+    from toolkit.jobs.export import run_export
+    from toolkit.jobs.train import run_training
+
+    folder = tmp_path_factory.mktemp("exported")
+    config = load_config(str(write_tiny(folder, folder / "data")), ["train.steps=2"])
+    run_training(config, folder / "run")
+    return folder / "run", folder / "data", run_export(folder / "run", "onnx")
+
+
+def test_an_export_is_proved_at_three_sizes(exported) -> None:
+    run, _, said = exported
+    parity = json.loads((Path(said["file"]).with_name("parity.json")).read_text())
+    assert parity["ok"]
+    assert said["parity"]["max_logit"] <= 1e-4
+    assert said["parity"]["labels_equal"] >= 0.9999
+    assert len({(row["height"], row["width"]) for row in parity["pictures"]}) == 3
+    assert parity["metric"]["difference"] <= 0.05
+    assert Path(said["page"]).read_text().startswith("<!DOCTYPE html>")
+    assert Path(said["file"]).parent == run / "export" / "onnx"
+
+
+def test_the_runner_answers_without_the_package(exported, tmp_path: Path) -> None:
+    *_, data, said = exported
+    picture = min((data / "images" / "val").iterdir())
+    command = [sys.executable, "-I", said["runner"], str(picture)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    assert sum(json.loads(done.stdout)["answer"].values()) == pytest.approx(1)
+    assert Image.open(tmp_path / f"{picture.stem}_labels.png").size == Image.open(picture).size
+
+
+def test_the_file_says_what_it_is(exported) -> None:
+    file = onnx.load(exported[2]["file"])
+    notes = {entry.key: json.loads(entry.value) for entry in file.metadata_props}
+    assert len(notes["classes"]) == len(notes["palette"]) > 2
+    assert notes["export"]["outputs"] == ["labels", "scores", "logits"]
+    assert {"config", "pixel_stats", "export"} <= notes.keys()
+    assert [one.name for one in file.graph.output] == ["labels", "scores", "logits"]
+
+
+def test_swapped_channels_are_refused_and_named(exported, tmp_path: Path) -> None:
+    from toolkit.jobs.export import Wishes, run_export
+
+    run, data, said = exported
+    file = onnx.load(said["file"])
+    for node in file.graph.node:
+        for place, name in enumerate(node.input):
+            if name == "pictures":
+                node.input[place] = "swapped"
+    order = onnx.numpy_helper.from_array(np.array([2, 1, 0]), "order")
+    file.graph.initializer.append(order)
+    file.graph.node.insert(0, onnx.helper.make_node("Gather", ["pictures", "order"], ["swapped"], axis=3))
+    onnx.save(file, str(tmp_path / "swapped.onnx"))
+    (tmp_path / "run.py").write_text(Path(said["runner"]).read_text())
+    wishes = Wishes(samples=data / "images" / "val")
+    found = run_export(run, "onnx", tmp_path / "swapped.onnx", wishes, check=True)
+    assert not found["parity"]["ok"]
+    assert "BGR" in found["parity"]["fault"]
+
+
+def test_predict_takes_the_file_like_the_checkpoint(exported, tmp_path: Path, toolkit: Any) -> None:
+    run, data, said = exported
+    for name, path in (("checkpoint", run), ("onnx", said["file"])):
+        found = toolkit("predict", path, data / "images" / "val", "--out", tmp_path / name, "--json")
+        assert found.code == 0, found.err
+    masks = sorted(path.name for path in (tmp_path / "checkpoint").glob("*.png"))
+    assert masks
+    for name in masks:
+        mine, theirs = (np.asarray(Image.open(tmp_path / kind / name)) for kind in ("checkpoint", "onnx"))
+        assert (mine == theirs).mean() >= 0.999
+
+
+def test_evaluate_takes_the_file_like_the_checkpoint(exported, toolkit: Any) -> None:
+    run, _, said = exported
+    mine, theirs = (toolkit("evaluate", path, "--json") for path in (run, said["file"]))
+    assert mine.code == theirs.code == 0, theirs.err
+    assert theirs.json["metrics"]["mIoU"] == pytest.approx(mine.json["metrics"]["mIoU"], abs=5e-4)

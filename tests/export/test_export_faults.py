@@ -1,0 +1,104 @@
+"""What a failed certificate says of faults that were planted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from tiny_export import CLASSES, tiny_coarse, tiny_unet
+
+from toolkit.contracts import SizeRule
+from toolkit.export.faults import Fault, first_fault, other_classes
+from toolkit.export.graph import ExportGraph
+from toolkit.models.vision_model import VisionModel
+
+
+def values(model: VisionModel, given: torch.Tensor, *, half: bool = False) -> dict[str, np.ndarray]:
+    graph = ExportGraph(model, blocks=True, half=half)
+    with torch.no_grad():
+        found = graph(given)
+    named = dict(zip(graph.names, (one.numpy() for one in found), strict=True))
+    blocks = {name: named[name] for name in graph.names if name not in graph.answers}
+    return {"given": given.numpy(), **blocks, **{name: named[name] for name in graph.answers[::-1]}}
+
+
+def fault(
+    make: Callable[[], VisionModel], plant: Callable[[VisionModel], object], *, half: bool = False
+) -> Fault | None:
+    right, wrong = make(), make()
+    plant(wrong)
+    generator = torch.Generator().manual_seed(0)
+    given = torch.randint(0, 256, (1, 37, 51, 3), dtype=torch.uint8, generator=generator)
+    stats = {"mean": right.pixel_stats.mean, "std": right.pixel_stats.std, "bgr": right.pixel_stats.bgr}
+    return first_fault(values(right, given), values(wrong, given, half=half), stats)
+
+
+def bgr(model: VisionModel) -> None:
+    model.backbone.pixel_stats = model.pixel_stats._replace(bgr=True)
+
+
+def mean(model: VisionModel) -> None:
+    model.pixel_shift = model.pixel_shift + 0.2
+
+
+def no_padding(model: VisionModel) -> None:
+    spec = model.spec
+    object.__setattr__(spec, "sizes", SizeRule(1, 4, 1) if spec.sizes.multiple == 1 else SizeRule())
+    (model.neck or model.backbone).spec = spec
+
+
+def align(model: VisionModel) -> None:
+    model.head.grid = "ends"
+
+
+def reorder(model: VisionModel) -> None:
+    weight, bias = model.head.classifier.weight.data, model.head.classifier.bias.data
+    weight[:], bias[:] = weight[[2, 0, 1]].clone(), bias[[2, 0, 1]].clone()
+
+
+def enlarge(model: VisionModel) -> None:
+    with torch.no_grad():
+        next(module for module in model.backbone.modules() if isinstance(module, torch.nn.BatchNorm2d)).weight.fill_(
+            1e6
+        )
+
+
+@pytest.mark.parametrize(
+    ("make", "plant", "block", "words"),
+    [
+        (tiny_unet, bgr, "input", "BGR"),
+        (tiny_unet, mean, "input", "mean"),
+        (tiny_unet, no_padding, "input", "padding"),
+        (tiny_coarse, align, "scores", "align_corners"),
+        (tiny_unet, reorder, "logits", "class order"),
+    ],
+)
+def test_a_planted_fault_is_named(make, plant, block: str, words: str) -> None:
+    found = fault(make, plant)
+    assert found is not None
+    assert found.block == block
+    assert words in found.why
+
+
+def test_an_overflow_of_half_precision_is_named_with_its_layer() -> None:
+    right = tiny_unet()
+    enlarge(right)
+    given = torch.full((1, 37, 51, 3), 200, dtype=torch.uint8)
+    stats = {"mean": right.pixel_stats.mean, "std": right.pixel_stats.std, "bgr": False}
+    found = first_fault(values(right, given), values(right, given, half=True), stats, tolerance=0.05)
+    assert found is not None
+    assert found.block.startswith("backbone.")
+    assert "half precision overflows" in found.why
+
+
+def test_the_same_model_has_no_fault() -> None:
+    assert fault(tiny_unet, lambda model: None) is None
+
+
+def test_class_names_in_another_order_are_stale() -> None:
+    assert other_classes(CLASSES, CLASSES) is None
+    found = other_classes(CLASSES, ("road", "sky", "car"))
+    assert found is not None
+    assert "stale class order" in found.why

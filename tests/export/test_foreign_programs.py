@@ -1,0 +1,85 @@
+"""Somebody else's ONNX file through `predict`: what it cannot say is asked for, what it is engine-wise is said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from toolkit.cli.main import run
+from toolkit.errors import CheckpointError, UserError
+from toolkit.export import installed
+from toolkit.export.programs import load_program
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+SAID = ["program.classes=[background,text]", "program.mean=[0.5,0.5,0.5]", "program.std=[0.5,0.5,0.5]"]
+
+
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A net that calls a pixel text where it is bright: one channel of probabilities."""
+    weight = onnx.numpy_helper.from_array(np.full((1, 3, 1, 1), 4, np.float32), "weight")
+    nodes = [
+        onnx.helper.make_node("Conv", ["x", "weight"], ["logit"]),
+        onnx.helper.make_node("Sigmoid", ["logit"], ["p"]),
+    ]
+    kind = onnx.TensorProto.FLOAT
+    graph = onnx.helper.make_graph(
+        nodes,
+        "theirs",
+        [onnx.helper.make_tensor_value_info("x", kind, ["N", 3, "H", "W"])],
+        [onnx.helper.make_tensor_value_info("p", kind, ["N", 1, "H", "W"])],
+        [weight],
+    )
+    path = tmp_path_factory.mktemp("foreign") / "theirs.onnx"
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9), str(path))
+    return path
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    pixels = np.zeros((40, 50, 3), np.uint8)
+    pixels[:, 20:] = 255
+    Image.fromarray(pixels).save(tmp_path / "half.png")
+    return tmp_path / "half.png"
+
+
+def test_what_must_be_said_is_asked_for_at_once(foreign: Path, picture: Path, tmp_path: Path, capfd: Any) -> None:
+    assert run(["predict", str(foreign), str(picture), "--out", str(tmp_path / "out")]) == 2
+    said = capfd.readouterr().err
+    for word in ("input x", "output p", "program.classes", "program.mean", "program.std"):
+        assert word in said
+
+
+def test_a_foreign_program_labels_pixels(foreign: Path, picture: Path, tmp_path: Path, capfd: Any) -> None:
+    out = tmp_path / "out"
+    assert run(["predict", str(foreign), str(picture), *SAID, "--out", str(out), "--json"]) == 0, capfd.readouterr().err
+    assert json.loads(capfd.readouterr().out)["classes"] == ["background", "text"]
+    labels = np.asarray(Image.open(out / "half.png"))
+    assert (labels[:, :20] == 0).all()
+    assert (labels[:, 20:] == 1).all()
+
+
+def test_a_misspelt_key_is_answered(foreign: Path, picture: Path, tmp_path: Path, capfd: Any) -> None:
+    words = ["program.clases=[a,b]", *SAID[1:]]
+    assert run(["predict", str(foreign), str(picture), *words, "--out", str(tmp_path / "out")]) == 2
+    assert "classes" in capfd.readouterr().err
+
+
+def test_it_cannot_be_evaluated_for_it_names_no_data(foreign: Path, capfd: Any) -> None:
+    assert run(["evaluate", str(foreign), *SAID]) == 2
+    assert "no data is named" in capfd.readouterr().err
+
+
+def test_a_damaged_file_and_a_missing_package_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bad.onnx").write_bytes(b"nothing of the kind")
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_program(tmp_path / "bad.onnx")
+    monkeypatch.setattr(installed, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="pip install onnxruntime"):
+        load_program(tmp_path / "bad.onnx")

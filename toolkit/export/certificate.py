@@ -1,0 +1,352 @@
+"""The proof that an exported file answers as its model does: both begin with the bytes of real pictures.
+
+The model's side is this package, as `toolkit predict` runs it. The other side is a process that has never heard of it
+(`fresh_side.py`): the file, its `run.py`, an engine, numpy and Pillow.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+from toolkit.contracts import Evaluator
+from toolkit.data.images.picture import Picture, sample_of
+from toolkit.data.transforms.pipeline import Pipeline
+from toolkit.errors import Problem, UserError
+from toolkit.export import fresh_side
+from toolkit.export.answers import arrays_of, prediction_of
+from toolkit.export.comparison import Bounds, Difference, compared, total
+from toolkit.export.detector import DetectorGraph
+from toolkit.export.faults import Fault, first_fault, other_classes
+from toolkit.export.graph import RAW, Cut, ExportGraph
+from toolkit.export.inside import with_blocks
+from toolkit.models.modes import evaluating
+from toolkit.models.vision_model import VisionModel
+from toolkit.samples import Detections, Prediction, Truth, collate
+
+_RESAMPLES = 200
+"""Draws of the pictures that the interval of the metric's loss comes from."""
+MOST = 32
+"""Pictures at most."""
+
+
+class Proved(NamedTuple):
+    """A picture that both sides answered.
+
+    Args:
+        name: the picture's name.
+        size: (height, width) in pixels, as the file was given to both.
+        difference: how far apart they were.
+        mine: the model's prediction.
+        theirs: the export's.
+    """
+
+    name: str
+    size: tuple[int, int]
+    difference: Difference
+    mine: Prediction
+    theirs: Prediction
+
+
+class Certificate(NamedTuple):
+    """What came of a proof.
+
+    Args:
+        ok: whether everything is within the bounds.
+        bounds: the bounds.
+        whole: the worst of all pictures.
+        rows: each picture.
+        problems: what exceeds the bounds, in words.
+        fault: where the programs part, if they do.
+        metric: {"name", "model", "export", "difference"} on annotated pictures; None without.
+        seconds: what the export took for the pictures at their own size, in mean.
+    """
+
+    ok: bool
+    bounds: Bounds
+    whole: Difference
+    rows: list[Proved]
+    problems: list[str]
+    fault: Fault | None
+    metric: dict[str, Any] | None
+    seconds: float
+
+
+class Measure(NamedTuple):
+    """What the metric is made of.
+
+    Args:
+        evaluators: two fresh evaluators alike, for the two sides; the first numbers decide.
+        truths: annotations by the path of their picture.
+    """
+
+    evaluators: tuple[Evaluator, Evaluator]
+    truths: Mapping[str, Truth]
+
+
+def three_sizes(pictures: Sequence[Path], folder: Path, size: tuple[int, int] | None, smallest: int = 33) -> list[Path]:
+    """Files for both sides: each picture as it is, at three quarters of its sides, and a piece of its middle; odd sides.
+
+    Args:
+        pictures: the files.
+        folder: where the others are written, as PNG.
+        size: (height, width) that all must have; then each picture has that one size.
+        smallest: least side of those that are made, in pixels.
+    """
+    made: list[Path] = []
+    for number, path in enumerate(pictures):
+        picture = ImageOps.exif_transpose(Image.open(path))
+        if picture.mode not in ("L", "RGB", "I;16"):
+            picture = picture.convert("RGB")
+        how = Image.Resampling.NEAREST if picture.mode == "I;16" else Image.Resampling.BICUBIC
+        if size is not None:
+            kinds = [("fixed", picture.resize((size[1], size[0]), how))] if picture.size != (size[1], size[0]) else []
+            made += [] if kinds else [path]
+        else:
+            made.append(path)
+            width, height = (max(smallest, int(side * 0.75)) | 1 for side in picture.size)
+            piece = tuple(max(smallest, side // 2) | 1 for side in picture.size)
+            left, top = ((side - part) // 2 for side, part in zip(picture.size, piece, strict=True))
+            cut = picture.crop((left, top, left + piece[0], top + piece[1]))
+            kinds = [("smaller", picture.resize((width, height), how)), ("piece", cut)]
+        for kind, one in kinds:
+            target = folder / f"{number}_{kind}_{path.stem}.png"
+            one.save(target)
+            made.append(target)
+    return made
+
+
+def prove(
+    model: VisionModel,
+    file: Path,
+    target: str,
+    pictures: Sequence[Path],
+    bounds: Bounds,
+    *,
+    cut: Cut | None = None,
+    size: tuple[int, int] | None = None,
+    raw: bool = False,
+    measure: Measure | None = None,
+) -> Certificate:
+    """Lets model and export answer for pictures and compares what they say.
+
+    Args:
+        model: the model, in eval mode on the CPU, in float32.
+        file: the exported file, with `run.py` beside it.
+        target: onnx, openvino or torch.
+        pictures: files of pictures.
+        bounds: how far apart they may be.
+        cut: thresholds that are inside the export.
+        size: (height, width) of an export for one size.
+        raw: whether the export begins at pixels and ends with logits.
+        measure: annotations of pictures, for the metric.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        files = three_sizes(pictures, folder, size)
+        found, notes, seconds = run_fresh(file, target, files, folder)
+        rows = []
+        with evaluating(model):
+            for path, theirs in zip(files, found, strict=True):
+                mine, prediction = reference(model, path, cut, raw=raw)
+                pair = compared(mine, theirs)
+                given = theirs["given"].shape
+                shape = (given[1], given[2]) if not raw else (given[2], given[3])
+                answer = prediction if raw else prediction_of(theirs, model.head.gives)
+                rows.append(Proved(path.name, shape, pair, prediction, answer))
+            whole = total([row.difference for row in rows])
+            metric = _metric(measure, files, rows) if measure is not None and not raw else None
+            stale = other_classes(list(model.classes), notes.get("classes", []))
+            problems = whole.problems(bounds) + ([stale.why] if stale else [])
+            if metric is not None and metric["difference"] > bounds.metric:
+                problems.append(f"{metric['name']} differs by {metric['difference']:.3g}, allowed {bounds.metric:g}")
+            fault = stale
+            if problems and stale is None:
+                worst = _worst(rows, bounds)
+                fault = bisect(model, file, target, files[worst], folder, cut=cut, raw=raw, coarse=bounds.relative)
+    own = [second for path, second in zip(files, seconds, strict=True) if path in pictures]
+    mean = float(np.mean(own or seconds))
+    return Certificate(not problems, bounds, whole, rows, problems, fault, metric, mean)
+
+
+def run_fresh(
+    file: Path, target: str, pictures: Sequence[Path], folder: Path
+) -> tuple[Iterator[dict[str, np.ndarray]], dict[str, Any], list[float]]:
+    """Answers of an exported file from a fresh process: arrays of each picture, the file's metadata, seconds of each.
+
+    The arrays are read as they are asked for, while the folder is there.
+
+    Raises UserError with what the process said when it fails.
+
+    Args:
+        file: the exported file, with `run.py` beside it.
+        target: onnx, openvino or torch.
+        pictures: files of pictures.
+        folder: for what is handed over.
+    """
+    out = Path(tempfile.mkdtemp(dir=folder))
+    without = ["toolkit", "cv2"] + ([] if target == "torch" else ["torch"])
+    job = {
+        "runner": str(file.with_name("run.py").absolute()),
+        "file": str(file.absolute()),
+        "pictures": [str(Path(path).absolute()) for path in pictures],
+        "out": str(out),
+        "without": without,
+    }
+    told = out / "job.json"
+    told.write_text(json.dumps(job))
+    command = [sys.executable, "-I", str(Path(fresh_side.__file__)), str(told)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        message = f"cannot be run by a process of its own: {last[-1] if last else f'exit {done.returncode}'}"
+        raise UserError(Problem(file, message))
+    return (
+        _answers(out, len(pictures)),
+        json.loads((out / "notes.json").read_text()),
+        json.loads((out / "seconds.json").read_text()),
+    )
+
+
+def _answers(folder: Path, count: int) -> Iterator[dict[str, np.ndarray]]:
+    for number in range(count):
+        with np.load(folder / f"{number}.npz") as arrays:
+            yield {name.replace("|", "/"): arrays[name] for name in arrays.files}
+
+
+@torch.inference_mode()
+def reference(
+    model: VisionModel, path: Path, cut: Cut | None = None, *, raw: bool = False
+) -> tuple[dict[str, np.ndarray], Prediction]:
+    """The model's own answer for a file, as `toolkit predict` makes it: arrays by the names of a graph, and the prediction.
+
+    Args:
+        model: the model, in eval mode.
+        path: file of a picture.
+        cut: thresholds that are applied.
+        raw: whether only the head's outputs are wanted.
+    """
+    picture = Picture(path, path.name)
+    sample = sample_of(picture, picture.read(model.in_channels, model.value_range), 0)
+    batch = collate([Pipeline(model.transforms)(sample, 0)])
+    pyramid = model.pyramid(model.prepared(batch), model.prepared_sizes(batch))
+    scored, model.head.with_scores = model.head.with_scores, True
+    try:
+        (prediction,) = model.head.predict(pyramid, batch)
+    finally:
+        model.head.with_scores = scored
+    arrays = {} if raw else arrays_of(prediction, cut)
+    if model.head.max_detections is None:
+        output = model.head(pyramid)
+        arrays[RAW] = output.float().numpy()
+    return arrays, prediction
+
+
+def bisect(
+    model: VisionModel,
+    file: Path,
+    target: str,
+    picture: Path,
+    folder: Path,
+    *,
+    cut: Cut | None,
+    raw: bool,
+    coarse: bool,
+) -> Fault | None:
+    """The first value inside the two programs that differs for a picture.
+
+    Args:
+        model: the model, in eval mode.
+        file: the exported file.
+        target: onnx, openvino or torch.
+        picture: the picture that differs most.
+        folder: for files that are made.
+        cut: thresholds inside.
+        raw: whether the program begins at pixels.
+        coarse: whether roundings of half precision or of eight bits are no difference.
+    """
+    kind = DetectorGraph if model.head.gives is Detections else ExportGraph
+    graph = kind(model, cut=cut, blocks=True).eval()
+    given = Picture(picture, picture.name).read(model.in_channels, model.value_range)[None]
+    with torch.no_grad():
+        example = torch.from_numpy(np.ascontiguousarray(given))
+        values = graph(example, *graph.more(example).values())
+    named = {name: value.numpy() for name, value in zip(graph.names, values, strict=True)}
+    blocks = [name for name in graph.names if name not in graph.answers]
+    wanted = (
+        {"given": given} | {name: named[name] for name in blocks} | {name: named[name] for name in graph.answers[::-1]}
+    )
+    opened = with_blocks(file, target, blocks, folder / "opened")
+    try:
+        answers, *_ = run_fresh(opened, target, [picture], folder)
+        found = next(answers)
+    except UserError:
+        return None
+    stats = {"mean": model.pixel_stats.mean, "std": model.pixel_stats.std, "bgr": model.pixel_stats.bgr}
+    if raw:
+        wanted.pop("given")
+        found[next(name for name in wanted if name.endswith("input"))] = found.pop("given")
+    return first_fault(wanted, found, stats, 0.05 if coarse else 1e-3)
+
+
+def _worst(rows: Sequence[Proved], bounds: Bounds) -> int:
+    """The picture that differs most: of those beyond the bounds the smallest is enough, and quicker."""
+    beyond = [place for place, row in enumerate(rows) if row.difference.problems(bounds)]
+    return min(beyond or range(len(rows)), key=lambda place: rows[place].size[0] * rows[place].size[1])
+
+
+def _drawn(blank: Evaluator, counted: Sequence[Mapping[str, np.ndarray]], weights: np.ndarray) -> np.ndarray | None:
+    """The metric of each draw of the pictures, (R,); None where an evaluator keeps no rows.
+
+    blank: an evaluator that has counted nothing. counted: rows of each picture. weights: (R, N) how often each is drawn.
+    """
+    if not counted[0]:
+        return None
+    numbers = blank.at_weights({name: np.concatenate([row[name] for row in counted]) for name in counted[0]}, weights)
+    if numbers is not None:
+        return numbers.get(blank.metric)
+    found = []
+    for times in weights:
+        one = copy.deepcopy(blank)
+        rows = [row for row, count in zip(counted, times.tolist(), strict=True) for _ in range(count)]
+        one.merge({name: np.concatenate([row[name] for row in rows]) for name in rows[0]})
+        value = one.compute().get(blank.metric)
+        found.append(np.nan if value is None else value)
+    return np.array(found)
+
+
+def _metric(measure: Measure, files: Sequence[Path], rows: Sequence[Proved]) -> dict[str, Any] | None:
+    """The metric of both sides on the pictures that have annotations."""
+    pairs = [
+        (row, measure.truths[str(path)]) for path, row in zip(files, rows, strict=True) if str(path) in measure.truths
+    ]
+    if not pairs:
+        return None
+    values, drawn = [], []
+    weights = np.random.default_rng(0).multinomial(len(pairs), [1 / len(pairs)] * len(pairs), size=_RESAMPLES)
+    for evaluator, side in zip(measure.evaluators, ("mine", "theirs"), strict=True):
+        blank = copy.deepcopy(evaluator)
+        counted = evaluator.rows([getattr(row, side) for row, _ in pairs], [truth for _, truth in pairs])
+        values.append(evaluator.compute().get(evaluator.metric))
+        drawn.append(_drawn(blank, counted, weights))
+    first, second = values
+    unit = 100.0 if measure.evaluators[0].percent else 1.0
+    gap = abs(first - second) * unit if first is not None and second is not None else 0.0
+    low = high = None
+    if drawn[0] is not None and drawn[1] is not None and first is not None and second is not None and len(pairs) > 1:
+        spread = 1.96 * float(np.nanstd((drawn[0] - drawn[1]) * unit))
+        low, high = (first - second) * unit - spread, (first - second) * unit + spread
+    return {
+        "name": measure.evaluators[0].metric, "model": first, "export": second, "difference": gap, "low": low, "high": high,
+        "images": len(pairs),
+    }  # fmt: skip

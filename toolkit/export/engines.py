@@ -1,0 +1,222 @@
+"""The forward pass of a model by the fastest engine of this machine: exported once, kept in the cache folder, measured.
+
+Engines round differently, so that digits change; none but `torch` is ever chosen without being asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import statistics
+import tempfile
+import time
+from importlib import metadata as packages
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from toolkit.contracts import DenseHead
+from toolkit.errors import ConfigError, Problem, UserError
+from toolkit.export.engine_model import EngineModel
+from toolkit.export.fast_torch import compiled, folded
+from toolkit.export.graph import PIXELS, RAW, ExportGraph
+from toolkit.export.installed import needed
+from toolkit.export.metadata import EXPORT
+from toolkit.export.onnx import write_onnx
+from toolkit.export.openvino import write_openvino
+from toolkit.export.program import write_down
+from toolkit.export.programs import Run, load_program
+from toolkit.files import cache_folder, replacing
+from toolkit.models.vision_model import VisionModel
+from toolkit.models.weights import tensors_digest
+
+log = logging.getLogger(__name__)
+Engine = Literal["torch", "onnxruntime", "openvino", "compile", "auto"]
+ENGINES = ("torch", "onnxruntime", "openvino", "compile", "auto")
+_ROUNDS = 3
+"""Passes of each engine that are measured, in turns, after one that is not."""
+
+
+def with_engine(model: VisionModel, engine: str, threads: int | None = None) -> VisionModel:
+    """The model with its forward pass by an engine; `torch` leaves it as it is.
+
+    Raises ConfigError for a model whose head does not answer for every pixel, or one that samples dropout; UserError
+    with the pip line for an engine that is not installed.
+
+    Args:
+        model: the model, on the CPU, in eval mode.
+        engine: one of `ENGINES`.
+        threads: threads of one operation; None is the engine's choice.
+    """
+    if engine == "torch":
+        return model
+    if isinstance(model, EngineModel):
+        message = f"the file is run by {model.run.engine}"
+        raise ConfigError(Problem("--engine", message, "leave --engine out, or give the checkpoint"))
+    if not isinstance(model.head, DenseHead):
+        message = f"{engine} runs models that answer for every pixel; export this one and predict with the file"
+        raise ConfigError(Problem("--engine", message, "toolkit export CHECKPOINT --to onnx"))
+    if model.samples > 1:
+        message = f"{engine} draws no dropout, and this model predicts from {model.samples} samples"
+        raise ConfigError(Problem("--engine", message, "leave --engine out, or set model.samples=1"))
+    if model.pixel_scale.device.type != "cpu":
+        message = f"{engine} runs on the CPU, and the model is on {model.pixel_scale.device}"
+        raise ConfigError(Problem("--engine", message, "add --device cpu"))
+    return EngineModel(model, AutoRun(model, threads) if engine == "auto" else run_of(model, engine, threads))
+
+
+def run_of(model: VisionModel, engine: str, threads: int | None = None) -> Run:
+    """The raw program of a dense model by one engine. Raises UserError with the pip line.
+
+    Args:
+        model: the model.
+        engine: torch (the model as it is), compile, onnxruntime or openvino.
+        threads: threads of one operation.
+    """
+    if engine in ("torch", "compile"):
+        return TorchPass(model, engine)
+    needed("onnx", "onnxscript", engine)
+    return load_program(_cached(model, engine), threads)
+
+
+def _cached(model: VisionModel, engine: str) -> Path:
+    """The exported file of a model, made when it is not in the cache folder."""
+    names = ("torch", "onnxscript", "openvino") if engine == "openvino" else ("torch", "onnxscript")
+    versions = "-".join(packages.version(name) for name in names)
+    folder = _folder() / f"{tensors_digest(model.state_dict())[:20]}-{versions}"
+    path = folder / ("model.xml" if engine == "openvino" else "model.onnx")
+    if path.is_file():
+        return path
+    log.info("engine %s: the model is exported once, into %s", engine, folder)
+    graph = ExportGraph(model, raw=True).eval()
+    about = {EXPORT: {"input": {"name": PIXELS}, "outputs": [RAW], "raw": True}}
+    source = folder / "model.onnx"
+    if not source.is_file():
+        write_onnx(write_down(graph), source, about)
+    if engine == "openvino":
+        write_openvino(source, path, about, half=False)
+    return path
+
+
+def _folder() -> Path:
+    found = cache_folder()
+    return (found if found is not None else Path(tempfile.gettempdir()) / "toolkit") / "engines"
+
+
+class TorchPass(Run):
+    """A model's own layers as a `Run`: as they are, or folded, channels last and compiled.
+
+    Args:
+        model: the model.
+        engine: torch or compile.
+    """
+
+    def __init__(self, model: VisionModel, engine: str) -> None:
+        super().__init__(Path())
+        self.engine = engine
+        self.metadata = {EXPORT: {"input": {"name": PIXELS}}}
+        self.graph: Any = ExportGraph(model, raw=True).eval()
+        self.channels_last = engine == "compile"
+        if engine == "compile":
+            self.graph = compiled(_folded_if_equal(self.graph))
+
+    def __call__(self, given: np.ndarray) -> dict[str, np.ndarray]:
+        """See `Run`."""
+        pixels = torch.from_numpy(given)
+        if self.channels_last:
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
+        with torch.inference_mode():
+            (raw,) = self.graph(pixels)
+        return {RAW: raw.contiguous().numpy()}
+
+
+def _folded_if_equal(graph: ExportGraph) -> ExportGraph:
+    """The graph with folded normalisation; as it is, and said, where the layers' order does not allow that."""
+    rule = graph.model.spec.sizes
+    pixels = graph.example((max(64, rule.minimum), max(64, rule.minimum)), 1)
+    made = folded(graph)
+    with torch.no_grad():
+        (mine,), (theirs,) = graph(pixels), made(pixels.contiguous(memory_format=torch.channels_last))
+    if float((mine - theirs).abs().max()) <= 1e-3 * max(float(mine.std()), 1e-6):
+        return made
+    log.warning("engine compile: batch normalisation stays as it is, because it does not follow its convolution")
+    return graph
+
+
+class AutoRun(Run):
+    """The engine that is fastest on this machine for pictures of a size: measured once, remembered, said.
+
+    Args:
+        model: the model.
+        threads: threads of one operation.
+    """
+
+    engine = "auto"
+
+    def __init__(self, model: VisionModel, threads: int | None = None) -> None:
+        super().__init__(Path(), threads)
+        self.metadata = {EXPORT: {"input": {"name": PIXELS}}}
+        self.model = model
+        self.digest = tensors_digest(model.state_dict())[:20]
+        self.runs: dict[str, Run] = {}
+        self.chosen: dict[tuple[int, ...], str] = {}
+
+    def __call__(self, given: np.ndarray) -> dict[str, np.ndarray]:
+        """See `Run`."""
+        if given.shape not in self.chosen:
+            self.chosen[given.shape] = self._choice(given)
+        return self._run(self.chosen[given.shape])(given)
+
+    def _run(self, engine: str) -> Run:
+        if engine not in self.runs:
+            self.runs[engine] = run_of(self.model, engine, self.threads)
+        return self.runs[engine]
+
+    def _choice(self, given: np.ndarray) -> str:
+        memory = _folder() / "fastest.json"
+        size = "x".join(map(str, given.shape))
+        key = f"{self.digest} {size} {platform.node()} {platform.machine()} {torch.get_num_threads()} threads"
+        known = _read(memory)
+        if key in known:
+            found, ratio, how = known[key]["engine"], known[key]["ratio"], "as measured before"
+        else:
+            seconds = self._measured(given)
+            found = min(seconds, key=lambda name: seconds[name])
+            ratio, how = seconds["torch"] / seconds[found], "measured now, and remembered"
+            known[key] = {"engine": found, "ratio": ratio, "seconds": seconds}
+            with replacing(memory) as part:
+                part.write_text(json.dumps(known, indent=1))
+        log.warning("engine auto: %s for %s, %.2f times as fast as torch (%s)", found, size, ratio, how)
+        return str(found)
+
+    def _measured(self, given: np.ndarray) -> dict[str, float]:
+        """Seconds of a pass by each engine that is here."""
+        runs: dict[str, Run] = {}
+        for engine in ("torch", "onnxruntime", "openvino"):
+            if engine != "torch" and (find_spec(engine) is None or find_spec("onnxscript") is None):
+                continue
+            try:
+                runs[engine] = self._run(engine)
+                runs[engine](given)
+            except UserError as error:
+                runs.pop(engine, None)
+                log.warning("engine auto: %s is left out: %s", engine, error.problems[0].message)
+        taken: dict[str, list[float]] = {engine: [] for engine in runs}
+        for _ in range(_ROUNDS):
+            for engine, run in runs.items():
+                began = time.perf_counter()
+                run(given)
+                taken[engine].append(time.perf_counter() - began)
+        return {engine: statistics.median(times) for engine, times in taken.items()}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+        return found if isinstance(found, dict) else {}
+    except (OSError, ValueError):
+        return {}

@@ -1,0 +1,133 @@
+"""Somebody else's .onnx file as a model: what it cannot say of itself is asked for.
+
+Its inputs and outputs are read from the file. Class names, how pixels are normalised and what the output means are not in
+it; they are given as `program.KEY=VALUE`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import yaml
+from torch import Tensor
+
+from toolkit.contracts import HEADS, Backbone, FeaturePyramid, PixelStats, PyramidSpec, SizeRule
+from toolkit.errors import ConfigError, Problem, did_you_mean
+from toolkit.export.engine_model import EngineModel
+from toolkit.export.graph import PIXELS
+from toolkit.export.metadata import EXPORT
+from toolkit.export.programs import Run
+from toolkit.models.vision_model import VisionModel
+
+KEYS = {
+    "classes": "names of the classes, in the order of the output's channels: program.classes=[background,text]",
+    "mean": "mean of each channel, of pixels 0..1: program.mean=[0.485,0.456,0.406]",
+    "std": "deviation of each channel, of pixels 0..1: program.std=[0.229,0.224,0.225]",
+}
+"""What must be said."""
+MORE = {
+    "bgr": "whether channels are turned round first; false",
+    "multiple": "heights and widths that the net takes are multiples of it; 32",
+    "stride": "pixels from one cell of the output to the next; 1",
+    "output": "what the numbers are: logits, probabilities; of one channel the probability of the second class",
+    "output_name": "which of the outputs is meant; the first",
+}
+
+
+class ProgramBackbone(Backbone):
+    """The place of a net that another engine computes; it has no layers of its own.
+
+    Args:
+        channels: channels of the program's output.
+        stride: pixels from one cell of the output to the next.
+        multiple: heights and widths that the program takes are multiples of it.
+        stats: how it wants its pixels normalised.
+    """
+
+    def __init__(self, channels: int, stride: int, multiple: int, stats: PixelStats) -> None:
+        super().__init__()
+        self.spec = PyramidSpec((channels,), (stride,), sizes=SizeRule(multiple, multiple, 0))
+        self.pixel_stats = stats
+
+    def forward(self, images: Tensor) -> FeaturePyramid:
+        """Zeros of the output's size: what analyses see in the place of the program."""
+        height, width = (side // self.spec.strides[0] for side in images.shape[2:])
+        maps = images.new_zeros((images.shape[0], self.spec.channels[0], height, width))
+        return FeaturePyramid((maps,), self.spec, (images.shape[2], images.shape[3]))
+
+
+class _Foreign(Run):
+    """A foreign program by the names of ours: pixels in, logits out."""
+
+    def __init__(self, inner: Run, output: str) -> None:
+        super().__init__(inner.path, inner.threads)
+        self.inner, self.output, self.engine = inner, output, inner.engine
+        self.metadata = {EXPORT: {"input": {"name": PIXELS}}}
+        self.inputs, self.outputs = inner.inputs, inner.outputs
+
+    def __call__(self, given: Any) -> dict[str, Any]:
+        """See `Run`."""
+        found = self.inner(given)[self.output]
+        if found.ndim == 3:
+            found = found[:, None]
+        if found.ndim != 4:
+            message = f"its output {self.output} is {found.shape}; wanted (pictures, classes, height, width)"
+            raise ConfigError(Problem(self.path, message, "name another with program.output_name=NAME"))
+        if found.shape[1] == 1:  # the probability of the second of two classes
+            found = np.concatenate([1 - found, found], 1)
+        return {"logits": found}
+
+
+def foreign_model(run: Run, overrides: Sequence[str]) -> tuple[VisionModel, dict[str, Any]]:
+    """A model of pixels' classes around a foreign program, and what was said of it.
+
+    Raises ConfigError with everything that must be said, and the file's inputs and outputs.
+    """
+    given = _given(run, overrides)
+    missing = [name for name in KEYS if name not in given]
+    if missing:
+        problems = [Problem(run.path, "was not written by toolkit export; what is in it:\n" + run.described())]
+        problems += [Problem(f"program.{name}", "must be said", KEYS[name]) for name in missing]
+        raise ConfigError(problems)
+    classes = [str(name) for name in given["classes"]]
+    stats = PixelStats(
+        *(tuple(float(one) for one in given[name]) for name in ("mean", "std")), bgr=bool(given.get("bgr", False))
+    )
+    names = [name for name, *_ in run.outputs]
+    output = str(given.get("output_name", names[0] if names else ""))
+    if output not in names:
+        raise ConfigError(Problem("program.output_name", f"the file has no output '{output}', but {', '.join(names)}"))
+    backbone = ProgramBackbone(len(classes), int(given.get("stride", 1)), int(given.get("multiple", 32)), stats)
+    one = next(iter(shape for name, shape, _ in run.outputs if name == output))
+    single = len(one) > 1 and one[1] == 1
+    kind = str(given.get("output", "probabilities" if single else "logits"))
+    if kind not in ("logits", "probabilities"):
+        raise ConfigError(Problem("program.output", f"wanted logits or probabilities, found '{kind}'"))
+    head = HEADS.find("pixel")(backbone.spec, len(classes), interpolate=kind)
+    model = VisionModel(backbone, None, head, classes)
+    return EngineModel(model, _AsLogits(run, output) if kind == "probabilities" else _Foreign(run, output)), given
+
+
+class _AsLogits(_Foreign):
+    """Probabilities as logits, whose softmax they are again."""
+
+    def __call__(self, given: Any) -> dict[str, Any]:
+        """See `Run`."""
+        return {"logits": np.log(np.clip(super().__call__(given)["logits"], 1e-12, None))}
+
+
+def _given(run: Run, overrides: Sequence[str]) -> dict[str, Any]:
+    known = {**KEYS, **MORE}
+    given: dict[str, Any] = {}
+    for text in overrides:
+        key, _, value = text.partition("=")
+        name = key.removeprefix("program.")
+        if not key.startswith("program.") or name not in known:
+            message = f"says nothing of {run.path.name}, which was not written by toolkit export"
+            raise ConfigError(
+                Problem(key, message, did_you_mean(name, known) or f"known: program.{', program.'.join(known)}")
+            )
+        given[name] = yaml.safe_load(value)
+    return given

@@ -1,0 +1,56 @@
+"""An exported file once more, with values inside it among its outputs, to see where it differs."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def with_blocks(file: Path, target: str, names: Sequence[str], folder: Path) -> Path:
+    """A copy of a file whose outputs include the named values, those it has, with its `run.py`.
+
+    Args:
+        file: an exported file; `run.py` lies beside it.
+        target: onnx, openvino or torch; a program of torch.export is left as it is.
+        names: of values inside.
+        folder: where the copy goes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(file.with_name("run.py"), folder / "run.py")
+    copy = folder / file.name
+    if target == "onnx":
+        _onnx(file, names, copy)
+    elif target == "openvino":
+        _openvino(file, names, copy)
+    else:
+        shutil.copy(file, copy)
+    return copy
+
+
+def _onnx(file: Path, names: Sequence[str], copy: Path) -> None:
+    import onnx
+
+    model = onnx.load(str(file))
+    made = {output for node in model.graph.node for output in node.output}
+    there = {output.name for output in model.graph.output}
+    for name in names:
+        if name in made and name not in there:
+            model.graph.output.append(onnx.ValueInfoProto(name=name))
+    onnx.save(model, str(copy))
+
+
+def _openvino(file: Path, names: Sequence[str], copy: Path) -> None:
+    import openvino
+
+    model = openvino.Core().read_model(str(file))
+    made = {name for node in model.get_ops() for output in node.outputs() for name in output.get_names()}
+    there = {name for output in model.outputs for name in output.get_names()}
+    for name in names:
+        if name in made - there:
+            model.add_outputs(name)
+    for port in model.outputs:
+        wanted = [name for name in port.get_names() if name in names]
+        if wanted:
+            port.get_tensor().set_names({wanted[0]})
+    openvino.save_model(model, str(copy), compress_to_fp16=False)

@@ -1,0 +1,86 @@
+"""Eight bits a weight and activation: onnxruntime's static quantisation, with ranges from the run's own pictures."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from toolkit.errors import Problem, UserError
+from toolkit.export.installed import needed
+from toolkit.export.metadata import as_texts
+
+_QUANTISED = ["Conv", "ConvTranspose", "Gemm", "MatMul"]
+"""Operators whose inputs and weights are stored in eight bits; everything before and behind them stays as it is."""
+
+
+def quantise(source: Path, path: Path, pictures: Sequence[Path], runner: Path, metadata: Mapping[str, Any]) -> None:
+    """Writes an ONNX file whose convolutions compute in eight bits. Raises UserError when the quantisation fails.
+
+    Args:
+        source: the program in float32.
+        path: path of the file.
+        pictures: files whose activations give the ranges.
+        runner: `run.py`, by which they are read.
+        metadata: entries of JSON's kinds.
+    """
+    needed("onnx", "onnxruntime")
+    import onnx
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    logging.getLogger().debug("ranges from %d pictures", len(pictures))
+    with tempfile.TemporaryDirectory() as folder:
+        simple, made = Path(folder) / "simple.onnx", Path(folder) / "made.onnx"
+        try:
+            quant_pre_process(str(source), str(simple), skip_symbolic_shape=True)
+            quantize_static(
+                str(simple), str(made), _Reader(pictures, runner, metadata), quant_format=QuantFormat.QDQ,
+                op_types_to_quantize=_QUANTISED, per_channel=True, activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+            )  # fmt: skip
+        except (ValueError, RuntimeError) as error:
+            message = f"onnxruntime cannot quantise it: {str(error).splitlines()[0]}"
+            raise UserError(Problem("--int8", message, "leave --int8 out")) from error
+        model = onnx.load(str(made))
+    del model.metadata_props[:]
+    for name, text in as_texts(metadata).items():
+        entry = model.metadata_props.add()
+        entry.key, entry.value = name, text
+    path.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(model, str(path))
+
+
+class _Reader:
+    """Pictures as onnxruntime asks for them."""
+
+    def __init__(self, pictures: Sequence[Path], runner: Path, notes: Mapping[str, Any]) -> None:
+        self._runner = _module(runner)
+        self._given = self._pixels(pictures, notes)
+
+    def _pixels(self, pictures: Sequence[Path], notes: Mapping[str, Any]) -> Iterator[dict[str, np.ndarray]]:
+        name = notes["export"]["input"]["name"]
+        for path in pictures:
+            yield {name: self._runner.read(path, notes)}
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        """The next picture, None after the last."""
+        return next(self._given, None)
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        return self._given
+
+
+def _module(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("run", path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path} is no module")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,190 @@
+"""Exported files as functions: arrays in, arrays by name out, whatever engine runs them."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from toolkit.errors import CheckpointError, Problem
+from toolkit.export.installed import needed
+from toolkit.export.metadata import EXPORT, from_texts
+
+ENDINGS = {".onnx": "onnxruntime", ".xml": "openvino", ".pt2": "torch"}
+"""The engine that runs a file of each ending."""
+
+
+class Run(ABC):
+    """A file of another engine, loaded.
+
+    Args:
+        path: the file.
+        threads: threads of one operation; None is the engine's choice.
+    """
+
+    engine: str
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        self.path, self.threads = path, threads
+        self.metadata: dict[str, Any] = {}
+        self.inputs: list[tuple[str, tuple[Any, ...], str]] = []
+        """Name, shape (numbers, or names of sides that are open) and type of each input."""
+        self.outputs: list[tuple[str, tuple[Any, ...], str]] = []
+        """The same of each output."""
+
+    @abstractmethod
+    def __call__(self, given: np.ndarray) -> dict[str, np.ndarray]:
+        """Outputs by name for the first input."""
+
+    def __deepcopy__(self, memo: Any) -> Run:
+        """Itself: an engine's session cannot be copied, and analyses of a model's layers copy the model."""
+        return self
+
+    @property
+    def notes(self) -> dict[str, Any] | None:
+        """What `toolkit export` wrote of the graph; None for somebody else's file."""
+        notes = self.metadata.get(EXPORT)
+        return notes if isinstance(notes, dict) else None
+
+    def described(self) -> str:
+        """Inputs and outputs in a line each."""
+        rows = [("input", one) for one in self.inputs] + [("output", one) for one in self.outputs]
+        return "\n".join(
+            f"{kind} {name} {'x'.join(map(str, shape)) or 'scalar'} {dtype}" for kind, (name, shape, dtype) in rows
+        )
+
+
+class OnnxRun(Run):
+    """An ONNX file run by onnxruntime, on the CPU."""
+
+    engine = "onnxruntime"
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        super().__init__(path, threads)
+        needed("onnxruntime")
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        if threads:
+            options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self.metadata = from_texts(dict(self.session.get_modelmeta().custom_metadata_map))
+        self.inputs = [(one.name, tuple(one.shape), one.type) for one in self.session.get_inputs()]
+        self.outputs = [(one.name, tuple(one.shape), one.type) for one in self.session.get_outputs()]
+
+    def __call__(self, given: np.ndarray) -> dict[str, np.ndarray]:
+        """See `Run`."""
+        names = [name for name, *_ in self.outputs]
+        feeds = {self.inputs[0][0]: given, **{name: sizes_of(given) for name, *_ in self.inputs[1:]}}
+        return dict(zip(names, self.session.run(names, feeds), strict=True))
+
+
+class OpenvinoRun(Run):
+    """OpenVINO's files run by it, on the CPU, in float32."""
+
+    engine = "openvino"
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        super().__init__(path, threads)
+        needed("openvino")
+        import openvino
+
+        core = openvino.Core()
+        model = core.read_model(str(path))
+        try:
+            self.metadata = json.loads(model.get_rt_info(["toolkit"]).astype(str))
+        except RuntimeError:  # there is no such entry
+            self.metadata = from_texts({})
+        options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
+        if threads:
+            options["INFERENCE_NUM_THREADS"] = threads
+        self.made = core.compile_model(model, "CPU", options)
+        self.inputs, self.outputs = (
+            [
+                (one.get_any_name(), _sides(one.get_partial_shape()), one.get_element_type().get_type_name())
+                for one in ports
+            ]
+            for ports in (self.made.inputs, self.made.outputs)
+        )
+
+    def __call__(self, given: np.ndarray) -> dict[str, np.ndarray]:
+        """See `Run`."""
+        more = [sizes_of(given)] * (len(self.inputs) - 1)
+        return {port.get_any_name(): np.array(value) for port, value in self.made([given, *more]).items()}
+
+
+def _sides(shape: Any) -> tuple[Any, ...]:
+    return tuple(side.get_length() if side.is_static else "?" for side in shape)
+
+
+class TorchRun(Run):
+    """A .pt2 file run by PyTorch."""
+
+    engine = "torch"
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        super().__init__(path, threads)
+        import torch
+
+        texts = {"toolkit.json": ""}
+        exported = torch.export.load(str(path), extra_files=texts)
+        self.program = exported.module()
+        self.metadata = json.loads(texts["toolkit.json"]) if texts["toolkit.json"] else {}
+        names = (self.notes or {}).get("outputs", [])
+        self.inputs = [("input 0", (), "")]
+        self.outputs = [(name, (), "") for name in names]
+
+    def __call__(self, given: np.ndarray) -> dict[str, np.ndarray]:
+        """See `Run`."""
+        import torch
+
+        with torch.no_grad():
+            more = [torch.from_numpy(sizes_of(given)) for _ in (self.notes or {}).get("more_inputs", [])]
+            found = self.program(torch.from_numpy(given), *more)
+        values = found if isinstance(found, (tuple, list)) else (found,)
+        names = [name for name, *_ in self.outputs] or [f"output {place}" for place in range(len(values))]
+        return {name: value.numpy() for name, value in zip(names, values, strict=True)}
+
+
+_RUNS: Mapping[str, Callable[[Path, int | None], Run]] = {".onnx": OnnxRun, ".xml": OpenvinoRun, ".pt2": TorchRun}
+
+
+def sizes_of(pictures: np.ndarray) -> np.ndarray:
+    """(N, 2) int64 height and width of pictures (N, H, W, C), for programs of detectors, which ask for them."""
+    return np.array([pictures.shape[1:3]] * len(pictures), np.int64)
+
+
+def is_program(path: str | Path) -> bool:
+    """Whether a path ends as an exported file does."""
+    return Path(path).suffix.lower() in ENDINGS
+
+
+def load_program(path: str | Path, threads: int | None = None) -> Run:
+    """An exported file, ready to run. Raises CheckpointError for one that is missing or damaged, UserError with the pip line.
+
+    Args:
+        path: an .onnx, .xml or .pt2 file.
+        threads: threads of one operation; None is the engine's choice.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(Problem(path, "there is no such file"))
+    if path.suffix.lower() == ".xml" and not path.with_suffix(".bin").is_file():
+        raise CheckpointError(Problem(path, f"its weights, {path.with_suffix('.bin').name}, are not beside it"))
+    run = _RUNS[path.suffix.lower()]
+    try:
+        return run(path, threads)
+    except (CheckpointError, ImportError):
+        raise
+    except Exception as error:  # engines raise classes of their own, and RuntimeError
+        if type(error).__name__ == "UserError":
+            raise
+        first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise CheckpointError(
+            Problem(path, f"is no {path.suffix} file that can be run, or a damaged one: {first}")
+        ) from error

@@ -1,0 +1,129 @@
+"""`run.py` beside an export: the same answers without this package, to be read, copied and changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from toolkit.files import replacing
+
+_HEAD = '''"""Answers of {name} for pictures: python run.py PICTURE...   (pip install {packages} numpy pillow)"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import {module}
+from PIL import Image, ImageOps
+
+'''
+
+_LOAD = {
+    "onnx": '''
+def load(path):
+    """The program, as a function of pictures, and what it says of itself."""
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    notes = {key: json.loads(text) for key, text in session.get_modelmeta().custom_metadata_map.items()}
+    names = [one.name for one in session.get_outputs()]
+    first, *more = [one.name for one in session.get_inputs()]
+    def run(given):
+        return dict(zip(names, session.run(names, {first: given, **dict.fromkeys(more, sizes(given))})))
+    return run, notes
+''',
+    "openvino": '''
+def load(path):
+    """The program, as a function of pictures, and what it says of itself."""
+    core = openvino.Core()
+    model = core.read_model(str(path))
+    notes = json.loads(model.get_rt_info(["toolkit"]).astype(str))
+    made = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    def run(given):
+        more = [sizes(given)] * (len(made.inputs) - 1)
+        return {one.get_any_name(): value for one, value in made([given, *more]).items()}
+    return run, notes
+''',
+    "torch": '''
+def load(path):
+    """The program, as a function of pictures, and what it says of itself."""
+    texts = {"toolkit.json": ""}
+    program = torch.export.load(str(path), extra_files=texts).module()
+    notes = json.loads(texts["toolkit.json"])
+    def run(given):
+        with torch.no_grad():
+            more = [torch.from_numpy(sizes(given)) for _ in notes["export"]["more_inputs"]]
+            found = program(torch.from_numpy(given), *more)
+        return {name: value.numpy() for name, value in zip(notes["export"]["outputs"], found)}
+    return run, notes
+''',
+}  # fmt: skip
+
+_READ = '''
+def sizes(pictures):
+    """Height and width of each picture, for programs that ask (detectors)."""
+    return np.array([pictures.shape[1:3]] * len(pictures), np.int64)
+
+
+def read(path, notes):
+    """A picture, upright, as the program takes it: (1, height, width, channels) uint8."""
+    wanted = notes["export"]["input"]
+    picture = ImageOps.exif_transpose(Image.open(path))
+    if not notes["value_range"]:
+        picture = picture.convert("L" if wanted["channels"] == 1 else "RGB")
+    if not notes["export"]["raw"] and wanted["height"] and picture.size != (wanted["width"], wanted["height"]):
+        picture = picture.resize((wanted["width"], wanted["height"]))
+    pixels = np.asarray(picture).reshape(1, picture.height, picture.width, -1)
+    if notes["value_range"]:  # deeper pictures: these numbers become 0 and 255
+        low, high = np.array(notes["value_range"], float).reshape(-1, 2).T
+        pixels = np.rint(np.clip((pixels - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+    return as_pixels(pixels, notes) if notes["export"]["raw"] else np.array(pixels)
+
+
+def as_pixels(pictures, notes):
+    """What a raw program takes: mirrored up to a legal size, normalised, (1, channels, height, width) float32."""
+    stats, border, (least, step, rest) = notes["pixel_stats"], notes["export"]["border"], notes["export"]["sizes"]
+    around = [max(side + 2 * border, least) for side in pictures.shape[1:3]]
+    more = [n + (rest - n) % step - side - border for n, side in zip(around, pictures.shape[1:3])]
+    whole = np.pad(pictures, [(0, 0), (border, more[0]), (border, more[1]), (0, 0)], mode="reflect")
+    whole = whole[..., ::-1] if stats["bgr"] else whole
+    mean, std = (np.array(stats[name], np.float32) for name in ("mean", "std"))
+    return np.ascontiguousarray((whole * (1 / std / 255) - mean / std).transpose(0, 3, 1, 2), dtype=np.float32)
+
+
+def told(found, notes):
+    """The answer for one picture in a few words."""
+    names, scores = notes["classes"], found.get("scores", [None])[0]
+    if "boxes" in found:
+        rows = zip(found["boxes"][0].tolist(), found["labels"][0].tolist(), scores.tolist())
+        return [{"class": names[label], "score": score, "box": box} for box, label, score in rows if label >= 0]
+    if "labels" in found and found["labels"].ndim == 3:
+        counts = np.bincount(found["labels"].ravel(), minlength=256) / found["labels"].size
+        return {(names[label] if label < len(names) else "no class"): float(counts[label]) for label in counts.nonzero()[0]}
+    return {name: float(value) for name, value in zip(names, scores if scores is not None else found["values"][0].ravel())}
+
+
+if __name__ == "__main__":
+    program, notes = load(Path(__file__).with_name(FILE))
+    for path in map(Path, sys.argv[1:]):
+        found = program(read(path, notes))
+        print(json.dumps({"picture": str(path), "answer": told(found, notes)}) if not notes["export"]["raw"] else path)
+        if "labels" in found and found["labels"].ndim == 3:
+            Image.fromarray(found["labels"][0]).save(f"{path.stem}_labels.png")  # the labels, in the working folder
+        np.savez(f"{path.stem}_answers.npz", **found) if "--arrays" in sys.argv else None
+'''
+PACKAGES = {"onnx": ("onnxruntime", "onnxruntime"), "openvino": ("openvino", "openvino"), "torch": ("torch", "torch")}
+"""The module that a format's runner imports, and the package it is in."""
+
+
+def runner_of(name: str, target: str) -> str:
+    """The text of `run.py` for a file. name: of the file, beside the runner. target: onnx, openvino or torch."""
+    module, package = PACKAGES[target]
+    head = _HEAD.format(name=name, packages=package, module=module)
+    return head + f"FILE = {name!r}\n\n" + _LOAD[target] + _READ
+
+
+def write_runner(path: Path, target: str) -> Path:
+    """Writes `run.py` beside an exported file. Raises UserError when the disk refuses."""
+    runner = path.with_name("run.py")
+    with replacing(runner) as part:
+        part.write_text(runner_of(path.name, target), encoding="utf-8")
+    return runner

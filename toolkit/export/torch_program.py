@@ -1,0 +1,34 @@
+"""A program as PyTorch's own file, .pt2: `torch.export.load(path).module()` runs it without this package."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from toolkit.export.program import Program
+from toolkit.files import replacing
+
+NOTES = "toolkit.json"
+"""File inside the .pt2 that holds the metadata."""
+
+
+def write_program(program: Program, path: Path, metadata: Mapping[str, Any]) -> None:
+    """Writes a program with its metadata, by rename. Raises UserError when the disk refuses.
+
+    Args:
+        program: what was written down.
+        path: path of the file.
+        metadata: entries of JSON's kinds.
+    """
+    with replacing(path) as part:
+        # torch.export.save looks at the ending.
+        whole = part.with_name(part.name + ".pt2")
+        try:
+            torch.export.save(program.exported, whole, extra_files={NOTES: json.dumps(dict(metadata), default=str)})
+            whole.replace(part)
+        finally:
+            whole.unlink(missing_ok=True)
