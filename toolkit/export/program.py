@@ -62,7 +62,8 @@ def write_down(graph: ExportGraph, size: tuple[int, int] | None = None) -> Progr
             # Of conditions on sizes some hold always, but PyTorch cannot prove it (2 * ceil(n / 2) >= n): they are looked at
             # when the program runs. A side that became a number is refused all the same.
             exported = torch.export.export(
-                graph, given, dynamic_shapes=None if shapes is None else (shapes[0], tuple(shapes[1:])), strict=False,
+                graph, given, dynamic_shapes=None if shapes is None else (shapes[0], tuple(shapes[1:]))[: 1 + bool(more)],
+                strict=False,
                 prefer_deferred_runtime_asserts_over_guards=True,
             )  # fmt: skip
         except Exception as error:  # what tracing raises is of dozens of classes
