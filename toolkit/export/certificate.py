@@ -116,6 +116,8 @@ def three_sizes(pictures: Sequence[Path], folder: Path, size: tuple[int, int] | 
             made.append(path)
             width, height = (max(smallest, int(side * 0.75)) | 1 for side in picture.size)
             piece = tuple(max(smallest, side // 2) | 1 for side in picture.size)
+            if piece == (width, height):  # of a small picture: wider than it, black around
+                piece = (width + 8, height + 8)
             left, top = ((side - part) // 2 for side, part in zip(picture.size, piece, strict=True))
             cut = picture.crop((left, top, left + piece[0], top + piece[1]))
             kinds = [("smaller", picture.resize((width, height), how)), ("piece", cut)]
