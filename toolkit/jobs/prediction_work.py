@@ -13,6 +13,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from toolkit.data.images.pages import bands_of_pages, places_of
+from toolkit.data.images.picture import Picture
 from toolkit.data.images.rasters import rasterio_or_refuse
 from toolkit.data.images.videos import Frame
 from toolkit.errors import ConfigError, Problem, UserError
@@ -180,7 +182,16 @@ class PredictionWork:
                 raise
             reason = "; ".join("; ".join(filter(None, (one.message, one.suggestion))) for one in error.problems)
         files = {path.relative_to(self.out).as_posix(): path.stat().st_size for path in written.files}
-        return Entry(place + 1, picture.name, stem, source_of(picture.path), files, written.rows, (), reason)
+        notes = self._pages_left(picture)
+        return Entry(place + 1, picture.name, stem, source_of(picture.path), files, written.rows, notes, reason)
+
+    def _pages_left(self, picture: Picture) -> tuple[str, ...]:
+        """The note on pages of a file that is read by window, of which only the first is."""
+        if picture.path is None or picture.page is not None:
+            return ()
+        model = self.predictor.model
+        left = len(places_of(picture.path, bands_of_pages(model.in_channels, model.value_range))) - 1
+        return (f"{PAGES} {left}",) if left else ()
 
     @cached_property
     def _tiled(self) -> TiledPrediction:

@@ -392,6 +392,14 @@ def test_shares_and_a_resumed_job_of_pages_are_one_run(tmp_path: Path) -> None:
         run_prediction(model, [folder], tmp_path / "one", ["mask"], resume=True)
 
 
+def test_pages_that_are_left_are_told_where_a_file_is_read_by_window_too(tmp_path: Path) -> None:
+    pytest.importorskip("rasterio", reason="files are read by window with rasterio")
+    stack(tmp_path / "scan.tif", "tif")
+    found = run_prediction(restored(dense_model()), [tmp_path / "scan.tif"], tmp_path / "out", ["geotiff"])
+    assert found["done"] == 1, found["failed"]
+    assert "3 of 4 pages of" in "\n".join(found["unread"])
+
+
 @pytest.mark.parametrize("pages", ["first", "all"])
 def test_a_page_that_is_damaged_costs_no_other(pages: Pages, tmp_path: Path) -> None:
     path = tmp_path / "scan.tif"
