@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -74,7 +75,9 @@ class FPN(Neck):
             sums.insert(0, finer)
         maps = [output(features) for output, features in zip(self.outputs, sums, strict=True)]
         if self.extra == "max_pool":
-            maps.append(maps[-1][..., ::2, ::2])
+            # The same cells, but never a view with gaps, whose memory order a program would hold against other sizes.
+            dense = torch.compiler.is_exporting()
+            maps.append(F.max_pool2d(maps[-1], 1, 2) if dense else maps[-1][..., ::2, ::2])
         elif self.extra == "p6p7":
             maps.append(self.p6(taken[-1]))
             maps.append(self.p7(F.relu(maps[-1])))

@@ -1,0 +1,38 @@
+"""One program serves even and odd sizes and any number of pictures, whatever its example was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_export import tiny_coarse, tiny_segnet, tiny_unet
+
+from toolkit.export.graph import ExportGraph
+from toolkit.export.onnx import write_onnx
+from toolkit.export.program import write_down
+from toolkit.models.vision_model import VisionModel
+
+NETS = {"unet": tiny_unet, "valid": lambda: tiny_unet("valid"), "segnet": tiny_segnet, "coarse": tiny_coarse}
+PICTURES = [(1, 37, 51), (3, 64, 96), (2, 33, 80), (1, 127, 96)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", NETS.values(), ids=NETS)
+def test_program_and_onnx_file_answer_alike_at_every_size(make: Callable[[], VisionModel], tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    graph = ExportGraph(make()).eval()
+    program = write_down(graph)
+    written = program.exported.module()
+    write_onnx(program, tmp_path / "net.onnx", {})
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
+    place = program.outputs.index("logits")
+    for number, height, width in PICTURES:
+        given = graph.example((height, width), number)
+        with torch.no_grad():
+            wanted, again = graph(given)[place], written(given)[place]
+        torch.testing.assert_close(again, wanted, rtol=0, atol=1e-5)
+        (found,) = session.run(["logits"], {program.input: given.numpy()})
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4)
