@@ -5,7 +5,9 @@ import io
 import json
 
 import numpy as np
+import supervision as sv
 import torch
+from PIL import Image
 
 from toolkit.data.faults.problem_list import ProblemList
 from toolkit.data.formats.labelme_file import read_labelme_file
@@ -129,3 +131,19 @@ def test_a_predicted_label_map_is_polygons_and_masks_of_the_same_pixels(tmp_path
     assert found is not None
     numbers = [{"cat": 1, "dog": 2}[one.label] for one in found.outlines]
     np.testing.assert_array_equal(label_map(found.outlines, numbers, (30, 40)), labels)
+
+
+def test_another_library_reads_the_labels(tmp_path) -> None:
+    (tmp_path / "images").mkdir()
+    for name in ("a", "b"):
+        Image.fromarray(IMAGE).save(tmp_path / f"images/{name}.jpg")
+    write(Outputs(tmp_path / "yolo", ["yolo"], ["cat", "dog"]), {"a": FOUND, "b": NONE})
+    write(Outputs(tmp_path / "voc", ["voc"], ["cat", "dog"]), {"a": FOUND, "b": NONE})
+    pictures = str(tmp_path / "images")
+    yolo = sv.DetectionDataset.from_yolo(pictures, str(tmp_path / "yolo"), str(tmp_path / "yolo/data.yaml"))
+    voc = sv.DetectionDataset.from_pascal_voc(pictures, str(tmp_path / "voc"))
+    for read, within in ((yolo, 1e-3), (voc, 1.01)):
+        boxes = {name.rsplit("/", 1)[1]: found for name, _, found in read}
+        assert len(boxes["b.jpg"].xyxy) == 0
+        np.testing.assert_allclose(boxes["a.jpg"].xyxy, FOUND.boxes.numpy(), atol=within)
+        assert [read.classes[label] for label in boxes["a.jpg"].class_id] == ["dog", "cat"]
