@@ -153,6 +153,14 @@ _shown: list[Progress] = []
 """Those that are being shown now, the innermost last."""
 
 
+def told(text: str) -> None:
+    """Prints a line above the progress that is being shown, if there is one: what a part of the work decides on the way."""
+    if _shown and _shown[-1].shown:
+        _shown[-1].clear()
+        sys.stderr.write(printable(f"note: {text}\n"))
+        sys.stderr.flush()
+
+
 def told_within(done: int, total: int, unit: str) -> None:
     """Tells the progress that is being shown, if there is one, how far the unit of work is that is next.
 

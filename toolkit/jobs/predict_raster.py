@@ -63,7 +63,7 @@ class RasterPixels(NamedTuple):
     def window(self, rows: slice, columns: slice) -> Tensor:
         """(1, C, h, w) uint8 of a rectangle."""
         pixels = torch.from_numpy(self.raster.window(rows, columns))
-        return pixels.permute(2, 0, 1)[None].to(self.device)
+        return pixels.permute(2, 0, 1)[None].to(self.device).contiguous()
 
 
 def tiles_of(predictor: Predictor) -> TiledPrediction:

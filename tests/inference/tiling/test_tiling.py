@@ -28,6 +28,7 @@ from toolkit.models.vision_model import VisionModel
 from toolkit.necks.context import Context
 from toolkit.necks.index_unpool import IndexUnpool
 from toolkit.necks.skip import SkipNeck
+from toolkit.progress import Progress
 from toolkit.samples import Batch, Sample, collate
 
 
@@ -344,12 +345,14 @@ def test_the_estimate_of_memory_is_near_and_rather_too_large(make, monkeypatch):
     assert 0.95 < estimate / most_bytes(tiled, batch) < 2.5
 
 
-def test_what_auto_does_is_said_once_for_a_size(caplog):
+def test_what_auto_does_is_said_once_for_a_size(caplog, capsys):
     caplog.set_level("INFO")
     model = padded_unet()
     tiled = TiledPrediction(model, memory=3 * 300 * 200 + TiledPrediction(model)._forecast.bytes((180, 180)))
-    for _ in range(2):
-        tiled(batch_of((300, 200)))
+    with Progress("predict", 2):
+        for _ in range(2):
+            tiled(batch_of((300, 200)))
+    assert capsys.readouterr().err.count("note: 300x200 in ") == 1
     (said,) = caplog.messages
     assert re.fullmatch(r"300x200 in \dx\d tiles of \d+x\d+, \d+ % computed twice, about 0.1 GB", said)
     tiled.memory = 1000

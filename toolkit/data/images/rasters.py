@@ -23,6 +23,7 @@ from toolkit.errors import ConfigError, Problem, UserError
 
 CACHE_BYTES = 64 << 20
 """Memory in which GDAL keeps blocks of the files that are open."""
+_ROWS = 512
 _DRIVERS = ["GTiff", "COG", "PNG", "JPEG", "BMP", "WEBP", "GIF", "JP2OpenJPEG"]
 """Formats that are read: none that names other files or addresses (VRT)."""
 
@@ -103,6 +104,12 @@ class Raster:
 
     def window(self, rows: slice, columns: slice) -> np.ndarray:
         """(h, w, channels) uint8 of a rectangle. Raises DataError for one that cannot be read, or is of more than 8 bits."""
+        pixels = np.empty((rows.stop - rows.start, columns.stop - columns.start, self._channels), np.uint8)
+        for band in _bands(rows):
+            pixels[band.start - rows.start : band.stop - rows.start] = self._pixels(band, columns)
+        return pixels
+
+    def _pixels(self, rows: slice, columns: slice) -> np.ndarray:
         stored = self._stored(rows, columns)
         if self._palette is not None:
             pixels = self._palette[stored[:, :, 0]]
@@ -112,15 +119,15 @@ class Raster:
         else:
             finite = stored if stored.dtype.kind != "f" else np.where(np.isfinite(stored), stored, np.min(self._range))
             pixels = to_bytes(finite, self._range, self._path)
-        return np.ascontiguousarray(with_channels(pixels, self._channels))
+        return with_channels(np.ascontiguousarray(pixels), self._channels)
 
     def known(self, rows: slice, columns: slice) -> np.ndarray:
         """(h, w) bool, False where a rectangle is unknown (top of the file)."""
         window = ((rows.start, rows.stop), (columns.start, columns.stop))
         with self._reading():
             known: np.ndarray = self._dataset.dataset_mask(window=window) > 0
-        if self._dataset.dtypes[0].startswith("float"):
-            known &= np.isfinite(self._stored(rows, columns)).all(2)
+        for band in _bands(rows) if self._dataset.dtypes[0].startswith("float") else ():
+            known[band.start - rows.start : band.stop - rows.start] &= np.isfinite(self._stored(band, columns)).all(2)
         return known
 
     def _stored(self, rows: slice, columns: slice) -> np.ndarray:
@@ -164,6 +171,15 @@ def open_raster(path: Path, channels: int | None, value_range: ValueRange | None
             raise FileError("unreadable", Problem(path, message, "write it as a GeoTIFF (rio convert)"))
         with dataset:
             yield Raster(dataset, path, channels, value_range)
+
+
+def _bands(rows: slice) -> Iterator[slice]:
+    """Rows in pieces that end where blocks of files usually do, so that little is held on the way to bytes."""
+    top = rows.start
+    while top < rows.stop:
+        bottom = min((top // _ROWS + 1) * _ROWS, rows.stop)
+        yield slice(top, bottom)
+        top = bottom
 
 
 def georeference_of(path: Path, size: tuple[int, int]) -> Georeference | None:

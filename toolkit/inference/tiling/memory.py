@@ -15,9 +15,8 @@ from toolkit.models.modes import evaluating
 from toolkit.models.vision_model import VisionModel
 
 _SIDES = (128, 256)
-_RESERVE = 1.3
-"""What a process takes beyond the storages that are counted and the copies of convolutions. Measured peaks of fresh processes
-were 0.9 to 1.3 times the count (two small U-Nets, a ResNet-18 U-Net, SegNet-Basic; 0.7 to 2.4 megapixels, PyTorch 2.14.1, CPU)."""
+_RESERVE = 1.2
+"""What a process takes beyond the storages that are counted and the copies of convolutions: gaps of the allocator."""
 _OF_BANDS = 2 * BAND_BYTES
 """A band of rows, and the convolution's copy of it."""
 

@@ -23,7 +23,7 @@ from toolkit.models.placed_dropout import Strides
 from toolkit.models.vision_model import VisionModel
 from toolkit.ops.map_parts import lines_of
 from toolkit.ops.padding import mirror_positions
-from toolkit.progress import told_within
+from toolkit.progress import told, told_within
 from toolkit.samples import Batch, Prediction
 
 TileSide = PositiveInt | Literal["auto"]
@@ -226,6 +226,7 @@ class TiledPrediction:
             found = self._planned(pixels, self._results(pixels))
             if len(found.rows) * len(found.columns) > 1 and len(self._plans) < _SAID:
                 _LOG.info("%s", found)
+                told(str(found))
             if self.tile == "auto" and found.bytes is not None and found.bytes > self.memory:
                 _LOG.warning(
                     "the smallest tiles of this model take about %.1f GB for a picture of %dx%d, more than the %.1f GB "
