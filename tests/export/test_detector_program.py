@@ -20,6 +20,7 @@ from toolkit.export.detector import DetectorGraph, OnnxDetectorGraph, above
 from toolkit.export.graph import Cut
 from toolkit.export.onnx import write_onnx
 from toolkit.export.program import write_down
+from toolkit.export.programs import more_of
 from toolkit.heads.pixel import PixelHead
 from toolkit.models.vision_model import VisionModel
 from toolkit.ops.surviving import ABSENT, surviving
@@ -106,6 +107,12 @@ def test_groups_are_suppressed_as_torchvision_suppresses_them() -> None:
     wanted[groups[keep], places[keep]] = scores[groups[keep], places[keep]]
     assert torch.equal(found, wanted)
     assert 50 < len(keep) < len(groups)
+
+
+def test_boxes_are_asked_for_in_the_pixels_of_files() -> None:
+    pictures, files = np.zeros((2, 4, 5, 3), np.uint8), np.array([[8, 10], [40, 50]])
+    assert [one.tolist() for one in more_of(pictures)] == [[[4, 5], [4, 5]]] * 2
+    assert more_of(pictures, files)[1].tolist() == files.tolist()
 
 
 def test_a_head_without_boxes_says_so() -> None:

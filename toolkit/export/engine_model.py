@@ -78,12 +78,16 @@ class EngineModel(VisionModel):
             message = "this file begins at pixels and ends at logits (--raw), which only label maps and values of pixels can use"
             raise ConfigError(Problem(self.run.path, message, "export it without --raw"))
         found: list[Prediction] = []
+        knows_files = bool((self.run.notes or {}).get("more_inputs"))
         for index in range(batch.count):
             height, width = batch.sizes[index].tolist()
-            arrays = self.run(_bytes(batch.images[index : index + 1, :, :height, :width]))
+            picture = _bytes(batch.images[index : index + 1, :, :height, :width])
+            files = batch.original_sizes[index : index + 1].numpy()
+            arrays = self.run(picture, files)
             one = prediction_of(arrays, self.head.gives)
             big_height, big_width = batch.original_sizes[index].tolist()
-            if isinstance(one, Detections) and (height, width) != (big_height, big_width):
+            resized = (height, width) != (big_height, big_width)
+            if isinstance(one, Detections) and resized and not knows_files:
                 scale = torch.tensor([big_width / width, big_height / height] * 2)
                 one = Detections(one.boxes * scale, one.scores, one.labels)
             found.append(one)

@@ -124,7 +124,7 @@ class TorchPass(Run):
         if engine == "compile":
             self.graph = compiled(_folded_if_equal(self.graph))
 
-    def __call__(self, given: np.ndarray) -> dict[str, np.ndarray]:
+    def __call__(self, given: np.ndarray, files: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """See `Run`."""
         pixels = torch.from_numpy(given)
         if self.channels_last:
@@ -165,7 +165,7 @@ class AutoRun(Run):
         self.runs: dict[str, Run] = {}
         self.chosen: dict[tuple[int, ...], str] = {}
 
-    def __call__(self, given: np.ndarray) -> dict[str, np.ndarray]:
+    def __call__(self, given: np.ndarray, files: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """See `Run`."""
         if given.shape not in self.chosen:
             self.chosen[given.shape] = self._choice(given)

@@ -67,7 +67,7 @@ class _Foreign(Run):
         self.metadata = {EXPORT: {"input": {"name": PIXELS}}}
         self.inputs, self.outputs = inner.inputs, inner.outputs
 
-    def __call__(self, given: Any) -> dict[str, Any]:
+    def __call__(self, given: Any, files: Any = None) -> dict[str, Any]:
         """See `Run`."""
         found = self.inner(given)[self.output]
         if found.ndim == 3:
@@ -113,7 +113,7 @@ def foreign_model(run: Run, overrides: Sequence[str]) -> tuple[VisionModel, dict
 class _AsLogits(_Foreign):
     """Probabilities as logits, whose softmax they are again."""
 
-    def __call__(self, given: Any) -> dict[str, Any]:
+    def __call__(self, given: Any, files: Any = None) -> dict[str, Any]:
         """See `Run`."""
         return {"logits": np.log(np.clip(super().__call__(given)["logits"], 1e-12, None))}
 

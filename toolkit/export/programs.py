@@ -37,8 +37,12 @@ class Run(ABC):
         """The same of each output."""
 
     @abstractmethod
-    def __call__(self, given: np.ndarray) -> dict[str, np.ndarray]:
-        """Outputs by name for the first input."""
+    def __call__(self, given: np.ndarray, files: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """Outputs by name for the first input.
+
+        files: (N, 2) sizes of the files of pictures that were resized, for programs of detectors, whose boxes are then in
+        these pixels; the others do not look at it.
+        """
 
     def __deepcopy__(self, memo: Any) -> Run:
         """Itself: an engine's session cannot be copied, and analyses of a model's layers copy the model."""
@@ -77,10 +81,11 @@ class OnnxRun(Run):
         self.inputs = [(one.name, tuple(one.shape), one.type) for one in self.session.get_inputs()]
         self.outputs = [(one.name, tuple(one.shape), one.type) for one in self.session.get_outputs()]
 
-    def __call__(self, given: np.ndarray) -> dict[str, np.ndarray]:
+    def __call__(self, given: np.ndarray, files: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """See `Run`."""
         names = [name for name, *_ in self.outputs]
-        feeds = {self.inputs[0][0]: given, **{name: sizes_of(given) for name, *_ in self.inputs[1:]}}
+        more = zip(self.inputs[1:], more_of(given, files), strict=False)
+        feeds = {self.inputs[0][0]: given, **{name: value for (name, *_), value in more}}
         return dict(zip(names, self.session.run(names, feeds), strict=True))
 
 
@@ -112,9 +117,9 @@ class OpenvinoRun(Run):
             for ports in (self.made.inputs, self.made.outputs)
         )
 
-    def __call__(self, given: np.ndarray) -> dict[str, np.ndarray]:
+    def __call__(self, given: np.ndarray, files: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """See `Run`."""
-        more = [sizes_of(given)] * (len(self.inputs) - 1)
+        more = more_of(given, files)[: len(self.inputs) - 1]
         return {port.get_any_name(): np.array(value) for port, value in self.made([given, *more]).items()}
 
 
@@ -139,13 +144,13 @@ class TorchRun(Run):
         self.inputs = [("input 0", (), "")]
         self.outputs = [(name, (), "") for name in names]
 
-    def __call__(self, given: np.ndarray) -> dict[str, np.ndarray]:
+    def __call__(self, given: np.ndarray, files: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """See `Run`."""
         import torch
 
         with torch.no_grad():
-            more = [torch.from_numpy(sizes_of(given)) for _ in (self.notes or {}).get("more_inputs", [])]
-            found = self.program(torch.from_numpy(given), *more)
+            more = more_of(given, files)[: len((self.notes or {}).get("more_inputs", []))]
+            found = self.program(torch.from_numpy(given), *map(torch.from_numpy, more))
         values = found if isinstance(found, (tuple, list)) else (found,)
         names = [name for name, *_ in self.outputs] or [f"output {place}" for place in range(len(values))]
         return {name: value.numpy() for name, value in zip(names, values, strict=True)}
@@ -157,6 +162,15 @@ _RUNS: Mapping[str, Callable[[Path, int | None], Run]] = {".onnx": OnnxRun, ".xm
 def sizes_of(pictures: np.ndarray) -> np.ndarray:
     """(N, 2) int64 height and width of pictures (N, H, W, C), for programs of detectors, which ask for them."""
     return np.array([pictures.shape[1:3]] * len(pictures), np.int64)
+
+
+def more_of(pictures: np.ndarray, files: np.ndarray | None = None) -> list[np.ndarray]:
+    """What a program of a detector asks for beside the pictures: their sizes, and those of their files, (N, 2) int64 both.
+
+    files: (N, 2) height and width of the files, where the pictures were resized; boxes are answered in these pixels.
+    """
+    sizes = sizes_of(pictures)
+    return [sizes, sizes if files is None else files]
 
 
 def is_program(path: str | Path) -> bool:
