@@ -26,6 +26,7 @@ from toolkit.models.vision_model import VisionModel
 from toolkit.ops.surviving import ABSENT, surviving
 from toolkit.samples import Batch, Detections
 
+_GAP = "PyTorch takes it that at least two boxes pass each suppression and reach each level, and stops at fewer"
 INPUTS = ("pictures", "sizes", "file_sizes")
 
 
@@ -136,11 +137,14 @@ def test_one_onnx_file_serves_every_size_and_batch(style: str, tmp_path: Path) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("style", ["fpn", "2015"])
+@pytest.mark.parametrize(
+    "style", [pytest.param(style, marks=pytest.mark.xfail(reason=_GAP)) for style in ("fpn", "2015")]
+)
 def test_a_saved_program_of_pytorch_serves_every_size_and_batch(style: str, tmp_path: Path) -> None:
     model = tiny_detector(style)
     program = write_down(DetectorGraph(model).eval())
     torch.export.save(program.exported, tmp_path / "detector.pt2")
     loaded = torch.export.load(tmp_path / "detector.pt2").module()
     for batch in [noise(sizes) for sizes in SIZES if min(map(min, sizes)) >= max(program.smallest)]:
-        same_as_predict(loaded(*given(batch)), model, batch, 1e-3)
+        with torch.no_grad():
+            same_as_predict(loaded(*given(batch)), model, batch, 1e-3)
