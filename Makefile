@@ -60,9 +60,8 @@ coverage: $(VENV)/.installed-test
 # An environment of its own: the oldest versions are not those that one works with.
 test-oldest:
 	$(PYTHON) -m venv .venv-oldest
-	.venv-oldest/bin/python -m pip install --quiet packaging
-	.venv-oldest/bin/python .ci/oldest.py > .venv-oldest/oldest.txt
-	.venv-oldest/bin/python -m pip install --quiet -c .venv-oldest/oldest.txt --editable '.[test]'
+	.venv-oldest/bin/python -m pip install --quiet uv
+	.venv-oldest/bin/uv pip install --quiet --python .venv-oldest/bin/python --resolution lowest-direct --editable '.[test]'
 	.venv-oldest/bin/python -m pip install --quiet --no-deps 'tidecv==1.0.1'
 	$(MAKE) VENV=.venv-oldest BIN=.venv-oldest/bin run-tests
 
