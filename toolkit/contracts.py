@@ -345,7 +345,7 @@ class Head(nn.Module, ABC):
         PartsError for a head that says nothing of it (the default).
 
         Args:
-            raw: what `forward` gives.
+            raw: what `forward` gives for the pyramid.
             pyramid: what the head read; cell (0, 0) of its maps begins at pixel (0, 0) of the pictures.
             size: (height, width) of the pictures that entered the net, in pixels, without what was mirrored around them.
             original_size: (height, width) of the pictures as they were given; `size` itself where nothing resized them.
@@ -364,7 +364,7 @@ class Head(nn.Module, ABC):
             pyramid: the maps of the padded batch.
             sizes: (N, 2) int64 height and width of each image within the padding, in pixels.
             original_sizes: (N, 2) int64 height and width of each image on disk, in pixels.
-            suppress: non-maximum suppression (`ops/surviving.py`).
+            suppress: non-maximum suppression of groups of boxes, called as `ops.surviving.surviving` is.
         """
         raise PartsError(Problem("head", f"{type(self).__name__} gives no boxes"))
 

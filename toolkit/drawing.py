@@ -337,7 +337,7 @@ def draw_heat(image: np.ndarray, values: np.ndarray, most: float, unit: str) -> 
 
     Args:
         image: (H, W, C) uint8; a small one is enlarged by a whole factor.
-        values: (H, W) float, 0..most.
+        values: (H, W) float, 0..most; NaN counts as 0, more as `most`.
         most: value of the brightest colour.
         unit: what is counted, for the scale.
     """

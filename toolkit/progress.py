@@ -77,7 +77,7 @@ class Progress:
         """Shows that of the unit of work that is next `done` of `total` pieces are finished.
 
         Args:
-            done: pieces that are finished.
+            done: pieces that are finished, 0..total.
             total: how many pieces there are.
             unit: word for a piece ("tile").
         """
@@ -167,7 +167,7 @@ def told_within(done: int, total: int, unit: str) -> None:
     What takes long inside one unit, as the tiles of a large picture do, calls it without knowing who shows it.
 
     Args:
-        done: pieces that are finished.
+        done: pieces that are finished, 0..total.
         total: how many pieces there are.
         unit: word for a piece ("tile").
     """

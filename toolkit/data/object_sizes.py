@@ -22,7 +22,7 @@ class ObjectSizes(NamedTuple):
     """Sides of objects in pixels of the picture that enters the net in an evaluation.
 
     Args:
-        objects: how many were measured.
+        objects: how many objects were measured in all.
         heights: what the heights of these `SHARES` of the objects do not exceed.
         widths: the same of the widths.
     """

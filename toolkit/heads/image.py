@@ -113,7 +113,14 @@ class ImageHead(Head):
     def exported(
         self, raw: Any, pyramid: FeaturePyramid, size: tuple[int, int], original_size: tuple[int, int]
     ) -> dict[str, Tensor]:
-        """scores (N, K) float32, probabilities; labels (N,) int64, the most probable class."""
+        """scores (N, K) float32, probabilities; labels (N,) int64, the most probable class.
+
+        Args:
+            raw: (N, K) float logits, as `forward` gives them.
+            pyramid: not used: `raw` has all of the answer.
+            size: not used: an image has one answer.
+            original_size: not used: an image has one answer.
+        """
         return {"labels": raw.argmax(1), "scores": raw.softmax(1)}
 
     @torch.no_grad()

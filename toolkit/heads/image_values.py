@@ -95,7 +95,14 @@ class ImageValuesHead(Head):
     def exported(
         self, raw: Any, pyramid: FeaturePyramid, size: tuple[int, int], original_size: tuple[int, int]
     ) -> dict[str, Tensor]:
-        """values (N, K) float32."""
+        """values (N, K) float32.
+
+        Args:
+            raw: (N, K) float values, as `forward` gives them.
+            pyramid: not used: `raw` has all of the answer.
+            size: not used: an image has one answer.
+            original_size: not used: an image has one answer.
+        """
         return {"values": raw}
 
     @torch.no_grad()

@@ -150,7 +150,14 @@ class PixelHead(DenseHead):
     def exported(
         self, raw: Any, pyramid: FeaturePyramid, size: tuple[int, int], original_size: tuple[int, int]
     ) -> dict[str, Tensor]:
-        """labels (N, H, W) uint8, scores (N, H, W) float32: the probability of each pixel's class."""
+        """labels (N, H, W) uint8, scores (N, H, W) float32: the probability of each pixel's class.
+
+        Args:
+            raw: (N, K, h, w) float logits, as `forward` gives them.
+            pyramid: not used: `raw` has all of the answer.
+            size: (height, width) in pixels of the pictures that entered the net, without padding.
+            original_size: (height, width) in pixels of the answer; `size` itself where nothing resized the pictures.
+        """
         as_logits = self.interpolate == "logits"
         maps = in_pixels(raw if as_logits else raw.softmax(1), self.stride, size, self.grid)
         maps = maps if original_size is size else resampled(maps, original_size)

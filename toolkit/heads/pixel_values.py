@@ -114,7 +114,14 @@ class PixelValuesHead(DenseHead):
     def exported(
         self, raw: Any, pyramid: FeaturePyramid, size: tuple[int, int], original_size: tuple[int, int]
     ) -> dict[str, Tensor]:
-        """values (N, H, W) float32."""
+        """values (N, H, W) float32.
+
+        Args:
+            raw: (N, 1, h, w) float values, as `forward` gives them.
+            pyramid: not used: `raw` has all of the answer.
+            size: (height, width) in pixels of the pictures that entered the net, without padding.
+            original_size: (height, width) in pixels of the answer; `size` itself where nothing resized the pictures.
+        """
         maps = in_pixels(raw, self.stride, size)
         values = (maps if original_size is size else resampled(maps, original_size))[:, 0]
         return {"values": values.exp() if self.positive else values}

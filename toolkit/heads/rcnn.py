@@ -204,7 +204,14 @@ class RcnnHead(Head):
     def detection_tensors(
         self, pyramid: FeaturePyramid, sizes: Tensor, original_sizes: Tensor, suppress: Suppress
     ) -> DetectionTensors:
-        """See `Head.detection_tensors`; D is the most detections of an image."""
+        """See `Head.detection_tensors`; D is the most detections of an image.
+
+        Args:
+            pyramid: the maps of the padded batch, one for each level of anchors.
+            sizes: (N, 2) int64 height and width of each image within the padding, in pixels.
+            original_sizes: (N, 2) int64 height and width of each image on disk, in pixels.
+            suppress: non-maximum suppression of groups of boxes, called as `ops.surviving.surviving` is.
+        """
         settings = self.rpn.settings.proposals
         sides = torch.full((sizes.shape[0],), float(settings.min_side), dtype=torch.float64, device=sizes.device)
         if settings.min_side_in == "original":

@@ -45,13 +45,25 @@ def clip_to(boxes: Tensor, sizes: Tensor) -> Tensor:
 
 
 def long_enough(boxes: Tensor, sides: Tensor | float, plus_one: bool) -> Tensor:
-    """(N, M) bool: boxes (N, M, 4) whose sides, in pixels, are at least those of their picture, (N,) or one number."""
+    """(N, M) bool: boxes (N, M, 4) whose sides, in pixels, are at least those of their picture, (N,) or one number.
+
+    Args:
+        boxes: (N, M, 4) float xyxy, in pixels.
+        sides: shortest side in pixels: (N,) float, one for each picture, or one number for all.
+        plus_one: whether x2 and y2 are the last pixel of a box, which makes each side one longer.
+    """
     lengths = (boxes[..., 2:] + int(plus_one)) - boxes[..., :2]
     return (lengths >= (sides[:, None, None] if isinstance(sides, Tensor) else sides)).all(-1)
 
 
 def best(scores: Tensor, number: int, fill: float) -> tuple[Tensor, Tensor]:
-    """The highest `number` of scores (N, M) and their places, `fill` and some place where M is smaller: (N, number)."""
+    """The highest `number` of scores (N, M) and their places, `fill` and some place where M is smaller: (N, number).
+
+    Args:
+        scores: (N, M) float, in any order; M may be a symbol.
+        number: how many of each row are wanted.
+        fill: score of places that do not exist, not above any other.
+    """
     if isinstance(scores.shape[1], int):
         return scores.topk(min(number, scores.shape[1]), 1)
     found, places = F.pad(scores, (0, number), value=fill).topk(number, 1)
@@ -69,11 +81,11 @@ def propose(
     """Proposals (N, P, 4), best first, and which of them exist, (N, P) bool. See `Rpn.propose`.
 
     Args:
-        rpn: the first stage.
+        rpn: the first stage, whose settings and anchors are used.
         pyramid: the maps the anchors stand on.
         pictures: sizes of the pictures and of their proposals.
         limits: anchors a map before and boxes a picture after the suppression.
-        suppress: non-maximum suppression (`ops/surviving.py`).
+        suppress: non-maximum suppression of groups of boxes, called as `ops.surviving.surviving` is.
     """
     before, after = limits
     settings = rpn.settings.proposals
@@ -116,12 +128,12 @@ def detect(
     """The second stage's detections, in the head's convention and pixels of the padded pictures. See `Roi.detect`.
 
     Args:
-        roi: the second stage.
+        roi: the second stage, whose settings and classes are used.
         maps: (N, C, H_i, W_i) float each, finest first.
         proposals: boxes (N, P, 4) and which of them exist, (N, P) bool.
-        pictures: sizes of the pictures.
-        test: which boxes become detections.
-        suppress: non-maximum suppression (`ops/surviving.py`).
+        pictures: sizes of the pictures, to which boxes are cut.
+        test: least score and side, overlap and number of what becomes a detection.
+        suppress: non-maximum suppression of groups of boxes, called as `ops.surviving.surviving` is.
     """
     boxes, exists = proposals
     count, places, classes = boxes.shape[0], boxes.shape[1], roi.num_classes

@@ -173,7 +173,13 @@ def run_evaluation(
 
 
 def measured_split(fabric: Any, restored: Restored, split: str) -> Dataset:
-    """The images of a split, which the model can be measured on. Raises UserError when it cannot."""
+    """The images of a split, which the model can be measured on. Raises UserError when it cannot.
+
+    Args:
+        fabric: Lightning's Fabric, through which processes agree on the files.
+        restored: the model, with the config that names its data.
+        split: name of the split in the config.
+    """
     config = restored.config
     parts = agreed_parts(fabric, config, RunFolder(restored.path.parent).splits)
     dataset = build_dataset(config, split, agreed_table(fabric, config, None, [split], parts), parts)

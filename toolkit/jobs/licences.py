@@ -28,7 +28,7 @@ class Licence(NamedTuple):
     """A package and its licence.
 
     Args:
-        package: the distribution's name.
+        package: the distribution's name, as pip knows it.
         version: the one that is installed; "" where it is not.
         licence: its name as the package states it; "not stated" where it does not.
         kind: permissive; weak copyleft (MPL: changes of its own files only); vendor (NVIDIA's terms, which come with
@@ -45,7 +45,7 @@ def licences(root: str = DISTRIBUTION, extra: str = "") -> list[Licence]:
     """The licence of a package and of all that it asks for on this machine, and they in turn; by name.
 
     Args:
-        root: a distribution's name.
+        root: a distribution's name, as pip knows it.
         extra: an extra of it that is counted too.
     """
     return [licence_of(name) for name in sorted(_closure(root, extra))]

@@ -33,8 +33,8 @@ class RasterPixels(NamedTuple):
     """A raster as tiles ask for it.
 
     Args:
-        raster: open.
-        device: of the model.
+        raster: the open file, of which windows are read.
+        device: where the windows go: that of the model.
     """
 
     raster: Raster

@@ -58,7 +58,7 @@ def band_of_rows(layers: nn.Module, height: int, row_bytes: int) -> int | None:
     """Rows of a band in which layers may work here; None: all at once.
 
     Args:
-        layers: what is to run.
+        layers: the module that is to run on the map.
         height: rows of the map that they read.
         row_bytes: bytes of one of them, all images together.
     """
@@ -77,8 +77,8 @@ def in_bands(layers: nn.Module, rows: Callable[[int, int], Tensor], height: int,
     Args:
         layers: convolutions of stride 1, their norms and activations, one after the other.
         rows: gives the rows first .. last - 1 of the map, (N, C, last - first, W), for `rows(first, last)`.
-        height: rows of the map.
-        step: what `band_of_rows` says.
+        height: rows of the map that they read.
+        step: rows of the result of one band, as `band_of_rows` says.
     """
     around = rows_around(layers)
     if around is None:

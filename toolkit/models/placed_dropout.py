@@ -26,7 +26,7 @@ class PlacedDropout:
     """Draws for the dropout layers of a model; see `placed_dropout`.
 
     Args:
-        layers: dropout layers.
+        layers: the dropout layers; each draws by its place among them.
         seed: a number that changes all draws.
     """
 
@@ -114,8 +114,8 @@ def dropped(
     Args:
         rate: probability of a draw, 0..1.
         seed: of the layer, the sample, the call.
-        channels: number of channels.
-        cells: (h, w).
+        channels: number of channels of the map.
+        cells: (h, w) of the part that is asked for.
         start: (row, column) of the first cell in the whole map.
         device: where the answer is made.
 

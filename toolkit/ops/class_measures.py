@@ -35,8 +35,8 @@ def measures_of_part(
         rows: where in it the rows of the rectangle are read.
         columns: where in it the columns are read.
         logits: whether probabilities are softmaxes of the values; False takes the values themselves.
-        probabilities: whether they are wanted.
-        entropy: whether it is wanted.
+        probabilities: whether the probabilities of the classes are wanted.
+        entropy: whether their entropy is wanted.
     """
     size = (rows.results, columns.results)
     found = torch.empty((maps.shape[0], *size), dtype=torch.float16) if probabilities else None

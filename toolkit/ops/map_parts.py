@@ -45,7 +45,7 @@ class Line(NamedTuple):
 
         Args:
             first: result that is the first of the part.
-            last: result behind its last.
+            last: result behind the last one of the part.
             cell: cell of the map that is the first of the piece.
         """
         if self.pixels is None:

@@ -91,7 +91,7 @@ def as_bytes(stored: np.ndarray, path: Path, channels: int, value_range: ValueRa
 
     Args:
         stored: (H, W, bands) numbers as the file holds them.
-        path: the file, for messages.
+        path: the file they are from, named in messages.
         channels: number of channels or bands that are wanted.
         value_range: the stored numbers that become 0 and 255; None: they are bytes.
     """

@@ -128,7 +128,7 @@ def unreadable(path: Path, error: Exception, data: bytes) -> FileError:
 
     Args:
         path: the file, as the message names it.
-        error: what Pillow raised.
+        error: what Pillow raised when it read the file.
         data: the bytes of the file.
     """
     if isinstance(error, UnidentifiedImageError):

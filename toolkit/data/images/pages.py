@@ -62,7 +62,7 @@ def places_of(path: Path, bands: int = 0) -> Sequence[int]:
     """`page_places` of a file on disk; (0,) for one that cannot be opened, which reading it says.
 
     Args:
-        path: the file.
+        path: the file, of any kind of picture.
         bands: so many gray pages are the bands of one picture; 0: each is a picture.
     """
     try:
@@ -86,7 +86,7 @@ def read_first(path: Path, channels: int, value_range: ValueRange | None) -> tup
     """What `read_image` gives of a file, and how many pages there are beside it.
 
     Args:
-        path: the file.
+        path: the file that is read, also named in messages.
         channels: number of channels or bands that are wanted.
         value_range: the stored numbers that become 0 and 255; None: files are of 8 bits.
     """
@@ -101,7 +101,7 @@ def read_page(path: Path, place: int, channels: int, value_range: ValueRange | N
     The file stays open in each thread until another is read, so that the pages of a stack cost one walk through it.
 
     Args:
-        path: the file.
+        path: the file that is read, also named in messages.
         place: of the page among the file's frames (`page_places`).
         channels: number of channels or bands that are wanted.
         value_range: the stored numbers that become 0 and 255; None: files are of 8 bits.

@@ -148,7 +148,7 @@ def open_raster(path: Path, channels: int | None, value_range: ValueRange | None
     """An open raster.
 
     Args:
-        path: its file.
+        path: its file, in one of the formats that are read by window.
         channels: number of bands of a window: those of the file, or 3 of a gray file and 1 of a colour file; None where
             no pixels are asked for.
         value_range: the stored numbers that become 0 and 255; None: the file is of 8 bits.

@@ -18,8 +18,8 @@ class VideoFrames(Sequence[Picture]):
     """The frames of a video that are taken, each a `Picture` only when it is asked for.
 
     Args:
-        video: the file.
-        every: which frames are taken.
+        video: the file, whose index is read already.
+        every: which of its frames are taken.
     """
 
     def __init__(self, video: Video, every: Every) -> None:
@@ -54,7 +54,7 @@ def with_videos(sources: Sequence[Any], every: Every | None) -> list[Any]:
     videos that cannot be read, and where `every` is given and no video is named.
 
     Args:
-        sources: what a user named.
+        sources: what a user named: files, folders, globs; others, as arrays, pass as they are.
         every: which frames are taken; None: all.
     """
     found: list[Any] = []

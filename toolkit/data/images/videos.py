@@ -65,7 +65,7 @@ class Frame(NamedTuple):
     """One frame of a video.
 
     Args:
-        video: that it is of.
+        video: the video that it is a frame of.
         number: among all frames in the order they are shown, from 0 on.
         seconds: when it is shown, after the video's beginning.
     """
@@ -91,7 +91,7 @@ class Video:
     begins at the key frame before. It can be read by several threads, and be sent to other processes.
 
     Args:
-        path: the file.
+        path: the file, of a format that PyAV decodes.
 
     Raises:
         DataError: no video in it, nothing that can be read, or PyAV is not installed.

@@ -55,7 +55,7 @@ def fail(kind: str, path: str | Path, message: str, suggestion: str = "") -> NoR
 
     Args:
         kind: short stable word for what is wrong.
-        path: the file at fault.
+        path: the file at fault, as the message names it.
         message: what was wanted and what was found.
         suggestion: what to do about it.
     """

@@ -19,7 +19,7 @@ class Region(NamedTuple):
     """Pixels of one label that touch at their sides.
 
     Args:
-        label: of its pixels.
+        label: the label that all of its pixels have.
         ring: (P, 2) float64 corners x, y of its outline, whole numbers.
         holes: (Q, 2) float64 corners of each hole in it.
     """

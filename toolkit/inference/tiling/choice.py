@@ -16,8 +16,8 @@ class TilePlan(NamedTuple):
 
     Args:
         size: (height, width) of the picture as the net gets to see it.
-        rows: tiles down the picture.
-        columns: tiles along it.
+        rows: tiles down the picture, from top to bottom.
+        columns: tiles along it, from left to right.
         bytes: about what predicting takes beside the model; None where nobody asked.
     """
 

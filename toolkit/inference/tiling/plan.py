@@ -143,7 +143,13 @@ def plan_tiles(
 
 
 def tiles_needed(length: int, side: int, geometry: TileGeometry) -> int:
-    """How many tiles of a side `plan_tiles` lays over a line."""
+    """How many tiles of a side `plan_tiles` lays over a line.
+
+    Args:
+        length: pixels of the line: height or width of the picture.
+        side: pixels of a tile, a side that is legal for the net.
+        geometry: how tiles of this net may follow one another.
+    """
     if length <= side:
         return 1
     end = -(-(length - side) // geometry.align) * geometry.align

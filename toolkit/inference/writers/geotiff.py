@@ -63,7 +63,7 @@ class GeotiffWriter(Writer):
 
         Args:
             stem: output path below the folder without suffix (`output_stems`).
-            size: (height, width) in pixels.
+            size: (height, width) of the picture in pixels.
             place: where the picture lies; None: nowhere.
             kind: of prediction, one of `takes`.
         """

@@ -80,7 +80,7 @@ def write_video(folder: Path, drawings: Sequence[_Drawing], source: Path) -> Pat
     """Writes drawings as `overlay.mp4`, or .mkv, with the sound of another video; returns its path.
 
     Args:
-        folder: where it goes.
+        folder: where the file is written; it exists.
         drawings: files of pictures and their times, rising; smaller ones stand at the top left.
         source: the video whose sound is kept; one that is gone has none, which is said.
     """
