@@ -44,11 +44,11 @@ class Proved(NamedTuple):
     """A picture that both sides answered.
 
     Args:
-        name: the picture's name.
+        name: the name of the picture's file.
         size: (height, width) in pixels, as the file was given to both.
         difference: how far apart they were.
-        mine: the model's prediction.
-        theirs: the export's.
+        mine: what the model predicted for it.
+        theirs: what the exported file predicted for it.
     """
 
     name: str
@@ -63,9 +63,9 @@ class Certificate(NamedTuple):
 
     Args:
         ok: whether everything is within the bounds.
-        bounds: the bounds.
+        bounds: how far apart the answers may be.
         whole: the worst of all pictures.
-        rows: each picture.
+        rows: the answers for each picture, in order.
         problems: what exceeds the bounds, in words.
         fault: where the programs part, if they do.
         metric: {"name", "model", "export", "difference"} on annotated pictures; None without.
@@ -98,7 +98,7 @@ def three_sizes(pictures: Sequence[Path], folder: Path, size: tuple[int, int] | 
     """Files for both sides: each picture as it is, at three quarters of its sides, and a piece of its middle; odd sides.
 
     Args:
-        pictures: the files.
+        pictures: the files to start from, at least one.
         folder: where the others are written, as PNG.
         size: (height, width) that all must have; then each picture has that one size.
         smallest: least side of those that are made, in pixels.
@@ -145,8 +145,8 @@ def prove(
     Args:
         model: the model, in eval mode on the CPU, in float32.
         file: the exported file, with `run.py` beside it.
-        target: onnx, openvino or torch.
-        pictures: files of pictures.
+        target: what the file is of: onnx, openvino or torch.
+        pictures: files of pictures, in formats that Pillow reads.
         bounds: how far apart they may be.
         cut: thresholds that are inside the export.
         size: (height, width) of an export for one size.
@@ -192,8 +192,8 @@ def run_fresh(
 
     Args:
         file: the exported file, with `run.py` beside it.
-        target: onnx, openvino or torch.
-        pictures: files of pictures.
+        target: what the file is of: onnx, openvino or torch.
+        pictures: files of pictures, in formats that Pillow reads.
         folder: for what is handed over.
     """
     out = Path(tempfile.mkdtemp(dir=folder))
@@ -234,8 +234,8 @@ def reference(
 
     Args:
         model: the model, in eval mode.
-        path: file of a picture.
-        cut: thresholds that are applied.
+        path: file of a picture, which is answered for.
+        cut: lowest scores that count; None: all do.
         raw: whether only the head's outputs are wanted.
     """
     picture = Picture(path, path.name)
@@ -269,11 +269,11 @@ def bisect(
 
     Args:
         model: the model, in eval mode.
-        file: the exported file.
-        target: onnx, openvino or torch.
+        file: the exported file, with `run.py` beside it.
+        target: what the file is of: onnx, openvino or torch.
         picture: the picture that differs most.
         folder: for files that are made.
-        cut: thresholds inside.
+        cut: lowest scores that count inside the export; None: all do.
         raw: whether the program begins at pixels.
         coarse: whether roundings of half precision or of eight bits are no difference.
     """

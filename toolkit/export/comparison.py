@@ -44,9 +44,10 @@ class Difference(NamedTuple):
         spread: standard deviation of the model's own.
         labels: share of labels that are equal.
         boxes: largest difference of a side of matched boxes, in pixels.
-        unmatched: boxes of either side without a partner; `ties` of them lie at a limit.
+        unmatched: boxes of either side without a partner.
+        ties: those of them whose score is within `LIMIT_TIES` of the lowest answered, where rounding decides.
         finite: whether everything exported is a finite number.
-        count: labels that were compared.
+        compared: how many labels of the picture were compared.
     """
 
     logit: float | None = None
@@ -56,7 +57,7 @@ class Difference(NamedTuple):
     unmatched: int = 0
     ties: int = 0
     finite: bool = True
-    count: int = 0
+    compared: int = 0
 
     def problems(self, bounds: Bounds) -> list[str]:
         """What exceeds the bounds, in words."""
@@ -92,7 +93,7 @@ def compared(wanted: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]) 
         spread=float(np.std(raws[0][0])) if raws else None,
         labels=float((labels[0] == labels[1]).mean()) if labels is not None else None,
         finite=all(bool(np.isfinite(one).all()) for one in numbers),
-        count=labels[0].size if labels is not None else 0,
+        compared=labels[0].size if labels is not None else 0,
     )
 
 
@@ -133,7 +134,7 @@ def total(rows: Sequence[Difference]) -> Difference:
     """The worst of all pictures; shares of labels are of all pixels together."""
     logits, boxes = ([one for row in rows if (one := getattr(row, name)) is not None] for name in ("logit", "boxes"))
     spreads = [row.spread for row in rows if row.spread is not None]
-    labels = [(row.labels, row.count) for row in rows if row.labels is not None]
+    labels = [(row.labels, row.compared) for row in rows if row.labels is not None]
     count = sum(number for _, number in labels)
     return Difference(
         max(logits, default=None),

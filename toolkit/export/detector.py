@@ -89,7 +89,14 @@ def above(found: DetectionTensors, thresholds: Tensor) -> DetectionTensors:
 
 @torch.library.custom_op("toolkit::suppress_in_onnx", mutates_args=())
 def suppress_in_onnx(boxes: Tensor, scores: Tensor, iou: float, limit: int) -> Tensor:
-    """`ops.surviving.surviving` as one operator, which the exporter writes as ONNX' NonMaxSuppression."""
+    """`ops.surviving.surviving` as one operator, which the exporter writes as ONNX' NonMaxSuppression.
+
+    Args:
+        boxes: (G, M, 4) float xyxy pixels, x2 and y2 exclusive, none negative.
+        scores: (G, M) float, 0..1, or `ABSENT` where there is no box.
+        iou: largest overlap, 0..1, at which both of two boxes stay.
+        limit: how many survivors of a group are needed.
+    """
     return surviving(boxes, scores, iou, limit)
 
 

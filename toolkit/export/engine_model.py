@@ -29,7 +29,7 @@ class AnsweredPyramid(FeaturePyramid):
     """A pyramid without maps of its own: the engine went on to what the head gives, (N, K, h, w).
 
     Args:
-        raw: what the engine gave.
+        raw: (N, K, h, w) float, what the engine gave.
     """
 
     raw: Tensor | None = None

@@ -49,7 +49,7 @@ def with_engine(model: VisionModel, engine: str, threads: int | None = None) -> 
 
     Args:
         model: the model, on the CPU, in eval mode.
-        engine: one of `ENGINES`.
+        engine: one of `ENGINES`, by its name.
         threads: threads of one operation; None is the engine's choice.
     """
     if engine == "torch":
@@ -73,9 +73,9 @@ def run_of(model: VisionModel, engine: str, threads: int | None = None) -> Run:
     """The raw program of a dense model by one engine. Raises UserError with the pip line.
 
     Args:
-        model: the model.
+        model: a model whose head answers for every pixel.
         engine: torch (the model as it is), compile, onnxruntime or openvino.
-        threads: threads of one operation.
+        threads: threads of one operation; None is the engine's choice.
     """
     if engine in ("torch", "compile"):
         return TorchPass(model, engine)
@@ -111,8 +111,8 @@ class TorchPass(Run):
     """A model's own layers as a `Run`: as they are, or folded, channels last and compiled.
 
     Args:
-        model: the model.
-        engine: torch or compile.
+        model: the model whose layers are run.
+        engine: torch or compile: as they are, or compiled.
     """
 
     def __init__(self, model: VisionModel, engine: str) -> None:
@@ -151,8 +151,8 @@ class AutoRun(Run):
     """The engine that is fastest on this machine for pictures of a size: measured once, remembered, said.
 
     Args:
-        model: the model.
-        threads: threads of one operation.
+        model: a model whose head answers for every pixel.
+        threads: threads of one operation; None is the engine's choice.
     """
 
     engine = "auto"

@@ -193,8 +193,8 @@ def next_legal(n: Any, rule: SizeRule, least: int = 1) -> Any:
     of sizes takes minutes for a net that halves five times.
 
     Args:
-        n: the side.
-        rule: the legal sides.
+        n: the side in pixels, a number or a symbol.
+        rule: which sides the net can take.
         least: what n is at least.
     """
     if SizeRule(1, rule.multiple, rule.remainder).next_legal(least) < rule.minimum:

@@ -13,8 +13,8 @@ def with_blocks(file: Path, target: str, names: Sequence[str], folder: Path) -> 
     Args:
         file: an exported file; `run.py` lies beside it.
         target: onnx, openvino or torch; a program of torch.export is left as it is.
-        names: of values inside.
-        folder: where the copy goes.
+        names: names of values inside the program.
+        folder: where the copy goes; it is made.
     """
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(file.with_name("run.py"), folder / "run.py")

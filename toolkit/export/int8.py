@@ -24,11 +24,11 @@ def quantise(source: Path, path: Path, pictures: Sequence[Path], runner: Path, m
     """Writes an ONNX file whose convolutions compute in eight bits. Raises UserError when the quantisation fails.
 
     Args:
-        source: the program in float32.
-        path: path of the file.
+        source: the ONNX file of the program in float32.
+        path: where the new file is written.
         pictures: files whose activations give the ranges.
         runner: `run.py`, by which they are read.
-        metadata: entries of JSON's kinds.
+        metadata: what is kept in the file, of the kinds that JSON has.
     """
     needed("onnx", "onnxruntime")
     import onnx

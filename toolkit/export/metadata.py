@@ -27,8 +27,8 @@ def metadata_of(model: VisionModel, stored: Mapping[str, Any], program: Program,
     Args:
         model: the model that was exported.
         stored: metadata of the weights file.
-        program: what was written down.
-        about: further entries of `export`.
+        program: the program that `write_down` made of a model.
+        about: further entries of `export`, by their names.
     """
     head, stats = model.head, model.pixel_stats
     height, width = program.size or (None, None)

@@ -29,9 +29,9 @@ def write_onnx(program: Program, path: Path, metadata: Mapping[str, Any]) -> Non
     Raises PartsError for an operator that ONNX lacks, UserError when a package is not installed or the disk refuses.
 
     Args:
-        program: what was written down.
-        path: path of the file.
-        metadata: entries of JSON's kinds.
+        program: the program that `write_down` made of a model.
+        path: where the .onnx file is written.
+        metadata: what is kept in the file, of the kinds that JSON has.
     """
     needed("onnx", "onnxscript")
     axes = (0, 2, 3) if program.example.ndim == 4 and program.example.is_floating_point() else (0, 1, 2)

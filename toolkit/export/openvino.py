@@ -20,9 +20,9 @@ def write_openvino(onnx_file: Path, path: Path, metadata: Mapping[str, Any], *, 
     """Converts an ONNX file. Raises PartsError for an operator that OpenVINO lacks.
 
     Args:
-        onnx_file: the program in ONNX.
+        onnx_file: the program as an ONNX file.
         path: path of the .xml file; weights go into a .bin of the same name.
-        metadata: entries of JSON's kinds.
+        metadata: what is kept in the file, of the kinds that JSON has.
         half: whether weights are stored as float16.
     """
     needed("openvino")

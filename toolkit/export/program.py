@@ -20,7 +20,7 @@ class Program(NamedTuple):
     """What was written down.
 
     Args:
-        exported: PyTorch's program.
+        exported: PyTorch's program, as `torch.export` gives it.
         input: name of what it takes (`PICTURES` or `PIXELS`).
         outputs: names of what it gives, in order.
         example: the input it was traced with.

@@ -22,7 +22,7 @@ class Run(ABC):
     """A file of another engine, loaded.
 
     Args:
-        path: the file.
+        path: the file that the engine loads.
         threads: threads of one operation; None is the engine's choice.
     """
 

@@ -20,9 +20,9 @@ def write_program(program: Program, path: Path, metadata: Mapping[str, Any]) -> 
     """Writes a program with its metadata, by rename. Raises UserError when the disk refuses.
 
     Args:
-        program: what was written down.
-        path: path of the file.
-        metadata: entries of JSON's kinds.
+        program: the program that `write_down` made of a model.
+        path: where the .pt2 file is written.
+        metadata: what is kept in the file, of the kinds that JSON has.
     """
     with replacing(path) as part:
         # torch.export.save looks at the ending.

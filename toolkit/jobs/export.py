@@ -76,7 +76,7 @@ def run_export(
 
     Args:
         checkpoint: a run folder or weights file.
-        to: the format.
+        to: the format: onnx, openvino or torch.
         out: path of the file; None is `export/FORMAT/` beside the weights.
         wishes: size, precision, what is inside, and what it is proved on.
         overrides: changes of the config that the weights carry, each `key=value`.
@@ -129,8 +129,8 @@ def out_path(weights: Path, to: Target, out: str | Path | None) -> Path:
     """Where an export goes. Raises ConfigError for an ending of another format.
 
     Args:
-        weights: file of the weights.
-        to: the format.
+        weights: file of the weights that are exported.
+        to: the format: onnx, openvino or torch.
         out: the path that is asked for; None is `export/FORMAT/` beside the weights.
     """
     ending = ENDINGS[to]
@@ -185,9 +185,9 @@ def write(restored: Restored, path: Path, to: Target, wishes: Wishes, pictures: 
     """Writes a restored model as a program.
 
     Args:
-        restored: the model.
-        path: path of the file.
-        to: its format.
+        restored: the model, and what its weights say of themselves.
+        path: where the file is written.
+        to: the format: onnx, openvino or torch.
         wishes: size, precision and what is inside.
         pictures: files that ranges of eight bits are measured on.
     """
@@ -214,7 +214,7 @@ def about_export(restored: Restored, program: Program, graph: ExportGraph, wishe
 
     Args:
         restored: the model, and what its weights say of themselves.
-        program: what was written down.
+        program: what was written down of the graph.
         graph: what it was written down of.
         wishes: size, precision and what is inside.
     """
@@ -265,11 +265,11 @@ def told(found: Certificate, restored: Restored, path: Path, to: Target, kind: s
     """What `parity.json` holds.
 
     Args:
-        found: the certificate.
-        restored: the model.
-        path: the exported file.
-        to: its format.
-        kind: its precision, of `BOUNDS`.
+        found: the certificate that the proof gave.
+        restored: the model, and what its weights say of themselves.
+        path: the exported file, as it is named.
+        to: the format: onnx, openvino or torch.
+        kind: the precision, a key of `BOUNDS`.
         samples: what it was proved on.
     """
     whole = found.whole

@@ -20,9 +20,9 @@ class Samples(NamedTuple):
     """What an export is proved on.
 
     Args:
-        pictures: their files.
+        pictures: their files, one or more of them.
         truths: annotations by the path of a picture; {} where there are none.
-        said: where they are from.
+        said: where they are from, in words.
     """
 
     pictures: list[Path]

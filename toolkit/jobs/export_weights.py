@@ -31,7 +31,7 @@ def run_export_weights(
 
     Args:
         checkpoint: a run folder or weights file.
-        to: the library.
+        to: the library: torchvision, smp or timm.
         out: path of the file, .safetensors or .pth; None is `export/LIBRARY/` beside the weights.
         trust_code: whether parts of the form module:Class that the file names are imported.
 
@@ -56,8 +56,8 @@ def their_net(config: Config, model: VisionModel, to: Library) -> tuple[str, nn.
 
     Args:
         config: the config that the weights carry.
-        model: the model.
-        to: the library.
+        model: the restored model, for its classes.
+        to: the library: torchvision, smp or timm.
     """
     found = {"torchvision": _torchvision, "timm": _timm, "smp": _smp}[to](config, len(model.classes))
     if found is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from toolkit.data.images.listing import OTHER_IMAGES
+from toolkit.data.images.formats import OTHER_IMAGES
 from toolkit.data.layouts.candidate import RECOGNISERS, Candidate, Task
 from toolkit.data.layouts.tree import ARCHIVES, Tree
 from toolkit.errors import ConfigError, DataError, Problem, listed
