@@ -75,6 +75,17 @@ def test_nothing_found_is_empty_places() -> None:
         assert same_as_predict(DetectorGraph(model)(*given(batch)), model, batch, 0) == 0
 
 
+@pytest.mark.parametrize("style", ["fpn", "2015"])
+def test_suppressed_boxes_share_in_a_place_as_they_do_in_predict(style: str) -> None:
+    model, batch = tiny_detector(style), noise([(64, 96), (50, 41)])
+    with torch.inference_mode():
+        before = DetectorGraph(model)(*given(batch))[0]
+        model.head.test = replace(model.head.test, vote_iou=0.4)
+        found = DetectorGraph(model)(*given(batch))
+        assert same_as_predict(found, model, batch, 1e-3) > 0
+    assert (found[0] - before).abs().max() > 1
+
+
 def test_thresholds_are_those_of_detections() -> None:
     model, batch, lowest = tiny_detector("fpn"), noise([(64, 96), (50, 41)]), [0.2, 0.9, 0.3, 0.05, 1.5]
     with torch.inference_mode():

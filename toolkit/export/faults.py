@@ -12,6 +12,8 @@ from toolkit.export.graph import BLOCK, RAW
 
 _SMALL = 1e-3
 """Share of a block's spread from which on it counts as different, and below which two things count as the same."""
+_SECOND = f"{BLOCK}head.roi."
+"""Begin of the names of a detector's second stage."""
 _FEW = 6
 """Classes up to which every order of them is tried."""
 
@@ -56,7 +58,8 @@ def first_fault(
         if name == "labels" and mine.shape == theirs.shape:
             most = gap if (mine == theirs).mean() >= 0.9999 else most
         if not gap <= most:
-            return Fault(name.removeprefix(BLOCK), _why(name, mine, theirs, wanted, stats), gap)
+            why = _of_boxes(name, wanted, found) if "boxes" in wanted else None
+            return Fault(name.removeprefix(BLOCK), why or _why(name, mine, theirs, wanted, stats), gap)
     return None
 
 
@@ -101,6 +104,30 @@ def _why(
     if _only_edges(mine, theirs):
         return "only its edges differ: padding"
     return "everything before it agrees: it computes something else (align_corners of an upsampling, say) or has other weights"
+
+
+def _of_boxes(name: str, wanted: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]) -> str | None:
+    """What only detectors do between their layers; None where it is none of that."""
+    second = [one for one in wanted if one.startswith(_SECOND)]
+    if name in second and name.endswith(".classes"):
+        order = _reordered(wanted[name], found[name]) if wanted[name].shape == found[name].shape else None
+        return None if order is None else f"stale class order: its channels are the model's channels {order}"
+    if second and name == second[0]:
+        return (
+            "maps and first stage agree, so it is the proposals (clipped to another size, another NMS threshold or number, "
+            "shortest side) or how they are cut out of the maps"
+        )
+    if name.startswith(BLOCK) or name == "given":
+        return None
+    same = all(wanted[one].shape == found[one].shape for one in ("boxes", "scores"))
+    if same and all(_gap(wanted[one], found[one]) <= _SMALL for one in ("boxes", "scores")):
+        return "boxes and scores agree, labels do not: stale class order"
+    if not np.array_equal(wanted["counts"], found["counts"]):
+        return (
+            f"all layers agree, but {int(found['counts'].sum())} boxes are left, wanted {int(wanted['counts'].sum())}: "
+            "another NMS threshold, lowest score or limit of boxes"
+        )
+    return "all layers agree, so it is how boxes are decoded, clipped, suppressed (NMS) or scaled to the picture"
 
 
 def _of_pictures(mine: np.ndarray, theirs: np.ndarray) -> str:

@@ -153,7 +153,37 @@ def detect(
         test.per_image,
     )
     values, which = best(kept.view(count, classes, places).transpose(1, 2).flatten(1), test.per_image, ABSENT)
-    return DetectionTensors(rows(moved, which), values, which % classes, (values > ABSENT).sum(1))
+    found = DetectionTensors(rows(moved, which), values, which % classes, (values > ABSENT).sum(1))
+    if test.vote_iou is None:
+        return found
+    candidates = moved.view(count, places, classes, 4).transpose(1, 2), scores.transpose(1, 2)
+    return found._replace(boxes=_voted(found, which // classes, candidates, test.vote_iou, roi.plus_one))
+
+
+def _voted(
+    found: DetectionTensors, places: Tensor, candidates: tuple[Tensor, Tensor], iou: float, plus_one: bool
+) -> Tensor:
+    """Boxes (N, D, 4) in the places of detections, as `ops.boxes.voted` makes them.
+
+    Args:
+        found: detections, `ABSENT` scores where there is none.
+        places: (N, D) int64, which proposal each is of.
+        candidates: boxes (N, K, P, 4) and scores (N, K, P) of each class' boxes before the suppression.
+        iou: overlap from which a box of the class shares.
+        plus_one: whether x2 and y2 are inclusive.
+    """
+    (boxes, scores), of = candidates, found.labels[..., None]
+    number = boxes.shape[2]
+    near = boxes.gather(1, of[..., None].expand(-1, -1, number, 4))
+    own = found.boxes[:, :, None]
+    common = torch.minimum(own[..., 2:], near[..., 2:]) - torch.maximum(own[..., :2], near[..., :2]) + int(plus_one)
+    sides = [each[..., 2:] - each[..., :2] + int(plus_one) for each in (own, near)]
+    shared, first, second = (each[..., 0] * each[..., 1] for each in (common.clamp(min=0), *sides))
+    shares = shared / (first + second - shared).clamp(min=torch.finfo(shared.dtype).tiny) >= iou
+    shares = shares | (torch.arange(number, device=boxes.device) == places[..., None])  # its own, if it is empty
+    weights = torch.where(shares, scores.gather(1, of.expand(-1, -1, number)).clamp(min=0), 0.0)
+    total = weights.sum(2, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
+    return (weights[..., None] * near).sum(2) / total
 
 
 def with_nothing_behind(found: DetectionTensors) -> DetectionTensors:
