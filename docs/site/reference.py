@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -60,8 +61,8 @@ def _verbs() -> str:
 def _command(title: str, command: click.Command, level: str = "##") -> list[str]:
     context = click.Context(command, info_name=title)
     usage = " ".join(command.collect_usage_pieces(context))
-    lines = ["", f"{level} {title}", "", f"`{title} {usage}`", "", _prose(command.help or "")]
-    options = [one for one in command.get_params(context) if isinstance(one, click.Option) and one.help]
+    lines = ["", f"{level} {title}", "", f"`{title} {usage}`", "", _prose(inspect.cleandoc(command.help or ""))]
+    options = [one for one in command.get_params(context) if isinstance(one, click.Option)]
     if options:
         lines += ["", "| option | does | default |", "|---|---|---|"]
         lines += [_option_row(one) for one in options]
@@ -71,9 +72,12 @@ def _command(title: str, command: click.Command, level: str = "##") -> list[str]
 
 
 def _option_row(option: click.Option) -> str:
-    metavar = "" if option.is_flag else f" {option.metavar or option.type.name.upper()}"
+    choices = (
+        "|".join(map(str, option.type.choices)) if isinstance(option.type, click.Choice) else option.type.name.upper()
+    )
+    metavar = "" if option.is_flag else f" {option.metavar or choices}".replace("|", "\\|")
     names = ", ".join(f"`{name}{metavar}`" for name in option.opts)
-    default = option.default if option.show_default and option.default is not None else ""
+    default = option.default if option.show_default and isinstance(option.default, (str, int, float)) else ""
     return f"| {names} | {_cell(option.help or '')} | {_cell(str(default))} |"
 
 
