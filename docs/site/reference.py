@@ -75,7 +75,7 @@ def _option_row(option: click.Option) -> str:
     choices = (
         "|".join(map(str, option.type.choices)) if isinstance(option.type, click.Choice) else option.type.name.upper()
     )
-    metavar = "" if option.is_flag else f" {option.metavar or choices}".replace("|", "\\|")
+    metavar = "" if option.is_flag else f" {option.metavar or choices}"
     names = ", ".join(f"`{name}{metavar}`" for name in option.opts)
     default = option.default if option.show_default and isinstance(option.default, (str, int, float)) else ""
     return f"| {names} | {_cell(option.help or '')} | {_cell(str(default))} |"
