@@ -33,7 +33,7 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
         nodes,
         "theirs",
         [onnx.helper.make_tensor_value_info("x", kind, ["N", 3, "H", "W"])],
-        [onnx.helper.make_tensor_value_info("p", kind, ["N", 1, "H", "W"])],
+        [onnx.helper.make_tensor_value_info(name, kind, ["N", 1, "H", "W"]) for name in ("p", "logit")],
         [weight],
     )
     path = tmp_path_factory.mktemp("foreign") / "theirs.onnx"
@@ -63,6 +63,13 @@ def test_a_foreign_program_labels_pixels(foreign: Path, picture: Path, tmp_path:
     labels = np.asarray(Image.open(out / "half.png"))
     assert (labels[:, :20] == 0).all()
     assert (labels[:, 20:] == 1).all()
+
+
+def test_one_channel_of_logits_says_text_above_zero(foreign: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (50, 40), (131,) * 3).save(tmp_path / "gray.png")  # a logit of 0.3
+    words = [*SAID, "program.output=logits", "program.output_name=logit", "--out", str(tmp_path / "out")]
+    assert run(["predict", str(foreign), str(tmp_path / "gray.png"), *words]) == 0
+    assert (np.asarray(Image.open(tmp_path / "out" / "gray.png")) == 1).all()
 
 
 def test_a_misspelt_key_is_answered(foreign: Path, picture: Path, tmp_path: Path, capfd: Any) -> None:

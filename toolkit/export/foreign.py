@@ -31,7 +31,7 @@ MORE = {
     "bgr": "whether channels are turned round first; false",
     "multiple": "heights and widths that the net takes are multiples of it; 32",
     "stride": "pixels from one cell of the output to the next; 1",
-    "output": "what the numbers are: logits, probabilities; of one channel the probability of the second class",
+    "output": "what the numbers are: logits, probabilities; one channel is the second of two classes, by default a probability",
     "output_name": "which of the outputs is meant; the first",
 }
 
@@ -75,9 +75,12 @@ class _Foreign(Run):
         if found.ndim != 4:
             message = f"its output {self.output} is {found.shape}; wanted (pictures, classes, height, width)"
             raise ConfigError(Problem(self.path, message, "name another with program.output_name=NAME"))
-        if found.shape[1] == 1:  # the probability of the second of two classes
-            found = np.concatenate([1 - found, found], 1)
-        return {"logits": found}
+        return {"logits": found if found.shape[1] > 1 else np.concatenate([self.first_of(found), found], 1)}
+
+    @staticmethod
+    def first_of(second: np.ndarray) -> np.ndarray:
+        """What the first of two classes has where only the second has an output: logits' differences alone count."""
+        return np.zeros_like(second)
 
 
 def foreign_model(run: Run, overrides: Sequence[str]) -> tuple[VisionModel, dict[str, Any]]:
@@ -116,6 +119,11 @@ class _AsLogits(_Foreign):
     def __call__(self, given: Any, files: Any = None) -> dict[str, Any]:
         """See `Run`."""
         return {"logits": np.log(np.clip(super().__call__(given)["logits"], 1e-12, None))}
+
+    @staticmethod
+    def first_of(second: np.ndarray) -> np.ndarray:
+        """See `_Foreign`: the rest to 1."""
+        return 1 - second
 
 
 def _given(run: Run, overrides: Sequence[str]) -> dict[str, Any]:

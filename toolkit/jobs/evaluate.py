@@ -21,6 +21,7 @@ from toolkit.engine.process import make_fabric
 from toolkit.engine.run_folder import RunFolder
 from toolkit.engine.settings import TrainSettings
 from toolkit.errors import ConfigError, DataError, Problem
+from toolkit.export.engine_model import EngineModel
 from toolkit.export.programs import is_program
 from toolkit.files import cannot_write
 from toolkit.jobs.agreement import check_channels
@@ -316,8 +317,15 @@ def _told(
         "losses": result.losses,
         "unlabelled": result.unlabelled,
         "tables": result.tables,
-        **told_of_record(record, folder, dataset.notes),
+        **told_of_record(record, folder, [*dataset.notes, *_not_measured(restored.model)]),
     }
+
+
+def _not_measured(model: VisionModel) -> list[str]:
+    """What is left out for a model that another engine computes."""
+    if not isinstance(model, EngineModel):
+        return []
+    return ["the loss is not measured: it asks for maps of the net, which an exported file keeps to itself"]
 
 
 def _refuse_unannotated(dataset: Dataset, split: str) -> None:
