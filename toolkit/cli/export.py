@@ -69,7 +69,10 @@ def command(
         _weights(checkpoint, target, out, trust_code, as_json)
         return
     wishes = Wishes(wanted, half, raw, int8, not no_thresholds, samples)
-    result = run_export(checkpoint, target, out, wishes, overrides=overrides, trust_code=trust_code, check=check)  # type: ignore[arg-type]
+    result = run_export(
+        checkpoint, target, out, wishes,  # type: ignore[arg-type]
+        overrides=overrides, trust_code=trust_code, check=check, tell=lambda line: say(line, err=True),
+    )  # fmt: skip
     if as_json:
         print_json(result)
     else:

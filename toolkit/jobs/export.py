@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata as packages
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -35,7 +34,6 @@ from toolkit.report.parity_page import write_parity_page
 from toolkit.results.operating_points import stored_points
 from toolkit.samples import Detections, LabelMap
 
-log = logging.getLogger(__name__)
 Target = Literal["onnx", "openvino", "torch"]
 ENDINGS: dict[str, str] = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
 _FULL_WIDTH = 25_000_000
@@ -71,6 +69,7 @@ def run_export(
     overrides: Sequence[str] = (),
     trust_code: bool = False,
     check: bool = False,
+    tell: Callable[[str], object] = lambda line: None,
 ) -> dict[str, Any]:
     """Writes a checkpoint as a program, `run.py` beside it, and proves it: `parity.json` and `parity.html`.
 
@@ -82,6 +81,7 @@ def run_export(
         overrides: changes of the config that the weights carry, each `key=value`.
         trust_code: whether parts of the form module:Class that the file names are imported.
         check: whether a file that is there already is proved, and none written.
+        tell: takes a line before each step that may take minutes.
 
     Returns:
         {"file", "runner", "page", "parity": {"ok", "max_logit", "labels_equal", "max_box", "unmatched", "ties", "metric",
@@ -106,8 +106,11 @@ def run_export(
         raise ConfigError(Problem(path, "there is no such file to prove", "leave --check out to write it"))
     if not check:
         _refuse_other(path)
+        tell(f"writing {path}")
         write_runner(path, to)
         write(restored, path, to, wishes, samples.pictures)
+    sizes = "one size" if wishes.size is not None else "three sizes each"
+    tell(f"proving it on {len(samples.pictures)} pictures of {samples.said}, {sizes}")
     return _proved(restored, path, to, wishes, samples)
 
 
