@@ -101,11 +101,15 @@ def pool_boxes(
     if len(maps) == 1 or boxes.is_meta:  # on the meta device every box has the same shape on every map
         return _pool_one(maps[0].float(), strides[0], rois, kind, size, sampling)
     levels = pyramid_levels(boxes, strides)
-    pooled = maps[0].new_zeros((boxes.shape[0], maps[0].shape[1], size, size), dtype=torch.float32)
-    of_levels = true_places([levels == index for index in range(len(maps))])
-    for one, stride, here in zip(maps, strides, of_levels, strict=True):
+    of_level = [levels == index for index in range(len(maps))]
+    # A program of PyTorch takes it that at least two boxes reach each map: two that are cut off again see to it.
+    more = 2 if torch.compiler.is_compiling() else 0
+    if more:
+        rois, of_level = F.pad(rois, (0, 0, 0, more)), [F.pad(mask, (0, more), value=True) for mask in of_level]
+    pooled = maps[0].new_zeros((rois.shape[0], maps[0].shape[1], size, size), dtype=torch.float32)
+    for one, stride, here in zip(maps, strides, true_places(of_level), strict=True):
         pooled = pooled.index_copy(0, here, _pool_one(one.float(), stride, rois[here], kind, size, sampling))
-    return pooled
+    return pooled[: boxes.shape[0]]
 
 
 def _pool_one(one: Tensor, stride: int, rois: Tensor, kind: PoolKind, size: int, sampling: int) -> Tensor:

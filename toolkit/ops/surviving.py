@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 ABSENT = -1.0
 """Score of a place where no box is."""
+_APART = ((-2.0, -2.0, -1.0, -1.0), (-4.0, -4.0, -3.0, -3.0))
+"""Boxes beside all boxes of pictures."""
 
 
 def surviving(boxes: Tensor, scores: Tensor, iou: float, limit: int) -> Tensor:
@@ -27,8 +30,15 @@ def surviving(boxes: Tensor, scores: Tensor, iou: float, limit: int) -> Tensor:
     """
     from torchvision.ops import nms
 
-    groups, places = (scores > ABSENT).nonzero(as_tuple=True)
-    found = scores[groups, places]
-    apart = groups * (boxes.amax().double() + 1)
-    keep = nms(boxes[groups, places].double() + apart[:, None], found.double(), iou)
-    return torch.full_like(scores, ABSENT).index_put((groups[keep], places[keep]), found[keep])
+    # Two boxes of a group of their own, which overlap nothing: a program of PyTorch takes it that at least two boxes
+    # reach the suppression and pass it.
+    number = scores.numel()
+    corners = torch.cat((boxes.reshape(-1, 4).double(), boxes.new_tensor(_APART, dtype=torch.float64)))
+    groups = torch.arange(scores.shape[0], device=scores.device)[:, None].expand(scores.shape).flatten()
+    flat = F.pad(scores.flatten(), (0, len(_APART)), value=ABSENT)
+    there = F.pad(scores.flatten() > ABSENT, (0, len(_APART)), value=True)
+    apart = F.pad(groups * (boxes.amax().double() + 1), (0, len(_APART)))
+    (places,) = there.nonzero(as_tuple=True)
+    keep = places[nms((corners + apart[:, None])[places], flat[places].double(), iou)]
+    kept = torch.full_like(flat, ABSENT).index_put((keep,), flat[keep])
+    return kept[:number].view(scores.shape)
