@@ -117,7 +117,7 @@ def _say(result: dict[str, Any]) -> None:
         if one["low"] is not None:
             say(f"lost by the export: {one['low']:+.3g} to {one['high']:+.3g} (95 % interval over pictures)")
     for problem in parity["problems"]:
-        say(f"beyond its bounds: {problem}", err=True)
+        say(f"refused: {problem}", err=True)
     if parity["fault"]:
         say(parity["fault"], err=True)
 

@@ -175,7 +175,12 @@ def prove(
             fault = stale
             if problems and stale is None:
                 worst = _worst(rows, bounds)
-                fault = bisect(model, file, target, files[worst], folder, cut=cut, raw=raw, coarse=bounds.relative)
+                try:
+                    fault = bisect(model, file, target, files[worst], folder, cut=cut, raw=raw, coarse=bounds.relative)
+                    more = None if fault else "in a second run that shows the values inside, no value differs"
+                except UserError as error:
+                    more = f"the values inside cannot be looked at: {error.problems[0].message}"
+                problems += [f"{rows[worst].name}: {more}"] if more else []
     own = [second for path, second in zip(files, seconds, strict=True) if path in pictures]
     mean = float(np.mean(own or seconds))
     return Certificate(not problems, bounds, whole, rows, problems, fault, metric, mean)
@@ -265,7 +270,9 @@ def bisect(
     raw: bool,
     coarse: bool,
 ) -> Fault | None:
-    """The first value inside the two programs that differs for a picture.
+    """The first value inside the two programs that differs for a picture; None where none does.
+
+    Raises UserError when the program cannot be run with the values inside shown.
 
     Args:
         model: the model, in eval mode.
@@ -289,11 +296,8 @@ def bisect(
         {"given": given} | {name: named[name] for name in blocks} | {name: named[name] for name in graph.answers[::-1]}
     )
     opened = with_blocks(file, target, blocks, folder / "opened")
-    try:
-        answers, *_ = run_fresh(opened, target, [picture], folder)
-        found = next(answers)
-    except UserError:
-        return None
+    answers, *_ = run_fresh(opened, target, [picture], folder)
+    found = next(answers)
     stats = {"mean": model.pixel_stats.mean, "std": model.pixel_stats.std, "bgr": model.pixel_stats.bgr}
     if raw:
         wanted.pop("given")
