@@ -112,7 +112,8 @@ class UNetEncoder(Backbone):
 def _of_level(level: nn.Sequential, x: Tensor) -> Tensor:
     """A level's map: two convolutions, in bands of rows where that is asked for, and dropout."""
     convs, dropout = level[:2], level[2]
-    step = band_of_rows(convs, x.shape[-2], x.shape[0] * level[0].conv.out_channels * x.shape[-1] * x.element_size())
+    channels = cast(ConvNormAct, level[0]).conv.out_channels
+    step = band_of_rows(convs, x.shape[-2], x.shape[0] * channels * x.shape[-1] * x.element_size())
     if step is None:
         return level(x)
     return dropout(in_bands(convs, lambda first, last: x[..., first:last, :], x.shape[-2], step))

@@ -95,9 +95,8 @@ def foreign_model(run: Run, overrides: Sequence[str]) -> tuple[VisionModel, dict
         problems += [Problem(f"program.{name}", "must be said", KEYS[name]) for name in missing]
         raise ConfigError(problems)
     classes = [str(name) for name in given["classes"]]
-    stats = PixelStats(
-        *(tuple(float(one) for one in given[name]) for name in ("mean", "std")), bgr=bool(given.get("bgr", False))
-    )
+    mean, std = (tuple(float(one) for one in given[name]) for name in ("mean", "std"))
+    stats = PixelStats(mean, std, bgr=bool(given.get("bgr", False)))
     names = [name for name, *_ in run.outputs]
     output = str(given.get("output_name", names[0] if names else ""))
     if output not in names:

@@ -222,7 +222,9 @@ def about_export(restored: Restored, program: Program, graph: ExportGraph, wishe
         wishes: size, precision and what is inside.
     """
     model, run = restored.model, restored.path.parent
-    receipt = {name: restored.metadata[name] for name in ("step", "metrics", "receipt") if name in restored.metadata}
+    receipt: dict[str, Any] = {
+        name: restored.metadata[name] for name in ("step", "metrics", "receipt") if name in restored.metadata
+    }
     with_environment = run / "environment.json"
     if with_environment.is_file():
         receipt["environment"] = json.loads(with_environment.read_text())

@@ -76,7 +76,7 @@ class _Step(nn.Module):
         else:
             height, width = (n * factor for n in x.shape[-2:])
             skip, offset = skip[..., offset : offset + height, offset : offset + width], 0
-        channels = self.convs[0].conv.in_channels
+        channels = cast(ConvNormAct, self.convs[0]).conv.in_channels
         step = band_of_rows(self.convs, height, x.shape[0] * channels * width * x.element_size())
         if step is None:
             enlarged = _resized_canvas(self.relu(self.up(x)), height, width, offset)

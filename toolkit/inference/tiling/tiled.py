@@ -182,7 +182,8 @@ class TiledPrediction:
             (top, left), (bottom, right) = part.start, part.stop
             for place, one in zip(whole, found, strict=True):
                 if place is not None:
-                    place[..., top:bottom, left:right] = one
+                    # What the first tile answers, all do.
+                    place[..., top:bottom, left:right] = cast(Tensor, one)
         if kind is None:
             raise ValueError("a picture has at least one tile")
         return cast(Prediction, kind(*whole))

@@ -144,7 +144,7 @@ def _where(place: Georeference | None) -> dict[str, Any]:
 
 def _factors(size: tuple[int, int]) -> list[int]:
     """By how much each overview is smaller, until one block holds it."""
-    factors = []
+    factors: list[int] = []
     while max(size) / 2 ** len(factors) > _SMALLEST_OVERVIEW * 2:
         factors.append(2 ** (len(factors) + 1))
     return factors
