@@ -31,7 +31,7 @@ def write_parity_page(path: Path, parity: Mapping[str, Any]) -> Path:
     said = (
         "Within the bounds: the file may take the place of the model."
         if parity["ok"]
-        else f"Refused: {parity['fault']}."
+        else f"Refused: {parity['fault'] or 'it answers otherwise, see below'}."
     )
     facts = [(name, str(parity[name])) for name in ("file", "weights", "precision", "opset", "versions", "made")]
     page = render(
