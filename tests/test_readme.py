@@ -35,7 +35,7 @@ def test_make_targets_exist() -> None:
 def test_every_config_that_is_named_exists_and_is_sound() -> None:
     named = set(re.findall(r"configs/[\w/]+\.yaml", README))
     assert named
-    for name in named:
+    for name in named - {"configs/NAME.yaml", "configs/classify/NAME.yaml", "configs/sequences/NAME.yaml"}:
         load_config(REPOSITORY / name)
 
 

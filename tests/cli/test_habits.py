@@ -42,7 +42,7 @@ CONFIG = str(Path(__file__).resolve().parents[2] / "configs/tiny/unet_shapes.yam
         ("train C --train.steps 3", "write train.steps=3, without dashes"),
         ("train C --frobnicate", "toolkit train --help"),
         ("check C --ful", "did you mean '--full'?"),
-        ("evaluate r --conf 0.4", "write model.head.test.score=0.4"),
+        ("evaluate r --conf 0.4", "write --score 0.4"),
         ("evaluate r --max-det 300", "write model.head.test.per_image=300"),
         ("predict r a.png --output x", "write --out x"),
         ("predict r a.png --out x --batch 2", "write --batch-size 2"),

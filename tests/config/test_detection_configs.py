@@ -27,7 +27,7 @@ PARAMETERS = {
     "faster_rcnn_vgg16_voc": 137_078_239,
     # torchvision's 41,755,286 less ten unused classes of 1,025 weights for one score and four offsets each.
     "faster_rcnn_r50_fpn_coco": 41_755_286 - 10 * 5 * 1_025,
-    "faster_rcnn_r18_fpn_bccd": 12_298_802,
+    "faster_rcnn_r18_fpn_bccd": 12_299_777,
     "tiny/faster_rcnn_shapes": None,
 }
 

@@ -54,5 +54,5 @@ def test_one_rule_for_training_evaluation_and_prediction(data: Path, tmp_path: P
 def test_without_a_range_it_is_said_what_to_write(data: Path) -> None:
     splits = [f"data.{split}.dataset={PART}" for split in ("train", "val")]
     config = tiny_config(data, *splits, *(change for change in CHANGES if "value_range" not in change))
-    with pytest.raises(UserError, match=r"found uint16 from \d+ to \d+; .*data.value_range: \[low, high\]"):
+    with pytest.raises(UserError, match=r"found uint16 from \d+ to \d+; .*data.value_range=\[low,high\]"):
         assemble(config).datasets["train"][0]

@@ -56,7 +56,8 @@ def test_pixels_below_the_threshold_of_their_class_become_the_fallback(
     dense: VisionModel, picture: Path, tmp_path: Path, fallback: str | None
 ) -> None:
     dense.head.with_scores = True
-    labels, scores, _ = dense.predict(str(picture))[0]
+    prediction = dense.predict(str(picture))[0]
+    labels, scores = prediction.labels, prediction.scores
     assert scores is not None
     dense.head.with_scores = False
     lowest = {

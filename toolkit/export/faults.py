@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from toolkit.errors import listed
 from toolkit.export.graph import BLOCK, RAW
 
 _SMALL = 1e-3
@@ -68,7 +69,7 @@ def other_classes(mine: Sequence[str], theirs: Sequence[str]) -> Fault | None:
     if list(mine) == list(theirs):
         return None
     kind = "in another order" if sorted(mine) == sorted(theirs) else "other names"
-    shown = f"{', '.join(map(str, theirs[:_FEW]))}; the checkpoint has {', '.join(map(str, mine[:_FEW]))}"
+    shown = f"{listed(theirs, _FEW)}; the checkpoint has {listed(mine, _FEW)}"
     return Fault("classes", f"stale class order: {kind} ({shown})", 0.0)
 
 

@@ -261,7 +261,7 @@ def test_refusals(tmp_path):
     (tmp_path / "a.png").touch()
     backbone = ResNet(18)
     scores = VisionModel(backbone, None, ImageHead(backbone.spec, 2), ["a", "b"])
-    with pytest.raises(PartsError, match="every pixel can be tiled; this one has the head 'image'"):
+    with pytest.raises(PartsError, match="pixels or boxes can be tiled; this one has the head 'image'"):
         TiledPrediction(scores)
     with pytest.raises(PartsError, match="that answer for every pixel"):
         predict(scores, tmp_path, tile=512)
