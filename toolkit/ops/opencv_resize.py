@@ -32,7 +32,7 @@ def _linear(images: Tensor, size: tuple[int, int], as_area: Tensor) -> Tensor:
     values = images.to(torch.int32)
     first, second, low, high = _places(images.shape[3], size[1], as_area)
     rows = values.index_select(3, first) * low + values.index_select(3, second) * high
-    first, second, low, high = (_column(one) for one in _places(images.shape[2], size[0], as_area))
+    first, second, low, high = (_column(one) for one in _places(images.shape[2], size[0], as_area, rows=True))
     top = torch.div(rows.index_select(2, first[:, 0]), 16, rounding_mode="floor") * low
     bottom = torch.div(rows.index_select(2, second[:, 0]), 16, rounding_mode="floor") * high
     total = _shifted(top, 16) + _shifted(bottom, 16) + 2
@@ -47,8 +47,12 @@ def _column(line: Tensor) -> Tensor:
     return line[:, None]
 
 
-def _places(before: int, after: int, as_area: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """For each pixel of a line the two it is made of and their weights: int64, int64, int32, int32."""
+def _places(before: int, after: int, as_area: Tensor, *, rows: bool = False) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """For each pixel of a line the two it is made of and their weights: int64, int64, int32, int32.
+
+    Beyond the first and last column OpenCV takes one pixel with the whole weight, beyond rows the same one twice: each
+    part is rounded down, so that this is not the same.
+    """
     pixel = torch.arange(after, dtype=torch.float64)
     scale = torch.full((), 1.0, dtype=torch.float64) * before / after
     place = ((pixel + 0.5) * scale - 0.5).float()
@@ -59,9 +63,10 @@ def _places(before: int, after: int, as_area: Tensor) -> tuple[Tensor, Tensor, T
     rest = torch.where(rest <= 0, 0.0, rest - rest.floor())
     below = torch.where(as_area, begin.float(), below)
     share = torch.where(as_area, rest, share)
-    share = torch.where((below < 0) | (below >= before - 1), 0.0, share)
+    if not rows:
+        share = torch.where((below < 0) | (below >= before - 1), 0.0, share)
     first = below.clamp(0).long().clamp(max=before - 1)
-    second = (first + 1).clamp(max=before - 1)
+    second = (below + 1).clamp(0).long().clamp(max=before - 1)
     return first, second, ((1 - share) * _ONE).round().int(), (share * _ONE).round().int()
 
 
