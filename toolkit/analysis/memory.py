@@ -24,9 +24,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from toolkit.analysis.anatomy import Kept
 from toolkit.analysis.operations import KINDS
+from toolkit.layers.row_bands import in_blocks
 
-_BLOCK = 16
-"""Channels of a block with AVX-512; 8 with AVX2."""
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -224,9 +223,9 @@ class _Memory(TorchDispatchMode):
 
 
 def _in_blocks(tensor: Tensor) -> int:
-    """Bytes of a map in the order that oneDNN computes in: channels in blocks, the last of which is filled up."""
+    """Bytes of a map in the order that oneDNN computes in."""
     channels = tensor.shape[1]
-    return tensor.numel() // max(channels, 1) * -(-channels // _BLOCK) * _BLOCK * tensor.element_size()
+    return tensor.numel() // max(channels, 1) * in_blocks(channels) * tensor.element_size()
 
 
 def _key(tensor: Tensor) -> int:

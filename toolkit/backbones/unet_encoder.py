@@ -13,7 +13,7 @@ from toolkit.contracts import ANY_SIZE, BACKBONES, Backbone, FeaturePyramid, Pix
 from toolkit.errors import ConfigError, Problem
 from toolkit.layers.conv import ConvNormAct, Norm, Padding
 from toolkit.layers.init import he_normal_
-from toolkit.layers.row_bands import band_of_rows, in_bands
+from toolkit.layers.row_bands import band_of_rows, in_bands, in_blocks
 from toolkit.weights.fit import fill_from
 
 
@@ -112,7 +112,7 @@ class UNetEncoder(Backbone):
 def _of_level(level: nn.Sequential, x: Tensor) -> Tensor:
     """A level's map: two convolutions, in bands of rows where that is asked for, and dropout."""
     convs, dropout = level[:2], level[2]
-    channels = cast(ConvNormAct, level[0]).conv.out_channels
+    channels = in_blocks(cast(ConvNormAct, level[0]).conv.out_channels)
     step = band_of_rows(convs, x.shape[-2], x.shape[0] * channels * x.shape[-1] * x.element_size())
     if step is None:
         return level(x)

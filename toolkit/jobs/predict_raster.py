@@ -13,14 +13,16 @@ from toolkit.analysis.out_of_memory import memory_explained
 from toolkit.data.images.picture import Picture
 from toolkit.data.images.rasters import CACHE_BYTES, Raster, open_raster
 from toolkit.errors import ConfigError, DataError, Problem
+from toolkit.freed_memory import give_back_freed_memory
 from toolkit.inference.tiling.tiled import TiledPrediction
 from toolkit.inference.writers.geotiff import GeotiffWriter
 from toolkit.jobs.predictor import Predictor
 from toolkit.models.modes import evaluating
 
 _LOG = logging.getLogger(__name__)
-_SHARE = 0.6
-"""Of the memory that a picture may take: PyTorch and GDAL themselves take 0.8 GB, and all together is to stay below 1.5."""
+_SHARE = 0.4
+"""Of the memory that a picture may take: PyTorch and GDAL, their code in use among it, take 1.05 GB themselves, and all together
+is to stay below 1.5."""
 _SAID_FROM = 1 << 26
 """Pixels of a picture from which on its way is told."""
 
@@ -119,7 +121,10 @@ def answer_by_window(
         writer.opened(stem, raster.size, raster.place, kind) as put,
     ):
         said = 0
-        for part, found in tiled.parts(RasterPixels(raster, model.pixel_scale.device)):
+        pixels = RasterPixels(raster, model.pixel_scale.device)
+        tiled.plan(pixels)
+        give_back_freed_memory()  # what measuring the model took
+        for part, found in tiled.parts(pixels):
             (top, left), (bottom, right) = part.start, part.stop
             known = raster.known(slice(top, bottom), slice(left, right))
             put(top, left, predictor.kept(found), known)
@@ -130,3 +135,4 @@ def answer_by_window(
             if stopping() and bottom * right < raster.size[0] * raster.size[1]:
                 _LOG.warning("%s: stopped at row %d of %d; it is begun anew", picture.name, bottom, raster.size[0])
                 raise StoppedError
+        give_back_freed_memory()  # what tiles took: overviews and the final order of the file are still to be made

@@ -17,8 +17,19 @@ from torch import Tensor, nn
 BAND_BYTES = 32 << 20
 """Bytes of a band of what the convolutions read. Small enough for a processor's cache to help, too."""
 _LEAST_ROWS = 8
+_BLOCK = 16
+"""Channels of a block with AVX-512; 8 with AVX2."""
 _band_bytes: ContextVar[int | None] = ContextVar("band_bytes", default=None)
 _LOCAL = (nn.Conv2d, nn.BatchNorm2d, nn.Identity, nn.ReLU)
+
+
+def in_blocks(channels: int) -> int:
+    """Channels of a map in the order that oneDNN computes in: in blocks, the last of which is filled up.
+
+    >>> in_blocks(2), in_blocks(64)
+    (16, 64)
+    """
+    return -(-channels // _BLOCK) * _BLOCK
 
 
 @contextmanager
@@ -60,7 +71,7 @@ def band_of_rows(layers: nn.Module, height: int, row_bytes: int) -> int | None:
     Args:
         layers: the module that is to run on the map.
         height: rows of the map that they read.
-        row_bytes: bytes of one of them, all images together.
+        row_bytes: bytes of one of them, all images together, in the blocks of channels that convolutions copy it into.
     """
     if torch.compiler.is_compiling() or torch.is_grad_enabled():
         return None

@@ -15,7 +15,7 @@ from toolkit.contracts import NECKS, FeaturePyramid, Neck, PyramidSpec, SizeRule
 from toolkit.errors import PartsError, Problem
 from toolkit.layers.conv import ConvNormAct, Norm, Padding
 from toolkit.layers.init import he_normal_
-from toolkit.layers.row_bands import band_of_rows, in_bands
+from toolkit.layers.row_bands import band_of_rows, in_bands, in_blocks
 
 Upsample = Literal["transpose", "bilinear", "nearest"]
 Fit = Literal["crop", "pad"]
@@ -76,7 +76,7 @@ class _Step(nn.Module):
         else:
             height, width = (n * factor for n in x.shape[-2:])
             skip, offset = skip[..., offset : offset + height, offset : offset + width], 0
-        channels = cast(ConvNormAct, self.convs[0]).conv.in_channels
+        channels = in_blocks(cast(ConvNormAct, self.convs[0]).conv.in_channels)
         step = band_of_rows(self.convs, height, x.shape[0] * channels * width * x.element_size())
         if step is None:
             enlarged = _resized_canvas(self.relu(self.up(x)), height, width, offset)

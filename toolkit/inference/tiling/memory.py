@@ -17,8 +17,8 @@ from toolkit.models.vision_model import VisionModel
 _SIDES = (128, 256)
 _RESERVE = 1.2
 """What a process takes beyond the storages that are counted and the copies of convolutions: gaps of the allocator."""
-_OF_BANDS = 2 * BAND_BYTES
-"""A band of rows, and the convolution's copy of it."""
+_OF_BANDS = 4 * BAND_BYTES
+"""What a convolution reads and makes of a band of rows, and its copies of both."""
 
 
 @torch.no_grad()
