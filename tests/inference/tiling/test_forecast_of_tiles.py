@@ -29,6 +29,7 @@ def forget_the_peak() -> None:
         pytest.skip(f"the peak of the process's memory cannot be measured anew ({error})")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [2, 16])
 def test_a_process_grows_by_no_more_than_forecast(width: int) -> None:
     torch.manual_seed(0)
