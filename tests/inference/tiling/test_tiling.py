@@ -263,7 +263,7 @@ def test_refusals(tmp_path):
     scores = VisionModel(backbone, None, ImageHead(backbone.spec, 2), ["a", "b"])
     with pytest.raises(PartsError, match="pixels or boxes can be tiled; this one has the head 'image'"):
         TiledPrediction(scores)
-    with pytest.raises(PartsError, match="that answer for every pixel"):
+    with pytest.raises(PartsError, match="that answer with pixels or boxes"):
         predict(scores, tmp_path, tile=512)
     with pytest.raises(ConfigError, match="needs 204 at least"):
         predict_tiled(paper_unet(), batch_of((200, 200)), 203)
