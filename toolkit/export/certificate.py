@@ -34,6 +34,8 @@ from toolkit.models.modes import evaluating
 from toolkit.models.vision_model import VisionModel
 from toolkit.samples import Detections, Prediction, Truth, collate
 
+_ROUNDED = 1e-3
+"""Share of bytes that two ways of summing floats in a resize may round to neighbouring levels: far above what was seen."""
 _RESAMPLES = 200
 """Draws of the pictures that the interval of the metric's loss comes from."""
 MOST = 32
@@ -49,6 +51,7 @@ class Proved(NamedTuple):
         difference: how far apart they were.
         mine: what the model predicted for it.
         theirs: what the exported file predicted for it.
+        rounded: bytes that the program's own resizing rounds to the neighbouring level; the model was given these, too.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Proved(NamedTuple):
     difference: Difference
     mine: Prediction
     theirs: Prediction
+    rounded: int = 0
 
 
 class Certificate(NamedTuple):
@@ -160,12 +164,12 @@ def prove(
         rows = []
         with evaluating(model):
             for path, theirs in zip(files, found, strict=True):
-                mine, prediction = reference(model, path, cut, raw=raw)
+                mine, prediction, rounded = reference(model, path, cut, raw=raw)
                 pair = compared(mine, theirs)
                 given = theirs["given"].shape
                 shape = (given[1], given[2]) if not raw else (given[2], given[3])
                 answer = prediction if raw else prediction_of(theirs, model.head.gives)
-                rows.append(Proved(path.name, shape, pair, prediction, answer))
+                rows.append(Proved(path.name, shape, pair, prediction, answer, rounded))
             whole = total([row.difference for row in rows])
             metric = _metric(measure, files, rows) if measure is not None and not raw else None
             stale = other_classes(list(model.classes), notes.get("classes", []))
@@ -234,8 +238,12 @@ def _answers(folder: Path, count: int) -> Iterator[dict[str, np.ndarray]]:
 @torch.inference_mode()
 def reference(
     model: VisionModel, path: Path, cut: Cut | None = None, *, raw: bool = False
-) -> tuple[dict[str, np.ndarray], Prediction]:
+) -> tuple[dict[str, np.ndarray], Prediction, int]:
     """The model's own answer for a file, as `toolkit predict` makes it: arrays by the names of a graph, and the prediction.
+
+    Where the resizing of the program and that of the data part by one level in at most `_ROUNDED` of the bytes (sums that
+    end half-way between two levels), the model gets the program's bytes, so that the nets are compared; the third
+    value is the number of such bytes. Any other difference stays, and is found in the answers.
 
     Args:
         model: the model, in eval mode.
@@ -244,8 +252,10 @@ def reference(
         raw: whether only the head's outputs are wanted.
     """
     picture = Picture(path, path.name)
-    sample = sample_of(picture, picture.read(model.in_channels, model.value_range), 0)
-    batch = collate([Pipeline(model.transforms)(sample, 0)])
+    given = picture.read(model.in_channels, model.value_range)
+    sample = Pipeline(model.transforms)(sample_of(picture, given, 0), 0)
+    image, rounded = (sample.image, 0) if raw else _as_resized_inside(model, given, sample.image)
+    batch = collate([sample._replace(image=image)])
     pyramid = model.pyramid(model.prepared(batch), model.prepared_sizes(batch))
     scored, model.head.with_scores = model.head.with_scores, True
     try:
@@ -256,7 +266,25 @@ def reference(
     if model.head.max_detections is None:
         output = model.head(pyramid)
         arrays[RAW] = output.float().numpy()
-    return arrays, prediction
+    return arrays, prediction, rounded
+
+
+def _as_resized_inside(model: VisionModel, given: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, int]:
+    """The bytes that the program makes of a picture, if they are the data's but for a few roundings, and their number.
+
+    Args:
+        model: the model, whose transforms are tried.
+        given: (H, W, C) uint8, the picture's bytes.
+        wanted: (h, w, C) uint8, what the data's own transforms make of it.
+    """
+    pictures = torch.from_numpy(given.copy())[None]
+    inside = ExportGraph(model).resized(pictures)[0].permute(1, 2, 0).numpy()
+    if inside.shape != wanted.shape:
+        return wanted, 0
+    gaps = np.abs(inside.astype(np.int16) - wanted)
+    count = int((gaps > 0).sum())
+    few = count <= _ROUNDED * gaps.size and gaps.max(initial=0) <= 1
+    return (inside, count) if few and count else (wanted, 0)
 
 
 def bisect(

@@ -301,6 +301,7 @@ def told(found: Certificate, restored: Restored, path: Path, to: Target, kind: s
         "problems": found.problems,
         "fault": str(found.fault) if found.fault else None,
         "block": found.fault.block if found.fault else None,
+        "rounded_bytes": sum(row.rounded for row in found.rows),
         "images": len(samples.pictures),
         "samples": samples.said,
         "seconds": found.seconds,
@@ -308,7 +309,7 @@ def told(found: Certificate, restored: Restored, path: Path, to: Target, kind: s
             {
                 "picture": row.name, "height": row.size[0], "width": row.size[1], "max_logit": row.difference.logit,
                 "labels_equal": row.difference.labels, "max_box": row.difference.boxes,
-                "unmatched": row.difference.unmatched, "ties": row.difference.ties,
+                "unmatched": row.difference.unmatched, "ties": row.difference.ties, "rounded_bytes": row.rounded,
             }
             for row in found.rows
         ],

@@ -19,6 +19,10 @@ def write_parity_page(path: Path, parity: Mapping[str, Any]) -> Path:
         ("matched boxes apart, pixels", _number(parity["max_box"]), f"{bounds['boxes']:g}"),
         ("boxes without a partner that lie at no limit", str(parity["unmatched"] - parity["ties"]), "0"),
     ]
+    if parity["rounded_bytes"]:
+        totals.append(
+            ("bytes that the resize inside rounds to a neighbouring level", str(parity["rounded_bytes"]), "1 in 1000")
+        )
     metric = parity["metric"]
     if metric is not None:
         between = f" ({metric['low']:+.3g} to {metric['high']:+.3g})" if metric["low"] is not None else ""
