@@ -11,6 +11,8 @@ from torch import Tensor
 
 _ONE = 2048
 """A weight of 1 in OpenCV's whole numbers (11 bits)."""
+_GRID = 2.0**20
+"""Steps of a gray level that means are rounded to first: a thousand times what float64 sums are off, and too fine to see."""
 
 
 def resize_bytes(images: Tensor, size: tuple[int, int]) -> Tensor:
@@ -33,14 +35,15 @@ def _linear(images: Tensor, size: tuple[int, int], as_area: Tensor) -> Tensor:
     first, second, low, high = _places(images.shape[3], size[1], as_area)
     rows = values.index_select(3, first) * low + values.index_select(3, second) * high
     first, second, low, high = (_column(one) for one in _places(images.shape[2], size[0], as_area, rows=True))
-    top = torch.div(rows.index_select(2, first[:, 0]), 16, rounding_mode="floor") * low
-    bottom = torch.div(rows.index_select(2, second[:, 0]), 16, rounding_mode="floor") * high
+    top = _shifted(rows.index_select(2, first[:, 0]), 4) * low
+    bottom = _shifted(rows.index_select(2, second[:, 0]), 4) * high
     total = _shifted(top, 16) + _shifted(bottom, 16) + 2
     return _shifted(total, 2).clamp(0, 255).to(torch.uint8)
 
 
 def _shifted(values: Tensor, bits: int) -> Tensor:
-    return torch.div(values, 1 << bits, rounding_mode="floor")
+    """Whole numbers without their last bits. ONNX divides them as float32, which does not hold all of 27 bits: float64 does."""
+    return (values.double() / (1 << bits)).floor().to(torch.int32)
 
 
 def _column(line: Tensor) -> Tensor:
@@ -72,9 +75,10 @@ def _places(before: int, after: int, as_area: Tensor, *, rows: bool = False) -> 
 
 def _area(images: Tensor, size: tuple[int, int]) -> Tensor:
     """INTER_AREA of an image that shrinks on both sides."""
-    values = images.float()
+    values = images.double()
     rows, columns = (_shares(images.shape[axis], after) for axis, after in zip((2, 3), size, strict=True))
-    means = torch.matmul(rows, torch.matmul(values, columns.t()))
+    # Engines add in other orders: on this grid sums that are halves are halves for all of them, and go to the even number.
+    means = (torch.matmul(rows, torch.matmul(values, columns.t())) * _GRID).round() / _GRID
     # Exactly 2x2 pixels: OpenCV adds 2 and shifts, so that halves go up; else the nearest, of two the even one.
     one = torch.tensor(1.0)
     halved = (one * images.shape[2] == 2 * size[0]) & (one * images.shape[3] == 2 * size[1])
@@ -82,9 +86,9 @@ def _area(images: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _shares(before: int, after: int) -> Tensor:
-    """(after, before) float32: the share of each pixel of a line in each pixel of the shorter line; rows sum to 1."""
+    """(after, before) float64: the share of each pixel of a line in each pixel of the shorter line; rows sum to 1."""
     scale = torch.full((), 1.0, dtype=torch.float64) * before / after
     begin = torch.arange(after, dtype=torch.float64)[:, None] * scale
     pixel = torch.arange(before, dtype=torch.float64)
     covered = torch.minimum(begin + scale, pixel + 1) - torch.maximum(begin, pixel)
-    return (covered.clamp(0) / scale).float()
+    return covered.clamp(0) / scale
