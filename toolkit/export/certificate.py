@@ -253,7 +253,8 @@ def reference(
     """
     picture = Picture(path, path.name)
     given = picture.read(model.in_channels, model.value_range)
-    sample = Pipeline(model.transforms)(sample_of(picture, given, 0), 0)
+    transforms = [] if raw else model.transforms  # a raw program begins behind them
+    sample = Pipeline(transforms)(sample_of(picture, given, 0), 0)
     image, rounded = (sample.image, 0) if raw else _as_resized_inside(model, given, sample.image)
     batch = collate([sample._replace(image=image)])
     pyramid = model.pyramid(model.prepared(batch), model.prepared_sizes(batch))

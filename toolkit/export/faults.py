@@ -88,6 +88,8 @@ def _why(
     if name == "given":
         return _of_pictures(mine, theirs)
     if name == f"{BLOCK}input":
+        if "given" not in wanted:  # --raw: whoever runs the program resizes and normalises
+            return "pixels are prepared otherwise: size, order, mean or padding"
         return _of_input(mine, theirs, wanted["given"], stats)
     if not np.isfinite(theirs).all() and np.isfinite(mine).all():
         share = 100 * (~np.isfinite(theirs)).mean()
