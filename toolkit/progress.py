@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -153,8 +154,16 @@ _shown: list[Progress] = []
 """Those that are being shown now, the innermost last."""
 
 
-def told(text: str) -> None:
-    """Prints a line above the progress that is being shown, if there is one: what a part of the work decides on the way."""
+def told(text: str, log: logging.Logger) -> None:
+    """Says what a part of the work decides on the way: to its log, and in a line above the progress that is being shown.
+
+    The command line shows no log below warnings; in Python, who asks for it gets it.
+
+    Args:
+        text: one line for people, without a full stop.
+        log: the logger of the module that says it.
+    """
+    log.info("%s", text)
     if _shown and _shown[-1].shown:
         _shown[-1].clear()
         sys.stderr.write(printable(f"note: {text}\n"))

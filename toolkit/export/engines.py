@@ -33,6 +33,7 @@ from toolkit.export.programs import Run, load_program
 from toolkit.files import cache_folder, replacing
 from toolkit.models.vision_model import VisionModel
 from toolkit.models.weights import tensors_digest
+from toolkit.progress import told
 
 log = logging.getLogger(__name__)
 Engine = Literal["torch", "onnxruntime", "openvino", "compile", "auto"]
@@ -91,7 +92,7 @@ def _cached(model: VisionModel, engine: str) -> Path:
     path = folder / ("model.xml" if engine == "openvino" else "model.onnx")
     if path.is_file():
         return path
-    log.info("engine %s: the model is exported once, into %s", engine, folder)
+    told(f"engine {engine}: the model is exported once, into {folder}", log)
     graph = ExportGraph(model, raw=True).eval()
     about = {EXPORT: {"input": {"name": PIXELS}, "outputs": [RAW], "raw": True}}
     source = folder / "model.onnx"

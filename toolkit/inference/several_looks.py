@@ -11,10 +11,10 @@ from torch.nn import functional as F
 from toolkit.contracts import HEADS, DenseHead, Head, Part
 from toolkit.errors import ConfigError, Problem
 from toolkit.inference.tiling.boxes import TiledBoxes
-from toolkit.inference.tiling.tiled import MEMORY, Mirrorings, TiledPrediction, TileSide, single_images
+from toolkit.inference.tiling.tiled import MEMORY, Mirrorings, TiledPrediction, TileSide
 from toolkit.models.vision_model import VisionModel
 from toolkit.ops.resize import Grid
-from toolkit.samples import Batch, Detections, Prediction
+from toolkit.samples import Batch, Detections, Prediction, each_image
 
 SCALES = (1.0, 0.75, 1.25)
 """Sizes of the picture that `--tta scales` shows: its own first, then those usual in segmentation (DeepLab's release)."""
@@ -101,7 +101,7 @@ class SeveralSizes:
     @torch.inference_mode()
     def __call__(self, batch: Batch) -> list[Prediction]:
         """One prediction an image, in original pixels, on the CPU."""
-        return [self._one(single) for single in single_images(batch)]
+        return [self._one(single) for single in each_image(batch)]
 
     def _one(self, single: Batch) -> Prediction:
         size = (single.images.shape[-2], single.images.shape[-1])
@@ -141,7 +141,7 @@ class MergedBoxes:
     @torch.inference_mode()
     def __call__(self, batch: Batch) -> list[Prediction]:
         """One prediction an image, in original pixels, on the CPU."""
-        return [self._one(single) for single in single_images(batch)]
+        return [self._one(single) for single in each_image(batch)]
 
     def _one(self, single: Batch) -> Prediction:
         found: list[Detections] = []

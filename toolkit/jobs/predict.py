@@ -24,7 +24,7 @@ from toolkit.jobs.contact_sheet import write_sheet
 from toolkit.jobs.prediction_work import LIMITED, PAGES, PredictionWork
 from toolkit.jobs.predictor import Predictor
 from toolkit.jobs.restore import Restored
-from toolkit.progress import Progress, duration
+from toolkit.progress import Progress, duration, told
 
 log = logging.getLogger(__name__)
 Answering = Callable[[PredictionWork, Iterable[range]], Iterator[tuple[int, Entry]]]
@@ -252,7 +252,7 @@ class _Forecast:
         needed = self._bytes / self._done * left
         if self._done == _FORECAST_AFTER and self.pictures >= _FORECAST_FROM:
             seconds = (time.monotonic() - self._began) / self._done * left
-            log.info("%d pictures: about %s and %s of disk to go", self.pictures, duration(seconds), _gigabytes(needed))
+            told(f"{self.pictures} pictures: about {duration(seconds)} and {_gigabytes(needed)} of disk to go", log)
         with suppress(OSError):
             free = shutil.disk_usage(self.out).free
             if free < needed and not self._warned:

@@ -23,8 +23,6 @@ _LOG = logging.getLogger(__name__)
 _SHARE = 0.4
 """Of the memory that a picture may take: PyTorch and GDAL, their code in use among it, take 1.05 GB themselves, and all together
 is to stay below 1.5."""
-_SAID_FROM = 1 << 26
-"""Pixels of a picture from which on its way is told."""
 
 
 class StoppedError(Exception):
@@ -120,7 +118,6 @@ def answer_by_window(
         torch.inference_mode(),
         writer.opened(stem, raster.size, raster.place, kind) as put,
     ):
-        said = 0
         pixels = RasterPixels(raster, model.pixel_scale.device)
         tiled.plan(pixels)
         give_back_freed_memory()  # what measuring the model took
@@ -128,10 +125,6 @@ def answer_by_window(
             (top, left), (bottom, right) = part.start, part.stop
             known = raster.known(slice(top, bottom), slice(left, right))
             put(top, left, predictor.kept(found), known)
-            share = bottom * 10 // raster.size[0]
-            if right == raster.size[1] and share > said and raster.size[0] * raster.size[1] >= _SAID_FROM:
-                said = share
-                _LOG.info("%s: %d of %d rows", picture.name, bottom, raster.size[0])
             if stopping() and bottom * right < raster.size[0] * raster.size[1]:
                 _LOG.warning("%s: stopped at row %d of %d; it is begun anew", picture.name, bottom, raster.size[0])
                 raise StoppedError

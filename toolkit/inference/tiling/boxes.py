@@ -20,11 +20,11 @@ from toolkit.bounds import PositiveInt
 from toolkit.contracts import HEADS, Head
 from toolkit.errors import ConfigError, PartsError, Problem
 from toolkit.inference.tiling.seams import Found, Overlap, Span, seen_by_neighbours, spans, without_doubles
-from toolkit.inference.tiling.tiled import MEMORY, TileSide, single_images
+from toolkit.inference.tiling.tiled import MEMORY, TileSide
 from toolkit.models.vision_model import VisionModel
 from toolkit.ops import boxes as box_ops
-from toolkit.progress import told_within
-from toolkit.samples import Batch, Detections, Prediction
+from toolkit.progress import told, told_within
+from toolkit.samples import Batch, Detections, Prediction, each_image
 
 _LOG = logging.getLogger(__name__)
 _UNKNOWN_SHARE = 4
@@ -85,7 +85,7 @@ class TiledBoxes:
     @torch.inference_mode()
     def __call__(self, batch: Batch) -> list[Prediction]:
         """One prediction an image, in original pixels, on the CPU."""
-        return [self._one(single) for single in single_images(batch)]
+        return [self._one(single) for single in each_image(batch)]
 
     def plan(self, size: tuple[int, int]) -> BoxPlan | None:
         """How a picture of (height, width) pixels is looked at; None: whole."""
@@ -162,10 +162,8 @@ class TiledBoxes:
         larger = "no object of the training is larger"
         if self._wants_reduced:
             larger = "larger ones are looked for in the whole picture at reduced size"
-        _LOG.info(
-            "tiles of %d pixels share %d (rows) and %d (columns), %s; objects up to %d x %d (height x width) lie whole in "
-            "one; %s", side, height, width, rule, rows, columns, larger,
-        )  # fmt: skip
+        shared = f"tiles of {side} pixels share {height} (rows) and {width} (columns), {rule}"
+        told(f"{shared}; objects up to {rows} x {columns} (height x width) lie whole in one; {larger}", _LOG)
 
     def _one(self, single: Batch) -> Prediction:
         height, width = single.sizes[0].tolist()

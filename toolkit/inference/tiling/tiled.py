@@ -24,7 +24,7 @@ from toolkit.models.vision_model import VisionModel
 from toolkit.ops.map_parts import lines_of
 from toolkit.ops.padding import mirror_positions
 from toolkit.progress import told, told_within
-from toolkit.samples import Batch, Prediction
+from toolkit.samples import Batch, Prediction, each_image
 
 TileSide = PositiveInt | Literal["auto"]
 Mirrorings = Literal[1, 2, 4]
@@ -34,15 +34,6 @@ _FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
 _SAID = 3
 """Plans that are said; those of further sizes of pictures are not."""
 _LOG = logging.getLogger(__name__)
-
-
-def single_images(batch: Batch) -> Iterator[Batch]:
-    """Each image of a batch, without the padding it got there, as a batch."""
-    for index in range(batch.count):
-        height, width = batch.sizes[index].tolist()
-        one = slice(index, index + 1)
-        images = batch.images[one, :, :height, :width]
-        yield Batch(images, batch.sizes[one], batch.original_sizes[one], batch.names[one])
 
 
 class Pixels(Protocol):
@@ -165,7 +156,7 @@ class TiledPrediction:
     def __call__(self, batch: Batch) -> list[Prediction]:
         """One prediction an image, in original pixels, on the CPU."""
         table = self.model.class_table
-        return [self._joined(HeldPixels.of(single)).of_classes(table) for single in single_images(batch)]
+        return [self._joined(HeldPixels.of(single)).of_classes(table) for single in each_image(batch)]
 
     def _joined(self, pixels: Pixels) -> Prediction:
         """The answer for the whole picture."""
@@ -226,8 +217,7 @@ class TiledPrediction:
         if key not in self._plans:
             found = self._planned(pixels, self._results(pixels))
             if len(found.rows) * len(found.columns) > 1 and len(self._plans) < _SAID:
-                _LOG.info("%s", found)
-                told(str(found))
+                told(str(found), _LOG)
             if self.tile == "auto" and found.bytes is not None and found.bytes > self.memory:
                 _LOG.warning(
                     "the smallest tiles of this model take about %.1f GB for a picture of %dx%d, more than the %.1f GB "
