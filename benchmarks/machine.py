@@ -8,9 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from toolkit.engine.machine import package_version
 from toolkit.ops.native import compiler
-from toolkit.version import __version__
+from toolkit.version import __version__, package_version
 
 PEERS = (
     "torch",

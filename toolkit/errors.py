@@ -145,6 +145,15 @@ def listed(names: Iterable[object], most: int = 5) -> str:
     return ", ".join(texts[:most]) + (f" and {left} more" if left > 0 else "")
 
 
+def first_line(error: BaseException) -> str:
+    r"""The first line of what an error says; the name of its class where it says nothing.
+
+    >>> first_line(ValueError("\n  too large\nat line 3")), first_line(KeyboardInterrupt())
+    ('too large', 'KeyboardInterrupt')
+    """
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
 def did_you_mean(word: str, known: Iterable[str], *, limit: int = 3) -> str:
     """Suggestion for a mistyped word: "did you mean 'x'?", or the known words, or "" if there are none.
 

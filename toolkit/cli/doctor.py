@@ -23,7 +23,6 @@ def command(licences: bool, as_json: bool) -> int:
     from toolkit.errors import Problem
     from toolkit.jobs.installed import (
         extras,
-        installed_version,
         lacks,
         of_extra,
         package_problems,
@@ -31,13 +30,13 @@ def command(licences: bool, as_json: bool) -> int:
         python_problems,
         requirements,
     )
-    from toolkit.version import __version__
+    from toolkit.version import __version__, package_version
 
     wanted = requirements()
     base = [one for one in wanted if of_extra(one, "")]
     problems, notes = [*python_problems(), *package_problems(base)], []
     facts = {"toolkit": __version__, "python": f"{platform.python_version()} on {platform.platform()}"}
-    packages = {one.name: installed_version(one.name) for one in base}
+    packages = {one.name: package_version(one.name) for one in base}
     missing = {name: lacks([one for one in wanted if of_extra(one, name)]) for name in extras()}
     try:
         from toolkit.jobs.machine_report import machine_report

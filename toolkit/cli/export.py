@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import click
@@ -57,13 +56,15 @@ def command(
     uint8 pictures in (N, H, W, C), answers in their pixels out. Beside the file: run.py, which needs no toolkit, and the proof,
     parity.json and parity.html. Exit code 1 when it answers otherwise: the message names the first block that differs.
     """
-    wanted = _size(size)
-    if wanted is not None and dynamic:
+    if size is not None and dynamic:
         raise click.UsageError("--size fixes what --dynamic leaves open; give one of them")
     from toolkit.config.load import refuse_wrong_weights
 
     refuse_wrong_weights(checkpoint, overrides, trust_code=trust_code)
+    from toolkit.jobs.describe import read_size
     from toolkit.jobs.export import Wishes, run_export
+
+    wanted = read_size(size) if size is not None else None
 
     if target in ("torchvision", "smp", "timm"):
         _weights(checkpoint, target, out, trust_code, as_json)
@@ -120,12 +121,3 @@ def _say(result: dict[str, Any]) -> None:
         say(f"refused: {problem}", err=True)
     if parity["fault"]:
         say(parity["fault"], err=True)
-
-
-def _size(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    found = re.fullmatch(r"(\d+)[xX,](\d+)", text.strip())
-    if found is None or "0" in found.groups():
-        raise click.BadParameter(f"wanted HEIGHTxWIDTH in pixels (360x480), found '{text}'", param_hint="--size")
-    return int(found[1]), int(found[2])

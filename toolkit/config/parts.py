@@ -20,6 +20,7 @@ from toolkit.config.habits import usual_name
 from toolkit.config.sections import KINDS
 from toolkit.config.signatures import Schema, signature_schema
 from toolkit.errors import ConfigError, Problem, did_you_mean
+from toolkit.version import package_version
 
 FILE = Path(__file__).with_name("parts.json")
 FOLDERS = {
@@ -106,7 +107,9 @@ class Parts:
         is_known = (
             asked in known["enum"] or name in known["enum"] or name.startswith(tuple(known.get("x-beginnings", ())))
         )
-        if is_known or any(_version(package) != read for package, read in known.get("x-versions", {}).items()):
+        if is_known or any(
+            (package_version(package) or "") != read for package, read in known.get("x-versions", {}).items()
+        ):
             return None
         return Problem("", f"no {word} is called '{name}'", did_you_mean(name, known["enum"]))
 
@@ -176,12 +179,3 @@ def _registered(kind: str) -> dict[str, type]:
     """Parts of a kind that are registered by now, if any were imported."""
     contracts = sys.modules.get("toolkit.contracts")
     return dict(contracts.REGISTRIES[KINDS[kind]].items()) if contracts is not None else {}
-
-
-def _version(package: str) -> str:
-    from importlib import metadata  # takes as long as the whole check, and is asked of unknown names only
-
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return ""

@@ -7,13 +7,12 @@ import os
 import platform
 import subprocess
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from toolkit.version import __version__
+from toolkit.version import __version__, package_version
 
 _BUSY = 0.9
 """Share of the machine's cores that others may keep busy before it is worth a word."""
@@ -97,14 +96,6 @@ def environment(device: str, seed: int) -> dict[str, Any]:
         "seed": seed,
         "command": sys.argv,
     }
-
-
-def package_version(package: str) -> str | None:
-    """The version that is installed; None for a package that is not."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _revision() -> str | None:

@@ -10,7 +10,7 @@ from toolkit.engine.job import Job
 from toolkit.engine.process import not_deterministic
 from toolkit.engine.settings import TrainSettings
 from toolkit.engine.step import TrainingStep
-from toolkit.errors import Problem, UserError
+from toolkit.errors import Problem, UserError, first_line
 
 
 class StepGuard:
@@ -53,7 +53,7 @@ class StepGuard:
     def _compiler(self, error: BaseException) -> UserError | None:
         if not self.settings.compile or not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             return None
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        reason = first_line(error)
         message = f"this model could not be compiled: {reason[:300]}"
         remedy = "set train.compile=false; on a CPU it needs a C++ compiler, on a GPU Triton as well"
         return UserError(Problem("train.compile", message, remedy))

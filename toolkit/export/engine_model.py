@@ -18,9 +18,7 @@ from toolkit.errors import ConfigError, DataError, Problem
 from toolkit.export.answers import prediction_of
 from toolkit.export.graph import PIXELS, RAW
 from toolkit.export.programs import Run
-from toolkit.labels import ClassTable
 from toolkit.models.vision_model import VisionModel
-from toolkit.ops.padding import next_multiple
 from toolkit.samples import Batch, Detections, Prediction
 
 
@@ -65,7 +63,7 @@ class EngineModel(VisionModel):
         """See `VisionModel.predict`."""
         if not isinstance(pictures, Batch) or (self._dense and not (self.whole and self.border)):
             return super().predict(pictures)
-        table = ClassTable(self.classes, self.palette, self.category_ids)
+        table = self.class_table
         return [one.of_classes(table) for one in self._answers(pictures)]
 
     @property
@@ -94,16 +92,8 @@ class EngineModel(VisionModel):
         return found
 
     def _pixels(self, images: Tensor, sizes: Tensor | None) -> np.ndarray:
-        """What the raw program takes, as `VisionModel.pyramid` makes it."""
-        pixels = self.normalise(images)
-        if sizes is not None:
-            rows = torch.arange(pixels.shape[2]) < sizes[:, :1]
-            columns = torch.arange(pixels.shape[3]) < sizes[:, 1:]
-            pixels = torch.where(rows[:, None, :, None] & columns[:, None, None, :], pixels, 0)
-        pixels = self._legal(pixels)
-        more, (height, width) = self.head.pad_multiple, pixels.shape[2:]
-        right, bottom = next_multiple(width, more) - width, next_multiple(height, more) - height
-        return np.ascontiguousarray(torch.nn.functional.pad(pixels, (0, right, 0, bottom)).float().numpy())
+        """What the raw program takes."""
+        return np.ascontiguousarray(self.padded(self.entering(images, sizes)).float().numpy())
 
 
 def _raw_of(pyramid: AnsweredPyramid) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from toolkit.errors import UserError
+from toolkit.errors import UserError, first_line
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -45,4 +45,4 @@ def compiled(module: nn.Module) -> Any:
     try:
         return torch.compile(module, dynamic=True)
     except RuntimeError as error:
-        raise UserError(f"engine compile: {str(error).splitlines()[0]}") from error
+        raise UserError(f"engine compile: {first_line(error)}") from error

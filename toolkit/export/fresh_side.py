@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 
-def _runner(path: str) -> ModuleType:
+def load_runner(path: str) -> ModuleType:
+    """The `run.py` of an export, as a module. Raises ImportError for a file that is none."""
     spec = importlib.util.spec_from_file_location("run", path)
     if spec is None or spec.loader is None:
-        raise SystemExit(f"{path} is no module")
+        raise ImportError(f"{path} is no module")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -26,7 +27,7 @@ def _runner(path: str) -> ModuleType:
 
 def main(job: dict[str, Any]) -> None:
     """Runs the program on every picture: NUMBER.npz with its arrays and `given`, and seconds.json."""
-    runner = _runner(job["runner"])
+    runner = load_runner(job["runner"])
     program, notes = runner.load(job["file"])
     seconds = []
     for number, path in enumerate(job["pictures"]):

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-import logging
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from toolkit.errors import Problem, UserError
+from toolkit.errors import Problem, UserError, first_line
+from toolkit.export.fresh_side import load_runner
 from toolkit.export.installed import needed
 from toolkit.export.metadata import as_texts
 
@@ -35,7 +33,6 @@ def quantise(source: Path, path: Path, pictures: Sequence[Path], runner: Path, m
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    logging.getLogger().debug("ranges from %d pictures", len(pictures))
     with tempfile.TemporaryDirectory() as folder:
         simple, made = Path(folder) / "simple.onnx", Path(folder) / "made.onnx"
         try:
@@ -46,7 +43,7 @@ def quantise(source: Path, path: Path, pictures: Sequence[Path], runner: Path, m
                 weight_type=QuantType.QInt8,
             )  # fmt: skip
         except (ValueError, RuntimeError) as error:
-            message = f"onnxruntime cannot quantise it: {str(error).splitlines()[0]}"
+            message = f"onnxruntime cannot quantise it: {first_line(error)}"
             raise UserError(Problem("--int8", message, "leave --int8 out")) from error
         model = onnx.load(str(made))
     del model.metadata_props[:]
@@ -61,7 +58,7 @@ class _Reader:
     """Pictures as onnxruntime asks for them."""
 
     def __init__(self, pictures: Sequence[Path], runner: Path, notes: Mapping[str, Any]) -> None:
-        self._runner = _module(runner)
+        self._runner = load_runner(str(runner))
         self._given = self._pixels(pictures, notes)
 
     def _pixels(self, pictures: Sequence[Path], notes: Mapping[str, Any]) -> Iterator[dict[str, np.ndarray]]:
@@ -75,12 +72,3 @@ class _Reader:
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
         return self._given
-
-
-def _module(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("run", path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"{path} is no module")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

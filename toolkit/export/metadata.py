@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from toolkit.export.program import Program
@@ -61,19 +59,6 @@ def metadata_of(model: VisionModel, stored: Mapping[str, Any], program: Program,
         "value_range": model.value_range,
         EXPORT: graph,
     }  # fmt: skip
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
-
-
-def _digest(file: Any) -> str:  # Python 3.10
-    found = hashlib.sha256()
-    while block := file.read(1 << 20):
-        found.update(block)
-    return found.hexdigest()
 
 
 def as_texts(metadata: Mapping[str, Any]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from toolkit.errors import PartsError, Problem
+from toolkit.errors import PartsError, Problem, first_line
 from toolkit.export.installed import needed
 from toolkit.export.metadata import EXPORT
 
@@ -32,7 +32,7 @@ def write_openvino(onnx_file: Path, path: Path, metadata: Mapping[str, Any], *, 
     try:
         model = openvino.convert_model(str(onnx_file))
     except Exception as error:  # of many classes
-        first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        first = first_line(error)
         raise PartsError(Problem("model", f"cannot be said in OpenVINO's operators: {first}", "--to onnx")) from error
     for port in model.outputs:  # of the names that a value collects on the way one is left
         wanted = [name for name in port.get_names() if name in metadata.get(EXPORT, {}).get("outputs", [])]

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
-from toolkit.errors import ConfigError, PartsError, Problem
-from toolkit.export.graph import ExportGraph, next_legal
+from toolkit.errors import ConfigError, PartsError, Problem, first_line
+from toolkit.export.graph import ExportGraph
 from toolkit.ops.padding import check_size
 
 _DYNAMIC = (97, 131)
@@ -74,13 +74,6 @@ def write_down(graph: ExportGraph, size: tuple[int, int] | None = None) -> Progr
     )  # fmt: skip
 
 
-def legal_input(graph: ExportGraph, size: tuple[int, int]) -> tuple[int, int]:
-    """(height, width) of the pixels that the net is shown for a picture of a size."""
-    border = graph.model.border
-    height, width = (next_legal(n + 2 * border, graph.model.spec.sizes) for n in size)
-    return int(height), int(width)
-
-
 def _smallest(exported: ExportedProgram, axes: tuple[int, ...], size: tuple[int, int] | None) -> tuple[int, int]:
     """Lower ends of the ranges that tracing found for height and width."""
     if size is not None:
@@ -96,7 +89,7 @@ def _smallest(exported: ExportedProgram, axes: tuple[int, ...], size: tuple[int,
 
 
 def _untraceable(error: Exception, size: tuple[int, int] | None) -> PartsError | ConfigError:
-    first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    first = first_line(error)
     if size is None:
         message = f"the net cannot be written down for any size of picture: {first}"
         return ConfigError(Problem("--dynamic", message, "export it for one size: --size HEIGHTxWIDTH"))

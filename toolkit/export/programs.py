@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.errors import CheckpointError, Problem
+from toolkit.errors import CheckpointError, Problem, UserError, first_line
 from toolkit.export.installed import needed
 from toolkit.export.metadata import EXPORT, from_texts
 
@@ -193,12 +193,9 @@ def load_program(path: str | Path, threads: int | None = None) -> Run:
     run = _RUNS[path.suffix.lower()]
     try:
         return run(path, threads)
-    except (CheckpointError, ImportError):
+    except (UserError, ImportError):
         raise
     except Exception as error:  # engines raise classes of their own, and RuntimeError
-        if type(error).__name__ == "UserError":
-            raise
-        first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise CheckpointError(
-            Problem(path, f"is no {path.suffix} file that can be run, or a damaged one: {first}")
+            Problem(path, f"is no {path.suffix} file that can be run, or a damaged one: {first_line(error)}")
         ) from error

@@ -190,7 +190,7 @@ def _block_results(
     waiting: dict[tuple[int, ...], list[_Waiting]] = {}
     for _, place, picture, outcome in block:
         if isinstance(outcome, UserError):
-            yield place, ImageResult(picture.path, picture.name, None, None, _reason(outcome))
+            yield place, ImageResult(picture.path, picture.name, None, None, reason_of(outcome))
             continue
         image, sample, left = outcome
         batch = waiting.setdefault(sample.image.shape, [])
@@ -257,10 +257,11 @@ def _predicted(answer: Answer, device: torch.device, waiting: Sequence[_Waiting]
         predictions: Sequence[Prediction | None] = answer(batch._replace(images=batch.images.to(device)))
         reason = ""
     except UserError as error:
-        predictions, reason = [None] * len(waiting), _reason(error)
+        predictions, reason = [None] * len(waiting), reason_of(error)
     for one, prediction in zip(waiting, predictions, strict=True):
         yield one.place, ImageResult(one.picture.path, one.picture.name, one.image, prediction, reason, one.left)
 
 
-def _reason(error: UserError) -> str:
+def reason_of(error: UserError) -> str:
+    """Why a picture has no result, in one line."""
     return "; ".join("; ".join(filter(None, (problem.message, problem.suggestion))) for problem in error.problems)

@@ -10,6 +10,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from toolkit.errors import Problem
+from toolkit.version import package_version
 
 DISTRIBUTION = "toolkit-dense"
 """The name that pip knows the package by."""
@@ -17,14 +18,6 @@ OPENCV = ("opencv-python-headless", "opencv-python", "opencv-contrib-python", "o
 """Distributions that all write into the folder `cv2`."""
 
 Version = Callable[[str], str | None]
-
-
-def installed_version(name: str) -> str | None:
-    """The version of a distribution that is installed; None where it is not."""
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def requirements() -> list[Requirement]:
@@ -51,7 +44,7 @@ def extras() -> list[str]:
         return []
 
 
-def lacks(wanted: Iterable[Requirement], version: Version = installed_version) -> list[tuple[Requirement, str | None]]:
+def lacks(wanted: Iterable[Requirement], version: Version = package_version) -> list[tuple[Requirement, str | None]]:
     """Requirements that are not met, each with the version that is there instead, or None."""
     found = [(one, version(one.name)) for one in wanted]
     return [(one, here) for one, here in found if here is None or not one.specifier.contains(here, prereleases=True)]
@@ -67,7 +60,7 @@ def pip_line(wanted: Sequence[Requirement]) -> str:
     return "pip install " + " ".join(f"'{name}{one.specifier}'" for name, one in zip(names, wanted, strict=True))
 
 
-def package_problems(wanted: Iterable[Requirement], version: Version = installed_version) -> list[Problem]:
+def package_problems(wanted: Iterable[Requirement], version: Version = package_version) -> list[Problem]:
     """What is missing, too old, too new or there twice of the packages that nothing works without.
 
     Args:

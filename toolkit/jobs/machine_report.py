@@ -12,9 +12,10 @@ from pathlib import Path
 import torch
 
 from toolkit.analysis.device_memory import host_memory
-from toolkit.engine.machine import load_average, package_version, usable_cores
-from toolkit.errors import Problem
+from toolkit.engine.machine import load_average, usable_cores
+from toolkit.errors import Problem, first_line
 from toolkit.ops.native import compiler, without_kernels
+from toolkit.version import package_version
 
 _SHARED = 1 << 30
 """Bytes of /dev/shm below which loader processes with large batches may stop; containers give 64 MiB by default."""
@@ -54,7 +55,7 @@ def _pytorch(report: MachineReport) -> None:
 
         torchvision.ops.nms(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.ones(1), 0.5)
     except Exception as error:  # whatever two builds that do not fit one another throw
-        message = f"torchvision's compiled part does not work with this torch: {str(error).splitlines()[0]}"
+        message = f"torchvision's compiled part does not work with this torch: {first_line(error)}"
         report.problems.append(
             Problem("torchvision", message, "reinstall both together: pip install --force-reinstall torch torchvision")
         )

@@ -18,7 +18,7 @@ from toolkit.data.images.picture import Picture
 from toolkit.data.images.rasters import rasterio_or_refuse
 from toolkit.data.images.videos import Frame
 from toolkit.errors import ConfigError, Problem, UserError
-from toolkit.inference.folder import ImageResult
+from toolkit.inference.folder import ImageResult, reason_of
 from toolkit.inference.journal import Entry, Journal, source_of
 from toolkit.inference.shares import blocks
 from toolkit.inference.tiling.tiled import TiledPrediction
@@ -180,7 +180,7 @@ class PredictionWork:
         except UserError as error:
             if isinstance(error.__cause__, OSError) and error.__cause__.errno in _FULL_DISK:
                 raise
-            reason = "; ".join("; ".join(filter(None, (one.message, one.suggestion))) for one in error.problems)
+            reason = reason_of(error)
         files = {path.relative_to(self.out).as_posix(): path.stat().st_size for path in written.files}
         notes = self._pages_left(picture)
         return Entry(place + 1, picture.name, stem, source_of(picture.path), files, written.rows, notes, reason)

@@ -17,7 +17,7 @@ from toolkit.data.object_sizes import ObjectSizes
 from toolkit.errors import CheckpointError, ConfigError, Place, Problem, UserError
 from toolkit.export.engine_model import EngineModel
 from toolkit.export.foreign import foreign_model
-from toolkit.export.metadata import EXPORT, file_digest
+from toolkit.export.metadata import EXPORT
 from toolkit.export.programs import is_program, load_program
 from toolkit.jobs.build import build_model, build_transforms
 from toolkit.jobs.conventions import as_trained
@@ -27,6 +27,7 @@ from toolkit.layers.shapes_only import shapes_only
 from toolkit.models.transfer import Transfer
 from toolkit.models.vision_model import VisionModel
 from toolkit.models.weights import load_into, read_weights, refuse_misfit
+from toolkit.weights.published import sha256_of
 
 
 class Restored(NamedTuple):
@@ -87,7 +88,7 @@ def _restored_program(file: Path, overrides: Sequence[str], *, trust_code: bool)
     run = load_program(file)
     if run.notes is None or not isinstance(run.metadata.get("config"), str):
         model, said = foreign_model(run, overrides)
-        about = {"classes": list(model.classes), "said": said, EXPORT: {"weights": file_digest(file)}}
+        about = {"classes": list(model.classes), "said": said, EXPORT: {"weights": sha256_of(file)}}
         return Restored(model, None, file, about)  # type: ignore[arg-type]
     text = run.metadata["config"]
     # A loss asks for the maps of the net, which the program keeps to itself.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from toolkit.errors import PartsError, Problem
+from toolkit.errors import PartsError, Problem, listed
 from toolkit.models.translate import translate
 from toolkit.models.vision_model import VisionModel
 
@@ -46,6 +46,5 @@ def library_state(model: VisionModel, part: str, target: nn.Module, where: str) 
         else:
             found[name] = filled.to(tensor.dtype)
     if missing:
-        shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-        raise PartsError(Problem("model", f"is not {where}: it has nothing for {shown}"))
+        raise PartsError(Problem("model", f"is not {where}: it has nothing for {listed(missing)}"))
     return found

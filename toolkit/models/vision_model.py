@@ -260,17 +260,24 @@ class VisionModel(nn.Module):
         sizes: (N, 2) int64 height and width of the part that is image, the rest being set to 0 once normalised; None
         where all of it is. Images of an illegal size are mirrored at the bottom and right, or refused (ImageSizeError).
         """
-        pixels = self.normalise(images)
-        if sizes is not None:
-            pixels = inside(pixels, sizes)
-        pixels = self._legal(pixels)
-        height, width = pixels.shape[-2], pixels.shape[-1]
-        more = self.head.pad_multiple
-        if more > 1:
-            pixels = F.pad(pixels, (0, next_multiple(width, more) - width, 0, next_multiple(height, more) - height))
-        pyramid: FeaturePyramid = self.backbone(pixels)
+        pixels = self.entering(images, sizes)
+        pyramid: FeaturePyramid = self.backbone(self.padded(pixels))
         pyramid = pyramid if self.neck is None else self.neck(pyramid)
-        return pyramid if more == 1 else replace(pyramid, image_size=(height, width))
+        if self.head.pad_multiple == 1:
+            return pyramid
+        return replace(pyramid, image_size=(pixels.shape[-2], pixels.shape[-1]))
+
+    def entering(self, images: Tensor, sizes: Tensor | None = None) -> Tensor:
+        """What `pyramid` takes, normalised and of a legal size."""
+        pixels = self.normalise(images)
+        return self._legal(pixels if sizes is None else inside(pixels, sizes))
+
+    def padded(self, pixels: Tensor) -> Tensor:
+        """Pixels (N, C, H, W) with zeros at the bottom and right, up to the multiple that the head asks for."""
+        height, width, more = pixels.shape[-2], pixels.shape[-1], self.head.pad_multiple
+        if more == 1:
+            return pixels
+        return F.pad(pixels, (0, next_multiple(width, more) - width, 0, next_multiple(height, more) - height))
 
     def normalise(self, images: Tensor) -> Tensor:
         """(x - mean) / std of uint8 0..255 or float 0..1 images; float, channels in the backbone's order."""

@@ -17,7 +17,7 @@ from toolkit.data.images.formats import IMAGE_SUFFIXES
 from toolkit.data.images.listing import image_names
 from toolkit.data.images.pages import PAGED_SUFFIXES, places_of
 from toolkit.data.images.picture import Picture
-from toolkit.errors import DataError, Problem, missing_path
+from toolkit.errors import DataError, Problem, listed, missing_path
 from toolkit.progress import tracked
 
 _ADDRESS = re.compile(r"(https?|ftp|s3|gs|file):/")
@@ -208,8 +208,7 @@ def _listed_in(text: str) -> FilesBelow:
         names = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     missing = [name for name in names if not (path.parent / name).is_file()]
     if missing:
-        shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-        message = f"names {len(missing)} of {len(names)} files that are not there: {shown}"
+        message = f"names {len(missing)} of {len(names)} files that are not there: {listed(missing)}"
         raise DataError(Problem(path, message, f"names are relative to {path.parent.absolute()}"))
     outside = [name for name in names if Path(name).is_absolute() or ".." in Path(name).parts]
     if outside:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,28 +17,30 @@ from toolkit.errors import Problem, missing_path
 def file_bytes(path: Path) -> bytes:
     """The whole file. Raises DataError for one that is missing, empty, unreadable or no file."""
     file_stamp(path)
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise FileError("missing", missing_path("file", path), file=str(path)) from None
-    except OSError as error:
-        raise FileError("unreadable", Problem(path, f"cannot be read: {error.strerror}")) from None
-    return data
+    with _opened_at(path):
+        return path.read_bytes()
 
 
 def file_stamp(path: Path) -> tuple[int, int]:
     """Bytes of a file and its time of change in nanoseconds. Raises DataError for one that is missing, empty or no file."""
-    try:
+    with _opened_at(path):
         found = path.stat()
-    except FileNotFoundError:
-        raise FileError("missing", missing_path("file", path), file=str(path)) from None
-    except OSError as error:
-        raise FileError("unreadable", Problem(path, f"cannot be read: {error.strerror}")) from None
     if not stat.S_ISREG(found.st_mode):  # reading a pipe or a device may never end
         fail("unreadable", path, "is no file (a folder, a pipe or a device)", "remove it")
     if not found.st_size:
         fail("empty", path, "the file is empty (0 bytes)", "fetch it again, or remove it")
     return found.st_size, found.st_mtime_ns
+
+
+@contextmanager
+def _opened_at(path: Path) -> Iterator[None]:
+    """Inside, what the system says of a path that cannot be read is a DataError."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise FileError("missing", missing_path("file", path), file=str(path)) from None
+    except OSError as error:
+        raise FileError("unreadable", Problem(path, f"cannot be read: {error.strerror}")) from None
 
 
 def checked_headers(path: Path, data: bytes) -> Encoded | None:
