@@ -54,7 +54,11 @@ def tiny_segnet() -> VisionModel:
         neck = NECKS.find("index_unpool")(backbone.spec, convs=[1, 1], kernel_size=7, activation="none")
         return VisionModel(backbone, neck, HEADS.find("pixel")(neck.spec, 3), CLASSES)
 
-    return _seeded(make)
+    model = _seeded(make)
+    with torch.no_grad():  # untrained logits are of 100, whose last bit is 1e-5: these are of units, as trained ones
+        for parameter in model.head.parameters():
+            parameter /= 100
+    return model
 
 
 def tiny_coarse(grid: str = "half_pixel", interpolate: str = "logits") -> VisionModel:

@@ -49,7 +49,7 @@ class DetectorGraph(ExportGraph):
                 images = images.gather(axis, where.expand(-1, images.shape[1], *_sides(images, places, axis)))
             at_least = sizes.clamp(min=rule.minimum)
             sizes = at_least + (rule.remainder - at_least) % rule.multiple
-        return self._padded(inside(self.model.normalise(images), sizes))
+        return self.model.padded(inside(self.model.normalise(images), sizes))
 
     def _answers(
         self, pixels: Tensor, size: tuple[int, int], original: tuple[int, int], *more: Tensor

@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from toolkit.contracts import FeaturePyramid, SizeRule
 from toolkit.export.blocks import watched
@@ -128,17 +127,7 @@ class ExportGraph(nn.Module):
                 after = next_legal(length + 2 * border, rule, 1 + 2 * border) - length - border
                 images = images.index_select(axis, mirror_positions(length, border, after, images.device))
         pixels = self.model.normalise(images)
-        return self._padded(pixels)
-
-    def _padded(self, pixels: Tensor) -> Tensor:
-        """Zeros at the bottom and right, up to the multiple that the head asks for."""
-        multiple = self.model.head.pad_multiple
-        if multiple == 1:
-            return pixels
-        height, width = pixels.shape[2:]
-        return F.pad(
-            pixels, (0, -(-width // multiple) * multiple - width, 0, -(-height // multiple) * multiple - height)
-        )
+        return self.model.padded(pixels)
 
     def forward(self, given: Tensor, *more: Tensor) -> tuple[Tensor, ...]:
         """Answers for pictures (N, H, W, C) uint8, or with `raw` the head's outputs for pixels (N, C, H, W) float32."""

@@ -16,6 +16,7 @@ from toolkit.errors import PartsError, Problem
 from toolkit.layers.conv import ConvNormAct, Norm, Padding
 from toolkit.layers.init import he_normal_
 from toolkit.layers.row_bands import band_of_rows, in_bands, in_blocks
+from toolkit.ops.padding import ceil_div
 
 Upsample = Literal["transpose", "bilinear", "nearest"]
 Fit = Literal["crop", "pad"]
@@ -69,7 +70,7 @@ class _Step(nn.Module):
         """x: the coarser map; skip: the finer one, or None."""
         _, _, stride, factor, offset, border = self.plan
         if skip is None:
-            height, width = (-(-(n - 2 * border) // stride) for n in image_size)
+            height, width = (ceil_div(n - 2 * border, stride) for n in image_size)
             offset = 0
         elif self.fit == "pad":
             height, width = skip.shape[-2:]

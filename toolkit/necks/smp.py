@@ -11,6 +11,7 @@ from toolkit.bounds import PositiveInt, Probability
 from toolkit.contracts import NECKS, FeaturePyramid, Neck, PyramidSpec
 from toolkit.errors import PartsError, Problem
 from toolkit.necks.smp_decoders import RECIPES, Recipe, build_decoder, default_strides, legal_sizes, verify_strides
+from toolkit.ops.padding import ceil_div
 
 DecoderName = Literal[
     "unet",
@@ -102,7 +103,7 @@ class SmpDecoder(Neck):
         height, width = pyramid.image_size
         if self.kind == "segformer":  # its result has a quarter of this size, rounded down: that of the map of stride 4
             height, width = (4 * cells for cells in maps[self.four].shape[-2:])
-        sizes = ((height, width), (-(-height // 2), -(-width // 2)))
+        sizes = ((height, width), (ceil_div(height, 2), ceil_div(width, 2)))
         return [maps[0].new_empty((maps[0].shape[0], 0, *size)) for size in sizes[: self.absent]]
 
 

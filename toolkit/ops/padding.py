@@ -143,13 +143,22 @@ def inside(images: Tensor, sizes: Tensor) -> Tensor:
     return torch.where(image, images, 0)
 
 
+def ceil_div(n: int, by: int) -> int:
+    """n / by rounded up, for n of 0 or more. No division of a negative number, which ONNX rounds towards 0.
+
+    >>> ceil_div(37, 2), ceil_div(36, 2)
+    (19, 18)
+    """
+    return (n + by - 1) // by
+
+
 def next_multiple(n: int, multiple: int) -> int:
     """The smallest multiple that is not smaller than n.
 
     >>> next_multiple(800, 32), next_multiple(1066, 32)
     (800, 1088)
     """
-    return -(-n // multiple) * multiple
+    return ceil_div(n, multiple) * multiple
 
 
 def pad_targets(batch: Batch, size: tuple[int, int]) -> Batch:

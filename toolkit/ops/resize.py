@@ -150,7 +150,9 @@ def in_pixels(maps: Tensor, stride: int, size: tuple[int, int], grid: Grid = "ha
     [0.0, 1.0, 3.0, 4.0, 4.0]
     """
     if stride == 1:
-        return maps[..., : size[0], : size[1]]
+        for axis in (2, 3):  # copied: a program would hold the memory order of a view with gaps against other sizes
+            maps = maps.index_select(axis, torch.arange(size[axis - 2], device=maps.device))
+        return maps
     for axis in (2, 3):
         maps = _read_line(maps, axis, pixel_positions(maps.shape[axis], stride, size[axis - 2], grid))
     return maps
