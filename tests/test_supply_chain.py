@@ -17,19 +17,31 @@ from packaging.requirements import Requirement
 from tiny_run import write_tiny
 
 from toolkit.cli.main import run
-from toolkit.jobs.licences import kind_of, licences
+from toolkit.jobs.licences import carried, kind_of, licence_of, licences
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 WEAK = {"certifi", "tqdm"}
 """MPL-2.0: asks for nothing from those who only use its files; come with huggingface-hub and requests, by way of timm."""
 
 
+def wanted_by(section: str, key: str) -> list[Requirement]:
+    """Requirements as setup.cfg has them: an editable install may know those of yesterday."""
+    config = configparser.ConfigParser()
+    config.read(REPOSITORY / "setup.cfg")
+    return [Requirement(line) for line in config[section][key].split("\n") if line.strip()]
+
+
 def test_every_base_dependency_is_permissive() -> None:
-    rows = licences()
+    """In what it states, and in what its wheel carries."""
+    base = wanted_by("options", "install_requires")
+    rows = {row.package: row for one in base for row in licences(one.name)}.values()
     assert {"torch", "numpy", "timm", "albumentations"} <= {row.package for row in rows}
     refused = [row for row in rows if row.kind not in ("permissive", "vendor") and row.package not in WEAK]
     assert not refused
     assert all(row.package.startswith(("nvidia-", "cuda-")) for row in rows if row.kind == "vendor")
+    inside = {row.package: row.carries for row in rows if row.carries}
+    assert not [one for found in inside.values() for one in found if " GPL" in one]
+    assert inside.keys() <= {"opencv-python-headless"}, "what a wheel carries is told on docs/howto/install.md"
 
 
 @pytest.mark.parametrize(
@@ -46,6 +58,15 @@ def test_every_base_dependency_is_permissive() -> None:
 )
 def test_kinds_of_licences(text: str, kind: str) -> None:
     assert kind_of(text) == kind
+
+
+def test_libraries_inside_of_a_wheel_are_seen() -> None:
+    """The wheels of PyAV and pillow-heif are stated to be BSD, and hold an encoder under the GPL."""
+    pytest.importorskip("pillow_heif", reason="pillow-heif is not installed (extra heic)")
+    assert "x265, GPL-2.0-or-later" in licence_of("pillow-heif").carries
+    assert carried(["scalar.py", "libpng16-529cb57a.so.16", "libgfortran.so.5", "libgeos-23da760b.so.1.20.5"]) == (
+        "geos, LGPL-2.1-or-later",
+    )
 
 
 def test_the_network_is_never_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

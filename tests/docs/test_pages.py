@@ -1,90 +1,52 @@
 """The pages of the documentation do what they show: every command, every Python block, every piece of a config.
 
 A page's first comment says what its folder holds at the start (`starts with: masks boxes run detector`). What cannot run here
-stands behind `<!-- not run: REASON -->`, and `<!-- ends with: 2 -->` is for a mistake made on purpose. Trainings make two
-steps with two pictures; everything else runs as it is written.
+stands behind `<!-- not run: REASON -->`: a GPU, a cluster or the network is wanted, nothing else. `<!-- ends with: 2 -->` is for a
+mistake made on purpose. Trainings make two steps with two pictures; what is handed to SLURM or Kubernetes is run as the
+first of its tasks; everything else runs as it is written.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import shlex
-import shutil
 import subprocess
 import sys
 import warnings
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
-import segmentation_models_pytorch as smp
-import torch
 import yaml
+from doc_pages import PAGES, REPOSITORY, Block, blocks, commands, name_of, not_run, start_of
 from own_folders import own_folders
+from page_folders import page_folder
 
-import toolkit
 from toolkit.cli.main import run
 from toolkit.config.load import load_config
 from toolkit.errors import ConfigError
 from toolkit.jobs import demo
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-DOCS = REPOSITORY / "docs"
-PAGES = sorted(path for path in DOCS.rglob("*.md") if path.parent != DOCS / "site")
-REASONS = ("GPU", "cluster", "network", "install")
+REASONS = ("GPU", "cluster", "network")
+PROGRAMS = ("toolkit", "python", "torchrun", "sbatch", "ls", "head", "cat")
 SMALL = ("train.steps=2", "data.batch_size=2", "data.workers=0", "train.warmup_steps=0", "train.threads=1")
 STUDY = (*SMALL, "evaluate.record=false")
 
-_FENCE = re.compile(
-    r"(?:^<!--(?P<said>[^\n]*?)-->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
-)
 
-
-class Block(NamedTuple):
-    """A fenced block of a page. language: of the fence. said: the comment right above it, "" without one."""
-
-    language: str
-    text: str
-    said: str
-    line: int
-
-
-def blocks(page: Path) -> list[Block]:
-    text = page.read_text(encoding="utf-8")
-    found = _FENCE.finditer(text)
-    return [
-        Block(one["language"], one["text"], (one["said"] or "").strip(), text[: one.start()].count("\n") + 1)
-        for one in found
-    ]
-
-
-def start_of(page: Path) -> list[str]:
-    found = re.search(r"<!-- starts with: ([\w ]+) -->", page.read_text(encoding="utf-8"))
-    return found[1].split() if found else []
-
-
-def not_run(block: Block) -> str | None:
-    return block.said.removeprefix("not run: ") if block.said.startswith("not run:") else None
-
-
-def commands(text: str) -> list[list[str]]:
-    lines = (shlex.split(line, comments=True) for line in text.replace("\\\n", " ").splitlines())
-    return [words for words in lines if words]
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_what_is_not_run_says_why(page: Path) -> None:
-    """And every other block is of a kind that is run, read as a config, or shown as text."""
+    """And every other block is of a kind that is run, read as a config, or shown as what something printed."""
     for block in blocks(page):
         reason = not_run(block)
         if reason is not None:
-            assert reason.split(":")[0].split(",")[0] in REASONS, f"line {block.line}: {reason}"
+            assert re.split("[:,]", reason)[0] in REASONS, f"line {block.line}: {reason}"
+            continue
+        assert block.language in ("bash", "python", "yaml", "text"), f"line {block.line}"
+        words = [words[0] for words in commands(block.text)] if block.language in ("bash", "text") else []
+        if block.language == "bash":
+            assert {*words} <= {*PROGRAMS}, f"line {block.line}: what starts with another word cannot be run"
         else:
-            assert block.language in ("bash", "python", "yaml", "text", "json", "csv"), f"line {block.line}"
-            assert block.language != "bash" or all(
-                words[0] in ("toolkit", "python", "ls", "head", "cat") for words in commands(block.text)
-            ), f"line {block.line}: what starts with another word cannot be run"
+            assert not {*words} & {*PROGRAMS, "pip"}, f"line {block.line}: a command that is shown as text is not run"
 
 
 @pytest.fixture(scope="session")
@@ -106,47 +68,34 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def made(place: Path, starts: list[str], trained: Path) -> None:
-    """Fills a page's folder with what its first comment names."""
-    own_folders(place)
-    for name, config in (("run", "mine"), ("detector", "own_boxes")):
-        if name in starts:
-            shutil.copytree(trained / "runs" / config, place / "runs" / config, dirs_exist_ok=True)
-            shutil.copy(trained / f"{config}.yaml", place)
-    if "run" in starts:
-        names = [f"val/{number}.jpg" for number in range(4)]
-        lines = [f"{name},{'sun' if number % 2 else 'rain'}" for number, name in enumerate(names)]
-        place.joinpath("weather.csv").write_text("\n".join(["image,weather", *lines]) + "\n")
-    for name, folders in (("masks", ["pictures"]), ("boxes", ["boxes"])):
-        if name not in starts and not {"run", "detector"} & {*starts}:
-            for folder in folders:
-                shutil.rmtree(place / folder)
-    if not starts or starts == ["nothing"]:
-        place.joinpath("photos").unlink(missing_ok=True)
-    if "weights" in starts:
-        weights_of_others(place)
-    shutil.copytree(REPOSITORY / "configs", place / "configs", dirs_exist_ok=True)
-    shutil.copytree(REPOSITORY / "tools", place / "tools", dirs_exist_ok=True)
+def made_small(words: list[str]) -> list[str]:
+    """The words of `toolkit VERB ...`, with a training of two steps; what they say themselves is left."""
+    more = {"train": SMALL, "study": STUDY}.get(words[0], ())
+    if "--help" in words or "--dry-run" in words:
+        return words
+    return [*words, *(change for change in more if not any(w.startswith(change.split("=")[0]) for w in words))]
 
 
-def weights_of_others(place: Path) -> None:
-    """`unet.pth` as segmentation-models-pytorch saves it; `net.pth` in names of its own, with `table.yaml` for them."""
-    torch.save(smp.Unet("resnet18", None, classes=2).state_dict(), place / "unet.pth")
-    model = toolkit.unet("resnet18", num_classes=2)
-    torch.save({f"net.{name}": tensor for name, tensor in model.state_dict().items()}, place / "net.pth")
-    (place / "table.yaml").write_text("about: names of somebody\nrules:\n  - net.{rest*} -> {rest*}\n")
+def in_a_shell(line: str, **environment: str) -> int:
+    """A line that a scheduler would run, with the variables that it sets."""
+    python = f'toolkit() {{ "{sys.executable}" -m toolkit "$@"; }}'
+    return subprocess.run(["sh", "-c", f"{python}\n{line}"], env=os.environ | environment, timeout=600).returncode
 
 
 def one_command(words: list[str]) -> int:
-    if words[0] == "toolkit":
-        more = {"train": SMALL, "study": STUDY}.get(words[1], ())
-        if "--help" in words or "--dry-run" in words:
-            more = ()
-        return run(
-            [*words[1:], *(change for change in more if not any(w.startswith(change.split("=")[0]) for w in words))]
-        )
-    program = [sys.executable, *words[1:]] if words[0] == "python" else words
-    return subprocess.run(program, timeout=600).returncode
+    """Exit code of a command: verbs run in this process, programs in one of their own."""
+    program, *rest = words
+    if program == "toolkit":
+        return run(made_small(rest))
+    if program == "sbatch":
+        assert rest[-2] == "--wrap"
+        return in_a_shell(rest[-1], SLURM_ARRAY_TASK_ID="1")
+    if program == "torchrun":
+        tool = next(number for number, word in enumerate(rest) if word.startswith("tools/"))
+        small = made_small([Path(rest[tool]).stem, *rest[tool + 1 :]])[1:]
+        launcher = [sys.executable, "-m", "torch.distributed.run", *rest[: tool + 1], *small]
+        return subprocess.run(launcher, timeout=600).returncode
+    return subprocess.run([sys.executable, *rest] if program == "python" else words, timeout=600).returncode
 
 
 def merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
@@ -161,13 +110,19 @@ def merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def check_config(text: str, place: Path) -> None:
-    """A block that begins with a comment of a file's name is that file; pieces of a config are tried in a whole one."""
+def read_yaml(text: str, place: Path) -> None:
+    """A block that begins with a file's name is that file, pieces of a config are tried in a whole one, a job's line is run."""
     name = re.match(r"# (\S+\.(?:yaml|txt|csv))\b", text)
     if name:
         (place / name[1]).write_text(text)
     value = yaml.safe_load(text)
-    if isinstance(value, dict) and {"model", "data", "train", "evaluate"} & value.keys():
+    if not isinstance(value, dict):
+        return
+    if value.get("kind") == "Job":
+        (container,) = value["spec"]["template"]["spec"]["containers"]
+        assert container["command"] == ["sh", "-c"]
+        assert in_a_shell(container["args"][0], JOB_COMPLETION_INDEX="0") == 0
+    if {"model", "data", "train", "evaluate"} & value.keys():
         detects = "boxes" in text or "rcnn" in text or "anchors" in text
         base = "faster_rcnn_shapes" if detects else "unet_shapes"
         whole = merged(yaml.safe_load((REPOSITORY / f"configs/tiny/{base}.yaml").read_text()), value)
@@ -175,40 +130,46 @@ def check_config(text: str, place: Path) -> None:
         load_config(place / "piece.yaml")
 
 
+def run_block(block: Block, title: str, names: dict[str, Any], capfd: pytest.CaptureFixture[str]) -> None:
+    """A block that is not skipped. names: what Python blocks of the page before it have defined."""
+    if block.language == "bash":
+        wanted = int(block.said.removeprefix("ends with: ")) if block.said.startswith("ends with:") else 0
+        for words in commands(block.text):
+            code = one_command(words)
+            assert code == wanted, (title, words, capfd.readouterr().err[-3000:])
+    elif block.language == "python":
+        file = re.match(r"# (\w+\.py)\b", block.text)
+        if file:
+            Path(file[1]).write_text(block.text)
+        exec(compile(block.text, title, "exec"), names)
+    elif block.language == "yaml":
+        read_yaml(block.text, Path.cwd())
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=name_of)
 def test_the_page_runs(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trained: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     whole = demo.demo_text
     monkeypatch.setattr(demo, "demo_text", lambda task: re.sub(r"( steps: )\d+", r"\g<1>2", whole(task)))
-    made(tmp_path, start_of(page), trained)
+    page_folder(tmp_path, start_of(page), trained)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     names: dict[str, Any] = {"__name__": "page"}
     skipped: list[str] = []
     for block in blocks(page):
-        reason = not_run(block)
-        if reason is not None:
-            skipped.append(f"{page.name}:{block.line}: {reason}")
-        elif block.language == "bash":
-            wanted = int(block.said.removeprefix("ends with: ")) if block.said.startswith("ends with:") else 0
-            for words in commands(block.text):
-                code = one_command(words)
-                assert code == wanted, (f"{page.name}:{block.line}", words, capfd.readouterr().err[-3000:])
-        elif block.language == "python":
-            file = re.match(r"# (\w+\.py)\b", block.text)
-            if file:
-                Path(file[1]).write_text(block.text)
-            exec(compile(block.text, f"{page.name}:{block.line}", "exec"), names)
-        elif block.language == "yaml":
-            check_config(block.text, tmp_path)
+        title = f"{page.name}:{block.line}"
+        if (reason := not_run(block)) is None:
+            run_block(block, title, names, capfd)
+        else:
+            skipped.append(f"{title}: {reason}")
     if skipped:
         warnings.warn(f"not run: {'; '.join(skipped)}", stacklevel=1)
 
 
 def test_pieces_of_a_config_are_held_to_it(tmp_path: Path) -> None:
     """The test itself finds a wrong key."""
-    check_config("train: {ema_decay: 0.9}", tmp_path)
+    read_yaml("train: {ema_decay: 0.9}", tmp_path)
     with pytest.raises(ConfigError, match="ema_dekay"):
-        check_config("train: {ema_dekay: 0.9}", tmp_path)
+        read_yaml("train: {ema_dekay: 0.9}", tmp_path)

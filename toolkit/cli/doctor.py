@@ -83,15 +83,31 @@ def _say(facts: dict[str, Any], packages: dict[str, str | None], missing: dict[s
 
 
 def _licences(as_json: bool) -> int:
-    from toolkit.jobs import licences
+    from toolkit.jobs.installed import DISTRIBUTION, extras
+    from toolkit.jobs.licences import licences
 
-    rows = licences.licences()
+    rows = licences()
+    base = {row.package for row in rows}
+    more = {
+        name: [row for row in licences(DISTRIBUTION, name) if row.package not in base and row.version]
+        for name in extras()
+    }
     if as_json:
-        print_json({"licences": [row._asdict() for row in rows]})
+        extra = {name: [row._asdict() for row in found] for name, found in more.items()}
+        print_json({"licences": [row._asdict() for row in rows], "extras": extra})
         return 0
     for row in rows:
-        say(f"{row.package:<28} {row.version:<14} {row.kind:<14} {row.licence}")
+        say(f"{row.package:<28} {row.version:<14} {row.kind:<14} {row.licence}{_inside(row.carries)}")
     kinds = sorted({row.kind for row in rows})
     say(", ".join(f"{sum(row.kind == kind for row in rows)} {kind}" for kind in kinds))
-    say("weights have licences of their own: toolkit weights list")
+    for name, found in more.items():
+        for row in found:
+            if row.kind not in ("permissive", "vendor") or row.carries:
+                said = f"{row.package} {row.version} {row.kind}: {row.licence}{_inside(row.carries)}"
+                say(f"{'extra':<13} {name}: {said}")
+    say("read from what each package states, and from the names of the libraries in it; weights: toolkit weights list")
     return 0
+
+
+def _inside(carries: tuple[str, ...]) -> str:
+    return f"; carries {'; '.join(carries)}" if carries else ""

@@ -1,8 +1,9 @@
-"""Under which licence each package comes that the toolkit brings along: what pip knows of it, sorted into kinds."""
+"""Under which licence each package comes that the toolkit brings along: what it states, and what its wheel carries inside."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from importlib import metadata
 from typing import NamedTuple
 
@@ -23,6 +24,17 @@ _KINDS = (
     ("permissive", r"Redistribution and use in source and binary forms|terms of the Modified BSD|Kiwi licensing"),
 )
 
+# Libraries that wheels carry compiled, and what their own authors ask for. Those of GCC (gomp, gfortran, quadmath) are left
+# out: their exception lets a program of any licence use them.
+_CARRIED = {
+    "x264": "GPL-2.0-or-later", "x265": "GPL-2.0-or-later",
+    "avcodec": "LGPL-2.1-or-later", "opencv_videoio_ffmpeg": "LGPL-2.1-or-later",
+    "heif": "LGPL-3.0-or-later", "de265": "LGPL-3.0-or-later",
+    "geos": "LGPL-2.1-or-later", "gnutls": "LGPL-2.1-or-later", "mp3lame": "LGPL-2.0-or-later",
+    "nettle": "LGPL-3.0-or-later", "gmp": "LGPL-3.0-or-later", "unistring": "LGPL-3.0-or-later",
+}  # fmt: skip
+_LIBRARY = re.compile(rf"(?:lib)?({'|'.join(_CARRIED)})\d*[._-](?:.*[.-])?(?:so|dll|dylib)\b")
+
 
 class Licence(NamedTuple):
     """A package and its licence.
@@ -33,12 +45,15 @@ class Licence(NamedTuple):
         licence: its name as the package states it; "not stated" where it does not.
         kind: permissive; weak copyleft (MPL: changes of its own files only); vendor (NVIDIA's terms, which come with
             PyTorch's CUDA build alone); copyleft; unknown.
+        carries: copyleft libraries that its installed files hold, such as "x265, GPL-2.0-or-later". Only those that
+            this module knows by name are found; what a package states of itself says nothing of them.
     """
 
     package: str
     version: str
     licence: str
     kind: str
+    carries: tuple[str, ...] = ()
 
 
 def licences(root: str = DISTRIBUTION, extra: str = "") -> list[Licence]:
@@ -81,7 +96,18 @@ def licence_of(package: str) -> Licence:
     text = next(iter(about.get_all("License") or []), "")
     stated = expression or ", ".join(name for name in classifiers if name != "OSI Approved") or text.strip()
     short = stated.splitlines()[0].strip(" =") if stated else ""
-    return Licence(package, metadata.version(package), short or "not stated", kind_of(stated or text, package))
+    kind, files = kind_of(stated or text, package), metadata.files(package) or []
+    return Licence(package, metadata.version(package), short or "not stated", kind, carried([one.name for one in files]))
+
+
+def carried(files: Iterable[str]) -> tuple[str, ...]:
+    """Copyleft libraries among the names of files, with their licences, sorted.
+
+    >>> carried(["libx265-4883ecb5.so.217", "avcodec-60.dll", "libavcodec.60.dylib", "libjpeg.so.8", "x264.py"])
+    ('avcodec, LGPL-2.1-or-later', 'x265, GPL-2.0-or-later')
+    """
+    found = (_LIBRARY.match(one) for one in files)
+    return tuple(sorted({f"{one[1]}, {_CARRIED[one[1]]}" for one in found if one}))
 
 
 def kind_of(text: str, package: str = "") -> str:
