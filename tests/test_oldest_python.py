@@ -9,7 +9,9 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FILES = sorted(
-    path for folder in ("toolkit", "tests", "benchmarks", "tools", "docs") for path in (REPOSITORY / folder).rglob("*.py")
+    path
+    for folder in ("toolkit", "tests", "benchmarks", "tools", "docs")
+    for path in (REPOSITORY / folder).rglob("*.py")
 )
 NEWER = {
     "asyncio": "TaskGroup Runner timeout Barrier",

@@ -17,6 +17,8 @@ import reference
 REPOSITORY = Path(__file__).resolve().parents[2]
 LINKED = ("configs/**/*.yaml", "benchmarks/receipts/*.json")
 """Files of the repository that pages point to: they go along, so that the site needs no forge to be whole."""
+LETTERS = ("ARCHITECTURE", "CHANGELOG", "CONTRIBUTING", "SECURITY")
+"""Pages that a forge shows at the top of the repository; here they are in the folder `project/`."""
 _written: dict[str, tuple[str, str]] = {}
 
 
@@ -26,6 +28,9 @@ def on_files(files: Files, config: Any) -> Files:
         files.append(File.generated(config, f"reference/{name}", content=text))
     for path in sorted((REPOSITORY / "docs" / "notebooks").glob("*.ipynb")):
         files.append(File.generated(config, f"notebooks/{path.stem}.md", content=_notebook(path)))
+    for name in LETTERS:
+        text = (REPOSITORY / f"{name}.md").read_text(encoding="utf-8")
+        files.append(File.generated(config, f"project/{name}.md", content=text.replace("](docs/", "](../")))
     for pattern in LINKED:
         for path in sorted(REPOSITORY.glob(pattern)):
             name = path.relative_to(REPOSITORY).as_posix()
@@ -45,10 +50,10 @@ def on_page_markdown(markdown: str, page: Page, config: Any, files: Files) -> st
     up = "../" * page.file.src_uri.count("/")
 
     def inside(found: re.Match[str]) -> str:
-        target = found[1]
+        target = f"project/{found[1]}" if found[1].partition(".")[0] in LETTERS else found[1]
         return f"]({up}{target}" if files.get_file_from_path(target.partition("#")[0]) else f"]({up}index.md"
 
-    text = re.sub(rf"\]\({re.escape(up)}\.\./((?:configs|benchmarks)/[^)#]*)", inside, markdown)
+    text = re.sub(rf"\]\({re.escape(up)}\.\./((?:configs/|benchmarks/|{'|'.join(LETTERS)})[^)#]*)", inside, markdown)
     title = next(iter(re.findall(r"^# (.+)", text, re.MULTILINE)), page.file.src_uri)
     _written[page.file.src_uri] = (title, text)
     return text

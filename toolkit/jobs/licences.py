@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable
 from importlib import metadata
@@ -85,6 +86,7 @@ def _closure(root: str, extra: str) -> set[str]:
     return found
 
 
+@functools.cache
 def licence_of(package: str) -> Licence:
     """What an installed package says of its licence: the expression, else the classifiers, else the text."""
     try:
@@ -97,7 +99,9 @@ def licence_of(package: str) -> Licence:
     stated = expression or ", ".join(name for name in classifiers if name != "OSI Approved") or text.strip()
     short = stated.splitlines()[0].strip(" =") if stated else ""
     kind, files = kind_of(stated or text, package), metadata.files(package) or []
-    return Licence(package, metadata.version(package), short or "not stated", kind, carried([one.name for one in files]))
+    return Licence(
+        package, metadata.version(package), short or "not stated", kind, carried([one.name for one in files])
+    )
 
 
 def carried(files: Iterable[str]) -> tuple[str, ...]:
