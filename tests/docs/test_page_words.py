@@ -55,7 +55,7 @@ def test_options_that_stand_alone_are_of_some_verb(page: Path) -> None:
 def test_keys_of_a_config_exist(page: Path) -> None:
     sections = editor_schema(current_parts())["properties"]
     for span in code_in_sentences(page):
-        for section, key in re.findall(r"(?:^|[ '])(data|train|evaluate)\.(?!json|yaml|txt|log)([a-z_]+)", span):
+        for section, key in re.findall(r"(?:^|[ '])(data|train|evaluate)\.(?!json|yaml|txt|log)([a-z0-9_]+)", span):
             assert key in sections[section]["properties"], span
 
 
