@@ -7,7 +7,7 @@ What it *did* produce are tensors: `FeaturePyramid`. Neither knows which net is 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -232,6 +232,20 @@ class DetectionTensors(NamedTuple):
     counts: Tensor
 
 
+class DetectionLimits(NamedTuple):
+    """What cuts the detections of an image.
+
+    Args:
+        score: least probability of a detection, 0..1.
+        count: the most detections of an image.
+        nms_iou: overlap, 0..1, above which the worse of two boxes of a class goes.
+    """
+
+    score: float
+    count: int
+    nms_iou: float
+
+
 Suppress = Callable[[Tensor, Tensor, float, int], Tensor]
 """Non-maximum suppression of groups of boxes, as `ops/surviving.py` has it; an exported program may do it otherwise."""
 
@@ -368,6 +382,19 @@ class Head(nn.Module, ABC):
         """
         raise PartsError(Problem("head", f"{type(self).__name__} gives no boxes"))
 
+    def near_limits(self, pyramid: FeaturePyramid, batch: Batch, within: float) -> Iterator[Prediction]:
+        """What `predict` of a detector might answer for an image if whatever decides were rounded otherwise.
+
+        Each answer has all scores and overlaps moved by up to `within`, so that decisions near a limit (a score, an
+        overlap, a rank) fall otherwise in some of them. None for a head that decides nothing (the default).
+
+        Args:
+            pyramid: the maps of the padded batch, of one image.
+            batch: the image.
+            within: how far scores and overlaps are moved, 0..1.
+        """
+        return iter(())
+
     def loss_denominators(self, batch: Batch) -> dict[str, Tensor]:
         """{term of `loss`: what its mean divides by (labelled pixels, say), a scalar}.
 
@@ -409,6 +436,11 @@ class Head(nn.Module, ABC):
     @property
     def max_detections(self) -> int | None:
         """The most detections of an image that `predict` gives; None for a head without such a limit."""
+        return None
+
+    @property
+    def detection_limits(self) -> DetectionLimits | None:
+        """What cuts the detections that `predict` gives; None for a head that makes none, or does not say."""
         return None
 
     def limit_detections(
@@ -503,6 +535,21 @@ class DenseHead(Head):
             variance: (K, r, w) float32, of `sampled` over the samples.
             part: the rectangle, and where in the whole output the piece lies.
         """
+
+    def exported_samples(
+        self, mean: Tensor, variance: Tensor, size: tuple[int, int], original_size: tuple[int, int]
+    ) -> dict[str, Tensor]:
+        """What a program that samples answers, as `exported` does for one pass. Raises PartsError by default.
+
+        Args:
+            mean: (N, K, h, w) float32, of `sampled` over the samples.
+            variance: (N, K, h, w) float32, of `sampled` over the samples.
+            size: (height, width) of the pictures that entered the net, in pixels, without what was mirrored around them.
+            original_size: (height, width) of the pictures as they were given; `size` itself where nothing resized them.
+        """
+        name = HEADS.name_of(type(self))
+        message = f"'{name}' does not say what an export of samples answers"
+        raise PartsError(Problem("head", message, "toolkit export --samples-mc 1"))
 
     @torch.no_grad()
     def predict(self, pyramid: FeaturePyramid, batch: Batch) -> list[Prediction]:

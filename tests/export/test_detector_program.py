@@ -88,7 +88,10 @@ def test_suppressed_boxes_share_in_a_place_as_they_do_in_predict(style: str) -> 
 def test_thresholds_are_those_of_detections() -> None:
     model, batch, lowest = tiny_detector("fpn"), noise([(64, 96), (50, 41)]), [0.2, 0.9, 0.3, 0.05, 1.5]
     with torch.inference_mode():
-        found = DetectionTensors(*DetectorGraph(model, cut=Cut(tuple(lowest)))(*given(batch)))
+        graph = DetectorGraph(model, cut=Cut(tuple(lowest)))
+        parts = graph(*given(batch))
+    found = DetectionTensors(*parts[:4])
+    assert graph.names == (*DetectionTensors._fields, "all_boxes", "all_scores", "all_labels")
     wanted = [one.at_least(lowest) for one in model.predict(batch) if isinstance(one, Detections)]
     assert found.counts.tolist() == [len(one.scores) for one in wanted]
     for place, one in enumerate(wanted):

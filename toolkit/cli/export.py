@@ -31,6 +31,11 @@ from toolkit.cli.options import json_option, print_json, say, trust_option
 @click.option(
     "--samples", type=click.Path(), metavar="DIR", help="Pictures it is proved on; default: the run's val, then train."
 )
+@click.option(
+    "--samples-mc",
+    type=click.IntRange(min=1),
+    help="Passes with dropout that the answer is the mean of; default: as many as the model draws; 1 draws none.",
+)
 @click.option("--check", is_flag=True, help="Prove the file that is there already; write none.")
 @click.option("--no-thresholds", is_flag=True, help="Do not apply the thresholds that the checkpoint keeps.")
 @trust_option
@@ -46,6 +51,7 @@ def command(
     int8: bool,
     raw: bool,
     samples: str | None,
+    samples_mc: int | None,
     check: bool,
     no_thresholds: bool,
     trust_code: bool,
@@ -69,7 +75,7 @@ def command(
     if target in ("torchvision", "smp", "timm"):
         _weights(checkpoint, target, out, trust_code, as_json)
         return
-    wishes = Wishes(wanted, half, raw, int8, not no_thresholds, samples)
+    wishes = Wishes(wanted, half, raw, int8, not no_thresholds, samples, samples_mc)
     result = run_export(
         checkpoint, target, out, wishes,  # type: ignore[arg-type]
         overrides=overrides, trust_code=trust_code, check=check, tell=lambda line: say(line, err=True),

@@ -6,12 +6,12 @@ The model's side is this package, as `toolkit predict` runs it. The other side i
 
 from __future__ import annotations
 
-import copy
 import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,25 +19,24 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from toolkit.contracts import Evaluator
 from toolkit.data.images.picture import Picture, sample_of
 from toolkit.data.transforms.pipeline import Pipeline
 from toolkit.errors import Problem, UserError
 from toolkit.export import fresh_side
 from toolkit.export.answers import arrays_of, prediction_of
-from toolkit.export.comparison import Bounds, Difference, compared, total
+from toolkit.export.comparison import Answers, Bounds, Difference, compared, total
 from toolkit.export.detector import DetectorGraph
 from toolkit.export.faults import Fault, first_fault, other_classes
-from toolkit.export.graph import RAW, Cut, ExportGraph
+from toolkit.export.graph import ALL, MEAN, RAW, VARIANCE, Cut, ExportGraph
 from toolkit.export.inside import with_blocks
+from toolkit.export.metric_lost import Measure, metric_lost
 from toolkit.models.modes import evaluating
+from toolkit.models.monte_carlo import predictions_of, seeded_moments
 from toolkit.models.vision_model import VisionModel
-from toolkit.samples import Detections, Prediction, Truth, collate
+from toolkit.samples import Detections, Prediction, collate
 
 _ROUNDED = 1e-3
 """Share of bytes that two ways of summing floats in a resize may round to neighbouring levels: far above what was seen."""
-_RESAMPLES = 200
-"""Draws of the pictures that the interval of the metric's loss comes from."""
 MOST = 32
 """Pictures at most."""
 
@@ -84,18 +83,6 @@ class Certificate(NamedTuple):
     fault: Fault | None
     metric: dict[str, Any] | None
     seconds: float
-
-
-class Measure(NamedTuple):
-    """What the metric is made of.
-
-    Args:
-        evaluators: two fresh evaluators alike, for the two sides; the first numbers decide.
-        truths: annotations by the path of their picture.
-    """
-
-    evaluators: tuple[Evaluator, Evaluator]
-    truths: Mapping[str, Truth]
 
 
 def three_sizes(pictures: Sequence[Path], folder: Path, size: tuple[int, int] | None, smallest: int = 33) -> list[Path]:
@@ -164,14 +151,16 @@ def prove(
         rows = []
         with evaluating(model):
             for path, theirs in zip(files, found, strict=True):
-                mine, prediction, rounded = reference(model, path, cut, raw=raw)
-                pair = compared(mine, theirs)
+                mine, prediction, rounded, others = reference(model, path, cut, raw=raw, ties=bounds.ties)
+                pair = compared(mine, theirs, bounds, others)
                 given = theirs["given"].shape
                 shape = (given[1], given[2]) if not raw else (given[2], given[3])
+                if not raw:
+                    prediction = prediction_of(mine, model.head.gives)
                 answer = prediction if raw else prediction_of(theirs, model.head.gives)
                 rows.append(Proved(path.name, shape, pair, prediction, answer, rounded))
             whole = total([row.difference for row in rows])
-            metric = _metric(measure, files, rows) if measure is not None and not raw else None
+            metric = metric_lost(measure, files, rows) if measure is not None and not raw else None
             stale = other_classes(list(model.classes), notes.get("classes", []))
             problems = whole.problems(bounds) + ([stale.why] if stale else [])
             if metric is not None and metric["difference"] > bounds.metric:
@@ -235,21 +224,38 @@ def _answers(folder: Path, count: int) -> Iterator[dict[str, np.ndarray]]:
             yield {name.replace("|", "/"): arrays[name] for name in arrays.files}
 
 
+class Reference(NamedTuple):
+    """The model's own answer for a picture.
+
+    Args:
+        arrays: by the names of a graph's outputs, first axis 1.
+        prediction: the same, as predictions are, without thresholds.
+        rounded: bytes that the program's own resizing rounds to the neighbouring level; the model was given these, too.
+        others: of a detector, what it might answer if it were rounded otherwise, by the same names.
+    """
+
+    arrays: dict[str, np.ndarray]
+    prediction: Prediction
+    rounded: int
+    others: Callable[[], Iterator[Answers]] = lambda: iter(())
+
+
 @torch.inference_mode()
 def reference(
-    model: VisionModel, path: Path, cut: Cut | None = None, *, raw: bool = False
-) -> tuple[dict[str, np.ndarray], Prediction, int]:
-    """The model's own answer for a file, as `toolkit predict` makes it: arrays by the names of a graph, and the prediction.
+    model: VisionModel, path: Path, cut: Cut | None = None, *, raw: bool = False, ties: float = 0.0
+) -> Reference:
+    """The model's own answer for a file, as `toolkit predict` makes it.
 
     Where the resizing of the program and that of the data part by one level in at most `_ROUNDED` of the bytes (sums that
-    end half-way between two levels), the model gets the program's bytes, so that the nets are compared; the third
-    value is the number of such bytes. Any other difference stays, and is found in the answers.
+    end half-way between two levels), the model gets the program's bytes, so that the nets are compared. Any other
+    difference stays, and is found in the answers.
 
     Args:
         model: the model, in eval mode.
         path: file of a picture, which is answered for.
         cut: lowest scores that count; None: all do.
         raw: whether only the head's outputs are wanted.
+        ties: how near to a limit a score, an overlap or a rank lies where rounding decides.
     """
     picture = Picture(path, path.name)
     given = picture.read(model.in_channels, model.value_range)
@@ -257,6 +263,11 @@ def reference(
     sample = Pipeline(transforms)(sample_of(picture, given, 0), 0)
     image, rounded = (sample.image, 0) if raw else _as_resized_inside(model, given, sample.image)
     batch = collate([sample._replace(image=image)])
+    if model.samples > 1 and not raw:
+        moments = seeded_moments(model, batch, model.samples)
+        (prediction,) = predictions_of(model.head, *moments, batch)  # type: ignore[arg-type]
+        named = {name: one.numpy() for name, one in zip((MEAN, VARIANCE), moments, strict=True)}
+        return Reference({**arrays_of(prediction, cut), **named}, prediction, rounded)
     pyramid = model.pyramid(model.prepared(batch), model.prepared_sizes(batch))
     scored, model.head.with_scores = model.head.with_scores, True
     try:
@@ -267,7 +278,14 @@ def reference(
     if model.head.max_detections is None:
         output = model.head(pyramid)
         arrays[RAW] = output.float().numpy()
-    return arrays, prediction, rounded
+
+    def others() -> Iterator[Answers]:
+        for one in model.head.near_limits(pyramid, batch, ties):
+            for step in (0.0,) if cut is None else (-ties / 2, ties / 2):
+                limit = cut and replace(cut, thresholds=tuple(value + step for value in cut.thresholds))
+                yield arrays_of(one, limit)
+
+    return Reference(arrays, prediction, rounded, others)
 
 
 def _as_resized_inside(model: VisionModel, given: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, int]:
@@ -314,19 +332,18 @@ def bisect(
         coarse: whether roundings of half precision or of eight bits are no difference.
     """
     kind = DetectorGraph if model.head.gives is Detections else ExportGraph
-    graph = kind(model, cut=cut, blocks=True).eval()
+    graph = kind(model, cut=cut, blocks=True, samples=1 if raw else model.samples).eval()
     given = Picture(picture, picture.name).read(model.in_channels, model.value_range)[None]
     with torch.no_grad():
         example = torch.from_numpy(np.ascontiguousarray(given))
         values = graph(example, *graph.more(example).values())
     named = {name: value.numpy() for name, value in zip(graph.names, values, strict=True)}
     blocks = [name for name in graph.names if name not in graph.answers]
-    wanted = (
-        {"given": given} | {name: named[name] for name in blocks} | {name: named[name] for name in graph.answers[::-1]}
-    )
+    answers = sorted(reversed(graph.answers), key=lambda name: name.startswith(ALL))  # others stay in their order
+    wanted = {"given": given} | {name: named[name] for name in (*blocks, *answers)}
     opened = with_blocks(file, target, blocks, folder / "opened")
-    answers, *_ = run_fresh(opened, target, [picture], folder)
-    found = next(answers)
+    again, *_ = run_fresh(opened, target, [picture], folder)
+    found = next(again)
     stats = {"mean": model.pixel_stats.mean, "std": model.pixel_stats.std, "bgr": model.pixel_stats.bgr}
     if raw:
         wanted.pop("given")
@@ -338,50 +355,3 @@ def _worst(rows: Sequence[Proved], bounds: Bounds) -> int:
     """The picture that differs most: of those beyond the bounds the smallest is enough, and quicker."""
     beyond = [place for place, row in enumerate(rows) if row.difference.problems(bounds)]
     return min(beyond or range(len(rows)), key=lambda place: rows[place].size[0] * rows[place].size[1])
-
-
-def _drawn(blank: Evaluator, counted: Sequence[Mapping[str, np.ndarray]], weights: np.ndarray) -> np.ndarray | None:
-    """The metric of each draw of the pictures, (R,); None where an evaluator keeps no rows.
-
-    blank: an evaluator that has counted nothing. counted: rows of each picture. weights: (R, N) how often each is drawn.
-    """
-    if not counted[0]:
-        return None
-    numbers = blank.at_weights({name: np.concatenate([row[name] for row in counted]) for name in counted[0]}, weights)
-    if numbers is not None:
-        return numbers.get(blank.metric)
-    found = []
-    for times in weights:
-        one = copy.deepcopy(blank)
-        rows = [row for row, count in zip(counted, times.tolist(), strict=True) for _ in range(count)]
-        one.merge({name: np.concatenate([row[name] for row in rows]) for name in rows[0]})
-        value = one.compute().get(blank.metric)
-        found.append(np.nan if value is None else value)
-    return np.array(found)
-
-
-def _metric(measure: Measure, files: Sequence[Path], rows: Sequence[Proved]) -> dict[str, Any] | None:
-    """The metric of both sides on the pictures that have annotations."""
-    pairs = [
-        (row, measure.truths[str(path)]) for path, row in zip(files, rows, strict=True) if str(path) in measure.truths
-    ]
-    if not pairs:
-        return None
-    values, drawn = [], []
-    weights = np.random.default_rng(0).multinomial(len(pairs), [1 / len(pairs)] * len(pairs), size=_RESAMPLES)
-    for evaluator, side in zip(measure.evaluators, ("mine", "theirs"), strict=True):
-        blank = copy.deepcopy(evaluator)
-        counted = evaluator.rows([getattr(row, side) for row, _ in pairs], [truth for _, truth in pairs])
-        values.append(evaluator.compute().get(evaluator.metric))
-        drawn.append(_drawn(blank, counted, weights))
-    first, second = values
-    unit = 100.0 if measure.evaluators[0].percent else 1.0
-    gap = abs(first - second) * unit if first is not None and second is not None else 0.0
-    low = high = None
-    if drawn[0] is not None and drawn[1] is not None and first is not None and second is not None and len(pairs) > 1:
-        spread = 1.96 * float(np.nanstd((drawn[0] - drawn[1]) * unit))
-        low, high = (first - second) * unit - spread, (first - second) * unit + spread
-    return {
-        "name": measure.evaluators[0].metric, "model": first, "export": second, "difference": gap, "low": low, "high": high,
-        "images": len(pairs),
-    }  # fmt: skip

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-LIMIT_TIES = 1e-4
-"""How near a score, overlap or rank an unmatched box must lie to a limit to be a tie and no difference."""
+Answers = Mapping[str, Any]
+"""A picture's answer by the names of a graph's outputs: arrays with a first axis of 1."""
+_NEAR = 1.0
+"""Pixels up to which two boxes of one class are taken for the same one; more where more is allowed."""
+_ALIKE = 0.05
+"""How far apart their scores may be; twice the width of a tie where that is more."""
 
 
 class Bounds(NamedTuple):
@@ -19,6 +23,7 @@ class Bounds(NamedTuple):
         labels: smallest share of equal labels.
         boxes: largest difference of a matched box's side, in pixels.
         metric: largest difference of the metric, as people read it (percentage points for a share).
+        ties: how near to a limit the score, overlap or rank of an unmatched box must lie, 0..1.
         relative: whether `logit` counts in standard deviations of the model's own logits.
     """
 
@@ -26,13 +31,14 @@ class Bounds(NamedTuple):
     labels: float
     boxes: float
     metric: float
+    ties: float
     relative: bool = False
 
 
 BOUNDS = {
-    "float32": Bounds(1e-4, 0.9999, 1e-3, 0.05),
-    "half": Bounds(0.05, 0.995, 0.5, 0.2, relative=True),
-    "int8": Bounds(1.0, 0.95, 4.0, 1.0, relative=True),
+    "float32": Bounds(1e-4, 0.9999, 1e-3, 0.05, 1e-4),
+    "half": Bounds(0.05, 0.995, 0.5, 0.2, 0.01, relative=True),
+    "int8": Bounds(1.0, 0.95, 4.0, 1.0, 0.1, relative=True),
 }
 
 
@@ -40,12 +46,12 @@ class Difference(NamedTuple):
     """One picture's answers compared; None where the kind of answer has no such thing.
 
     Args:
-        logit: largest difference of what the head gave, or of values.
+        logit: largest difference of what the head gave, or of values; of boxes, of the scores of matched ones.
         spread: standard deviation of the model's own.
         labels: share of labels that are equal.
         boxes: largest difference of a side of matched boxes, in pixels.
-        unmatched: boxes of either side without a partner.
-        ties: those of them whose score is within `LIMIT_TIES` of the lowest answered, where rounding decides.
+        unmatched: boxes of either side without a partner, and pairs further apart than allowed that `ties` explains.
+        ties: those of them at a limit of a score, an overlap or a rank, where rounding decides.
         finite: whether everything exported is a finite number.
         compared: how many labels of the picture were compared.
     """
@@ -76,11 +82,24 @@ class Difference(NamedTuple):
         return found
 
 
-def compared(wanted: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]) -> Difference:
-    """The model's answers for a picture and the export's, by the names of a graph's outputs, first axis 1."""
+def compared(
+    wanted: Answers,
+    found: Answers,
+    bounds: Bounds = BOUNDS["float32"],
+    others: Callable[[], Iterable[Answers]] = tuple,
+) -> Difference:
+    """The model's answers for a picture and the export's.
+
+    Args:
+        wanted: the model's, by the names of a graph's outputs, first axis 1.
+        found: those of the export.
+        bounds: how far apart they may be; of boxes, which of them are looked for at a limit.
+        others: what a detector might answer if it were rounded otherwise (`Head.near_limits`); asked for where boxes differ.
+    """
     shared = {name: (wanted[name], found[name]) for name in wanted if name in found}
     if "boxes" in wanted:
-        return _boxes(wanted, found)
+        kinds = [name for name in ("", "all_") if f"{name}boxes" in wanted and f"{name}boxes" in found]
+        return total([_boxes(kind, wanted, found, bounds, others) for kind in kinds])
     raws = [pair for name, pair in shared.items() if name not in ("labels", "scores") or "logits" not in wanted]
     raws = [pair for pair in raws if pair[0].dtype.kind == "f"]
     if any(one.shape != other.shape for one, other in shared.values()):
@@ -97,37 +116,69 @@ def compared(wanted: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]) 
     )
 
 
-def _boxes(wanted: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]) -> Difference:
-    """Boxes of one picture matched by class and nearest place, best first."""
-    mine, theirs = _rows(wanted), _rows(found)
-    free = list(range(len(theirs[2])))
-    gaps: list[float] = []
-    lonely: list[float] = []
-    for box, score, label in zip(*mine, strict=True):
-        near = [(float(np.abs(theirs[0][at] - box).max()), at) for at in free if theirs[2][at] == label]
-        gap, at = min(near, default=(np.inf, -1))
-        if gap <= 1.0 and abs(float(theirs[1][at] - score)) <= 0.05:
-            gaps.append(gap)
+class _Boxes(NamedTuple):
+    """Boxes of a picture.
+
+    Args:
+        places: (D, 4) float xyxy, in pixels.
+        scores: (D,) float, 0..1.
+        labels: (D,) int, class of each box.
+    """
+
+    places: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray
+
+    def nearest(self, place: np.ndarray, label: int, free: Iterable[int]) -> tuple[float, int]:
+        """Distance in pixels and number of the box of that class that lies nearest, of those that are free; inf for none."""
+        near = [(float(np.abs(self.places[at] - place).max()), at) for at in free if self.labels[at] == label]
+        return min(near, default=(np.inf, -1))
+
+    def has(self, place: np.ndarray, label: int, within: float) -> bool:
+        """Whether a box of a class is there, to within some pixels."""
+        same = self.places[self.labels == label]
+        return bool(len(same)) and bool((np.abs(same - place).max(1) <= within).any())
+
+
+def _boxes(
+    kind: str, wanted: Answers, found: Answers, bounds: Bounds, others: Callable[[], Iterable[Answers]]
+) -> Difference:
+    """Boxes of one picture matched by class and nearest place, best first. kind: begin of their names."""
+    mine, theirs = _rows(wanted, kind), _rows(found, kind)
+    free = list(range(len(theirs.labels)))
+    pairs: list[tuple[float, float, int]] = []
+    lost: list[int] = []
+    for number, (place, score, label) in enumerate(zip(*mine, strict=True)):
+        gap, at = theirs.nearest(place, int(label), free)
+        apart = abs(float(theirs.scores[at]) - float(score)) if at >= 0 else np.inf
+        if gap <= max(_NEAR, bounds.boxes) and apart <= max(_ALIKE, 2 * bounds.ties):
+            pairs.append((gap, apart, at))
             free.remove(at)
         else:
-            lonely.append(float(score))
-    lonely += [float(theirs[1][at]) for at in free]
-    edges = [float(side.min()) for side in (mine[1], theirs[1]) if len(side)]
-    ties = sum(any(abs(score - edge) <= LIMIT_TIES for edge in edges) for score in lonely)
-    scores = [one for one in (mine[1], theirs[1]) if len(one)]
+            lost.append(number)
+    wide = [at for gap, _, at in pairs if not gap <= bounds.boxes]
+    ties: set[tuple[str, int]] = set()
+    if lost or free or wide:
+        for other in (_rows(one, kind) for one in others()):
+            ties |= {("lost", at) for at in lost if not other.has(mine.places[at], mine.labels[at], bounds.boxes)}
+            more = [*free, *wide]
+            ties |= {("more", at) for at in more if other.has(theirs.places[at], theirs.labels[at], bounds.boxes)}
+    moved = [at for at in wide if ("more", at) in ties]  # by votes of boxes at a limit, say
+    near = [(gap, apart) for gap, apart, at in pairs if at not in moved]
     return Difference(
-        boxes=max(gaps, default=0.0),
-        unmatched=len(lonely),
-        ties=ties,
-        finite=all(bool(np.isfinite(one).all()) for one in (*scores, theirs[0])),
+        logit=max((apart for _, apart in near), default=0.0),
+        boxes=max((gap for gap, _ in near), default=0.0),
+        unmatched=len(lost) + len(free) + len(moved),
+        ties=len(ties),
+        finite=all(bool(np.isfinite(one).all()) for one in (mine.scores, theirs.scores, theirs.places)),
     )
 
 
-def _rows(answers: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _rows(answers: Answers, kind: str) -> _Boxes:
     """Boxes, scores and labels of the first picture, without the places that hold none (label -1)."""
-    boxes, scores, labels = (np.asarray(answers[name])[0] for name in ("boxes", "scores", "labels"))
+    boxes, scores, labels = (np.asarray(answers[f"{kind}{name}"])[0] for name in ("boxes", "scores", "labels"))
     there = labels >= 0
-    return boxes[there], scores[there], labels[there]
+    return _Boxes(boxes[there], scores[there], labels[there])
 
 
 def total(rows: Sequence[Difference]) -> Difference:

@@ -15,7 +15,7 @@ import torchvision.ops  # noqa: F401  (its operators, before anything is traced:
 from torch import Tensor
 
 from toolkit.contracts import DetectionTensors, Suppress
-from toolkit.export.graph import ExportGraph, next_legal
+from toolkit.export.graph import ALL, ExportGraph, next_legal
 from toolkit.ops.padding import inside
 from toolkit.ops.surviving import ABSENT, surviving
 
@@ -29,7 +29,8 @@ class DetectorGraph(ExportGraph):
     """What a program of a detector computes, for pictures of any sizes padded to one, and any number of them.
 
     `forward` takes `pictures`, `sizes` and `file_sizes`, and gives `DetectionTensors`: `boxes` (N, D, 4), `scores` (N, D),
-    `labels` (N, D) and `counts` (N,), what `VisionModel.predict` answers for the same batch.
+    `labels` (N, D) and `counts` (N,), what `VisionModel.predict` answers for the same batch; with thresholds inside also
+    `all_boxes`, `all_scores` and `all_labels`, which they do not cut, for whoever measures or chooses others.
     """
 
     suppress: Suppress = staticmethod(surviving)
@@ -55,9 +56,11 @@ class DetectorGraph(ExportGraph):
         self, pixels: Tensor, size: tuple[int, int], original: tuple[int, int], *more: Tensor
     ) -> dict[str, Tensor]:
         found = self.model.head.detection_tensors(self._pyramid(pixels), more[0], more[1], type(self).suppress)
-        if self.cut is not None:
-            found = above(found, torch.tensor(self.cut.thresholds, dtype=torch.float32, device=more[0].device))
-        return found._asdict()
+        if self.cut is None:
+            return found._asdict()
+        shown = above(found, torch.tensor(self.cut.thresholds, dtype=torch.float32, device=more[0].device))
+        every = {ALL + name: value for name, value in found._asdict().items() if name != "counts"}
+        return {**shown._asdict(), **every}
 
 
 def mirrored(lengths: Tensor, number: int) -> Tensor:

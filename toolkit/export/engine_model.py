@@ -6,6 +6,7 @@ Here the pyramid carries what the engine made, and the head hands it on.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from toolkit.contracts import DenseHead, FeaturePyramid
+from toolkit.contracts import DenseHead, FeaturePyramid, Part
 from toolkit.errors import ConfigError, DataError, Problem
 from toolkit.export.answers import prediction_of
-from toolkit.export.graph import PIXELS, RAW
+from toolkit.export.graph import MEAN, PIXELS, RAW, VARIANCE, ExportGraph
+from toolkit.export.program_limits import ProgramLimits
 from toolkit.export.programs import Run
 from toolkit.models.vision_model import VisionModel
 from toolkit.samples import Batch, Detections, Prediction
@@ -50,25 +52,38 @@ class EngineModel(VisionModel):
         """Whether the program begins at pictures; else at pixels that are normalised and padded."""
         own = self.head.forward
         self.head.forward = lambda pyramid: _raw_of(pyramid) if isinstance(pyramid, AnsweredPyramid) else own(pyramid)  # type: ignore[method-assign]
+        self._limits = ProgramLimits(self.head, run.path) if self.head.max_detections is not None else None
+        self._shown: set[tuple[int, int]] = set()
         self.eval()
 
     def pyramid(self, images: Tensor, sizes: Tensor | None = None) -> FeaturePyramid:
         """What the head reads; on the meta device and for analyses of the layers the model's own."""
-        if images.is_meta or type(images) is not Tensor or (self.whole and self.border) or not self._dense:
+        if images.is_meta or type(images) is not Tensor:
             return super().pyramid(images, sizes)
+        if self._answers_whole:
+            message = "answers for whole pictures, and this asks for what its layers make of a part or a mirror image"
+            raise ConfigError(Problem(self.run.path, message, "leave --tile and --tta out, or take the checkpoint"))
+        if self.whole:
+            self._refuse_other_size((images.shape[-2], images.shape[-1]))
         found = self.run(_bytes(images) if self.whole else self._pixels(images, sizes))
         return AnsweredPyramid((), self.spec, (images.shape[-2], images.shape[-1]), raw=torch.from_numpy(found[RAW]))
 
     def predict(self, pictures: Any) -> list[Prediction]:
         """See `VisionModel.predict`."""
-        if not isinstance(pictures, Batch) or (self._dense and not (self.whole and self.border)):
+        if not isinstance(pictures, Batch) or not self._answers_whole:
             return super().predict(pictures)
         table = self.class_table
         return [one.of_classes(table) for one in self._answers(pictures)]
 
     @property
-    def _dense(self) -> bool:
-        return isinstance(self.head, DenseHead)
+    def _answers_whole(self) -> bool:
+        """Whether the program's answers are taken as they are, and not made of the head's outputs that it gives."""
+        return not isinstance(self.head, DenseHead) or (self.whole and bool(self.border)) or self.passes > 1
+
+    @property
+    def passes(self) -> int:
+        """Passes with dropout that the program's answer is the mean of; 1 draws none."""
+        return int((self.run.notes or {}).get("samples", 1))
 
     def _answers(self, batch: Batch) -> list[Prediction]:
         """Answers of a program that goes from pictures to answers, scaled to the files' pixels."""
@@ -79,17 +94,61 @@ class EngineModel(VisionModel):
         knows_files = bool((self.run.notes or {}).get("more_inputs"))
         for index in range(batch.count):
             height, width = batch.sizes[index].tolist()
+            self._refuse_other_size((height, width))
             picture = _bytes(batch.images[index : index + 1, :, :height, :width])
             files = batch.original_sizes[index : index + 1].numpy()
             arrays = self.run(picture, files)
-            one = prediction_of(arrays, self.head.gives)
+            one = self._made_of(arrays, (height, width), batch.original_sizes[index].tolist())
             big_height, big_width = batch.original_sizes[index].tolist()
             resized = (height, width) != (big_height, big_width)
             if isinstance(one, Detections) and resized and not knows_files:
                 scale = torch.tensor([big_width / width, big_height / height] * 2)
                 one = Detections(one.boxes * scale, one.scores, one.labels)
-            found.append(one)
+            found.append(self._limits.cut(one) if self._limits is not None and isinstance(one, Detections) else one)
         return found
+
+    def _made_of(self, arrays: dict[str, np.ndarray], size: tuple[int, int], original: Sequence[int]) -> Prediction:
+        """The prediction of a picture, by the head where it is one of pixels, so that it holds what is asked for.
+
+        Args:
+            arrays: what the program gave, first axis 1.
+            size: (height, width) of the picture as it entered the program, in pixels.
+            original: (height, width) of its file, in pixels.
+        """
+        if not isinstance(self.head, DenseHead):
+            return prediction_of(arrays, self.head.gives)
+        if self.passes > 1 and self.head.with_entropy:
+            message = "keeps the mean of its samples, not their entropy"
+            raise ConfigError(Problem(self.run.path, message, "ask the checkpoint for entropy"))
+        maps = [torch.from_numpy(arrays[name][0]) for name in (RAW, MEAN, VARIANCE) if name in arrays]
+        part = Part.whole((maps[0].shape[1], maps[0].shape[2]), size, (original[0], original[1]))
+        return self.head.predict_part(maps[0], part) if len(maps) == 1 else self.head.predict_samples(*maps, part)
+
+    def _refuse_other_size(self, size: tuple[int, int]) -> None:
+        """Raises ConfigError for a picture that the program would change before it looks at it, or that it cannot take.
+
+        size: (height, width) of the picture in pixels, as data's own transforms left it.
+        """
+        if size in self._shown:
+            return
+        given = (self.run.notes or {}).get("input", {})
+        fixed = given.get("height"), given.get("width")
+        if None not in fixed and fixed != size:
+            message = f"is for pictures of {fixed[0]}x{fixed[1]} (height x width), and one is {size[0]}x{size[1]}"
+            raise ConfigError(
+                Problem(self.run.path, message, "export the checkpoint without --size, or with that size")
+            )
+        if self.transforms:
+            inside = ExportGraph(self).resized(torch.zeros((1, *size, self.in_channels), dtype=torch.uint8)).shape[2:]
+            if tuple(inside) != size:
+                message = (
+                    f"resizes all it is shown to {inside[0]}x{inside[1]}, so that tiles, and looks at other sizes, cannot be "
+                    f"what they are to the checkpoint: one is {size[0]}x{size[1]}"
+                )
+                raise ConfigError(
+                    Problem(self.run.path, message, "predict whole pictures at one size, or with the checkpoint")
+                )
+        self._shown.add(size)
 
     def _pixels(self, images: Tensor, sizes: Tensor | None) -> np.ndarray:
         """What the raw program takes."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from toolkit.contracts import FeaturePyramid, SizeRule
 from toolkit.export.blocks import watched
+from toolkit.models.monte_carlo import moments, placed_samples, refuse_without_dropout
 from toolkit.models.vision_model import VisionModel
 from toolkit.ops.padding import mirror_positions
 from toolkit.samples import IGNORE_INDEX
@@ -22,6 +23,10 @@ PIXELS = "pixels"
 """Input of a raw graph: (N, C, H, W) float32 of a legal size, normalised, channels in the backbone's order."""
 RAW = "logits"
 """Output: what the head itself gives, (N, K, h, w) at its stride or (N, K); logits, or numbers of a regression."""
+MEAN, VARIANCE = "mean", "variance"
+"""Outputs of a program of samples, in the place of `RAW`: moments of what the head samples, (N, K, h, w) float32."""
+ALL = "all_"
+"""Begin of the names of a detector's answers below its thresholds, where thresholds are inside the graph."""
 BLOCK = "block/"
 """Begin of the names of values inside a graph that are compared when an export differs."""
 
@@ -51,7 +56,8 @@ class ExportGraph(nn.Module):
 
     `forward` gives a tuple of tensors, named by `names`. A dense model gives `labels` (N, H, W) uint8 and `scores`
     (N, H, W) float32, or `values` (N, H, W); a classifier `scores` (N, K) and `labels` (N); detectors see
-    `DetectorGraph`. Then `logits`, what the head gave. The head says what the names are (`Head.exported`).
+    `DetectorGraph`. Then `logits`, what the head gave, or `mean` and `variance` over samples. The head says what the names
+    are (`Head.exported`).
 
     Args:
         model: the model, in eval mode.
@@ -59,6 +65,7 @@ class ExportGraph(nn.Module):
         half: whether weights and maps are float16, of a copy of the model.
         cut: thresholds that are applied to the answers; None for all answers.
         blocks: whether values between the layers are given too, under `BLOCK` and the names of their parts.
+        samples: passes with dropout that the answer is the mean of, with the noise of `VisionModel.predict`; 1 draws none.
     """
 
     def __init__(
@@ -69,10 +76,12 @@ class ExportGraph(nn.Module):
         half: bool = False,
         cut: Cut | None = None,
         blocks: bool = False,
+        samples: int = 1,
     ) -> None:
         super().__init__()
         self.model = copy.deepcopy(model).half() if half else model
         self.raw, self.half_precision, self.cut, self.with_blocks = raw, half, cut, blocks
+        self.samples = samples
         self._named = _Named()
         if half:  # pixels are normalised in float32, as always
             self.model.pixel_scale, self.model.pixel_shift = model.pixel_scale, model.pixel_shift
@@ -164,6 +173,8 @@ class ExportGraph(nn.Module):
         self, pixels: Tensor, size: tuple[int, int], original: tuple[int, int], *more: Tensor
     ) -> dict[str, Tensor]:
         head = self.model.head
+        if self.samples > 1:
+            return self._of_samples(pixels, size, original)
         pyramid = self._pyramid(pixels)
         raw = head(pyramid)
         if self.raw:
@@ -173,6 +184,21 @@ class ExportGraph(nn.Module):
         if self.cut is not None and "labels" in found:
             found = _above(found, self.cut)
         return {**found, RAW: raw} if isinstance(raw, Tensor) and RAW not in found else found
+
+    def _of_samples(self, pixels: Tensor, size: tuple[int, int], original: tuple[int, int]) -> dict[str, Tensor]:
+        """The mean of passes with dropout, one after the other, whose noise is a hash of sample, layer and place."""
+        head = refuse_without_dropout(self.model)
+        with placed_samples(self.model) as noise:
+
+            def passed(sample: int) -> Tensor:
+                noise.begin(sample)
+                return head.sampled(head(self._pyramid(pixels)))
+
+            mean, variance = moments(passed, self.samples)
+        found = head.exported_samples(mean, variance, size, original)
+        if self.cut is not None and "labels" in found:
+            found = _above(found, self.cut)
+        return {**found, MEAN: mean, VARIANCE: variance}
 
 
 def next_legal(n: Any, rule: SizeRule, least: int = 1) -> Any:

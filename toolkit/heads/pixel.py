@@ -164,6 +164,26 @@ class PixelHead(DenseHead):
         scores, labels = (maps.softmax(1) if as_logits else maps).max(1)
         return {"labels": maps.argmax(1).to(torch.uint8) if as_logits else labels.to(torch.uint8), "scores": scores}
 
+    def exported_samples(
+        self, mean: Tensor, variance: Tensor, size: tuple[int, int], original_size: tuple[int, int]
+    ) -> dict[str, Tensor]:
+        """labels (N, H, W) uint8, scores (N, H, W) float32, and uncertainty (N, H, W) float32, as `predict_samples`.
+
+        Args:
+            mean: (N, K, h, w) float32 mean of the samples' probabilities.
+            variance: (N, K, h, w) float32 variance of the samples' probabilities.
+            size: (height, width) in pixels of the pictures that entered the net, without padding.
+            original_size: (height, width) in pixels of the answer; `size` itself where nothing resized the pictures.
+        """
+
+        def read(maps: Tensor) -> Tensor:
+            maps = in_pixels(maps, self.stride, size, self.grid)
+            return maps if original_size is size else resampled(maps, original_size)
+
+        scores, labels = read(mean).max(1)
+        unsure = read(variance.mean(1, keepdim=True))[:, 0]
+        return {"labels": labels.to(torch.uint8), "scores": scores, "uncertainty": unsure}
+
     def sampled(self, raw: Tensor) -> Tensor:
         """Probabilities: the softmaxes are averaged, not the logits. Then, when it is asked for, their entropy in bits."""
         probabilities = raw.float().softmax(1)

@@ -126,6 +126,21 @@ class PixelValuesHead(DenseHead):
         values = (maps if original_size is size else resampled(maps, original_size))[:, 0]
         return {"values": values.exp() if self.positive else values}
 
+    def exported_samples(
+        self, mean: Tensor, variance: Tensor, size: tuple[int, int], original_size: tuple[int, int]
+    ) -> dict[str, Tensor]:
+        """values (N, H, W) and uncertainty (N, H, W) float32: mean and variance of the samples.
+
+        Args:
+            mean: (N, 1, h, w) float32 mean of the samples' values.
+            variance: (N, 1, h, w) float32 variance of the samples' values.
+            size: (height, width) in pixels of the pictures that entered the net, without padding.
+            original_size: (height, width) in pixels of the answer; `size` itself where nothing resized the pictures.
+        """
+        maps = in_pixels(torch.cat((mean, variance), 1), self.stride, size)
+        maps = maps if original_size is size else resampled(maps, original_size)
+        return {"values": maps[:, 0], "uncertainty": maps[:, 1]}
+
     def sampled(self, raw: Tensor) -> Tensor:
         """The values (N, 1, h, w) of raw outputs, whose mean and variance over samples are taken."""
         return raw.float().exp() if self.positive else raw.float()

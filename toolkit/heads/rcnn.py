@@ -8,7 +8,7 @@ torchvision/models/detection, facebookresearch/detectron2.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal, NamedTuple, cast
 
@@ -21,6 +21,7 @@ from toolkit.contracts import (
     AnchorLayout,
     AnchorStyle,
     ClassRows,
+    DetectionLimits,
     DetectionTensors,
     FeaturePyramid,
     Head,
@@ -30,6 +31,7 @@ from toolkit.contracts import (
 from toolkit.errors import DataError, PartsError, Problem
 from toolkit.heads.rcnn_presets import FASTER_RCNN_2015
 from toolkit.heads.rcnn_tensors import Pictures, clip_to, detect, propose, with_nothing_behind
+from toolkit.heads.rcnn_ties import Stages, in_file, near_limits
 from toolkit.heads.roi import DetectionSettings, Roi, RoiSettings, image_numbers
 from toolkit.heads.rpn import Objects, Rpn, RpnSettings
 from toolkit.ops import boxes as box_ops
@@ -117,6 +119,11 @@ class RcnnHead(Head):
         """The most detections of an image that `predict` gives, those of the highest scores."""
         return self.test.per_image
 
+    @property
+    def detection_limits(self) -> DetectionLimits:
+        """See `Head.detection_limits`."""
+        return DetectionLimits(self.test.score, self.test.per_image, self.test.nms_iou)
+
     def limit_detections(
         self, score: float | None = None, count: int | None = None, nms_iou: float | None = None
     ) -> None:
@@ -193,12 +200,14 @@ class RcnnHead(Head):
         parts = (part.split(counts) for part in (outputs.class_logits, outputs.box_deltas, outputs.proposals))
         found: list[Prediction] = []
         for logits, deltas, proposals, size, original in zip(*parts, sizes, batch.original_sizes.tolist(), strict=True):
-            boxes, scores, labels = self.roi.detect(logits, deltas, proposals, size, self.test)
-            if self.plus_one:
-                boxes = box_ops.to_exclusive(boxes)
-            boxes = box_ops.clip(box_ops.scale(boxes, original[0] / size[0], original[1] / size[1]), original)
-            found.append(Detections(boxes.cpu(), scores.cpu(), labels.cpu()))
+            detected = self.roi.detect(logits, deltas, proposals, size, self.test)
+            found.append(in_file(detected, size, original, self.plus_one))
         return found
+
+    def near_limits(self, pyramid: FeaturePyramid, batch: Batch, within: float) -> Iterator[Prediction]:
+        """See `Head.near_limits`."""
+        stages = Stages(self.rpn, self.roi, self.test, self._min_sides(batch)[0])
+        return near_limits(stages, pyramid, batch, within)
 
     @torch.no_grad()
     def detection_tensors(

@@ -233,7 +233,12 @@ class Roi(nn.Module):
             size: (height, width) of the image within the padding, in pixels.
             test: which boxes become detections of the image.
         """
-        scores = logits.softmax(1)[:, 1:]
+        return self.decided(logits.softmax(1)[:, 1:], deltas, proposals, size, test)
+
+    def decided(
+        self, scores: Tensor, deltas: Tensor, proposals: Tensor, size: Sequence[int], test: DetectionSettings
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What `detect` gives where the proposals' scores (P, K) are known; the arguments are those of `detect`."""
         rows, labels = (scores > test.score).nonzero(as_tuple=True)
         scores = scores[rows, labels]
         boxes = box_ops.decode(

@@ -11,14 +11,15 @@ from importlib import metadata as packages
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from toolkit.errors import ConfigError, Problem
-from toolkit.export.certificate import MOST, Certificate, Measure, prove
+from toolkit.errors import ConfigError, PartsError, Problem
+from toolkit.export.certificate import MOST, Certificate, prove
 from toolkit.export.comparison import BOUNDS
 from toolkit.export.detector import DetectorGraph, OnnxDetectorGraph
 from toolkit.export.graph import Cut, ExportGraph
 from toolkit.export.installed import needed
 from toolkit.export.int8 import quantise
 from toolkit.export.metadata import metadata_of
+from toolkit.export.metric_lost import Measure
 from toolkit.export.onnx import OPSET, write_onnx
 from toolkit.export.openvino import write_openvino
 from toolkit.export.program import Program, write_down
@@ -29,6 +30,7 @@ from toolkit.files import replacing
 from toolkit.jobs.build import build_evaluators
 from toolkit.jobs.export_samples import Samples, samples_of
 from toolkit.jobs.restore import Restored, restore
+from toolkit.models.monte_carlo import refuse_without_dropout
 from toolkit.models.weights import tensors_digest
 from toolkit.report.parity_page import write_parity_page
 from toolkit.results.operating_points import stored_points
@@ -50,6 +52,7 @@ class Wishes(NamedTuple):
         int8: whether convolutions compute in eight bits (ONNX only), with ranges from the pictures it is proved on.
         thresholds: whether the operating points that the weights keep are applied inside.
         samples: folder of pictures that it is proved on; None: the run's val, then train.
+        passes: passes with dropout that the answer is the mean of, of models that sample; None: as many as the model draws.
     """
 
     size: tuple[int, int] | None = None
@@ -58,6 +61,7 @@ class Wishes(NamedTuple):
     int8: bool = False
     thresholds: bool = True
     samples: str | Path | None = None
+    passes: int | None = None
 
 
 def run_export(
@@ -100,6 +104,7 @@ def run_export(
         message = "is an exported file already"
         raise ConfigError(Problem(Path(checkpoint), message, "give the checkpoint it was made of"))
     restored = restore(checkpoint, overrides, trust_code=trust_code)
+    _set_passes(restored, wishes)
     path = out_path(restored.path, to, out)
     samples = samples_of(restored, wishes.samples, _count(restored), overrides)
     if check and not path.is_file():
@@ -112,6 +117,21 @@ def run_export(
     sizes = "one size" if wishes.size is not None else "three sizes each"
     tell(f"proving it on {len(samples.pictures)} pictures of {samples.said}, {sizes}")
     return _proved(restored, path, to, wishes, samples)
+
+
+def _set_passes(restored: Restored, wishes: Wishes) -> None:
+    """Sets how many passes the model's answer is the mean of. Raises ConfigError for what cannot be sampled."""
+    model = restored.model
+    if wishes.passes is not None and wishes.passes > 1:
+        try:
+            refuse_without_dropout(model)
+        except PartsError as error:
+            raise ConfigError(problem.at("--samples-mc") for problem in error.problems) from error
+        if wishes.raw:
+            message = "a raw program ends with the outputs of one pass"
+            raise ConfigError(Problem("--samples-mc", message, "leave --raw out"))
+    if wishes.passes is not None:
+        model.samples = wishes.passes
 
 
 def _needed(to: Target) -> None:
@@ -172,7 +192,8 @@ def graph_of(restored: Restored, wishes: Wishes, to: Target = "onnx", *, blocks:
     detects = restored.model.head.gives is Detections and not wishes.raw
     kind = (DetectorGraph if to == "torch" else OnnxDetectorGraph) if detects else ExportGraph
     cut = cut_of(restored) if wishes.thresholds and not wishes.raw else None
-    return kind(restored.model, raw=wishes.raw, half=wishes.half, cut=cut, blocks=blocks).eval()
+    samples = 1 if wishes.raw else restored.model.samples
+    return kind(restored.model, raw=wishes.raw, half=wishes.half, cut=cut, blocks=blocks, samples=samples).eval()
 
 
 def cut_of(restored: Restored) -> Cut | None:
@@ -235,7 +256,7 @@ def about_export(restored: Restored, program: Program, graph: ExportGraph, wishe
         "half": wishes.half,
         "int8": wishes.int8,
         "thresholds": dataclasses.asdict(graph.cut) if graph.cut is not None else None,
-        "dropout": "off: the answer of one pass without samples" if model.samples > 1 else None,
+        "samples": graph.samples,
         "opset": OPSET,
         "receipt": receipt,
     }
@@ -244,7 +265,6 @@ def about_export(restored: Restored, program: Program, graph: ExportGraph, wishe
 
 def _proved(restored: Restored, path: Path, to: Target, wishes: Wishes, samples: Samples) -> dict[str, Any]:
     model = restored.model
-    model.samples = 1
     truths = samples.truths
     measure = None
     if truths:
@@ -286,6 +306,7 @@ def told(found: Certificate, restored: Restored, path: Path, to: Target, kind: s
         "weights": str(restored.path),
         "digest": tensors_digest(restored.model.state_dict()),
         "precision": kind,
+        "passes": restored.model.samples,
         "opset": OPSET if to != "torch" else None,
         "engine": engine,
         "versions": ", ".join(f"{name} {packages.version(name)}" for name in names),

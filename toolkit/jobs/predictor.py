@@ -341,9 +341,12 @@ def _set_samples(model: VisionModel, samples: int | None) -> None:
     """Raises ConfigError for samples of a model whose answers cannot be sampled."""
     if samples is None:
         return
-    if samples > 1 and isinstance(model, EngineModel):
-        message = f"{model.run.path.name} is a program without dropout"
-        raise ConfigError(Problem("--samples-mc", message, "sample the checkpoint it was made of"))
+    if isinstance(model, EngineModel):
+        if samples != model.passes:
+            message = f"{model.run.path.name} answers from {model.passes} pass{'es' if model.passes > 1 else ''}"
+            remedy = "leave it out, or export the checkpoint with it"
+            raise ConfigError(Problem("--samples-mc", message, remedy))
+        return
     try:
         if samples > 1:
             refuse_without_dropout(model)

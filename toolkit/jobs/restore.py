@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from toolkit.config.load import parse_config
 from toolkit.config.paths import weights_file
-from toolkit.config.sections import Config
+from toolkit.config.sections import Config, DataSection
 from toolkit.data.classes.tables import class_table
 from toolkit.data.object_sizes import ObjectSizes
 from toolkit.errors import CheckpointError, ConfigError, Place, Problem, UserError
@@ -93,6 +94,8 @@ def _restored_program(file: Path, overrides: Sequence[str], *, trust_code: bool)
     text = run.metadata["config"]
     # A loss asks for the maps of the net, which the program keeps to itself.
     config = parse_config(text, f"{file} (config)", [*overrides, "evaluate.loss=false"], trust=trust_code)
+    if (run.notes.get("input") or {}).get("height") is not None:  # for pictures of one size, as they are in their files
+        config = dataclasses.replace(config, data=_unresized(config.data))
     changed = [override for override in overrides if override.startswith(("model.", "+model.", "~model."))]
     if changed:
         message = f"{' '.join(changed)}: what an exported file computes is fixed"
@@ -105,6 +108,13 @@ def _restored_program(file: Path, overrides: Sequence[str], *, trust_code: bool)
     model.category_ids = _stored_ids(run.metadata, table)
     model.value_range = run.metadata.get("value_range")
     return Restored(EngineModel(model, run), config, file, run.metadata)
+
+
+def _unresized(data: DataSection) -> DataSection:
+    """The data without what happens to pictures of val and test before the model: the program does it."""
+    splits = {name: getattr(data, name) for name in ("val", "test")}
+    bare = {name: dataclasses.replace(one, transforms=[]) for name, one in splits.items() if one is not None}
+    return dataclasses.replace(data, **bare)
 
 
 def _noted(metadata: Mapping[str, Any]) -> dict[str, str]:

@@ -98,16 +98,28 @@ def seeded_monte_carlo(model: Sampled, batch: Batch, samples: PositiveInt) -> li
     """
     head = refuse_without_dropout(model)
     found: list[Prediction] = []
-    with placed_samples(model) as noise:
-        for single in each_image(batch):
-            images, sizes = model.prepared(single), model.prepared_sizes(single)
-
-            def passed(sample: int, images: Tensor = images, sizes: Tensor = sizes) -> Tensor:
-                noise.begin(sample)
-                return head.sampled(head(model.pyramid(images, sizes)))
-
-            found += _predictions(head, *moments(passed, samples), single)
+    for single in each_image(batch):
+        found += predictions_of(head, *seeded_moments(model, single, samples), single)
     return found
+
+
+def seeded_moments(model: Sampled, single: Batch, samples: PositiveInt) -> tuple[Tensor, Tensor]:
+    """Mean and variance over samples of one image, (1, K, h, w) float32 each, with draws by place from a fixed seed.
+
+    Args:
+        model: the model, with dropout and a dense head.
+        single: a batch of one image.
+        samples: number of forward passes, 1 or more.
+    """
+    head = refuse_without_dropout(model)
+    images, sizes = model.prepared(single), model.prepared_sizes(single)
+    with placed_samples(model) as noise:
+
+        def passed(sample: int) -> Tensor:
+            noise.begin(sample)
+            return head.sampled(head(model.pyramid(images, sizes)))
+
+        return moments(passed, samples)
 
 
 @contextmanager
@@ -177,11 +189,18 @@ def monte_carlo_predict(model: Sampled, batch: Batch, samples: PositiveInt = 50)
     head = refuse_without_dropout(model)
     with sampled_dropout(model):
         mean, variance = sample_moments(model, model.prepared(batch), samples, model.prepared_sizes(batch))
-    return _predictions(head, mean, variance, batch)
+    return predictions_of(head, mean, variance, batch)
 
 
-def _predictions(head: DenseHead, mean: Tensor, variance: Tensor, batch: Batch) -> list[Prediction]:
-    """A prediction for each image of a batch."""
+def predictions_of(head: DenseHead, mean: Tensor, variance: Tensor, batch: Batch) -> list[Prediction]:
+    """A prediction for each image of a batch.
+
+    Args:
+        head: the head that the samples were drawn of.
+        mean: (N, K, h, w) float32 mean of the samples.
+        variance: (N, K, h, w) float32 variance of the samples.
+        batch: the images.
+    """
     sizes = zip(batch.sizes.tolist(), batch.original_sizes.tolist(), strict=True)
     return [
         head.predict_samples(mean[i], variance[i], Part.whole((mean.shape[2], mean.shape[3]), (h, w), (big_h, big_w)))
