@@ -339,8 +339,10 @@ def bisect(
         values = graph(example, *graph.more(example).values())
     named = {name: value.numpy() for name, value in zip(graph.names, values, strict=True)}
     blocks = [name for name in graph.names if name not in graph.answers]
-    answers = sorted(reversed(graph.answers), key=lambda name: name.startswith(ALL))  # others stay in their order
-    wanted = {"given": given} | {name: named[name] for name in (*blocks, *answers)}
+    answers = graph.answers[::-1]
+    last = [name for name in answers if name.startswith(ALL)]
+    order = [*blocks, *(name for name in answers if name not in last), *last]
+    wanted = {"given": given} | {name: named[name] for name in order}
     opened = with_blocks(file, target, blocks, folder / "opened")
     again, *_ = run_fresh(opened, target, [picture], folder)
     found = next(again)
