@@ -390,7 +390,7 @@ class Head(nn.Module, ABC):
 
         Args:
             pyramid: the maps of the padded batch, of one image.
-            batch: the image.
+            batch: the image alone, with its size and that of its file.
             within: how far scores and overlaps are moved, 0..1.
         """
         return iter(())

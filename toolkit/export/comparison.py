@@ -92,7 +92,7 @@ def compared(
 
     Args:
         wanted: the model's, by the names of a graph's outputs, first axis 1.
-        found: those of the export.
+        found: those of the export, by the same names.
         bounds: how far apart they may be; of boxes, which of them are looked for at a limit.
         others: what a detector might answer if it were rounded otherwise (`Head.near_limits`); asked for where boxes differ.
     """

@@ -59,8 +59,8 @@ def metric_lost(measure: Measure, files: Sequence[Path], rows: Sequence[Answered
     """The metric of both sides on the pictures that have annotations; None where none has.
 
     Args:
-        measure: evaluators and annotations.
-        files: the pictures' files.
+        measure: two evaluators alike, and annotations by the path of their picture.
+        files: the files of the pictures, by whose path annotations are found.
         rows: what both sides answered for each.
     """
     pairs = [

@@ -20,7 +20,7 @@ class ProgramLimits:
 
     Args:
         head: the head of the model that was exported.
-        path: the exported file.
+        path: the exported file, as messages name it.
     """
 
     def __init__(self, head: Head, path: Path) -> None:

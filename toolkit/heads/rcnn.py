@@ -205,7 +205,13 @@ class RcnnHead(Head):
         return found
 
     def near_limits(self, pyramid: FeaturePyramid, batch: Batch, within: float) -> Iterator[Prediction]:
-        """See `Head.near_limits`."""
+        """See `Head.near_limits`: both stages decide again.
+
+        Args:
+            pyramid: the maps of the padded batch, of one image.
+            batch: the image alone, with its size and that of its file.
+            within: how far scores and overlaps are moved, 0..1.
+        """
         stages = Stages(self.rpn, self.roi, self.test, self._min_sides(batch)[0])
         return near_limits(stages, pyramid, batch, within)
 

@@ -28,8 +28,8 @@ class Stages(NamedTuple):
     """What decides.
 
     Args:
-        rpn: the first stage.
-        roi: the second stage.
+        rpn: the first stage, which proposes boxes.
+        roi: the second stage, which says class and place of each.
         test: which of its boxes become detections.
         min_side: shortest side of a proposal of the image, in pixels.
     """
@@ -66,7 +66,7 @@ def near_limits(stages: Stages, pyramid: FeaturePyramid, batch: Batch, within: f
     Args:
         stages: both stages of the detector.
         pyramid: the maps of the padded image.
-        batch: one image.
+        batch: the image alone, with its size and that of its file.
         within: how far from its limit a decision may fall otherwise, 0..1.
     """
     generator = torch.Generator().manual_seed(0)

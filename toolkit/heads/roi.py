@@ -238,7 +238,15 @@ class Roi(nn.Module):
     def decided(
         self, scores: Tensor, deltas: Tensor, proposals: Tensor, size: Sequence[int], test: DetectionSettings
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """What `detect` gives where the proposals' scores (P, K) are known; the arguments are those of `detect`."""
+        """What `detect` gives where the scores of proposals are known.
+
+        Args:
+            scores: (P, K) probability of each class, 0..1, of one image's proposals.
+            deltas: (P, B, 4) offsets of one image's proposals.
+            proposals: (P, 4) the proposals in pixels of the padded image.
+            size: (height, width) of the image within the padding, in pixels.
+            test: which boxes become detections of the image.
+        """
         rows, labels = (scores > test.score).nonzero(as_tuple=True)
         scores = scores[rows, labels]
         boxes = box_ops.decode(

@@ -199,7 +199,7 @@ def predictions_of(head: DenseHead, mean: Tensor, variance: Tensor, batch: Batch
         head: the head that the samples were drawn of.
         mean: (N, K, h, w) float32 mean of the samples.
         variance: (N, K, h, w) float32 variance of the samples.
-        batch: the images.
+        batch: the images, with their sizes and those of their files.
     """
     sizes = zip(batch.sizes.tolist(), batch.original_sizes.tolist(), strict=True)
     return [
