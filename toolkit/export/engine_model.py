@@ -17,7 +17,7 @@ from torch import Tensor
 from toolkit.contracts import DenseHead, FeaturePyramid, Part
 from toolkit.errors import ConfigError, DataError, Problem
 from toolkit.export.answers import prediction_of
-from toolkit.export.graph import MEAN, PIXELS, RAW, VARIANCE, ExportGraph
+from toolkit.export.graph import MAP, MEAN, PIXELS, RAW, VARIANCE, ExportGraph
 from toolkit.export.program_limits import ProgramLimits
 from toolkit.export.programs import Run
 from toolkit.models.vision_model import VisionModel
@@ -26,7 +26,7 @@ from toolkit.samples import Batch, Detections, Prediction
 
 @dataclass(frozen=True)
 class AnsweredPyramid(FeaturePyramid):
-    """A pyramid without maps of its own: the engine went on to what the head gives, (N, K, h, w).
+    """A pyramid without maps of its own: the engine went on to what a dense head gives, (N, K, h, w).
 
     Args:
         raw: (N, K, h, w) float, what the engine gave.
@@ -50,9 +50,12 @@ class EngineModel(VisionModel):
         notes = run.notes or {}
         self.whole = notes.get("input", {}).get("name") != PIXELS
         """Whether the program begins at pictures; else at pixels that are normalised and padded."""
+        self.by_maps = any(name.startswith(MAP) for name in notes.get("outputs", ()))
+        """Whether the program gives the maps that the head reads, and the head is PyTorch's."""
         own = self.head.forward
         self.head.forward = lambda pyramid: _raw_of(pyramid) if isinstance(pyramid, AnsweredPyramid) else own(pyramid)  # type: ignore[method-assign]
-        self._limits = ProgramLimits(self.head, run.path) if self.head.max_detections is not None else None
+        limited = self.head.max_detections is not None and not self.by_maps
+        self._limits = ProgramLimits(self.head, run.path) if limited else None
         self._shown: set[tuple[int, int]] = set()
         self.eval()
 
@@ -65,7 +68,13 @@ class EngineModel(VisionModel):
             raise ConfigError(Problem(self.run.path, message, "leave --tile and --tta out, or take the checkpoint"))
         if self.whole:
             self._refuse_other_size((images.shape[-2], images.shape[-1]))
-        found = self.run(_bytes(images) if self.whole else self._pixels(images, sizes))
+            found = self.run(_bytes(images))
+            return AnsweredPyramid((), self.spec, (images.shape[-2], images.shape[-1]), raw=torch.from_numpy(found[RAW]))
+        pixels = self.entering(images, sizes)
+        found = self.run(np.ascontiguousarray(self.padded(pixels).float().numpy()))
+        if self.by_maps:
+            maps = tuple(torch.from_numpy(found[f"{MAP}{number}"]) for number in range(len(self.spec.strides)))
+            return FeaturePyramid(maps, self.spec, (pixels.shape[-2], pixels.shape[-1]))
         return AnsweredPyramid((), self.spec, (images.shape[-2], images.shape[-1]), raw=torch.from_numpy(found[RAW]))
 
     def predict(self, pictures: Any) -> list[Prediction]:
@@ -78,6 +87,8 @@ class EngineModel(VisionModel):
     @property
     def _answers_whole(self) -> bool:
         """Whether the program's answers are taken as they are, and not made of the head's outputs that it gives."""
+        if self.by_maps:
+            return False
         return not isinstance(self.head, DenseHead) or (self.whole and bool(self.border)) or self.passes > 1
 
     @property
@@ -149,10 +160,6 @@ class EngineModel(VisionModel):
                     Problem(self.run.path, message, "predict whole pictures at one size, or with the checkpoint")
                 )
         self._shown.add(size)
-
-    def _pixels(self, images: Tensor, sizes: Tensor | None) -> np.ndarray:
-        """What the raw program takes."""
-        return np.ascontiguousarray(self.padded(self.entering(images, sizes)).float().numpy())
 
 
 def _raw_of(pyramid: AnsweredPyramid) -> Tensor:

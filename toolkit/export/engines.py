@@ -5,6 +5,7 @@ Engines round differently, so that digits change; none but `torch` is ever chose
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import platform
@@ -23,7 +24,7 @@ from toolkit.contracts import DenseHead
 from toolkit.errors import ConfigError, Problem, UserError
 from toolkit.export.engine_model import EngineModel
 from toolkit.export.fast_torch import compiled, folded
-from toolkit.export.graph import PIXELS, RAW, ExportGraph
+from toolkit.export.graph import MAP, PIXELS, RAW, ExportGraph, MapsGraph
 from toolkit.export.installed import needed
 from toolkit.export.metadata import EXPORT
 from toolkit.export.onnx import write_onnx
@@ -34,6 +35,7 @@ from toolkit.files import cache_folder, replacing
 from toolkit.models.vision_model import VisionModel
 from toolkit.models.weights import tensors_digest
 from toolkit.progress import told
+from toolkit.version import __version__
 
 log = logging.getLogger(__name__)
 Engine = Literal["torch", "onnxruntime", "openvino", "compile", "auto"]
@@ -45,8 +47,9 @@ _ROUNDS = 3
 def with_engine(model: VisionModel, engine: str, threads: int | None = None) -> VisionModel:
     """The model with its forward pass by an engine; `torch` leaves it as it is.
 
-    Raises ConfigError for a model whose head does not answer for every pixel, or one that samples dropout; UserError
-    with the pip line for an engine that is not installed.
+    Of a head that answers for every pixel the engine computes the logits; of others, a detector's say, the maps it reads.
+    Raises ConfigError for a model that samples dropout or is not on the CPU; UserError with the pip line for an engine
+    that is not installed.
 
     Args:
         model: the model, on the CPU, in eval mode.
@@ -58,9 +61,6 @@ def with_engine(model: VisionModel, engine: str, threads: int | None = None) -> 
     if isinstance(model, EngineModel):
         message = f"the file is run by {model.run.engine}"
         raise ConfigError(Problem("--engine", message, "leave --engine out, or give the checkpoint"))
-    if not isinstance(model.head, DenseHead):
-        message = f"{engine} runs models that answer for every pixel; export this one and predict with the file"
-        raise ConfigError(Problem("--engine", message, "toolkit export CHECKPOINT --to onnx"))
     if model.samples > 1:
         message = f"{engine} draws no dropout, and this model predicts from {model.samples} samples"
         raise ConfigError(Problem("--engine", message, "leave --engine out, or set model.samples=1"))
@@ -71,10 +71,10 @@ def with_engine(model: VisionModel, engine: str, threads: int | None = None) -> 
 
 
 def run_of(model: VisionModel, engine: str, threads: int | None = None) -> Run:
-    """The raw program of a dense model by one engine. Raises UserError with the pip line.
+    """The raw program of a model by one engine. Raises UserError with the pip line.
 
     Args:
-        model: a model whose head answers for every pixel.
+        model: the model, in eval mode.
         engine: torch (the model as it is), compile, onnxruntime or openvino.
         threads: threads of one operation; None is the engine's choice.
     """
@@ -84,20 +84,35 @@ def run_of(model: VisionModel, engine: str, threads: int | None = None) -> Run:
     return load_program(_cached(model, engine), threads)
 
 
+def _graph(model: VisionModel) -> ExportGraph:
+    """What an engine computes of a model."""
+    return (ExportGraph(model, raw=True) if isinstance(model.head, DenseHead) else MapsGraph(model)).eval()
+
+
+def _outputs(model: VisionModel) -> list[str]:
+    """Names of what its graph gives."""
+    dense = isinstance(model.head, DenseHead)
+    return [RAW] if dense else [f"{MAP}{number}" for number in range(len(model.spec.strides))]
+
+
+def _digest(model: VisionModel) -> str:
+    """Of a model's weights and layers: twenty letters."""
+    return hashlib.sha256(f"{tensors_digest(model.state_dict())} {model}".encode()).hexdigest()[:20]
+
+
 def _cached(model: VisionModel, engine: str) -> Path:
     """The exported file of a model, made when it is not in the cache folder."""
     names = ("torch", "onnxscript", "openvino") if engine == "openvino" else ("torch", "onnxscript")
-    versions = "-".join(packages.version(name) for name in names)
-    folder = _folder() / f"{tensors_digest(model.state_dict())[:20]}-{versions}"
+    versions = "-".join((__version__, *(packages.version(name) for name in names)))
+    folder = _folder() / f"{_digest(model)}-{versions}"
     path = folder / ("model.xml" if engine == "openvino" else "model.onnx")
     if path.is_file():
         return path
     told(f"engine {engine}: the model is exported once, into {folder}", log)
-    graph = ExportGraph(model, raw=True).eval()
-    about = {EXPORT: {"input": {"name": PIXELS}, "outputs": [RAW], "raw": True}}
+    about = {EXPORT: {"input": {"name": PIXELS}, "outputs": _outputs(model), "raw": True}}
     source = folder / "model.onnx"
     if not source.is_file():
-        write_onnx(write_down(graph), source, about)
+        write_onnx(write_down(_graph(model)), source, about)
     if engine == "openvino":
         write_openvino(source, path, about, half=False)
     return path
@@ -119,8 +134,9 @@ class TorchPass(Run):
     def __init__(self, model: VisionModel, engine: str) -> None:
         super().__init__(Path())
         self.engine = engine
-        self.metadata = {EXPORT: {"input": {"name": PIXELS}}}
-        self.graph: Any = ExportGraph(model, raw=True).eval()
+        self.names = _outputs(model)
+        self.metadata = {EXPORT: {"input": {"name": PIXELS}, "outputs": self.names}}
+        self.graph: Any = _graph(model)
         self.channels_last = engine == "compile"
         if engine == "compile":
             self.graph = compiled(_folded_if_equal(self.graph))
@@ -131,8 +147,8 @@ class TorchPass(Run):
         if self.channels_last:
             pixels = pixels.contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():
-            (raw,) = self.graph(pixels)
-        return {RAW: raw.contiguous().numpy()}
+            found = self.graph(pixels)
+        return {name: one.contiguous().numpy() for name, one in zip(self.names, found, strict=True)}
 
 
 def _folded_if_equal(graph: ExportGraph) -> ExportGraph:
@@ -141,8 +157,8 @@ def _folded_if_equal(graph: ExportGraph) -> ExportGraph:
     pixels = graph.example((max(64, rule.minimum), max(64, rule.minimum)), 1)
     made = folded(graph)
     with torch.no_grad():
-        (mine,), (theirs,) = graph(pixels), made(pixels.contiguous(memory_format=torch.channels_last))
-    if float((mine - theirs).abs().max()) <= 1e-3 * max(float(mine.std()), 1e-6):
+        pairs = zip(graph(pixels), made(pixels.contiguous(memory_format=torch.channels_last)), strict=True)
+    if all(float((mine - theirs).abs().max()) <= 1e-3 * max(float(mine.std()), 1e-6) for mine, theirs in pairs):
         return made
     log.warning("engine compile: batch normalisation stays as it is, because it does not follow its convolution")
     return graph
@@ -152,7 +168,7 @@ class AutoRun(Run):
     """The engine that is fastest on this machine for pictures of a size: measured once, remembered, said.
 
     Args:
-        model: a model whose head answers for every pixel.
+        model: the model, in eval mode.
         threads: threads of one operation; None is the engine's choice.
     """
 
@@ -160,9 +176,9 @@ class AutoRun(Run):
 
     def __init__(self, model: VisionModel, threads: int | None = None) -> None:
         super().__init__(Path(), threads)
-        self.metadata = {EXPORT: {"input": {"name": PIXELS}}}
+        self.metadata = {EXPORT: {"input": {"name": PIXELS}, "outputs": _outputs(model)}}
         self.model = model
-        self.digest = tensors_digest(model.state_dict())[:20]
+        self.digest = _digest(model)
         self.runs: dict[str, Run] = {}
         self.chosen: dict[tuple[int, ...], str] = {}
 

@@ -27,6 +27,8 @@ MEAN, VARIANCE = "mean", "variance"
 """Outputs of a program of samples, in the place of `RAW`: moments of what the head samples, (N, K, h, w) float32."""
 ALL = "all_"
 """Begin of the names of a detector's answers below its thresholds, where thresholds are inside the graph."""
+MAP = "map/"
+"""Begin of the names of a pyramid's maps, which a program gives whose head stays in PyTorch."""
 BLOCK = "block/"
 """Begin of the names of values inside a graph that are compared when an export differs."""
 
@@ -199,6 +201,21 @@ class ExportGraph(nn.Module):
         if self.cut is not None and "labels" in found:
             found = _above(found, self.cut)
         return {**found, MEAN: mean, VARIANCE: variance}
+
+
+class MapsGraph(ExportGraph):
+    """A model up to its head: normalised pixels in, the maps that the head reads out, by `MAP` and their number.
+
+    model: the model, in eval mode.
+    """
+
+    def __init__(self, model: VisionModel) -> None:
+        super().__init__(model, raw=True)
+
+    def _answers(
+        self, pixels: Tensor, size: tuple[int, int], original: tuple[int, int], *more: Tensor
+    ) -> dict[str, Tensor]:
+        return {f"{MAP}{number}": one for number, one in enumerate(self._pyramid(pixels).maps)}
 
 
 def next_legal(n: Any, rule: SizeRule, least: int = 1) -> Any:

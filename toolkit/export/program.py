@@ -10,6 +10,7 @@ from torch.export import Dim, ExportedProgram
 
 from toolkit.errors import ConfigError, PartsError, Problem, first_line
 from toolkit.export.graph import ExportGraph
+from toolkit.export.same_padding import whole_numbers
 from toolkit.ops.padding import check_size
 
 _DYNAMIC = (97, 131)
@@ -56,7 +57,7 @@ def write_down(graph: ExportGraph, size: tuple[int, int] | None = None) -> Progr
     more = graph.more(example)
     shapes = [dict.fromkeys(axes, Dim.DYNAMIC), *({0: Dim.DYNAMIC} for _ in more)] if size is None else None
     given = (example, *more.values())
-    with torch.no_grad():
+    with torch.no_grad(), whole_numbers():
         graph(*given)
         try:
             # Of conditions on sizes some hold always, but PyTorch cannot prove it (2 * ceil(n / 2) >= n): they are looked at

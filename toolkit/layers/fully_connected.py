@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from toolkit.errors import ImageSizeError, PartsError, Problem
+from toolkit.ops.grid_pooling import average_of_grid, maximum_of_grid
 
 GlobalPool = Literal["average", "max", "none"]
 Activation = Literal["relu", "tanh", "sigmoid"]
@@ -66,10 +68,11 @@ class FullyConnected(nn.Module):
         return x
 
     def _pooled(self, features: Tensor) -> Tensor:
-        if self.pool == "average":
-            return F.adaptive_avg_pool2d(features, self.grid)
-        if self.pool == "max":
-            return F.adaptive_max_pool2d(features, self.grid)
+        if self.pool != "none":
+            average, maximum = F.adaptive_avg_pool2d, F.adaptive_max_pool2d
+            if torch.compiler.is_exporting() and self.grid > 1:  # theirs would hold the example's size
+                average, maximum = average_of_grid, maximum_of_grid
+            return (average if self.pool == "average" else maximum)(features, self.grid)
         height, width = features.shape[-2:]
         if (height, width) != (self.grid, self.grid):
             message = f"needs a map of {self.grid}x{self.grid} cells, but the images give {height}x{width}"
