@@ -33,7 +33,9 @@ def rows() -> list[Row]:
     found = []
     for name, title in TITLES.items():
         goals = (Goal("eager", least=GOALS[name]),)
-        found.append(Row(f"engine_{name}", f"fastest engine, forward of {title}", forward(name), goals, budget=10, rounds=3))
+        found.append(
+            Row(f"engine_{name}", f"fastest engine, forward of {title}", forward(name), goals, budget=10, rounds=3)
+        )
         found.append(Row(f"engine_{name}_predict", f"fastest engine, predict of a JPEG, {title}", whole(name),
                          (Goal("eager", least=1.0),), budget=10, rounds=3))  # fmt: skip
     return found
@@ -96,6 +98,8 @@ def _model(name: str, *, toy: bool) -> VisionModel:
 
 
 def _same(returned: dict[str, Any]) -> None:
-    mine, theirs = (one if isinstance(one, Tensor) else one.objectness for one in (returned["toolkit"], returned["eager"]))
+    mine, theirs = (
+        one if isinstance(one, Tensor) else one.objectness for one in (returned["toolkit"], returned["eager"])
+    )
     gap, spread = float((mine - theirs).abs().max()), float(theirs.std())
     assert gap <= 1e-3 * max(spread, 1e-6), f"the answers differ by {gap:.3g} where they spread by {spread:.3g}"

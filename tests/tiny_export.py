@@ -72,6 +72,19 @@ def tiny_coarse(grid: str = "half_pixel", interpolate: str = "logits") -> Vision
     return _seeded(make)
 
 
+def tiny_lite() -> VisionModel:
+    """EfficientNet-Lite, whose padding depends on whether a side is odd; the paths up are narrow."""
+
+    def make() -> VisionModel:
+        backbone = BACKBONES.find("efficientnet_lite")()
+        neck = NECKS.find("skip")(
+            backbone.spec, to_stride=2, channels=[16, 12, 8, 8], upsample="bilinear", norm="batch"
+        )
+        return VisionModel(backbone, neck, HEADS.find("pixel")(neck.spec, 3), CLASSES)
+
+    return _seeded(make)
+
+
 def tiny_image(head: str = "image") -> VisionModel:
     """One answer a picture: a class, or three values."""
 

@@ -8,14 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_export import tiny_coarse, tiny_segnet, tiny_unet
+from tiny_export import tiny_coarse, tiny_lite, tiny_segnet, tiny_unet
 
 from toolkit.export.graph import ExportGraph
 from toolkit.export.onnx import write_onnx
 from toolkit.export.program import write_down
 from toolkit.models.vision_model import VisionModel
 
-NETS = {"unet": tiny_unet, "valid": lambda: tiny_unet("valid"), "segnet": tiny_segnet, "coarse": tiny_coarse}
+NETS = {
+    "unet": tiny_unet,
+    "valid": lambda: tiny_unet("valid"),
+    "segnet": tiny_segnet,
+    "coarse": tiny_coarse,
+    "lite": tiny_lite,
+}
 PICTURES = [(1, 37, 51), (3, 64, 96), (2, 33, 80), (1, 127, 96)]
 
 

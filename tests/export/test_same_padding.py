@@ -24,8 +24,13 @@ def test_it_is_timms(kernel: int, stride: int, dilation: int) -> None:
 
 def test_timm_has_its_own_again_whatever_happens() -> None:
     user = sys.modules["timm.layers.conv2d_same"]
-    own = user.pad_same
-    with pytest.raises(ValueError, match="nothing"), whole_numbers():
-        assert user.pad_same is pad_same
+    own, seen = user.pad_same, []
+
+    def fail() -> None:
+        seen.append(user.pad_same)
         raise ValueError("nothing")
+
+    with pytest.raises(ValueError, match="nothing"), whole_numbers():
+        fail()
+    assert seen == [pad_same]
     assert user.pad_same is own

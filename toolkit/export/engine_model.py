@@ -69,7 +69,9 @@ class EngineModel(VisionModel):
         if self.whole:
             self._refuse_other_size((images.shape[-2], images.shape[-1]))
             found = self.run(_bytes(images))
-            return AnsweredPyramid((), self.spec, (images.shape[-2], images.shape[-1]), raw=torch.from_numpy(found[RAW]))
+            return AnsweredPyramid(
+                (), self.spec, (images.shape[-2], images.shape[-1]), raw=torch.from_numpy(found[RAW])
+            )
         pixels = self.entering(images, sizes)
         found = self.run(np.ascontiguousarray(self.padded(pixels).float().numpy()))
         if self.by_maps:

@@ -68,11 +68,11 @@ class FullyConnected(nn.Module):
         return x
 
     def _pooled(self, features: Tensor) -> Tensor:
-        if self.pool != "none":
-            average, maximum = F.adaptive_avg_pool2d, F.adaptive_max_pool2d
-            if torch.compiler.is_exporting() and self.grid > 1:  # theirs would hold the example's size
-                average, maximum = average_of_grid, maximum_of_grid
-            return (average if self.pool == "average" else maximum)(features, self.grid)
+        exporting = torch.compiler.is_exporting() and self.grid > 1  # PyTorch's would hold the example's size
+        if self.pool == "average":
+            return (average_of_grid if exporting else F.adaptive_avg_pool2d)(features, self.grid)
+        if self.pool == "max":
+            return (maximum_of_grid if exporting else F.adaptive_max_pool2d)(features, self.grid)
         height, width = features.shape[-2:]
         if (height, width) != (self.grid, self.grid):
             message = f"needs a map of {self.grid}x{self.grid} cells, but the images give {height}x{width}"
