@@ -12,7 +12,8 @@ import inspect
 import os
 import sys
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, ClassVar, Literal
 
@@ -121,11 +122,27 @@ def operation_class(name: str) -> type[Albumentation] | None:
     return cls
 
 
+@contextmanager
+def _without(package: str) -> Iterator[None]:
+    """A package looks as if it were not installed: albumentations can do without this one, whose import takes as long as
+    its own.
+    """
+    there = sys.modules.get(package)
+    sys.modules[package] = None  # type: ignore[assignment]  # what Python's import statement takes for "not there"
+    try:
+        yield
+    finally:
+        del sys.modules[package]
+        if there is not None:
+            sys.modules[package] = there
+
+
 @cache
 def _operations() -> Mapping[str, type]:
     # Set before the import: albumentations asks the network for its newest version otherwise.
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-    import albumentations
+    with _without("huggingface_hub"):
+        import albumentations
     from albumentations.core.transforms_interface import BasicTransform, DualTransform, ImageOnlyTransform
 
     bases = (BasicTransform, DualTransform, ImageOnlyTransform, albumentations.Transform3D)
