@@ -21,6 +21,13 @@ def last(machine: str, results: Path = RESULTS) -> tuple[Path, dict[str, Any]] |
     return (found[-1], json.loads(found[-1].read_text(encoding="utf-8"))) if found else None
 
 
+def last_of(what: str, machine: str, results: Path = RESULTS) -> tuple[Path, dict[str, Any]] | None:
+    """The newest table of a kind ("growth", "where"), of this machine where it has one, else of any."""
+    own = last(f"{machine}/{what}", results)
+    others = (last(str(path.relative_to(results)), results) for path in results.glob(f"*/{what}"))
+    return own or max(filter(None, others), key=lambda found: found[0].name, default=None)
+
+
 def new_path(machine: str, now: datetime, results: Path = RESULTS) -> Path:
     """A name that sorts by time."""
     return folder_of(machine, results) / f"{now:%Y-%m-%dT%H%M}.json"

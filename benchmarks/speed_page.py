@@ -12,6 +12,7 @@ from typing import Any
 from markupsafe import Markup
 
 from benchmarks import growth, kept
+from benchmarks import where as where_time_goes
 from benchmarks.machine import machine_name
 from benchmarks.table import as_markdown, number
 from toolkit.report.curves import Curve, curves
@@ -31,17 +32,33 @@ ratio by processor time. "×  faster" is the peer's time by ours, "of its time" 
 before it (quartiles apart) is marked. Goals are for two quiet cores.
 """
 
+BOUNDS = """
+## How far a ratio could fall
 
-def page(table: dict[str, Any] | None, grown: dict[str, Any] | None, gpus: list[dict[str, Any]]) -> str:
+Both ways of a row spend time in the same kernels: the nets' convolutions and matrix products are oneDNN's and MKL's for both,
+the decoders are the same library's. Their time in ours by all of the peer's time is a bound that only other kernels would
+lower. Measured by `python -m benchmarks.where`, with a profiler.
+"""
+
+
+def page(
+    table: dict[str, Any] | None,
+    grown: dict[str, Any] | None,
+    gpus: list[dict[str, Any]],
+    bounds: dict[str, Any] | None = None,
+) -> str:
     """The page as Markdown; parts that were not measured say so.
 
     Args:
         table: ratios, as `python -m benchmarks` wrote them.
         grown: points, as `python -m benchmarks.growth` wrote them.
         gpus: records, as `python -m benchmarks.gpu_records` wrote them, one a chip.
+        bounds: what both ways have to do, as `python -m benchmarks.where` wrote it.
     """
     parts = [HEAD, "## Ratios\n"]
     parts += [where(table), as_markdown(table["lines"])] if table else ["Not measured yet."]
+    if bounds:
+        parts += [BOUNDS, where(bounds), where_time_goes.as_markdown(bounds["lines"])]
     parts.append("\n## Growth: 1, 4 and 16 times the work\n")
     if grown:
         parts += [where(grown), growth.as_markdown(grown["lines"])]
@@ -96,11 +113,12 @@ def drawing(grown: dict[str, Any], of: str) -> Markup | None:
 def write(machine: str, results: Path = kept.RESULTS, docs: Path = DOCS) -> None:
     """The page and its pictures, of one machine's newest tables and every GPU's."""
     table, grown = (
-        found and found[1] for found in (kept.last(machine, results), kept.last(f"{machine}/growth", results))
+        found and found[1] for found in (kept.last(machine, results), kept.last_of("growth", machine, results))
     )
+    bounds = kept.last_of("where", machine, results)
     chips = sorted(path.name for path in (results / "gpu").glob("*") if path.name != "cpu")
     gpus = [found[1] for chip in chips if (found := kept.last(f"gpu/{chip}", results))]
-    (docs / "speed.md").write_text(page(table, grown, gpus), encoding="utf-8")
+    (docs / "speed.md").write_text(page(table, grown, gpus, bounds and bounds[1]), encoding="utf-8")
     for of, name in PICTURES.items():
         if grown and (picture := drawing(grown, of)):
             write_drawing(docs / name, picture)

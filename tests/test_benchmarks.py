@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import growth, kept, speed_page
+from benchmarks import growth, kept, speed_page, where
 from benchmarks.__main__ import main
 from benchmarks.machine import described
 from benchmarks.measure import in_fresh_process, measure, row_modules, rows_by_module
@@ -216,6 +216,27 @@ def test_a_kept_table_is_read_back_as_it_was_and_the_last_is_found(tmp_path: Pat
 
 def test_quartiles_of_one_value() -> None:
     assert quartiles([2.0]) == (2.0, 2.0, 2.0)
+
+
+def test_bounds_are_of_rows_and_of_their_peers() -> None:
+    peers = {row.name: {goal.peer for goal in row.goals} for _, row in ROWS}
+    assert where.BOUNDS.keys() <= peers.keys()
+    assert not [name for name, bound in where.BOUNDS.items() if peers[name] and bound.peer not in peers[name]]
+
+
+def test_what_is_alike_in_both_bounds_the_ratio() -> None:
+    line = where.look("recompute_units", toy=True)
+    assert 0 < line["bound"]
+    assert all(0 < sum(shares.values()) <= 1 + 1e-9 for shares in line["longest"].values())
+    told = where.as_markdown([line, {"name": "other", "title": "left out", "missing": "not installed"}])
+    assert f"{line['bound']:.2f} of keeping all" in told and "left out" not in told
+
+
+def test_a_table_of_another_machine_stands_in_for_one_that_is_missing(tmp_path: Path) -> None:
+    for machine, day in (("a", 1), ("b", 2), ("c", 3)):
+        kept.write({"of": machine, "lines": []}, kept.new_path(f"{machine}/growth", datetime(2026, 1, day), tmp_path))
+    found = [kept.last_of("growth", machine, tmp_path) for machine in ("a", "d")]
+    assert [one and one[1]["of"] for one in found] == ["a", "c"]
 
 
 def test_list_names_every_row(capsys: pytest.CaptureFixture[str]) -> None:
