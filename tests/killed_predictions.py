@@ -1,7 +1,7 @@
-"""A prediction job that is killed again and again, at chosen moments: run as a script, it tells what the last run left.
+"""Prediction jobs that are killed again and again, at chosen moments: run as a script, it tells what the last runs left.
 
-Each run is a forked process that kills itself with SIGKILL: half way through a file or an archive of arrays, before or after
-a rename, in the middle of a line of the journal.
+Each run is a forked process that kills itself with SIGKILL: half way through a file, an archive of arrays, a raster or a video,
+before or after a rename, in the middle of a line of the journal.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ import torch
 from prediction_jobs import dense_model, detector, restored, tree
 
 from toolkit.inference.journal import Entry, Journal
-from toolkit.inference.writers import probabilities
+from toolkit.inference.writers import geotiff, probabilities, video
 from toolkit.inference.writers.probabilities import write_npz
 from toolkit.jobs.predict import run_prediction
 from toolkit.jobs.restore import Restored
 
 MOMENTS = ("in a file", "before a rename", "after a rename", "in a line of the journal", "before a line of the journal")
-IN_ARRAYS = "in a file of arrays"
+OF_FORMATS = {"probabilities": "in a file of arrays", "geotiff": "in a raster", "video": "in a video"}
+"""Moments of formats that do not write their files in one piece."""
 
 
 def die() -> None:
@@ -68,29 +69,42 @@ def arm(moment: str, count: int) -> None:
         add(self, place, entry)
 
     def arrays_written(file: Any, arrays: Any) -> None:
-        if moment == IN_ARRAYS and now():
+        if moment == OF_FORMATS["probabilities"] and now():
             file.write(b"PK the beginning")
             file.flush()
             die()
         write_npz(file, arrays)
 
-    probabilities.write_npz = arrays_written
+    put, padded = geotiff._put, video._padded
+
+    def tile_written(*arguments: Any) -> None:
+        put(*arguments)
+        if moment == OF_FORMATS["geotiff"] and now():
+            die()
+
+    def frame_read(*arguments: Any) -> Any:
+        if moment == OF_FORMATS["video"] and now():
+            die()
+        return padded(*arguments)
+
+    probabilities.write_npz, geotiff._put, video._padded = arrays_written, tile_written, frame_read
     Path.write_bytes, Path.replace, Journal.add = write_bytes, renamed, added  # type: ignore[method-assign,assignment]
 
 
 def run(model: Restored, pictures: str, out: Path, formats: Sequence[str], kills: int) -> int:
     """Kills the job so often and lets it end; how often it died."""
     rng = random.Random(0)
-    moments = (*MOMENTS, IN_ARRAYS) if "probabilities" in formats else MOMENTS
+    moments = (*MOMENTS, *(moment for name, moment in OF_FORMATS.items() if name in formats))
     deaths = 0
     for _ in range(10 * kills + 1):
-        moment, count = rng.choice(moments), rng.randint(1, 4)
+        moment, count = rng.choice(moments) if deaths else moments[-1], rng.randint(1, 4)
         child = os.fork()
         if child == 0:
             if deaths < kills:
                 arm(moment, count)
             resume = (out / "journal.jsonl").exists()
-            run_prediction(model, [pictures], out, formats, batch_size=2, resume=resume, threads=1)
+            tile = 32 if "geotiff" in formats else None
+            run_prediction(model, [pictures], out, formats, batch_size=2, resume=resume, threads=1, tile=tile)
             os._exit(0)
         _, status = os.waitpid(child, 0)
         deaths += os.WIFSIGNALED(status)
@@ -99,15 +113,21 @@ def run(model: Restored, pictures: str, out: Path, formats: Sequence[str], kills
     return deaths
 
 
-def main(kind: str, pictures: str, out: str, formats: str, kills: int) -> None:
-    """Runs the job with and without kills, and writes how often it died and both trees."""
+def main(jobs: Sequence[tuple[str, str, Sequence[str], int]], out: Path) -> None:
+    """Runs each job with and without kills, and writes how often it died and both trees, a line a job.
+
+    Args:
+        jobs: "dense" or "boxes", pictures, formats, and how often it dies.
+        out: folder for the results.
+    """
     torch.set_num_threads(1)
-    model = restored(dense_model() if kind == "dense" else detector())
-    deaths = run(model, pictures, Path(out) / "killed", formats.split(","), kills)
-    run(model, pictures, Path(out) / "whole", formats.split(","), 0)
-    trees = {name: tree(Path(out) / name) for name in ("killed", "whole")}
-    sys.stdout.write(json.dumps({"deaths": deaths, **trees}) + "\n")
+    for number, (kind, pictures, formats, kills) in enumerate(jobs):
+        model = restored(dense_model() if kind == "dense" else detector())
+        killed, whole = out / f"{number}" / "killed", out / f"{number}" / "whole"
+        deaths = run(model, pictures, killed, formats, kills)
+        run(model, pictures, whole, formats, 0)
+        sys.stdout.write(json.dumps({"deaths": deaths, "killed": tree(killed), "whole": tree(whole)}) + "\n")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:5], int(sys.argv[5]))
+    main(json.loads(sys.argv[1]), Path(sys.argv[2]))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
+import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import click
 import ray
 
-from toolkit.cli.main import report
-from toolkit.errors import UserError
+from toolkit.cli.main import run
+from toolkit.cli.predict import command, predict
 from toolkit.inference.journal import Entry
-from toolkit.jobs.predict import run_prediction
 from toolkit.jobs.prediction_work import PredictionWork
 
 
@@ -27,19 +27,9 @@ class Worker:
         return {"places": [place for place, _ in found], "lines": [entry.line() for _, entry in found]}
 
 
-def main() -> int:
-    """Reads the command line and does the job; the exit code is that of `toolkit predict`."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("checkpoint")
-    parser.add_argument("images", nargs="+")
-    parser.add_argument("--out", required=True)
-    parser.add_argument("--format", type=lambda text: text.split(","))
-    parser.add_argument("--batch-size", type=int)
-    parser.add_argument("--resume", action="store_true")
-    parser.add_argument("--workers", type=int, default=2, help="processes, each with a GPU or a core")
-    parser.add_argument("--gpus", type=float, default=0, help="GPUs of each process")
-    given = parser.parse_args()
-    needs = {"concurrency": given.workers, "num_cpus": 1, "num_gpus": given.gpus}
+def job(workers: int, gpus: float, **given: Any) -> None:
+    """`toolkit predict` with an actor pool in place of this process: all of its options but --shard and --workers."""
+    needs = {"concurrency": workers, "num_cpus": 1, "num_gpus": gpus}
 
     def on_ray(work: PredictionWork, todo: Iterable[range]) -> Iterator[tuple[int, Entry]]:
         rows = [{"begin": block.start, "end": block.stop} for block in todo]
@@ -47,13 +37,16 @@ def main() -> int:
         for row in blocks.map(Worker, fn_constructor_args=(work,), **needs).iter_rows():
             yield from zip(row["places"], map(Entry.read, row["lines"]), strict=True)
 
-    options = {"batch_size": given.batch_size, "resume": given.resume, "by": on_ray}
-    try:
-        found = run_prediction(given.checkpoint, given.images, given.out, given.format, **options)
-    except UserError as error:
-        return report(error, wants_json=False)
-    return 1 if found["failed"] else 0
+    predict(**given, by=on_ray)
+
+
+def program() -> click.Command:
+    """The command line: that of `toolkit predict`, with processes in place of threads that read."""
+    workers = click.Option(["--workers"], type=click.IntRange(1), default=2, show_default=True, help="Processes.")
+    gpus = click.Option(["--gpus"], type=float, default=0.0, show_default=True, help="GPUs of each process.")
+    shared = [one for one in command.params if one.name not in ("readers", "shard")]
+    return click.Command("predict_ray.py", params=[*shared, workers, gpus], callback=job, help=job.__doc__)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(run(sys.argv[1:], program(), "predict_ray.py"))

@@ -50,13 +50,15 @@ def both(folder: Path, out: Path, formats: list[str], **options: Any) -> tuple[d
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"tta": "flips"}, {"tta": "flips+scales", "tile": 28}, {"tile": 28}, {"samples": 3}], ids=str
+    "options",
+    [{}, {"tta": "flips"}, {"tta": "flips+scales", "tile": 28}, {"tile": "auto", "memory": 1000}, {"samples": 3}],
+    ids=str,
 )
 def test_label_maps(options: dict[str, Any], dense: Path, tmp_path: Path) -> None:
     model, files = both(dense, tmp_path, ["mask"], **options)
     assert files["metrics"] == model["metrics"]
     about = Record.read(tmp_path / "record").about
-    names = {"tta": "--tta", "tile": "--tile", "samples": "--samples-mc"}
+    names = {"tta": "--tta", "tile": "--tile", "samples": "--samples-mc", "memory": "--memory"}
     assert about["options"] == {names[name]: value for name, value in options.items()}
     assert all(str(value) in about["command"] for value in options.values())
 
@@ -110,6 +112,10 @@ def test_on_the_command_line(dense: Path, boxes: Path, tmp_path: Path) -> None:
         "off",
         "--samples-mc",
         "1",
+        "--memory",
+        "2GB",
+        "--engine",
+        "torch",
         "--json",
     ]
     shown = CliRunner().invoke(command, words)
@@ -121,6 +127,10 @@ def test_on_the_command_line(dense: Path, boxes: Path, tmp_path: Path) -> None:
     shown = CliRunner().invoke(command, [str(dense / "run"), "--tile", "none"])
     assert shown.exit_code == 2
     assert "wanted auto, off or a number of pixels, found 'none'" in shown.output
+    shown = CliRunner().invoke(command, [str(dense / "run"), "--memory", "much"])
+    assert "wanted a size such as 800MB or 2GB, found 'much'" in shown.output
+    shown = CliRunner().invoke(command, [str(boxes / "run"), "--engine", "onnxruntime"])
+    assert "--engine: onnxruntime runs models that answer for every pixel" in str(shown.exception)
     shown = CliRunner().invoke(command, [str(boxes / "run"), "--samples-mc", "2"])
     assert "--samples-mc: Monte-Carlo prediction needs" in str(shown.exception)
     shown = CliRunner().invoke(command, ["--predictions", "x", "--annotations", "y", "--tta", "flips"])

@@ -9,7 +9,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from prediction_jobs import picture_folder, tree
 from tiny_run import tiny_config
 
@@ -34,12 +36,18 @@ def workers() -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("killed", [False, True])
-def test_ray_leaves_what_one_process_leaves(killed: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("formats", "killed"),
+    [("mask,overlay", False), ("mask,overlay", True), ("mask,probabilities8,heat,geojson", False)],
+)
+def test_ray_leaves_what_one_process_leaves(formats: str, killed: bool, tmp_path: Path) -> None:
     pictures = picture_folder(tmp_path / "in", 40)
+    pages = [Image.fromarray(np.full((32, 40, 3), gray, np.uint8)) for gray in (0, 90, 200)]
+    pages[0].save(pictures / "pages.tif", save_all=True, append_images=pages[1:])
     run = tmp_path / "run"
     run_training(tiny_config(tmp_path / "data", "train.steps=2"), run, quiet=True)
     arguments = [str(run), str(pictures), "--out", str(tmp_path / "ray"), "--workers", "2", "--batch-size", "2"]
+    arguments += ["--pages", "all", "--threads", "1", "--format", formats]
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(sys.path),
@@ -57,6 +65,8 @@ def test_ray_leaves_what_one_process_leaves(killed: bool, tmp_path: Path) -> Non
     _, said = job.communicate(timeout=580)
     assert job.returncode == 1, said  # one picture is damaged
     assert deaths == killed
-    found = run_prediction(run, [pictures], tmp_path / "plain", batch_size=2, threads=1)
+    options = {"batch_size": 2, "threads": 1, "pages": "all"}
+    found = run_prediction(run, [pictures], tmp_path / "plain", formats.split(","), **options)
+    assert found["images"] == 43
     assert len(found["failed"]) == 1
     assert tree(tmp_path / "ray") == tree(tmp_path / "plain")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import pickle
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from prediction_jobs import dense_model, detector, picture_folder, restored, tree
+from tiny_video import make_video
 
 import toolkit
 from toolkit.engine.run_lock import lock_folder
@@ -50,24 +52,29 @@ def boxes() -> Restored:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-@pytest.mark.parametrize(
-    ("kind", "formats", "kills"),
-    [
-        ("dense", DENSE, 8),
-        pytest.param("dense", DENSE, 20, marks=pytest.mark.slow),
-        pytest.param("dense", NUMBERS, 20, marks=pytest.mark.slow),
-        pytest.param("boxes", BOXES, 20, marks=pytest.mark.slow),
-    ],
-)
-def test_kills_change_nothing(kind: str, formats: tuple[str, ...], kills: int, pictures: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("often", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_kills_change_nothing(often: bool, pictures: Path, few: Path, tmp_path: Path) -> None:
+    kills = 20 if often else 1
+    jobs: list[tuple[str, Path, tuple[str, ...], int]] = [
+        ("dense", pictures, DENSE, 20 if often else 8),
+        ("dense", pictures if often else few, NUMBERS, kills),
+    ]
+    if often:
+        jobs.append(("boxes", pictures, BOXES, kills))
+    if importlib.util.find_spec("rasterio") is not None:
+        jobs.append(("dense", pictures if often else few / "night", ("geotiff", "geojson"), kills))
+    if importlib.util.find_spec("av") is not None:
+        film = make_video(tmp_path / "film.mkv", [0.1 * number for number in range(12 if often else 4)])
+        jobs.append(("dense", film, ("mask", "video"), kills))
     script = Path(__file__).parents[1] / "killed_predictions.py"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(script.parent), *sys.path])}
-    command = [sys.executable, str(script), kind, str(pictures), str(tmp_path), ",".join(formats), str(kills)]
+    command = [sys.executable, str(script), json.dumps(jobs, default=str), str(tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert found["deaths"] == kills
-    assert found["killed"] == found["whole"]
-    assert len(found["whole"]) > len(formats)
+    for job, line in zip(jobs, done.stdout.splitlines(), strict=True):
+        found = json.loads(line)
+        assert found["deaths"] == job[3], job
+        assert found["killed"] == found["whole"], job
+        assert len(found["whole"]) > len(job[2]), job
 
 
 @pytest.mark.parametrize("batch_size", [1, 2])

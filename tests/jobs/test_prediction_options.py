@@ -53,6 +53,33 @@ def test_masks_have_the_values_of_the_files_again(folder: Path, tmp_path: Path) 
         assert np.array_equal(stored, np.vectorize(table.get)(labels))
 
 
+@pytest.mark.parametrize("table", ["{7: 0, 8: 1, 300: 2}", "{7: 0, 255: 1, 9: 2}"], ids=["16 bits", "255 a class"])
+def test_maps_and_polygons_have_them_too(table: str, folder: Path, tmp_path: Path) -> None:
+    rasterio = pytest.importorskip("rasterio", reason="rasterio is not installed")
+    model = trained_on(f", label_values: {table}")
+    formats, asked = ["mask", "geotiff", "geojson"], {"original_ids": True, "classes": ["a", "b"]}
+    found = run_prediction(model, [folder], tmp_path / "out", formats, **asked)
+    run_prediction(model, [folder], tmp_path / "window", formats[1:], **asked)
+    no_class = found["no_class"]
+    assert no_class == (255 if "300" in table else 254)
+    numbers = {int(row["value"]): row["name"] for row in csv.DictReader((tmp_path / "out/classes.csv").open())}
+    for path in (tmp_path / "out").rglob("p*.tif"):
+        mask = np.asarray(Image.open(path.with_suffix(".png"))).astype(int)
+        with rasterio.open(path) as file:
+            assert np.array_equal(file.read(1), mask)
+            assert file.nodata == no_class
+            assert {f"class_{number}": name for number, name in numbers.items()}.items() <= file.tags().items()
+        features = json.loads(path.with_suffix(".geojson").read_text())["features"]
+        told = {one["properties"]["label"]: one["properties"]["class"] for one in features}
+        assert told == {number: numbers[number] for number in set(mask.ravel().tolist()) - {no_class}}
+        for name in (path, path.with_suffix(".geojson")):
+            assert name.read_bytes() == (tmp_path / "window" / name.relative_to(tmp_path / "out")).read_bytes()
+    with pytest.raises(
+        ConfigError, match="--original-ids: is of the formats mask, geotiff, geojson, and what is written is"
+    ):
+        run_prediction(model, [folder], tmp_path / "x", ["overlay"], original_ids=True)
+
+
 def test_shares_keep_the_values_of_the_files(folder: Path, tmp_path: Path) -> None:
     model = trained_on(", label_values: {7: 0, 8: 1, 300: 2, 0: ignore}")
     run_prediction(model, [folder], tmp_path / "one", ["mask"], original_ids=True)

@@ -230,6 +230,14 @@ def test_refusals(tmp_path: Path) -> None:
             pass
 
 
+def test_polygons_of_a_raster_by_window_are_those_of_the_whole(tmp_path: Path) -> None:
+    model, path = balanced(dense_model()), write(tmp_path / "scene.tif", scene())
+    run_prediction(restored(model), [path], tmp_path / "whole", ["geojson"])
+    run_prediction(restored(model), [path], tmp_path / "window", ["geotiff", "geojson"], tile=64)
+    one, other = ((tmp_path / name / "scene.geojson").read_bytes() for name in ("whole", "window"))
+    assert (one == other) is True  # a difference of megabytes is not to be shown
+
+
 def test_polygons_lie_on_the_map(tmp_path: Path) -> None:
     model, path = balanced(dense_model()), write(tmp_path / "scene.tif", scene(size=(40, 50)))
     run_prediction(restored(model), [path], tmp_path / "out", ["geojson"])

@@ -7,7 +7,9 @@ from typing import Any
 import click
 
 from toolkit.cli.options import (
+    engine_option,
     json_option,
+    memory_option,
     overlap_option,
     print_json,
     samples_option,
@@ -45,6 +47,8 @@ Example: toolkit evaluate runs/unet_shapes --split val
     "--tile", metavar="auto|N|off", help="Images in tiles of N pixels, as predict does; default: evaluate.tile."
 )
 @overlap_option
+@memory_option(None)
+@engine_option(None)
 @click.option("--score", type=click.FloatRange(0, 1), help="Detections below it are left out before counting.")
 @click.option("--predictions", type=click.Path(), metavar="FOLDER|FILE.json", help="Measure these in place of a model.")
 @click.option(
@@ -64,6 +68,8 @@ def command(
     samples: int | None,
     tile: str | None,
     overlap: int | None,
+    memory: int | None,
+    engine: str | None,
     score: float | None,
     trust_code: bool,
     as_json: bool,
@@ -72,10 +78,12 @@ def command(
     """Measure a checkpoint on a split of its data, or somebody's predictions, and write the record of it.
 
     The checkpoint carries its config; key=value arguments change it (data.root=elsewhere). What predict --no-thresholds
-    answers with the same --tta, --samples-mc, --tile and --score is what is counted.
+    answers with the same --tta, --samples-mc, --tile, --memory, --engine and --score is what is counted.
     """
     side = tile and (tile_side(tile) or "off")
-    answers = {"tta": tta, "samples": samples, "tile": side, "overlap": overlap, "score": score}
+    answers = {
+        "tta": tta, "samples": samples, "tile": side, "overlap": overlap, "memory": memory, "engine": engine, "score": score,
+    }  # fmt: skip
     if predictions is not None:
         _refuse_answers(answers)
         changes = [text for text in (checkpoint, *overrides) if text is not None]

@@ -104,13 +104,19 @@ def command_line() -> None:
     """
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Runs one command line and returns its exit code."""
+def run(arguments: Sequence[str], program: click.Command = command_line, name: str = "toolkit") -> int:
+    """Runs one command line and returns its exit code.
+
+    Args:
+        arguments: the words after the program's name.
+        program: what they are words of.
+        name: what that is called in messages.
+    """
     wants_json = "--json" in arguments
     if arguments and arguments[0] in _WITH_NETS:
         keep_freed_memory()
     try:
-        result = command_line.main(args=list(arguments), prog_name="toolkit", standalone_mode=False)
+        result = program.main(args=list(arguments), prog_name=name, standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as leave:
         return leave.exit_code

@@ -6,7 +6,9 @@ import functools
 import json
 import math
 import os
+import re
 import sys
+from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
 import click
@@ -51,6 +53,31 @@ def samples_option(function: F) -> F:
     """Adds the option `--samples-mc` to a command."""
     said = "Passes with dropout that an answer is the mean of; default: model.samples of the checkpoint."
     return click.option("--samples-mc", "samples", type=click.IntRange(1), help=said)(function)
+
+
+def engine_option(default: str | None) -> Callable[[F], F]:
+    """Adds the option `--engine` to a command."""
+    said = "What computes the net on a CPU; auto measures them once for a model, size and machine. Digits change."
+    engines = click.Choice(["torch", "onnxruntime", "openvino", "compile", "auto"])
+    return click.option("--engine", type=engines, default=default, show_default=default is not None, help=said)
+
+
+def memory_option(default: str | None) -> Callable[[F], F]:
+    """Adds the option `--memory` to a command, which gets bytes."""
+    said = "What a picture may take beside the model with --tile auto, as 800MB or 2GB; less memory, more tiles."
+    shown = {"metavar": "BYTES", "show_default": default is not None, "help": said}
+    return click.option("--memory", default=default, callback=_bytes, **shown)
+
+
+def _bytes(_: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
+    if text is None:
+        return None
+    found = re.fullmatch(r"([0-9]*\.?[0-9]+) *([KMGT]?)(i?)B?", text.strip(), re.IGNORECASE)
+    unit = 1024 if found and found[3] else 1000
+    count = int(float(found[1]) * unit ** " KMGT".index(found[2].upper() or " ")) if found else 0
+    if count < 1:
+        raise click.BadParameter(f"wanted a size such as 800MB or 2GB, found '{text}'", param=parameter)
+    return count
 
 
 def json_option(function: F) -> F:

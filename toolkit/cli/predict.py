@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import click
 
 from toolkit.cli.options import (
+    engine_option,
     json_option,
+    memory_option,
     overlap_option,
     print_json,
     samples_option,
@@ -55,7 +57,14 @@ _SHOWN = 5
     type=click.IntRange(1),
     help="Pictures of equal size at once; default: 1, or what the journal says.  [x>=1]",
 )
-@click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Threads that read pictures.")
+@click.option(
+    "--workers",
+    "readers",
+    type=click.IntRange(1),
+    default=2,
+    show_default=True,
+    help="Threads that read pictures.",
+)
 @click.option(
     "--threads",
     type=click.IntRange(1),
@@ -79,13 +88,7 @@ _SHOWN = 5
 )
 @tta_option
 @samples_option
-@click.option(
-    "--memory",
-    default="1GB",
-    show_default=True,
-    metavar="BYTES",
-    help="What a picture may take beside the model with --tile auto, as 800MB or 2GB; less memory, more tiles.",
-)
+@memory_option("1GB")
 @click.option(
     "--score",
     type=click.FloatRange(0, 1),
@@ -94,7 +97,10 @@ _SHOWN = 5
 )
 @click.option(
     "--no-thresholds",
+    "thresholds",
     is_flag=True,
+    flag_value=False,
+    default=True,
     help="Do not use the thresholds that the checkpoint keeps: everything the model answers.",
 )
 @click.option(
@@ -111,7 +117,9 @@ _SHOWN = 5
     help="Answer these only: boxes of others are left out, pixels of others belong to no class (255).",
 )
 @click.option(
-    "--original-ids", is_flag=True, help="Masks hold the values of the training's files (label_values), not labels."
+    "--original-ids",
+    is_flag=True,
+    help="Masks, GeoTIFF and GeoJSON hold the values of the training's files (label_values), not labels.",
 )
 @click.option(
     "--annotations", type=click.Path(), metavar="FILE.json", help="COCO file whose image ids the COCO results get."
@@ -121,46 +129,11 @@ _SHOWN = 5
     metavar="N|Ns",
     help="Of videos (extra video): every N-th frame, or one every N seconds (0.5s); default: all frames.",
 )
-@click.option(
-    "--engine",
-    type=click.Choice(["torch", "onnxruntime", "openvino", "compile", "auto"]),
-    default="torch",
-    show_default=True,
-    help="What computes the net on a CPU; auto measures them once for a model, size and machine. Digits change.",
-)
+@engine_option("torch")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)
 @trust_option
 @json_option
-def command(
-    checkpoint: str,
-    images: tuple[str, ...],
-    out: str,
-    formats: str | None,
-    batch_size: int | None,
-    resume: bool,
-    overwrite: bool,
-    shard: str | None,
-    workers: int,
-    threads: int | None,
-    tile: str,
-    memory: str,
-    pages: Literal["first", "all"],
-    overlap: int | None,
-    tta: str | None,
-    samples: int | None,
-    score: float | None,
-    max_detections: int | None,
-    iou: float | None,
-    classes: str | None,
-    original_ids: bool,
-    annotations: str | None,
-    every: str | None,
-    no_thresholds: bool,
-    engine: str,
-    device: str,
-    trust_code: bool,
-    as_json: bool,
-) -> None:
+def command(as_json: bool, **given: Any) -> None:
     """Run a checkpoint over pictures: files, folders (recursive), globs, lists (@files.txt, @table.csv:COLUMN),
     videos.
 
@@ -169,9 +142,34 @@ def command(
     Pictures that cannot be read are listed at the end, and the exit code is then 1; the others are done. The journal in
     --out says what is done: --resume goes on by it, also after a kill.
     """
+    predict(as_json, **given)
+
+
+def predict(
+    as_json: bool,
+    checkpoint: str,
+    images: tuple[str, ...],
+    formats: str | None,
+    tile: str,
+    classes: str | None,
+    shard: str | None = None,
+    **options: Any,
+) -> None:
+    """Does the job of a command line and tells what came of it.
+
+    Args:
+        as_json: whether that is one JSON object.
+        checkpoint: a run folder or a weights file.
+        images: pictures and overrides.
+        formats: names, with commas.
+        tile: auto, off or a number.
+        classes: names, with commas.
+        shard: "I/N".
+        options: the others that `run_prediction` takes.
+    """
     from toolkit.config.load import refuse_wrong_weights
 
-    refuse_wrong_weights(checkpoint, trust_code=trust_code)
+    refuse_wrong_weights(checkpoint, trust_code=options["trust_code"])
     from toolkit.inference.shares import Share
     from toolkit.jobs.predict import run_prediction
 
@@ -182,37 +180,17 @@ def command(
     result = run_prediction(
         checkpoint,
         sources,
-        out,
-        _names(formats),
-        iou=iou,
-        classes=_names(classes),
-        overrides=overrides,
-        original_ids=original_ids,
-        annotations=annotations,
-        every=every,
-        batch_size=batch_size,
-        device=device,
-        tile=tile_side(tile),
-        memory=_bytes(memory),
-        pages=pages,
-        overlap=overlap,
-        tta=tta,
-        samples=samples,
-        score=score,
-        max_detections=max_detections,
-        trust_code=trust_code,
-        thresholds=not no_thresholds,
-        resume=resume,
-        overwrite=overwrite,
+        formats=_names(formats),
         share=Share.parse(shard) if shard else None,
-        threads=threads,
-        readers=workers,
-        engine=engine,
+        overrides=overrides,
+        tile=tile_side(tile),
+        classes=_names(classes),
+        **options,
     )
     if as_json:
         print_json(result)
     else:
-        _say(result, out)
+        _say(result, options["out"])
     if result["stopped"]:
         raise click.exceptions.Exit(130)
     if result["failed"]:
@@ -226,18 +204,6 @@ def _is_override(text: str) -> bool:
 
 def _names(text: str | None) -> list[str] | None:
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _bytes(text: str) -> int:
-    found = re.fullmatch(r"([0-9]*\.?[0-9]+) *([KMGT]?)(i?)B?", text.strip(), re.IGNORECASE)
-    count = (
-        0
-        if found is None
-        else int(float(found[1]) * (1024 if found[3] else 1000) ** " KMGT".index(found[2].upper() or " "))
-    )
-    if count < 1:
-        raise click.BadParameter(f"wanted a size such as 800MB or 2GB, found '{text}'", param_hint="--memory")
-    return count
 
 
 def _say(result: dict[str, Any], out: str) -> None:
@@ -282,8 +248,13 @@ def _notes(result: dict[str, Any]) -> list[str]:
     if result.get("thresholds") is not None:
         notes.append(_thresholds_used(result["thresholds"], "mask" in result["formats"]))
     notes += result["unread"]
-    if "mask" in result["formats"] and result["original_ids"]:
-        notes.append("masks hold the values of the training's files; classes.csv says which class each is")
+    if result["original_ids"]:
+        where = {"mask": "classes.csv", "geotiff": "the tags of a GeoTIFF", "geojson": "the properties of GeoJSON"}
+        told = " and ".join(said for name, said in where.items() if name in result["formats"])
+        notes.append(
+            f"numbers of classes are the values of the training's files, {result['no_class']} is no class; {told} say which "
+            "class each is; all other formats have the classes by name or in the model's order"
+        )
     elif "mask" in result["formats"]:
         labels = ", ".join(f"{label} {name}" for label, name in enumerate(result["classes"][:_SHOWN]))
         more = ", ..." if len(result["classes"]) > _SHOWN else ""

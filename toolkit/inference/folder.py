@@ -6,7 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -33,6 +33,12 @@ from toolkit.models.vision_model import VisionModel
 from toolkit.samples import Batch, Prediction, Sample, collate
 
 _LOG = logging.getLogger(__name__)
+_MUCH = 4
+"""Pixels of a picture for one that the net gets to see, above which it is said that tiles do not help that."""
+_SHRUNK = (
+    "pictures are shrunk to less than half their sides before they are cut into tiles, as when the model was evaluated (%s): "
+    "what is small in them may be lost; data.val.transforms=[] shows them in their own size"
+)
 
 
 class ImageResult(NamedTuple):
@@ -148,8 +154,11 @@ def _fitting(model: VisionModel, answer: Answer, tiled: bool, batch_size: int) -
     if can_tile and not tiled:
         remedies.insert(0, "predict with --tile auto")
     forecast = cache(lambda: forecast_prediction(model))  # made for the first picture that is large enough
+    shrunk = cache(partial(_LOG.warning, _SHRUNK, ", ".join(type(one).__name__ for one in model.transforms)))
 
     def guarded(batch: Batch) -> Sequence[Prediction]:
+        if tiled and (batch.original_sizes.prod(1) > _MUCH * batch.sizes.prod(1)).any():
+            shrunk()
         if not tiled and len(batch.images) * batch.images.shape[-2] * batch.images.shape[-1] >= LOOKED_AT_FROM:
             forecast().refuse_too_large(batch.images, remedies)
         with memory_explained("this picture", model, remedies or ["shrink it"]):

@@ -24,6 +24,7 @@ from toolkit.errors import ConfigError, DataError, Problem
 from toolkit.export.engine_model import EngineModel
 from toolkit.export.programs import is_program
 from toolkit.files import cannot_write
+from toolkit.inference.tiling.tiled import MEMORY
 from toolkit.jobs.agreement import check_channels
 from toolkit.jobs.assemble import agreed_parts, agreed_table, evaluation
 from toolkit.jobs.build import build_dataset, build_evaluators, check_classes
@@ -83,6 +84,8 @@ class AnswerWishes(NamedTuple):
         overlap: pixels that a detector's tiles share at least (`--overlap`).
         samples: forward passes with dropout that an answer is the mean of (`--samples-mc`).
         score: detections below it, 0..1, are left out (`--score`).
+        memory: bytes that an image may take beside the model, for tiles of "auto" (`--memory`).
+        engine: what computes the forward pass of a dense model on the CPU (`--engine`); the loss is PyTorch's.
     """
 
     tta: str | None = None
@@ -90,6 +93,8 @@ class AnswerWishes(NamedTuple):
     overlap: int | None = None
     samples: int | None = None
     score: float | None = None
+    memory: int | None = None
+    engine: str | None = None
 
     def options(self) -> dict[str, Any]:
         """The options that were given, by their names on the command line."""
@@ -109,13 +114,18 @@ class AnswerWishes(NamedTuple):
             tta=self.tta,
             samples=self.samples,
             score=self.score,
+            memory=self.memory or MEMORY,
+            engine=self.engine or "torch",
             thresholds=False,
         )
         predictor.model  # noqa: B018 - what does not suit it is said before the first image is read
         return predictor.answer
 
 
-_OPTIONS = {"tta": "--tta", "tile": "--tile", "overlap": "--overlap", "samples": "--samples-mc", "score": "--score"}
+_OPTIONS = {
+    "tta": "--tta", "tile": "--tile", "overlap": "--overlap", "samples": "--samples-mc", "score": "--score",
+    "memory": "--memory", "engine": "--engine",
+}  # fmt: skip
 """What each wish is called on the command line."""
 
 

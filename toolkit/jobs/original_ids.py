@@ -16,9 +16,10 @@ from toolkit.labels import IGNORE_INDEX
 
 
 def original_ids(restored: Restored | None) -> np.ndarray:
-    """(256,) int64: the value that the training's mask files have for each label; 255 for pixels of no class.
+    """(256,) int64: the value that the training's mask files have for each label.
 
-    The value of pixels to ignore is written for them where the files have exactly one.
+    Pixels of no class get the value that the files have for pixels to ignore, where that is exactly one; else the largest byte
+    that means no class, mostly 255.
 
     Raises:
         ConfigError: the weights do not say what the files' values were, or several values are one label.
@@ -37,7 +38,7 @@ def original_ids(restored: Restored | None) -> np.ndarray:
         raise _unknown(message, "leave it out; classes.csv says what the masks hold")
     names = restored.model.classes
     reader = label_reader(names, table)
-    values = np.full(256, IGNORE_INDEX, np.int64)
+    values = np.full(256, -1, np.int64)
     problems = []
     for label in [*range(len(names)), IGNORE_INDEX]:
         found = reader.values_of(label)
@@ -48,6 +49,9 @@ def original_ids(restored: Restored | None) -> np.ndarray:
             problems.append(Problem("--original-ids", message, "leave it out; classes.csv says what the masks hold"))
     if problems:
         raise ConfigError(problems)
+    if values[IGNORE_INDEX] < 0:
+        values[IGNORE_INDEX] = max(set(range(256)) - set(values.tolist()))
+    values[values < 0] = values[IGNORE_INDEX]
     return values
 
 

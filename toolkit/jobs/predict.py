@@ -10,7 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from toolkit.data.images.pages import Pages
 from toolkit.data.images.traits import said_of_pages
 from toolkit.engine.interrupt import StopRequest
 from toolkit.engine.run_lock import RunLock, lock_folder
@@ -18,7 +17,6 @@ from toolkit.errors import ConfigError, Problem, UserError
 from toolkit.files import cannot_write
 from toolkit.inference.journal import Entry, Journal, JournalFile, read_journal, refuse_others, rows_of
 from toolkit.inference.shares import Share
-from toolkit.inference.tiling.tiled import MEMORY, TileSide
 from toolkit.inference.writers.overlay import OverlayWriter
 from toolkit.jobs.contact_sheet import write_sheet
 from toolkit.jobs.prediction_work import LIMITED, PAGES, PredictionWork
@@ -27,6 +25,8 @@ from toolkit.jobs.restore import Restored
 from toolkit.progress import Progress, duration, told
 
 log = logging.getLogger(__name__)
+_JOURNALLED = {"batch_size": 1, "threads": None}
+"""Options that a resumed job takes from its journal where nobody gives them, and what they are without one."""
 Answering = Callable[[PredictionWork, Iterable[range]], Iterator[tuple[int, Entry]]]
 _FORECAST_AFTER = 20
 """Pictures of which the time and the bytes that all will take are forecast."""
@@ -42,31 +42,13 @@ def run_prediction(
     out: str | Path,
     formats: Sequence[str] | None = None,
     *,
-    batch_size: int | None = None,
-    device: str = "auto",
-    tile: TileSide | None = None,
-    memory: int = MEMORY,
-    pages: Pages = "first",
-    overlap: int | None = None,
-    every: str | None = None,
-    tta: str | None = None,
-    samples: int | None = None,
-    score: float | None = None,
-    max_detections: int | None = None,
-    iou: float | None = None,
-    classes: Sequence[str] | None = None,
-    overrides: Sequence[str] = (),
     original_ids: bool = False,
     annotations: str | Path | None = None,
-    trust_code: bool = False,
-    thresholds: bool = True,
     resume: bool = False,
     overwrite: bool = False,
     share: Share | None = None,
-    threads: int | None = None,
-    readers: int = 2,
-    engine: str = "torch",
     by: Answering = PredictionWork.entries,
+    **options: Any,
 ) -> dict[str, Any]:
     """Predicts on files, folders and globs and writes the results, and a journal of them, under `out`.
 
@@ -79,43 +61,23 @@ def run_prediction(
         sources: files, folders (searched recursively) and globs.
         out: folder of the results, not inside a folder of pictures; sub-folders as in the sources.
         formats: names of output formats; None writes those that suit what the model predicts.
-        batch_size: how many pictures of equal size go through the net at once; None is 1, or what the journal says.
-        device: auto, cpu, cuda or mps.
-        tile: side of a tile in pixels, or "auto", for pictures too large to be shown to the net whole
-            (`TiledPrediction`, `TiledBoxes`).
-        overlap: pixels that a detector's tiles share at least; None follows from the objects of its training.
-        memory: bytes that a picture may take beside the model, for tiles of "auto".
-        pages: "all" gives a result for each page of a TIFF and each frame of an animation; "first" leaves the others, and
-            says how many.
-        every: which frames of videos are taken: of every so many ("10"), or so many seconds ("0.5s"), the first; None: all.
-        tta: "flips", "scales" or "flips+scales": one answer of the picture, its mirror image and other sizes; "none"
-            shows it once; None does as the weights were evaluated.
-        samples: forward passes with dropout that one answer is the mean of; None is `model.samples` of the weights.
-        score: detections below it, 0..1, are left out of every format; None takes the weights' operating points, and
-            without these what the model was evaluated with.
-        max_detections: the most detections of an image, best first; None is what the model was evaluated with.
-        iou: overlap, 0..1, above which the worse of two boxes of a class goes; None is what the model was evaluated with.
-        classes: names of the classes that are answered; boxes of others are left out, pixels of others belong to no class.
-        overrides: changes of the config that the weights carry, each `key=value`, as of the head's `test` settings.
-        original_ids: whether masks hold the values that the training's files had (`label_values`), not the model's labels.
+        original_ids: whether masks, GeoTIFF and GeoJSON hold the values that the training's files had (`label_values`), not
+            the model's labels.
         annotations: a COCO file whose image ids entries of COCO results get, by the names of its images.
-        trust_code: whether code that the checkpoint names may be imported and run.
-        thresholds: whether the operating points that the weights keep (`toolkit thresholds`) are used: detections below
-            their class' threshold are left out, pixels below it become the fallback. A `score` takes their place.
         resume: whether to do only what the journal in `out` does not call done; failed pictures are tried again.
         overwrite: whether results of other weights or options, or of a job that did not end, may be replaced.
         share: which part of the pictures this process does; None is that of its number under torchrun, else all.
-        threads: threads of one operation on the CPU; None is PyTorch's choice, or what the journal says.
-        readers: how many threads read and decode pictures.
-        engine: what computes the forward pass: torch, onnxruntime, openvino, compile, or auto, which measures them.
         by: does the work for blocks of pictures, in any order; another than the default hands it to other processes.
+        options: how pictures are answered, by the names that `Predictor` has; `batch_size` and `threads` that are left out
+            are those of the journal that is gone on with.
 
     Returns:
         {"images", "written" (files), "failed": [{"file", "reason"}], "images_per_second", "skipped" (done before),
         "journal", "limited" (pictures that reached `limit`, the most detections of an image), "limit",
         "renamed": [{"file", "as"}], "unread" (sentences on pages, files and folders that were left), "formats" (that were
-        written), "classes", "drawn_from", "thresholds" (goal, split, fallback and {class: threshold or None} of those
-        that were used, or None), "stopped", "done", "share", "chosen" (threads, readers, batch and device)}.
+        written), "classes", "original_ids", "no_class" (its number), "drawn_from", "thresholds" (goal, split, fallback and
+        {class: threshold or None} of those that were used, or None), "stopped", "done", "share", "chosen" (threads,
+        readers, batch and device)}.
 
     Raises:
         UserError: a bad checkpoint, no pictures, a format that does not suit the model, a folder that cannot be written,
@@ -126,28 +88,8 @@ def run_prediction(
     path = Path(out) / part.journal
     there = read_journal(path)
     before = there.header.get("options", {}) if there is not None and resume else {}
-    predictor = Predictor(
-        checkpoint,
-        batch_size=batch_size or before.get("batch_size", 1),
-        device=device,
-        tile=tile,
-        memory=memory,
-        pages=pages,
-        overlap=overlap,
-        every=every,
-        tta=tta,
-        samples=samples,
-        score=score,
-        max_detections=max_detections,
-        iou=iou,
-        classes=classes,
-        thresholds=thresholds,
-        overrides=overrides,
-        threads=threads or before.get("threads"),
-        readers=readers,
-        engine=engine,
-        trust_code=trust_code,
-    )
+    fixed = {name: options.get(name) or before.get(name, otherwise) for name, otherwise in _JOURNALLED.items()}
+    predictor = Predictor(checkpoint, **options | fixed)
     if formats is None and before:
         formats = there.header.get("formats") if there is not None else None
     work = PredictionWork(predictor, sources, out, formats, original_ids=original_ids, annotations=annotations)
@@ -327,6 +269,7 @@ def _told(work: PredictionWork, journal: Journal, done: _Done, skipped: int) -> 
         "formats": outputs.used_for(head.gives) if head.gives else outputs.formats or [],
         "classes": list(predictor.model.classes),
         "original_ids": work.original_ids,
+        "no_class": work.no_class,
         "image_ids": work.annotations is not None,
         "drawn_from": overlay.min_score if isinstance(overlay, OverlayWriter) and predictor.points is None else None,
         "thresholds": predictor.points._asdict() if predictor.points is not None else None,

@@ -24,7 +24,6 @@ from toolkit.inference.shares import blocks
 from toolkit.inference.tiling.tiled import TiledPrediction
 from toolkit.inference.writers.detections import CocoWriter
 from toolkit.inference.writers.geotiff import GeotiffWriter
-from toolkit.inference.writers.label_maps import MaskWriter
 from toolkit.inference.writers.outputs import WRITERS, Outputs, Written, stems_of
 from toolkit.inference.writers.overlay import OverlayWriter
 from toolkit.inference.writers.polygons import GeojsonWriter
@@ -34,6 +33,7 @@ from toolkit.inference.writers.video import VIDEO_FILES, VideoWriter
 from toolkit.jobs.original_ids import image_ids_of, original_ids, scale_of_values
 from toolkit.jobs.predict_raster import StoppedError, answer_by_window, tiles_of
 from toolkit.jobs.predictor import Predictor
+from toolkit.labels import IGNORE_INDEX
 from toolkit.samples import Detections
 from toolkit.version import __version__
 
@@ -52,7 +52,8 @@ class PredictionWork:
         sources: files, folders (searched recursively) and globs.
         out: folder of the results, not inside a folder of pictures; sub-folders as in the sources.
         formats: names of output formats; None writes those that suit what the model predicts.
-        original_ids: whether masks hold the values that the training's files had, and not the model's labels.
+        original_ids: whether masks, GeoTIFF and GeoJSON hold the values that the training's files had, and not the model's
+            labels.
         annotations: a COCO file whose image ids entries of COCO results get, by the names of its images.
 
     Raises:
@@ -89,11 +90,14 @@ class PredictionWork:
         used = outputs.used_for(model.head.gives) if model.head.gives else []
         if model.samples == 1 and (unsampled := [name for name in used if outputs.writers[name].of_samples]):
             raise refuse_one_pass(unsampled)
-        mask, coco = outputs.writers.get("mask"), outputs.writers.get("coco")
+        coco = outputs.writers.get("coco")
         if self.original_ids:
-            _refuse_without("--original-ids", "mask", used)
-        if self.original_ids and isinstance(mask, MaskWriter):
-            mask.values = original_ids(self.predictor.restored)
+            numbering = [name for name, writer in WRITERS.items() if writer.numbers_classes]
+            _refuse_without("--original-ids", numbering, used)
+            values = original_ids(self.predictor.restored)
+            for name in numbering:
+                if name in outputs.writers:
+                    outputs.writers[name].values = values
         video = outputs.writers.get("video")
         if "video" in used and isinstance(video, VideoWriter):
             video.frames = self._frames()
@@ -106,11 +110,11 @@ class PredictionWork:
             geojson.sources = _Sources(self)
         if isinstance(geotiff, GeotiffWriter) and "geotiff" in used:
             rasterio_or_refuse()
-            if used == ["geotiff"]:
+            if self._by_window(used):
                 _ = self._tiled  # refuses what cannot be done by window
             geotiff.sources = _Sources(self)
         if self.annotations is not None:
-            _refuse_without("--annotations", "coco", used)
+            _refuse_without("--annotations", ["coco"], used)
         if self.annotations is not None and isinstance(coco, CocoWriter):
             names = [*self.pictures.names]
             ids = image_ids_of(self.annotations, names)
@@ -129,6 +133,12 @@ class PredictionWork:
         fixed = self.predictor.fixed
         named = {"original_ids": self.original_ids, "image_ids": self.annotations is not None}
         return {"toolkit": __version__, **fixed, "options": fixed["options"] | named, "formats": formats}
+
+    @property
+    def no_class(self) -> int:
+        """The number that files have for pixels of no class."""
+        values = [writer.values for writer in self.outputs.writers.values() if writer.values is not None]
+        return int(values[0][IGNORE_INDEX]) if values else IGNORE_INDEX
 
     def entries(self, todo: Iterable[range]) -> Iterator[tuple[int, Entry]]:
         """Predicts blocks of pictures and writes their files: places in the listing, and what the journal holds of them.
@@ -160,19 +170,26 @@ class PredictionWork:
     def by_window(self) -> bool:
         """Whether pictures are read and written by window: where no format wants a whole one."""
         gives = self.predictor.model.head.gives
-        return gives is not None and self.outputs.used_for(gives) == ["geotiff"]
+        return gives is not None and self._by_window(self.outputs.used_for(gives))
+
+    @staticmethod
+    def _by_window(used: Sequence[str]) -> bool:
+        return "geotiff" in used and set(used) <= {"geotiff", "geojson"}
 
     def _entry_by_window(self, place: int) -> Entry | None:
-        """One picture's GeoTIFF, and what the journal says of it; None when the job is asked to stop on the way."""
+        """One picture's GeoTIFF, polygons of it, and what the journal says; None when the job is asked to stop on the way."""
         picture, stem = self.pictures[place], self.stems[place]
         written, reason = Written([], {}), ""
-        writer = self.outputs.writers["geotiff"]
+        writer, polygons = self.outputs.writers["geotiff"], self.outputs.writers.get("geojson")
         if not isinstance(writer, GeotiffWriter):
             raise TypeError("geotiff is written by a GeotiffWriter")
         try:
             self.outputs.refuse_replacing(writer.path_of(stem))
             answer_by_window(self.predictor, self._tiled, picture, writer, stem, self.stopping)
             written = Written([writer.path_of(stem)], {})
+            if isinstance(polygons, GeojsonWriter):
+                self.outputs.refuse_replacing(polygons.path_of(stem))
+                written.files.extend(polygons.add_of_file(stem, writer.path_of(stem)))
         except ConfigError:
             raise
         except StoppedError:
@@ -320,11 +337,12 @@ def _size(path: Path) -> int | None:
         return None
 
 
-def _refuse_without(option: str, wanted: str, used: Sequence[str]) -> None:
-    """Raises ConfigError for an option of a format that is not written."""
-    if wanted not in used:
-        message = f"is of the format '{wanted}', and what is written is {', '.join(used) or 'nothing'}"
-        raise ConfigError(Problem(option, message, f"add {wanted} to --format, or leave {option} out"))
+def _refuse_without(option: str, wanted: Sequence[str], used: Sequence[str]) -> None:
+    """Raises ConfigError for an option of formats of which none is written."""
+    if set(wanted).isdisjoint(used):
+        formats = f"the format '{wanted[0]}'" if len(wanted) == 1 else f"the formats {', '.join(wanted)}"
+        message = f"is of {formats}, and what is written is {', '.join(used) or 'nothing'}"
+        raise ConfigError(Problem(option, message, f"add {' or '.join(wanted)} to --format, or leave {option} out"))
 
 
 def _refuse_inside(out: Path, sources: Sequence[str | Path]) -> None:

@@ -12,6 +12,8 @@ import torch
 from PIL import Image, ImageDraw
 
 from toolkit.inference.writers.outputs import Outputs
+from toolkit.inference.writers.polygons import raster_features, region_features
+from toolkit.labels import ClassTable
 from toolkit.samples import IGNORE_INDEX, Detections, LabelMap
 
 
@@ -40,6 +42,19 @@ def test_gdal_fills_them_to_the_label_map_again(tmp_path: Path) -> None:
         shapes = [(one["geometry"], one["properties"]["label"]) for one in found["features"]]
         filled = features.rasterize(shapes, labels.shape, fill=IGNORE_INDEX, dtype=np.uint8)
         np.testing.assert_array_equal(filled, labels)
+
+
+def test_they_are_the_polygons_that_gdal_finds(tmp_path: Path) -> None:
+    rasterio = pytest.importorskip("rasterio", reason="rasterio is not installed")
+    classes = ClassTable(("a", "b", "c"), ())
+    for labels in label_maps():
+        height, width = labels.shape
+        with rasterio.open(
+            tmp_path / "a.tif", "w", driver="GTiff", height=height, width=width, count=1, dtype="uint8"
+        ) as file:
+            file.write(labels, 1)
+        with rasterio.open(tmp_path / "a.tif") as file:
+            assert list(raster_features(file, classes)) == list(region_features(labels, classes))
 
 
 def test_each_is_a_region_with_its_area_its_rings_turn_as_geojson_wants(tmp_path: Path) -> None:

@@ -34,7 +34,8 @@ def label_regions(labels: np.ndarray, left: Collection[int] = ()) -> list[Region
 
     Corners are whole numbers, pixel (r, c) covers x c..c+1 and y r..r+1; the interior lies to the right of the way as it
     is seen (y down), so that an outline has a positive area in the plane x, y, and a hole a negative one. A pixel that
-    touches another only at a corner is of another region. The memory grows with the edges, about 100 bytes each.
+    touches another only at a corner is of another region. No ring meets itself: where one would, at a corner, it is two, so
+    that the polygons are valid (OGC Simple Features). The memory grows with the edges, about 100 bytes each.
 
     Args:
         labels: (H, W) uint8 or bool.
@@ -46,7 +47,7 @@ def label_regions(labels: np.ndarray, left: Collection[int] = ()) -> list[Region
     edges = _edges(labels, left)
     if not len(edges.pixels):
         return []
-    following = _following(edges)
+    following, pinches = _following(edges)
     order, starts = _rings(following.tolist())
     turns = np.ones(len(order), bool)
     turns[following] = edges.directions[following] != edges.directions
@@ -55,7 +56,13 @@ def label_regions(labels: np.ndarray, left: Collection[int] = ()) -> list[Region
     ways = edges.directions[order]
     areas = np.add.reduceat(x * np.array([0, 1, 0, -1])[ways] - y * np.array([1, 0, -1, 0])[ways], starts)
     rings = np.split(corners[order[turned]].astype(np.float64), np.cumsum(np.add.reduceat(turned, starts))[:-1])
-    return _joined(labels, edges, order[starts], rings, areas > 0)
+    firsts, is_outer = order[starts].tolist(), (areas > 0).tolist()
+    for place in np.flatnonzero(np.logical_or.reduceat(pinches[order], starts)).tolist():
+        rings[place], *holes = sorted(_loops(rings[place]), key=_twice_area, reverse=True)
+        rings += holes
+        firsts += [firsts[place]] * len(holes)
+    is_outer += [False] * (len(rings) - len(is_outer))
+    return _joined(labels, edges, np.array(firsts), rings, np.array(is_outer))
 
 
 class _Edges(NamedTuple):
@@ -100,8 +107,8 @@ def _edges(labels: np.ndarray, left: Collection[int]) -> _Edges:
     return _Edges(flat, across, np.concatenate(found), directions)
 
 
-def _following(edges: _Edges) -> np.ndarray:
-    """(E,) number of the edge that each leads to; where two regions touch at a corner, each keeps to itself."""
+def _following(edges: _Edges) -> tuple[np.ndarray, np.ndarray]:
+    """(E,) number of the edge that each leads to, and whether its own label touches itself at the corner between them."""
     flat, pixels, directions = edges.flat, edges.pixels, edges.directions
     ahead = pixels + edges.step(directions)
     beyond = ahead + edges.step(directions + 3)
@@ -110,7 +117,31 @@ def _following(edges: _Edges) -> np.ndarray:
     pixel = np.where(right, pixels, np.where(left, beyond, ahead))
     direction = (directions + np.where(right, 1, np.where(left, 3, 0))) % 4
     size = len(flat)
-    return np.searchsorted(directions * size + pixels, direction * size + pixel)
+    return np.searchsorted(directions * size + pixels, direction * size + pixel), right & left
+
+
+def _loops(ring: np.ndarray) -> list[np.ndarray]:
+    """A ring (P, 2) that meets itself at corners as rings that do not, each beginning as `_rings` lets it."""
+    loops: list[list[tuple[float, float]]] = []
+    way: list[tuple[float, float]] = []
+    places: dict[tuple[float, float], int] = {}
+    for x, y in ring.tolist():
+        before = places.get((x, y))
+        if before is not None:
+            loops.append(way[before:])
+            for corner in way[before:]:
+                del places[corner]
+            del way[before:]
+        places[x, y] = len(way)
+        way.append((x, y))
+    return [_begun(np.array(loop)) for loop in (*loops, way)]
+
+
+def _begun(ring: np.ndarray) -> np.ndarray:
+    """A ring from the corner at which its topmost edge to the right begins, of several the leftmost."""
+    following = np.roll(ring, -1, axis=0)
+    starts = np.flatnonzero(following[:, 0] > ring[:, 0])
+    return np.roll(ring, -starts[np.lexsort(ring[starts].T)[0]], axis=0)
 
 
 def _rings(following: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -154,7 +185,10 @@ def _joined(
                 outer[number] = rings[place]
             else:
                 holes[number].append(rings[place])
-        found += [Region(label, points, holes[number]) for number, points in outer.items()]
+        found += [
+            Region(label, points, sorted(holes[number], key=lambda ring: (ring[0, 1], ring[0, 0])))
+            for number, points in outer.items()
+        ]
     return found
 
 

@@ -39,6 +39,7 @@ class Writer(ABC):
     that it is written for when no format is asked for. files: names of the files that hold all images. needs: what heads
     do not give unless asked, "probabilities" or "entropy" (`Predictor.ask`). of_samples: whether a model that predicts in one
     pass has nothing to write. when_all: whether `finish` waits until every picture is done, not for a job that is stopped.
+    numbers_classes: whether files hold the numbers of classes beside, or without, their names.
 
     Args:
         folder: folder that files go to; sub-folders as in the inputs.
@@ -54,6 +55,9 @@ class Writer(ABC):
     needs: ClassVar[tuple[str, ...]] = ()
     of_samples: ClassVar[bool] = False
     when_all: ClassVar[bool] = False
+    numbers_classes: ClassVar[bool] = False
+    values: np.ndarray | None = None
+    """(256,) number 0..65535 that stands in a file for each label of a label map; None: the label itself."""
 
     def __init__(
         self, folder: Path, classes: Sequence[str], palette: Sequence[Color] = (), ids: Sequence[int] = ()

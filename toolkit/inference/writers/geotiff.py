@@ -32,10 +32,12 @@ class GeotiffWriter(Writer):
     blocks with overviews: a cloud-optimised GeoTIFF in the coordinates of the picture.
 
     Where the picture is unknown (`data/images/rasters.py`) the answer is 255, or NaN. Tags hold the names of the classes.
+    With `values` the numbers of the training's files stand there in place of labels, in 16 bits where a byte does not hold them.
     """
 
     suffix: ClassVar[str] = ".tif"
     takes: ClassVar[tuple[type, ...]] = (LabelMap, ValueMap)
+    numbers_classes: ClassVar[bool] = True
     sources: Mapping[str, Path]
     """The file of each stem, for where it lies; a picture that has none lies nowhere."""
 
@@ -69,17 +71,19 @@ class GeotiffWriter(Writer):
         """
         path = self.path_of(stem)
         labels = kind is LabelMap
-        shape = {"height": size[0], "width": size[1], "count": 1, "dtype": "uint8" if labels else "float32"}
+        numbers = self._numbers
+        no_answer = int(numbers[IGNORE_INDEX]) if labels else float("nan")
+        dtype = str(numbers.dtype) if labels else "float32"
+        shape = {"height": size[0], "width": size[1], "count": 1, "dtype": dtype, "nodata": no_answer}
         blocks = {"tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK, "BIGTIFF": "IF_SAFER"}
         with replacing(path, durable=False) as part, gdal() as rasterio:
             rough = path.parent / f".{path.name}.{os.getpid()}0.tmp"
             try:
                 with rasterio.open(
-                    rough, "w", driver="GTiff", nodata=IGNORE_INDEX if labels else float("nan"), compress="LZW",
-                    **shape, **blocks, **_where(place),
-                ) as file:  # fmt: skip
+                    rough, "w", driver="GTiff", compress="LZW", **shape, **blocks, **_where(place)
+                ) as file:
                     self._describe(file, labels, place)
-                    yield lambda top, left, found, known: _put(file, top, left, found, known)
+                    yield lambda top, left, found, known: _put(file, top, left, found, known, numbers)
                     file.build_overviews(_factors(size), rasterio.enums.Resampling.nearest)
                 importlib.import_module("rasterio.shutil").copy(
                     rough, part, driver="COG", COMPRESS="DEFLATE", BLOCKSIZE=_BLOCK, BIGTIFF="IF_SAFER",
@@ -97,18 +101,27 @@ class GeotiffWriter(Writer):
 
     def _describe(self, file: Any, labels: bool, place: Georeference | None) -> None:
         """Names and colours of the classes, and what a coordinate is of."""
-        names = {f"class_{number}": printable(name) for number, name in enumerate(self.classes.names)}
+        numbers = self._numbers.tolist()
+        names = {f"class_{number}": printable(name) for number, name in zip(numbers, self.classes.names, strict=False)}
         file.update_tags(AREA_OR_POINT=place.area_or_point if place is not None else "Area", **names)
         file.set_band_description(1, "class" if labels else "value")
-        if labels:
-            colors = {number: (*map(int, color), 255) for number, color in enumerate(self.colors[: len(names)])}
-            file.write_colormap(1, {**colors, IGNORE_INDEX: (0, 0, 0, 0)})
+        if labels and self._numbers.dtype == np.uint8:
+            shown = zip(numbers, self.colors[: len(names)], strict=False)
+            colors = {number: (*map(int, color), 255) for number, color in shown}
+            file.write_colormap(1, {**colors, numbers[IGNORE_INDEX]: (0, 0, 0, 0)})
+
+    @property
+    def _numbers(self) -> np.ndarray:
+        """(256,) uint8 or uint16: what is written for each label."""
+        if self.values is None:
+            return np.arange(256, dtype=np.uint8)
+        return self.values.astype(np.uint8 if self.values.max() <= 255 else np.uint16)
 
 
-def _put(file: Any, top: int, left: int, found: Prediction, known: np.ndarray) -> None:
+def _put(file: Any, top: int, left: int, found: Prediction, known: np.ndarray, numbers: np.ndarray) -> None:
     values = found.numpy()
     if isinstance(found, LabelMap):
-        values = np.where(known, values, np.uint8(IGNORE_INDEX))
+        values = numbers[np.where(known, values, np.uint8(IGNORE_INDEX))]
     else:
         values = np.where(known, values, np.float32("nan"))
     height, width = values.shape

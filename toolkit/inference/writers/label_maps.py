@@ -26,8 +26,7 @@ class MaskWriter(Writer):
     takes: ClassVar[tuple[type, ...]] = (LabelMap,)
     by_default: ClassVar[tuple[type, ...]] = (LabelMap,)
     files: ClassVar[tuple[str, ...]] = ("classes.csv",)
-    values: np.ndarray | None = None
-    """(256,) value that is written for each label, 0..65535, where that is not the label itself."""
+    numbers_classes: ClassVar[bool] = True
 
     def add(self, stem: str, image: np.ndarray, prediction: Prediction) -> list[Path]:
         """Writes the label map.

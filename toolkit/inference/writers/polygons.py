@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
@@ -11,9 +12,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from toolkit.data.images.rasters import Georeference, georeference_of
+from toolkit.data.images.rasters import Georeference, gdal, georeference_of
 from toolkit.data.writers.pixel_outlines import label_regions
-from toolkit.inference.writers.base import Writer, write_whole
+from toolkit.inference.writers.base import Writer, write_lines
 from toolkit.labels import IGNORE_INDEX, ClassTable
 from toolkit.printing import printable
 from toolkit.samples import Detections, LabelMap, Prediction
@@ -34,6 +35,7 @@ class GeojsonWriter(Writer):
     """
 
     suffix: ClassVar[str] = ".geojson"
+    numbers_classes: ClassVar[bool] = True
     sources: Mapping[str, Path] = MappingProxyType({})
     """The file of each stem, for where it lies."""
     takes: ClassVar[tuple[type, ...]] = (LabelMap, Detections)
@@ -47,18 +49,30 @@ class GeojsonWriter(Writer):
             prediction: what the model answered, of a kind in `takes`.
         """
         if isinstance(prediction, LabelMap):
-            features = region_features(prediction.labels.numpy(), self.classes)
+            features = region_features(prediction.labels.numpy(), self.classes, self.values)
         elif isinstance(prediction, Detections):
             features = box_features(prediction, self.classes)
         else:
             raise TypeError(f"polygons are written of label maps and boxes, not of {type(prediction).__name__}")
-        place = self._place(stem, (image.shape[0], image.shape[1]))
+        return [self._written(stem, (image.shape[0], image.shape[1]), features)]
+
+    def add_of_file(self, stem: str, file: Path) -> list[Path]:
+        """Writes the file of one picture whose answer is a GeoTIFF of labels: the same file, with the memory of its polygons.
+
+        Args:
+            stem: output path below the folder without suffix (`stems_of`).
+            file: the answer, as the format geotiff writes it with the same `values`.
+        """
+        with gdal() as rasterio, rasterio.open(file) as answer:
+            return [self._written(stem, answer.shape, raster_features(answer, self.classes, self.values))]
+
+    def _written(self, stem: str, size: tuple[int, int], features: Iterable[dict[str, Any]]) -> Path:
+        """The file of features in pixels of a picture of (height, width)."""
+        place = self._place(stem, size)
         crs, told = (None, IN_PIXELS) if place is None else (_named(place), ON_A_MAP)
         features = features if place is None else (_placed(feature, place.transform) for feature in features)
-        members = {
-            "name": printable(stem), "crs": crs, "coordinates": told, "height": image.shape[0], "width": image.shape[1],
-        }  # fmt: skip
-        return [write_whole(self.path_of(stem), feature_collection(features, members).encode())]
+        members = {"name": printable(stem), "crs": crs, "coordinates": told, "height": size[0], "width": size[1]}
+        return write_lines(self.path_of(stem), feature_collection(features, members))
 
     def _place(self, stem: str, size: tuple[int, int]) -> Georeference | None:
         """Where a GeoTIFF lies on a map; None for all other pictures."""
@@ -75,17 +89,54 @@ def _named(place: Georeference) -> dict[str, Any]:
 
 def _placed(feature: dict[str, Any], transform: Any) -> dict[str, Any]:
     """A feature in coordinates of the map. transform: from (column, row)."""
-    a, b, c, d, e, f = transform[:6]
-    rings = [[[a * x + b * y + c, d * x + e * y + f] for x, y in ring] for ring in feature["geometry"]["coordinates"]]
+    rings = [[_moved(point, transform) for point in ring] for ring in feature["geometry"]["coordinates"]]
     return {**feature, "geometry": {"type": "Polygon", "coordinates": rings}}
 
 
-def region_features(labels: np.ndarray, classes: ClassTable) -> Iterator[dict[str, Any]]:
-    """A polygon for each region: class, label, and area in pixels. labels: (H, W) uint8."""
+def _moved(point: Sequence[float], transform: Sequence[float]) -> list[float]:
+    a, b, c, d, e, f = transform[:6]
+    x, y = point
+    return [a * x + b * y + c, d * x + e * y + f]
+
+
+def region_features(
+    labels: np.ndarray, classes: ClassTable, values: np.ndarray | None = None
+) -> Iterator[dict[str, Any]]:
+    """A polygon for each region: class, label, and area in pixels.
+
+    Args:
+        labels: (H, W) uint8.
+        classes: names of the labels.
+        values: (256,) number that stands for each label; None: the label itself.
+    """
     for region in label_regions(labels, left=(IGNORE_INDEX,)):
         rings = [_closed(points.astype(int).tolist()) for points in (region.ring, *region.holes)]
-        area = sum(_area(ring) for ring in rings)
-        yield _feature(rings, {"class": classes.name_of(region.label), "label": region.label, "area": area})
+        yield _region(rings, region.label, classes, values)
+
+
+def raster_features(answer: Any, classes: ClassTable, values: np.ndarray | None = None) -> Iterator[dict[str, Any]]:
+    """`region_features` of a file of labels, in the same order; GDAL finds the regions, reading a row at a time.
+
+    Args:
+        answer: of rasterio, open for reading; `values` of labels.
+        classes: names of the labels.
+        values: (256,) number that stands for each label; None: the label itself.
+    """
+    features = importlib.import_module("rasterio.features")
+    numbers = range(256) if values is None else values.tolist()
+    label_of = {number: label for label, number in enumerate(numbers) if label < len(classes.names)}
+    found = []
+    to_pixels = (~answer.transform)[:6]  # GDAL gives coordinates of the map
+    for shape, number in features.shapes(importlib.import_module("rasterio").band(answer, 1)):
+        label = label_of.get(int(number))
+        if label is None:
+            continue
+        coordinates = ([_moved(point, to_pixels) for point in ring] for ring in shape["coordinates"])
+        rings = [_begun(ring, hole=place > 0) for place, ring in enumerate(coordinates)]
+        outer, holes = rings[0], sorted(rings[1:], key=_first_corner)
+        found.append((label, _first_corner(outer), json.dumps([outer, *holes])))
+    for label, _, text in sorted(found):
+        yield _region(json.loads(text), label, classes, values)
 
 
 def box_features(found: Detections, classes: ClassTable) -> Iterator[dict[str, Any]]:
@@ -97,18 +148,42 @@ def box_features(found: Detections, classes: ClassTable) -> Iterator[dict[str, A
         yield _feature([ring], {"class": classes.name_of(label), "label": label, "score": score})
 
 
-def feature_collection(features: Iterable[dict[str, Any]], members: dict[str, Any]) -> str:
-    r"""The text of a file, a feature a line. members: what stands beside the features.
+def feature_collection(features: Iterable[dict[str, Any]], members: dict[str, Any]) -> Iterator[str]:
+    r"""The text of a file in pieces, a feature a line. members: what stands beside the features.
 
-    >>> feature_collection([], {"name": "a"})
+    >>> "".join(feature_collection([], {"name": "a"}))
     '{"type": "FeatureCollection", "name": "a", "features": []}\n'
     """
-    lines = ",\n".join(json.dumps(feature) for feature in features)
-    opened = json.dumps({"type": "FeatureCollection", **members})[:-1]
-    return f'{opened}, "features": [' + (f"\n{lines}\n" if lines else "") + "]}\n"
+    yield json.dumps({"type": "FeatureCollection", **members})[:-1] + ', "features": ['
+    before = after = ""
+    for feature in features:
+        yield (before or "\n") + json.dumps(feature)
+        before, after = ",\n", "\n"
+    yield after + "]}\n"
 
 
 _Ring = list[list[Any]]
+
+
+def _region(rings: list[_Ring], label: int, classes: ClassTable, values: np.ndarray | None) -> dict[str, Any]:
+    number = label if values is None else int(values[label])
+    return _feature(rings, {"class": classes.name_of(label), "label": number, "area": sum(map(_area, rings))})
+
+
+def _begun(ring: Any, *, hole: bool) -> _Ring:
+    """A closed ring of GDAL's in the direction and from the corner that `label_regions` has: its first edge to the right."""
+    points = [[round(x), round(y)] for x, y in ring[:-1]]
+    if (_area(_closed(points)) < 0) != hole:
+        points.reverse()
+    following = [*points[1:], points[0]]
+    first = min(
+        (y, x, place) for place, ((x, y), (next_x, _)) in enumerate(zip(points, following, strict=True)) if next_x > x
+    )[2]
+    return _closed(points[first:] + points[:first])
+
+
+def _first_corner(ring: _Ring) -> tuple[int, int]:
+    return ring[0][1], ring[0][0]
 
 
 def _closed(points: _Ring) -> _Ring:
