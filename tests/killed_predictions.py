@@ -87,7 +87,8 @@ def arm(moment: str, count: int) -> None:
             die()
         return padded(*arguments)
 
-    probabilities.write_npz, geotiff._put, video._padded = arrays_written, tile_written, frame_read
+    probabilities.write_npz = arrays_written
+    geotiff._put, video._padded = tile_written, frame_read  # type: ignore[assignment]
     Path.write_bytes, Path.replace, Journal.add = write_bytes, renamed, added  # type: ignore[method-assign,assignment]
 
 
