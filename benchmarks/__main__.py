@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import kept, speed_page
-from benchmarks.machine import cores, described, machine_name
+from benchmarks.machine import described, machine_name
 from benchmarks.measure import chosen, in_fresh_process
 from benchmarks.rows import Row
 from benchmarks.table import as_text, lines_of, with_changes
+from toolkit.engine.machine import usable_cores
 
 
 def measure_all(rows: list[tuple[str, Row]], *, quick: bool, toy: bool) -> list[dict[str, Any]]:
@@ -29,8 +30,10 @@ def measure_all(rows: list[tuple[str, Row]], *, quick: bool, toy: bool) -> list[
     lines: list[dict[str, Any]] = []
     for place, (module, row) in enumerate(rows, 1):
         began = time.perf_counter()
-        if row.threads > cores():
-            found: dict[str, Any] = {"failed": f"left out: wants {row.threads} threads, this machine gives {cores()}"}
+        if row.threads > usable_cores():
+            found: dict[str, Any] = {
+                "failed": f"left out: wants {row.threads} threads, this machine gives {usable_cores()}"
+            }
         else:
             budget, rounds = (row.budget / 4, min(row.rounds, 3)) if quick else (row.budget, row.rounds)
             found = in_fresh_process(module, row, toy=toy, rounds=rounds, budget=budget)

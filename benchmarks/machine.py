@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from toolkit.engine.machine import usable_cores
 from toolkit.ops.native import compiler
 from toolkit.version import __version__, package_version
 
@@ -36,15 +37,10 @@ def processor() -> str:
     return told[1].strip() if told else platform.processor() or platform.machine()
 
 
-def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def machine_name() -> str:
     """A folder's name for results of this kind of machine: "intel-xeon-2-20ghz-2-cores"."""
     words = re.sub(r"\((r|tm)\)|\bcpu\b|processor|@", " ", processor().lower())
-    return re.sub(r"[^a-z0-9]+", "-", words).strip("-") + f"-{cores()}-core" + "s" * (cores() > 1)
+    return re.sub(r"[^a-z0-9]+", "-", words).strip("-") + f"-{usable_cores()}-core" + "s" * (usable_cores() > 1)
 
 
 def load() -> float | None:
@@ -66,7 +62,7 @@ def described() -> dict[str, Any]:
     return {
         "machine": machine_name(),
         "processor": processor(),
-        "cores": cores(),
+        "cores": usable_cores(),
         "compiler": Path(path).name if (path := compiler()) else None,
         "system": f"{platform.system()} {platform.release()}",
         "load": load(),

@@ -29,7 +29,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 import toolkit
-from benchmarks.machine import cores, load, processor, versions
+from benchmarks.machine import load, processor, versions
+from toolkit.engine.machine import usable_cores
 
 FILE = Path(__file__).resolve().parent / "newcomer_detector.json"
 """Results by the name of the data's folder, which docs/numbers.md shows."""
@@ -148,7 +149,7 @@ def compare(folder: Path, minutes: float, peer: str | None, epochs: int, batch: 
         print(f"{name}: {numbers[name]} ({time.time() - began:.0f} s of the clock)", flush=True)
     return {
         "minutes": minutes, "peer_epochs": epochs, "peer_batch": batch, "numbers": numbers,
-        "processor": processor(), "cores": cores(), "load": load(), "versions": versions(),
+        "processor": processor(), "cores": usable_cores(), "load": load(), "versions": versions(),
     }  # fmt: skip
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from toolkit.data.images.formats import IMAGE_SUFFIXES
 from toolkit.data.images.read import read_image
 from toolkit.data.images.traits import image_traits, wrong_suffix
 from toolkit.data.loading.workers import received, signals_held, start_worker, unwarned
+from toolkit.engine.machine import usable_cores
 from toolkit.errors import Problem, UserError
 from toolkit.ops.confusion import count_labels
 from toolkit.preflight.data.cache import RecordCache
@@ -188,7 +188,7 @@ def _processes(workers: int | None, samples: int) -> int:
     """None: one a core this process may use, but none for a handful of samples."""
     if workers is not None:
         return workers
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     return min(cores, _MOST_PROCESSES) if samples > 2 * _CHUNK and cores > 1 else 0
 
 
