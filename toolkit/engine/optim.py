@@ -14,6 +14,7 @@ import torch
 
 from toolkit.bounds import NonNegativeFloat, NonNegativeInt, PositiveFloat, Probability
 from toolkit.contracts import OPTIMIZERS, SCHEDULES, OptimizerRule, Schedule
+from toolkit.engine.muon import Muon as Muon
 
 
 @OPTIMIZERS.register("sgd")
