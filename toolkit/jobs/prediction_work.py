@@ -233,13 +233,15 @@ class PredictionWork:
         if not found:
             return
         names = set()
+        if journal.share.of == 1:  # a kill may come when all pictures are done, and their files for all are not
+            folders = {stem.rpartition("/")[0] for stem in self.stems}
+            names |= {self.out / folder / name for folder in folders for name in VIDEO_FILES}
         for block in self.todo(journal):
             for place in block:
                 for kind in WRITERS.values():
                     path = self.out / f"{self.stems[place]}{kind.suffix}"
                     short = blake2b(str(path.name).encode(errors="surrogateescape"), digest_size=8).hexdigest()
                     names |= {path, path.with_name(short)}
-                names |= {(self.out / self.stems[place]).with_name(name) for name in VIDEO_FILES}
         for path in found:
             aim = _TEMPORARY.fullmatch(path.name)
             name = aim[1] if aim else ""
