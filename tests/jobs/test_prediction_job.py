@@ -194,6 +194,19 @@ def test_an_unfinished_job_is_not_begun_anew_by_mistake(dense: Restored, picture
         run_prediction(dense, [pictures], out, ["mask"])
 
 
+@pytest.mark.parametrize(("options", "said"), [({"tile": 4}, "too small for this model"), ({"overlap": 9}, "is of tiles")])
+def test_options_that_do_not_suit_are_told_before_a_journal_is_begun(
+    options: dict[str, Any], said: str, dense: Restored, pictures: Path, tmp_path: Path
+) -> None:
+    run_prediction(dense, [pictures], tmp_path / "out", ["mask"])
+    before = tree(tmp_path / "out")
+    for out in (tmp_path / "out", tmp_path / "fresh"):
+        with pytest.raises(ConfigError, match=said):
+            run_prediction(dense, [pictures], out, ["mask"], **options)
+    assert tree(tmp_path / "out") == before
+    assert not (tmp_path / "fresh").exists()
+
+
 def test_two_runs_on_one_folder(dense: Restored, pictures: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     lock = lock_folder(tmp_path / "out", "predict.lock", "is being written by")

@@ -51,8 +51,8 @@ def several_looks(
         memory: bytes that a picture may take beside the model, for "auto".
 
     Raises:
-        ConfigError: a head that answers for the picture as a whole, samples of dropout, a detector with 4 mirrorings, or
-            an overlap without tiles or for another model.
+        ConfigError: a head that answers for the picture as a whole, samples of dropout, a detector with 4 mirrorings, tiles
+            that are too small for the model, or an overlap without tiles or for another model.
         PartsError: a model that cannot be tiled.
     """
     looks = mirrorings > 1 or len(scales) > 1
@@ -69,6 +69,7 @@ def several_looks(
         raise _refused("detectors are shown pictures mirrored left-right only; take flips")
     if dense:
         tiled = TiledPrediction(model, tile or "auto", mirrorings, memory)
+        tiled.refuse_too_small()
         return tiled if len(scales) == 1 else SeveralSizes(tiled, scales)
     return MergedBoxes(_one_look(model, tile, overlap, memory), model.head, mirrorings == 2, scales)
 
@@ -80,8 +81,13 @@ def _one_look(
     if tile is None:
         return model.predict
     if model.head.max_detections is None:
-        return TiledPrediction(model, tile, memory=memory)
-    return TiledBoxes(model, tile, overlap, memory=memory)
+        tiled = TiledPrediction(model, tile, memory=memory)
+        tiled.refuse_too_small()
+        return tiled
+    boxes = TiledBoxes(model, tile, overlap, memory=memory)
+    if tile != "auto":
+        boxes.overlaps  # noqa: B018 - what does not suit the model is said before the first picture
+    return boxes
 
 
 class SeveralSizes:

@@ -228,7 +228,7 @@ def _refuse_mixing(
     if resume:
         remedy = "take those weights and options, another folder, or --overwrite without --resume"
         refuse_others(there.path, there.header, header, remedy)
-    elif not there.closed:
+    elif not there.closed and there.entries:
         message = f"is of a job that did not come to its end ({there.entries} pictures)"
         raise ConfigError(Problem(there.path, message, "go on with --resume, or start over with --overwrite"))
     elif there.header["weights"] != header["weights"]:

@@ -111,8 +111,10 @@ class PredictionWork:
         if isinstance(geotiff, GeotiffWriter) and "geotiff" in used:
             rasterio_or_refuse()
             if self._by_window(used):
-                _ = self._tiled  # refuses what cannot be done by window
+                self._tiled.refuse_too_small()  # and what cannot be done by window
             geotiff.sources = _Sources(self)
+        if not self._by_window(used):
+            self.predictor.refuse_unfit()
         if self.annotations is not None:
             _refuse_without("--annotations", ["coco"], used)
         if self.annotations is not None and isinstance(coco, CocoWriter):

@@ -245,6 +245,10 @@ class Predictor:
 
         return of_all_classes
 
+    def refuse_unfit(self) -> None:
+        """Raises ConfigError, before the first picture, for what does not suit the model."""
+        self._answer  # noqa: B018 - it is made
+
     @cached_property
     def looks(self) -> tuple[Mirrorings, tuple[float, ...]]:
         """Mirrorings and sizes at which each picture is shown."""
@@ -362,7 +366,7 @@ def _set_limits(model: VisionModel, score: float | None, max_detections: int | N
         return
     if model.head.max_detections is None:
         names = " and ".join(name for name, value in given.items() if value is not None)
-        message = "cuts detections, and this model predicts none"
+        message = f"cut{'s' if ' and ' not in names else ''} detections, and this model predicts none"
         raise ConfigError(Problem(names, message, "leave it out"))
     model.head.limit_detections(score=score, count=max_detections, nms_iou=iou)
 

@@ -151,7 +151,8 @@ def files_of(path: Path) -> FilesBelow:
     Arrays of numpy where a folder holds no others. Raises DataError for a path that does not exist, or holds none.
     """
     if _ADDRESS.match(str(path)):
-        raise DataError(Problem(path, "is an address; pictures are read from disks only", "fetch it first"))
+        address = _ADDRESS.sub(r"\g<0>/", str(path))  # a path has one slash where the address had two
+        raise DataError(Problem(address, "is an address; pictures are read from disks only", "fetch it first"))
     if str(path).startswith("@") and not path.exists():
         pictures, empty = _listed_in(str(path)[1:]), "names no picture"
     elif path.is_dir():

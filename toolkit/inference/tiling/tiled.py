@@ -152,6 +152,11 @@ class TiledPrediction:
             self._geometry = measure_geometry(self.model, self.head.stride)
         return self._geometry
 
+    def refuse_too_small(self) -> None:
+        """Raises ConfigError for tiles that no picture can be cut into."""
+        if self.tile != "auto":
+            self.geometry.largest(self.tile)
+
     @torch.inference_mode()
     def __call__(self, batch: Batch) -> list[Prediction]:
         """One prediction an image, in original pixels, on the CPU."""
