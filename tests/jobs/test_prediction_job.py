@@ -194,7 +194,9 @@ def test_an_unfinished_job_is_not_begun_anew_by_mistake(dense: Restored, picture
         run_prediction(dense, [pictures], out, ["mask"])
 
 
-@pytest.mark.parametrize(("options", "said"), [({"tile": 4}, "too small for this model"), ({"overlap": 9}, "is of tiles")])
+@pytest.mark.parametrize(
+    ("options", "said"), [({"tile": 4}, "too small for this model"), ({"overlap": 9}, "is of tiles")]
+)
 def test_options_that_do_not_suit_are_told_before_a_journal_is_begun(
     options: dict[str, Any], said: str, dense: Restored, pictures: Path, tmp_path: Path
 ) -> None:

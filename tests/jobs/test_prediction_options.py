@@ -122,6 +122,13 @@ def test_ids_of_an_annotation_file(folder: Path, tmp_path: Path) -> None:
         run_prediction(restored(detector()), [folder], tmp_path / "x", ["csv"], annotations=file)
 
 
+def test_a_summary_has_the_mean_score_of_label_maps_too(folder: Path, tmp_path: Path) -> None:
+    run_prediction(restored(dense_model()), [folder], tmp_path / "out", ["summary"])
+    scores = [float(row["mean score"]) for row in csv.DictReader((tmp_path / "out/summary.csv").open())]
+    assert len(scores) == 3
+    assert all(1 / 3 <= score <= 1 for score in scores)
+
+
 def test_only_the_classes_that_are_wanted(folder: Path) -> None:
     whole = [one.prediction for one in Predictor(dense_model()).stream(folder)]
     chosen = [one.prediction for one in Predictor(dense_model(), classes=["b"]).stream(folder)]

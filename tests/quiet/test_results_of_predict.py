@@ -212,9 +212,7 @@ def test_a_format_that_does_not_suit_is_refused_before_the_first_picture(tmp_pat
         ConfigError, match=r"'coco' does not take .*formats that do: mask, overlay, video, probabilities"
     ):
         run_prediction(dense, [folder], tmp_path / "out", ["coco"])
-    with pytest.raises(
-        ConfigError, match="--score and --max-detections: cut detections, and this model predicts none"
-    ):
+    with pytest.raises(ConfigError, match="--score and --max-detections: cut detections, and this model predicts none"):
         run_prediction(dense, [folder], tmp_path / "out", score=0.5, max_detections=7)
     assert not (tmp_path / "out").exists()
 

@@ -117,7 +117,7 @@ class Predictor:
         self.every = None if every is None else Every.parse(every)
 
     def ask(self, measures: Iterable[str]) -> None:
-        """Has label maps carry more: "probabilities", "entropy". Raises ConfigError for a model without label maps."""
+        """Has label maps carry more: "scores", "probabilities", "entropy". Raises ConfigError for a model without label maps."""
         self._asked |= set(measures)
         if "model" in vars(self):
             _ask(self.model, self._asked)
@@ -322,6 +322,7 @@ def _ask(model: VisionModel, measures: set[str]) -> None:
     if measures and model.head.gives is not LabelMap:
         message = "are of every pixel's classes, and this model gives no label maps"
         raise ConfigError(Problem("probabilities and uncertainty", message, "leave them out"))
+    model.head.with_scores |= "scores" in measures
     model.head.with_probabilities |= "probabilities" in measures
     model.head.with_entropy |= "entropy" in measures
 

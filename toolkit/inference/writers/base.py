@@ -36,9 +36,10 @@ class Writer(ABC):
     so that a job of a million pictures needs no memory for them and can be killed and resumed.
 
     suffix: what follows the input's stem in the name of a file. takes: kinds of predictions. by_default: those of them
-    that it is written for when no format is asked for. files: names of the files that hold all images. needs: what heads
-    do not give unless asked, "probabilities" or "entropy" (`Predictor.ask`). of_samples: whether a model that predicts in one
-    pass has nothing to write. when_all: whether `finish` waits until every picture is done, not for a job that is stopped.
+    that it is written for when no format is asked for. files: names of the files that hold all images. needs: what label
+    maps do not carry unless asked, "scores", "probabilities" or "entropy" (`Predictor.ask`). of_samples: whether a model that
+    predicts in one pass has nothing to write. when_all: whether `finish` waits until every picture is done, not for a job
+    that is stopped.
     numbers_classes: whether files hold the numbers of classes beside, or without, their names.
 
     Args:

@@ -31,7 +31,7 @@ from toolkit.inference.writers.uncertainty import DeviationWriter, HeatWriter, I
 from toolkit.inference.writers.value_maps import ValuesPngWriter, ValuesTiffWriter, ValuesWriter
 from toolkit.inference.writers.video import VideoWriter
 from toolkit.labels import Color
-from toolkit.samples import Prediction
+from toolkit.samples import LabelMap, Prediction
 
 WRITERS: dict[str, type[Writer]] = {
     "mask": MaskWriter,
@@ -181,7 +181,7 @@ class Outputs:
 
     def needs_for(self, kind: type[Prediction]) -> set[str]:
         """What such predictions must carry beside their labels for what is written of them (`Writer.needs`)."""
-        return {need for writer in self._writers_for(kind).values() for need in writer.needs}
+        return {need for writer in self._writers_for(kind).values() for need in writer.needs if kind is LabelMap}
 
     def _writers_for(self, kind: type) -> dict[str, Writer]:
         if self.formats is None:

@@ -91,6 +91,7 @@ class SummaryWriter(Writer):
     suffix: ClassVar[str] = ".csv"
     takes: ClassVar[tuple[type, ...]] = (LabelMap, Detections, ImageScores, ImageValues, ValueMap)
     files: ClassVar[tuple[str, ...]] = ("summary.csv",)
+    needs: ClassVar[tuple[str, ...]] = ("scores",)
 
     def rows(self, stem: str, image: np.ndarray, prediction: Prediction) -> dict[str, Any]:
         """The numbers of one picture by column.
