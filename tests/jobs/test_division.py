@@ -17,7 +17,7 @@ from toolkit.config.load import parse_config
 from toolkit.config.sections import Config
 from toolkit.data.splits.lists import read_lists, write_lists
 from toolkit.errors import ConfigError, DataError
-from toolkit.jobs.build import build_dataset, build_transforms, division_of
+from toolkit.jobs.build import build_dataset, build_transforms, division_of, transforms_to_measure
 from toolkit.jobs.check import check_config
 from toolkit.jobs.evaluate import run_evaluation
 from toolkit.jobs.report import reader_of_run
@@ -195,3 +195,12 @@ def test_the_verb_divides_a_folder_that_is_recognised(
     assert result.exception is None
     assert json.loads(result.stdout)["splits"] == {"train": 6, "val": 3, "test": 3}
     assert read_lists(tmp_path / "data_splits").keys() == {"train", "val", "test"}
+
+
+@pytest.mark.parametrize("divided", [True, False])
+def test_training_images_are_measured_as_those_of_val(divided: bool, tmp_path: Path) -> None:
+    """What changes them at random in a training is left out, whether there is a val or not."""
+    make_pairs(tmp_path, 4)
+    config = config_of(tmp_path, *([] if divided else ["data.split=null"]))
+    assert [type(one).__name__ for one in transforms_to_measure(config, "train")] == ["Resize"]
+    assert len(build_transforms(config, "train")) == 2

@@ -115,6 +115,12 @@ def test_ids_of_an_annotation_file(folder: Path, tmp_path: Path) -> None:
     file.write_text(json.dumps({"images": rows}))
     with pytest.raises(DataError, match=r"names no image for 1 pictures: night/p001\.png"):
         image_ids_of(file, names)
+    file.write_text(
+        json.dumps({"images": [{"id": 1, "file_name": "train/0.png"}, {"id": 2, "file_name": "val/0.png"}]})
+    )
+    assert image_ids_of(file, ["0.png"], [tmp_path / "val/0.png"]) == {"0.png": 2}
+    with pytest.raises(DataError, match=r"names more than one image for 1 pictures: 0\.png"):
+        image_ids_of(file, ["0.png"], [tmp_path / "test/0.png"])
     file.write_text("[]")
     with pytest.raises(DataError, match="is no file of COCO"):
         image_ids_of(file, names)

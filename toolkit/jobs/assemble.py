@@ -41,6 +41,7 @@ from toolkit.jobs.build import (
     division_of,
     draws_of,
     joined_by_name,
+    transforms_to_measure,
     with_class_weights,
 )
 from toolkit.jobs.conventions import conventions_of
@@ -215,14 +216,14 @@ def evaluation(
         fabric: device, precision and processes (`make_fabric`).
         model: the model that is measured.
         dataset: the data set of the split.
-        split: name of the split: "val" or "test".
+        split: name of the split: "val", "test", or "train", which is looked at as val is.
         stop: asked between batches whether to end early; None never ends early.
         shelf: keeps decoded files; None keeps none.
         kept: what is kept of each image beside the numbers (`with_rows`, `with_looks`, `predicted` of `evaluate`).
     """
     loader = eval_loader(
         dataset,
-        build_transforms(config, split),
+        transforms_to_measure(config, split),
         config.evaluate.batch_size or max(1, config.data.batch_images // fabric.world_size),
         config.data.workers,
         fabric.device.type == "cuda",

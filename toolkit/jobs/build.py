@@ -323,6 +323,20 @@ def build_transforms(config: Config, split: str) -> list[Transform]:
     return usable_in_evaluation(built) if follows(config, split) else built
 
 
+def transforms_to_measure(config: Config, split: str) -> list[Transform]:
+    """The transforms with which a split is measured: its own, and for train those of val.
+
+    A model is measured on its training images as on others; without a val, train's that are random or move pixels are left out.
+
+    Raises ConfigError with the problems of all of them.
+    """
+    if split != "train":
+        return build_transforms(config, split)
+    if config.data.val is not None:
+        return build_transforms(config, "val")
+    return usable_in_evaluation(build_transforms(config, "train"))
+
+
 def build_model(config: Config, *, pretrained: bool = True, classes: ClassTable | None = None) -> VisionModel:
     """A VisionModel with fresh (or, as the config says, pretrained) weights. No data needed when `data.classes` stands.
 

@@ -327,8 +327,13 @@ def _told(
         "losses": result.losses,
         "unlabelled": result.unlabelled,
         "tables": result.tables,
-        **told_of_record(record, folder, [*dataset.notes, *_not_measured(restored.model)]),
+        **told_of_record(record, folder, [*dataset.notes, *_not_measured(restored.model), *_as_val(split)]),
     }
+
+
+def _as_val(split: str) -> list[str]:
+    note = "the training images are looked at as those of val, without what a training changes at random"
+    return [note] if split == "train" else []
 
 
 def _not_measured(model: VisionModel) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +63,15 @@ def scale_of_values(restored: Restored | None) -> float | None:
     return float(scale) if isinstance(scale, (int, float)) and scale not in (0, 1) else None
 
 
-def image_ids_of(path: str | Path, names: Sequence[str]) -> dict[str, Any]:
+def image_ids_of(path: str | Path, names: Sequence[str], files: Sequence[Path | None] = ()) -> dict[str, Any]:
     """The ids that a COCO file has for pictures: {name: id}, found by the whole name, or the file's alone.
+
+    Where several images of the file are called alike in other folders, the one is meant whose name the picture's path ends with.
 
     Args:
         path: file of annotations; only its `images` are read.
         names: places of the pictures below the folder that was named.
+        files: paths of the pictures, as many as names; None for one in memory.
 
     Raises:
         DataError: no JSON with `images`, or pictures that it does not name, or names twice.
@@ -81,18 +85,20 @@ def image_ids_of(path: str | Path, names: Sequence[str]) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError) as error:
         message = f"is no file of COCO: wanted 'images' with 'id' and 'file_name' ({error})"
         raise DataError(Problem(path, message)) from error
-    ends: dict[str, list[Any]] = {}
-    for name, number in whole.items():
-        ends.setdefault(name.rpartition("/")[2], []).append(number)
+    ends: dict[str, list[str]] = {}
+    for name in whole:
+        ends.setdefault(name.rpartition("/")[2], []).append(name)
     found: dict[str, Any] = {}
     missing: list[str] = []
     several: list[str] = []
-    for name in names:
-        ids = [whole[name]] if name in whole else ends.get(name.rpartition("/")[2], [])
-        if len(ids) == 1:
-            found[name] = ids[0]
+    for name, file in zip_longest(names, files):
+        called = [name] if name in whole else ends.get(name.rpartition("/")[2], [])
+        if len(called) > 1 and file is not None:
+            called = [one for one in called if f"/{file.resolve().as_posix()}".endswith(f"/{one}")] or called
+        if len(called) == 1:
+            found[name] = whole[called[0]]
         else:
-            (several if ids else missing).append(name)
+            (several if called else missing).append(name)
     told = [("names no image for", missing), ("names more than one image for", several)]
     problems = [Problem(path, f"{what} {len(those)} pictures: {_some(those)}") for what, those in told if those]
     if problems:

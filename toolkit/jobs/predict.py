@@ -220,6 +220,9 @@ def _refuse_mixing(
         raise ConfigError(Problem(out, message, remedy))
     if overwrite and not resume:
         return
+    if resume and there is None and share.of > 1:  # a scheduler starts and restarts a share by the same line
+        told(f"share {share} has no journal in {out} yet: nothing to go on with, it begins", log)
+        return
     if resume and there is None:
         message = "holds no journal of a prediction to go on with"
         raise ConfigError(Problem(out / share.journal, message, "leave --resume out"))

@@ -119,7 +119,7 @@ class PredictionWork:
             _refuse_without("--annotations", ["coco"], used)
         if self.annotations is not None and isinstance(coco, CocoWriter):
             names = [*self.pictures.names]
-            ids = image_ids_of(self.annotations, names)
+            ids = image_ids_of(self.annotations, names, [picture.path for picture in self.pictures])
             coco.image_ids = {stem: ids[name] for stem, name in zip(self.stems, names, strict=True)}
         score = points.values(model.classes) if points is not None else self.predictor.score
         overlay = outputs.writers.get("overlay")

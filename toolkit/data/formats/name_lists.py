@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 from urllib.parse import unquote
 
 from toolkit.data.images.listing import same_name
@@ -28,7 +29,8 @@ _FORMS = {
 _SEPARATOR = re.compile(r"[ \t]*[,;\t][ \t]*|[ \t]+")
 
 
-class Entry(NamedTuple, Generic[T]):
+@dataclass(frozen=True)
+class Entry(Generic[T]):
     """One line that was understood.
 
     Args:
@@ -42,7 +44,8 @@ class Entry(NamedTuple, Generic[T]):
     rest: str = ""
 
 
-class Matched(NamedTuple, Generic[T]):
+@dataclass(frozen=True)
+class Matched(Generic[T]):
     """A list, understood.
 
     Args:
