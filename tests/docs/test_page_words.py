@@ -106,6 +106,8 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     from mkdocs.config import load_config
 
     build.build(load_config(str(REPOSITORY / "mkdocs.yml"), site_dir=str(tmp_path)))  # strict: a warning is an error
+    asked = re.compile(r"<(?:script|img|iframe|link rel=.stylesheet.)[^>]*(?:src|href)=.https?://[^>]*>")
+    assert not [found for page in tmp_path.rglob("*.html") for found in asked.findall(page.read_text(encoding="utf-8"))]
     listed = (tmp_path / "llms.txt").read_text(encoding="utf-8")
     for page in PAGES:
         name = page.relative_to(DOCS).with_suffix(".html").as_posix()
