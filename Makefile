@@ -95,8 +95,8 @@ sbom: .venv-shipped/.installed $(VENV)/.installed
 audit: .venv-shipped/.installed $(VENV)/.installed
 	.venv-shipped/bin/python -m pip check
 	.venv-shipped/bin/toolkit doctor --licences
-	$(BIN)/python -m pip install --quiet pip-audit
-	$(BIN)/pip-audit --path $$(.venv-shipped/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+	@$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/python .ci/audit.py $$(.venv-shipped/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
 $(VENV)/.installed-bench: setup.cfg pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import json
 import os
+import runpy
 import socket
 import subprocess
 import sys
@@ -67,6 +68,21 @@ def test_libraries_inside_of_a_wheel_are_seen() -> None:
     assert carried(["scalar.py", "libpng16-529cb57a.so.16", "libgfortran.so.5", "libgeos-23da760b.so.1.20.5"]) == (
         "geos, LGPL-2.1-or-later",
     )
+
+
+def test_an_audit_that_nobody_answered_is_no_good_news() -> None:
+    audit = runpy.run_path(str(REPOSITORY / ".ci" / "audit.py"))["told"]
+    weak = {"name": "a", "version": "1", "vulns": [{"id": "CVE-1", "fix_versions": ["1.1"]}]}
+    sound, unknown = {"name": "b", "version": "2", "vulns": []}, {"name": "c", "skip_reason": "not found"}
+    own = {"name": "toolkit-dense", "skip_reason": "not found"}
+    assert audit([own, unknown, {**unknown, "name": "d"}]) == (
+        ["the advisory service told of none of 2 packages, so nothing was audited: not found"], 2,
+    )  # fmt: skip
+    assert audit([own, sound]) == (["1 packages audited, 0 with known weaknesses"], 0)
+    lines, code = audit([weak, sound, unknown])
+    assert code == 1
+    assert lines[0] == "a 1: CVE-1; mended in 1.1"
+    assert "not audited, since the service does not know them: c" in lines
 
 
 def test_the_network_is_never_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,9 @@ def _notebook(path: Path) -> str:
 def on_page_markdown(markdown: str, page: Page, config: Any, files: Files) -> str:
     """A link out of docs/ into the repository becomes one to the copy in the site; the text is kept for llms.txt."""
     up = "../" * page.file.src_uri.count("/")
-    markdown = re.sub(r"\A<!--.*?-->\n", "", markdown)  # before a heading it would hide the page's title from the navigation
+    markdown = re.sub(
+        r"\A<!--.*?-->\n", "", markdown
+    )  # before a heading it would hide the page's title from the navigation
 
     def inside(found: re.Match[str]) -> str:
         target = f"project/{found[1]}" if found[1].partition(".")[0] in LETTERS else found[1]
