@@ -46,7 +46,8 @@ def test_commands_and_options_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_options_that_stand_alone_are_of_some_verb(page: Path) -> None:
-    every = set().union(*OPTIONS.values()) | OF_OTHERS
+    ray = re.findall(r'"(--[a-z-]+)"', (REPOSITORY / "tools" / "predict_ray.py").read_text(encoding="utf-8"))
+    every = set().union(*OPTIONS.values(), ray) | OF_OTHERS
     alone = {span.split()[0].partition("=")[0] for span in code_in_sentences(page) if span.startswith("--")}
     assert alone <= every
 

@@ -9,6 +9,9 @@ import click
 
 from toolkit.cli.options import json_option, print_json, say
 
+_OF_DEVELOPERS = ("bench", "docs", "test")
+"""Extras that nobody misses who does not change the package; `--json` has them all."""
+
 
 @click.command("doctor", epilog="Example: toolkit doctor")
 @click.option("--licences", is_flag=True, help="Only the licence of every package that the toolkit brings along.")
@@ -79,7 +82,8 @@ def _say(facts: dict[str, Any], packages: dict[str, str | None], missing: dict[s
         say(f"{name:<13} {value}")
     say(f"{'packages':<13} {', '.join(f'{name} {version}' for name, version in packages.items())}")
     for name, line in missing.items():
-        say(f"{'extra':<13} {name}: not installed; {line}")
+        if name not in _OF_DEVELOPERS:
+            say(f"{'extra':<13} {name}: not installed; {line}")
 
 
 def _licences(as_json: bool) -> int:
