@@ -9,7 +9,6 @@ import hashlib
 import json
 import logging
 import platform
-import statistics
 import tempfile
 import time
 from importlib import metadata as packages
@@ -211,7 +210,7 @@ class AutoRun(Run):
         return str(found)
 
     def _measured(self, given: np.ndarray) -> dict[str, float]:
-        """Seconds of a pass by each engine that is here."""
+        """Seconds of a pass by each engine that is here: the least of `_ROUNDS`, which others' work disturbs least."""
         runs: dict[str, Run] = {}
         for engine in ("torch", "onnxruntime", "openvino"):
             if engine != "torch" and (find_spec(engine) is None or find_spec("onnxscript") is None):
@@ -228,7 +227,7 @@ class AutoRun(Run):
                 began = time.perf_counter()
                 run(given)
                 taken[engine].append(time.perf_counter() - began)
-        return {engine: statistics.median(times) for engine, times in taken.items()}
+        return {engine: min(times) for engine, times in taken.items()}
 
 
 def _read(path: Path) -> dict[str, Any]:

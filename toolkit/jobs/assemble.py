@@ -52,6 +52,7 @@ from toolkit.jobs.restore import initialise
 from toolkit.models.transfer import Transfer
 from toolkit.models.vision_model import VisionModel
 from toolkit.samples import Batch, Prediction, Sample
+from toolkit.version import __version__
 
 
 class Assembled(NamedTuple):
@@ -180,7 +181,7 @@ def model_metadata(model: VisionModel, config_text: str, dataset: Dataset) -> di
     """What a weights file says of itself, beside its step and metrics.
 
     conventions: settings that once meant something else. category_ids: of the labels, for COCO files, where the
-    training data has such ids. object_sizes: how large a detector's training saw objects.
+    training data has such ids. object_sizes: how large a detector's training saw objects. toolkit: the version.
 
     Args:
         model: the model whose weights are written.
@@ -196,6 +197,7 @@ def model_metadata(model: VisionModel, config_text: str, dataset: Dataset) -> di
         "pixel_stats": model.backbone.pixel_stats._asdict(),
         "config": config_text,
         "conventions": conventions_of(model.head),
+        "toolkit": __version__,
     }
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,8 +18,8 @@ from toolkit.data.object_sizes import ObjectSizes
 from toolkit.errors import CheckpointError, ConfigError, Place, Problem, UserError
 from toolkit.export.engine_model import EngineModel
 from toolkit.export.foreign import foreign_model
-from toolkit.export.metadata import EXPORT
-from toolkit.export.programs import is_program, load_program
+from toolkit.export.metadata import EXPORT, FORMAT
+from toolkit.export.programs import Run, is_program, load_program
 from toolkit.jobs.build import build_model, build_transforms
 from toolkit.jobs.conventions import as_trained
 from toolkit.jobs.start_from import given_weights, start_from
@@ -28,6 +28,7 @@ from toolkit.layers.shapes_only import shapes_only
 from toolkit.models.transfer import Transfer
 from toolkit.models.vision_model import VisionModel
 from toolkit.models.weights import load_into, read_weights, refuse_misfit
+from toolkit.version import __version__
 from toolkit.weights.published import sha256_of
 
 
@@ -66,9 +67,17 @@ def restore(path: str | Path, overrides: Sequence[str] = (), *, trust_code: bool
     if not isinstance(text, str) or not metadata.get("classes"):
         message = "holds weights but no config: it was not written by this toolkit's training"
         raise CheckpointError(Problem(file, message, "use it as model.init_from of a config"))
-    config = as_trained(
-        parse_config(text, f"{file} (config)", overrides, trust=trust_code), _noted(metadata), file, overrides
-    )
+    with _versions_told(metadata.get("toolkit")):
+        config = as_trained(
+            parse_config(text, f"{file} (config)", overrides, trust=trust_code), _noted(metadata), file, overrides
+        )
+        return _restored_weights(file, config, state, metadata, overrides)
+
+
+def _restored_weights(
+    file: Path, config: Config, state: Mapping[str, Tensor], metadata: dict[str, Any], overrides: Sequence[str]
+) -> Restored:
+    """The model of a weights file, filled; `restore` says what is raised."""
     table = _stored_table(metadata, file)
     _refuse_other_classes(config, table.names, file)
     try:
@@ -84,6 +93,20 @@ def restore(path: str | Path, overrides: Sequence[str] = (), *, trust_code: bool
     return Restored(model.eval(), config, file, metadata)
 
 
+@contextmanager
+def _versions_told(written: Any) -> Iterator[None]:
+    """What is wrong with a file says, too, that another version of this package wrote it."""
+    try:
+        yield
+    except UserError as error:
+        if not isinstance(written, str) or written == __version__:
+            raise
+        note = f"the file was written by toolkit {written}, and this is {__version__}"
+        raise type(error)(
+            Problem(one.place, f"{one.message} ({note})", one.suggestion) for one in error.problems
+        ) from error
+
+
 def _restored_program(file: Path, overrides: Sequence[str], *, trust_code: bool) -> Restored:
     """An exported file as a model whose forward pass its engine computes. Raises CheckpointError for somebody else's."""
     run = load_program(file)
@@ -91,10 +114,23 @@ def _restored_program(file: Path, overrides: Sequence[str], *, trust_code: bool)
         model, said = foreign_model(run, overrides)
         about = {"classes": list(model.classes), "said": said, EXPORT: {"weights": sha256_of(file)}}
         return Restored(model, None, file, about)  # type: ignore[arg-type]
+    written = run.notes.get("toolkit")
+    if run.notes.get("format") != FORMAT:
+        message = f"is an export of form {run.notes.get('format')}, and this toolkit reads form {FORMAT}"
+        remedy = f"toolkit {written} wrote it, and this is {__version__}: export the checkpoint with this one"
+        raise CheckpointError(Problem(file, message, remedy))
+    with _versions_told(written):
+        return _filled_program(file, run, overrides, trust_code=trust_code)
+
+
+def _filled_program(file: Path, run: Run, overrides: Sequence[str], *, trust_code: bool) -> Restored:
+    """The model around an exported file that this toolkit wrote."""
     text = run.metadata["config"]
     # A loss asks for the maps of the net, which the program keeps to itself.
     config = parse_config(text, f"{file} (config)", [*overrides, "evaluate.loss=false"], trust=trust_code)
-    if (run.notes.get("input") or {}).get("height") is not None:  # for pictures of one size, as they are in their files
+    if ((run.notes or {}).get("input") or {}).get(
+        "height"
+    ) is not None:  # for pictures of one size, as they are in their files
         config = dataclasses.replace(config, data=_unresized(config.data))
     changed = [override for override in overrides if override.startswith(("model.", "+model.", "~model."))]
     if changed:
