@@ -1,10 +1,11 @@
-"""Every system in every format: how far the export's answers are from the model's, and how fast each engine is.
+"""Every system in every format: how far the export's answers are from the model's, and how fast each file is.
 
-python -m benchmarks.export_table PICTURES --system NAME ...   adds rows to docs/export.md
+python -m benchmarks.export_table PICTURES --system NAME ...    adds rows to docs/export.md
+python -m benchmarks.export_table PICTURES --system NAME=RUN    with the weights of a run, on pictures of its val
 python -m benchmarks.export_table --list                        names the systems
 
-Weights are random with a fixed seed where no run is given (NAME=RUN); PICTURES is a folder of real pictures. Speed is of the
-forward pass alone on one thread, at the size of the first picture, in turns with eager PyTorch in inference mode: medians.
+Without a run weights are random with a fixed seed; PICTURES is a folder of real pictures. Speed is of the file in this process
+on one thread, from bytes to answers, in turns with `predict` of the model in eager PyTorch: medians.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import json
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,34 +26,65 @@ from torch import nn
 from benchmarks.receipt import ROOT
 from toolkit.config.load import load_config
 from toolkit.config.plain import to_yaml
-from toolkit.data.images.pictures import find_pictures
+from toolkit.data.images.picture import Picture, sample_of
+from toolkit.data.transforms.pipeline import Pipeline
 from toolkit.errors import UserError
 from toolkit.export.certificate import prove
 from toolkit.export.comparison import BOUNDS
-from toolkit.export.engines import run_of
-from toolkit.export.graph import ExportGraph
+from toolkit.export.metric_lost import Measure
+from toolkit.export.programs import load_program
 from toolkit.export.runner import write_runner
-from toolkit.jobs.build import build_model
+from toolkit.heads.rcnn import RcnnHead
+from toolkit.jobs.build import build_evaluators, build_model
 from toolkit.jobs.export import ENDINGS, Wishes, write
+from toolkit.jobs.export_samples import samples_of
 from toolkit.jobs.restore import Restored, restore
+from toolkit.models.vision_model import VisionModel
+from toolkit.samples import collate
 
 PAGE = ROOT / "docs" / "export.md"
 ROWS = ROOT / "benchmarks" / "results" / "export.json"
+
+
+class System(NamedTuple):
+    """A net of the table.
+
+    Args:
+        config: name of a config that ships, without its ending.
+        overrides: what is changed of it, each `key=value`.
+    """
+
+    config: str
+    overrides: tuple[str, ...] = ()
+
+
+_SMALL_2015 = ("model.backbone.width=16", "model.head.roi.hidden=256")
 SYSTEMS = {
-    "U-Net, small": "tiny/unet_camvid",
-    "U-Net 2015, valid convolutions": "tiny/unet_em",
-    "U-Net on EfficientNet-Lite0": "unet_lite_camvid",
-    "U-Net on ResNet-34": "unet_resnet34_camvid",
-    "SegNet, a quarter as wide": "tiny/segnet_camvid",
-    "SegNet": "segnet_camvid",
-    "SegNet-Basic": "segnet_basic_camvid",
-    "Bayesian SegNet (dropout off)": "bayesian_segnet_camvid",
-    "Dilated context, a quarter as wide": "tiny/dilated_camvid",
-    "Dilated context": "dilated_context_camvid",
-    "GoogLeNet": "classify/googlenet_bccd",
+    "U-Net, small": System("tiny/unet_camvid"),
+    "U-Net 2015, valid convolutions": System("tiny/unet_em"),
+    "U-Net on ResNet-34": System("unet_resnet34_camvid"),
+    "U-Net on EfficientNet-Lite0": System("unet_lite_camvid"),
+    "SegNet, a quarter as wide": System("tiny/segnet_camvid"),
+    "SegNet": System("segnet_camvid"),
+    "SegNet-Basic": System("segnet_basic_camvid"),
+    "Bayesian SegNet-Basic, 8 samples": System("tiny/bayesian_segnet_shapes"),
+    "Dilated front end, a quarter as wide": System("dilated_frontend_camvid", ("model.backbone.width=16",)),
+    "Dilated context, a quarter as wide": System("tiny/dilated_camvid"),
+    "GoogLeNet": System("classify/googlenet_bccd"),
+    "AlexNet": System("classify/alexnet_bccd"),
+    "DenseNet-121": System("classify/densenet121_bccd"),
+    "SMP: DeepLabV3+ on ResNet-18": System(
+        "unet_resnet34_camvid",
+        ("model.backbone={name: smp, encoder: resnet18}", "model.neck={name: smp, decoder: deeplabv3plus}"),
+    ),
+    "timm: U-Net on MobileNetV3": System(
+        "unet_resnet34_camvid", ("model.backbone={name: timm, model: mobilenetv3_small_050}",)
+    ),
+    "Faster R-CNN, ResNet-18 and FPN": System("faster_rcnn_r18_fpn_bccd"),
+    "Faster R-CNN 2015, a quarter as wide": System("faster_rcnn_vgg16_voc", _SMALL_2015),
 }
-ENGINES = {"onnx": "onnxruntime", "openvino": "openvino"}
-_ROUNDS = 5
+FORMATS = {"onnx": "ONNX, onnxruntime", "openvino": "OpenVINO", "torch": ".pt2, PyTorch"}
+_ROUNDS = 3
 
 
 def main() -> None:
@@ -60,84 +93,113 @@ def main() -> None:
     parser.add_argument("pictures", nargs="?", type=Path)
     parser.add_argument("--system", action="append", default=[])
     parser.add_argument("--list", action="store_true")
-    parser.add_argument("--count", type=int, default=2)
+    parser.add_argument("--count", type=int, default=2, help="pictures, each at three sizes")
     given = parser.parse_args()
     if given.list or given.pictures is None:
         print("\n".join(SYSTEMS))
         return
     torch.set_num_threads(1)
-    rows = json.loads(ROWS.read_text()) if ROWS.is_file() else {}
     for asked in given.system or list(SYSTEMS):
         name, _, run = asked.partition("=")
-        paths = [one.path for one in find_pictures(str(given.pictures)) if one.path is not None][: given.count]
-        rows[name] = measured(name, run, paths)
+        row = measured(SYSTEMS[name], run, given.pictures, given.count)
+        rows = json.loads(ROWS.read_text()) if ROWS.is_file() else {}
+        rows[name] = row
         ROWS.parent.mkdir(parents=True, exist_ok=True)
-        ROWS.write_text(json.dumps(rows, indent=1))
-        PAGE.write_text(page(rows))
-        print(name, rows[name])
+        ROWS.write_text(json.dumps({one: rows[one] for one in SYSTEMS if one in rows}, indent=1) + "\n")
+        PAGE.write_text(page(json.loads(ROWS.read_text())))
+        print(name, json.dumps(row), flush=True)
 
 
-def measured(name: str, run: str, pictures: list[Path]) -> dict[str, Any]:
-    """A row: each format's certificate and each engine's speed.
+def measured(system: System, run: str, folder: Path, count: int) -> dict[str, Any]:
+    """A row: each format's certificate and speed.
 
     Args:
-        name: the system's name.
+        system: the net.
         run: a run folder, or "" for random weights.
-        pictures: what it is proved on.
+        folder: pictures that it is proved on, without a run.
+        count: how many pictures are taken.
     """
-    restored = restore(run) if run else _random(SYSTEMS[name])
-    found: dict[str, Any] = {"weights": "trained" if run else "random"}
+    restored = restore(run) if run else _random(system)
     model = restored.model
-    model.samples = 1
-    with tempfile.TemporaryDirectory() as folder:
-        for to in ("onnx", "openvino", "torch"):
-            path = Path(folder) / to / f"model{ENDINGS[to]}"
+    samples = samples_of(restored, None if run else folder, count)
+    pictures = samples.pictures
+    row: dict[str, Any] = {"weights": "trained" if run else "random", "pictures": len(pictures)}
+    runs: dict[str, Callable[[], object]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        for to in FORMATS:
+            path = Path(name) / to / f"model{ENDINGS[to]}"
             path.parent.mkdir()
+            measure = None
+            if samples.truths:
+                first, second = (build_evaluators(restored.config, model.classes)[0] for _ in range(2))
+                measure = Measure((first, second), samples.truths)
             try:
                 write(restored, path, to, Wishes())  # type: ignore[arg-type]
                 write_runner(path, to)
-                proof = prove(model, path, to, pictures, BOUNDS["float32"])
+                proof = prove(model, path, to, pictures, BOUNDS["float32"], measure=measure)
             except UserError as error:
-                found[to] = {"refused": str(error.problems[0])}
+                row[to] = {"refused": str(error.problems[0])}
                 continue
-            found[to] = {"ok": proof.ok, "difference": proof.whole.logit, "labels": proof.whole.labels}
-    found["speed"] = speeds(restored, pictures[0])
-    return found
+            whole = proof.whole
+            row[to] = {
+                "ok": proof.ok, "difference": whole.logit, "labels": whole.labels, "boxes": whole.boxes,
+                "unmatched": whole.unmatched, "ties": whole.ties, "metric": proof.metric and proof.metric["difference"],
+                "fault": str(proof.fault) if proof.fault else None,
+            }  # fmt: skip
+            runs[to] = _file_call(path, model, pictures[0])
+        row["seconds"] = _seconds({"model": _model_call(model, pictures[0]), **runs})
+    return row
 
 
-def speeds(restored: Restored, picture: Path) -> dict[str, float]:
-    """Seconds of a forward pass by each engine, in turns: medians of five.
+def _given(model: VisionModel, picture: Path) -> np.ndarray:
+    return Picture(picture, picture.name).read(model.in_channels, model.value_range)
 
-    picture: whose size is taken.
-    """
-    from PIL import Image
 
-    width, height = Image.open(picture).size
-    graph = ExportGraph(restored.model, raw=True).eval()
-    pixels = graph.example((height, width), 1).numpy()
-    runs = {name: run_of(restored.model, name, 1) for name in ("torch", *ENGINES.values())}
-    for run in runs.values():
-        run(np.array(pixels))
-    taken: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(_ROUNDS):
-        for name, run in runs.items():
+def _model_call(model: VisionModel, picture: Path) -> Callable[[], object]:
+    """The model's answer for a picture that is in memory."""
+    given = _given(model, picture)
+
+    def call() -> object:
+        sample = Pipeline(model.transforms)(sample_of(Picture(picture, picture.name), given, 0), 0)
+        return model.predict(collate([sample]))
+
+    model.head.with_scores = True
+    return call
+
+
+def _file_call(path: Path, model: VisionModel, picture: Path) -> Callable[[], object]:
+    """An exported file's answer for it."""
+    run, given = load_program(path, 1), np.ascontiguousarray(_given(model, picture)[None])
+    return lambda: run(given)
+
+
+def _seconds(calls: dict[str, Callable[[], object]]) -> dict[str, float]:
+    """Seconds of each call, in turns, after one that is not counted: medians."""
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    for count in range(_ROUNDS + 1):
+        for name, call in calls.items():
             began = time.perf_counter()
-            run(pixels)
-            taken[name].append(time.perf_counter() - began)
+            call()
+            if count:
+                taken[name].append(time.perf_counter() - began)
     return {name: statistics.median(times) for name, times in taken.items()}
 
 
-def _random(config_name: str) -> Restored:
-    """A model of a config with random weights and statistics that are not 0 and 1."""
-    config = load_config(str(ROOT / "configs" / f"{config_name}.yaml"), [])
+def _random(system: System) -> Restored:
+    """A net with random weights, statistics that are not 0 and 1, and, of a detector, boxes and scores that are spread."""
+    config = load_config(str(ROOT / "configs" / f"{system.config}.yaml"), list(system.overrides))
     torch.manual_seed(0)
     model = build_model(config, pretrained=False)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None and module.running_var is not None:
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 1.5)
+    if isinstance(model.head, RcnnHead):
+        rpn, roi = model.head.rpn, model.head.roi
+        for layer, deviation in ((rpn.deltas, 0.1), (rpn.objectness, 1.0), (roi.classes, 0.6), (roi.deltas, 0.3)):
+            nn.init.normal_(layer.weight, std=deviation)
     about = {"config": to_yaml(config), "classes": list(model.classes)}
-    return Restored(model.eval(), config, Path(config_name), about)
+    return Restored(model.eval(), config, Path(system.config), about)
 
 
 def page(rows: dict[str, Any]) -> str:
@@ -145,26 +207,33 @@ def page(rows: dict[str, Any]) -> str:
     lines = [
         "# Exports, measured",
         "",
-        "Made by `python -m benchmarks.export_table PICTURES`. Each cell: the largest difference of a logit and the share of",
-        "equal labels over real pictures at three sizes each, both sides from the files' bytes ([how](howto/export.md)).",
-        "Speed: the forward pass alone on one thread against eager PyTorch, medians of five in turns.",
+        "Made by `python -m benchmarks.export_table PICTURES`; [how an export is proved](howto/export.md). Each cell: the largest",
+        "difference of a logit, or of a box's score; equal labels, or the largest distance of boxes in pixels and how many have no",
+        "partner (in brackets those at a limit, where the last bit decides); for trained nets the difference of the metric, in",
+        "points. Real pictures at three sizes each, both sides from the files' bytes. Last, how many times as fast as `predict` in",
+        "eager PyTorch the file answers a picture in memory, on one thread: medians of three in turns, on a machine that others used.",
         "",
-        "| system | weights | ONNX | OpenVINO | .pt2 | onnxruntime | OpenVINO |",
-        "|---|---|---|---|---|---|---|",
+        "| system | weights | pictures | " + " | ".join(FORMATS.values()) + " |",
+        "|---|---|---|" + "---|" * len(FORMATS),
     ]
     for name, row in rows.items():
-        cells = [_cell(row[to]) for to in ("onnx", "openvino", "torch")]
-        speed = row["speed"]
-        ratios = [f"{speed['torch'] / speed[engine]:.2f}x" for engine in ENGINES.values()]
-        lines.append(f"| {name} | {row['weights']} | {' | '.join([*cells, *ratios])} |")
+        cells = [_cell(row[to], row["seconds"], to) for to in FORMATS]
+        lines.append(f"| {name} | {row['weights']} | {row['pictures']} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def _cell(found: dict[str, Any]) -> str:
+def _cell(found: dict[str, Any], seconds: dict[str, float], to: str) -> str:
     if "refused" in found:
         return f"refused: {found['refused']}"
-    labels = "" if found["labels"] is None else f", {100 * found['labels']:.4g} %"
-    return f"{found['difference']:.1e}{labels}" + ("" if found["ok"] else " (beyond the bound)")
+    parts = [f"{found['difference']:.1e}"]
+    if found["labels"] is not None:
+        parts.append(f"{100 * found['labels']:.5g} %")
+    if found["boxes"] is not None:
+        parts.append(f"{found['boxes']:.1e} px, {found['unmatched']} ({found['ties']})")
+    if found["metric"] is not None:
+        parts.append(f"metric {found['metric']:.2g}")
+    parts.append(f"{seconds['model'] / seconds[to]:.2f}x")
+    return "; ".join(parts) + ("" if found["ok"] else f" REFUSED {found['fault'] or ''}")
 
 
 if __name__ == "__main__":

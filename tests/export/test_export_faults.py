@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from tiny_export import CLASSES, tiny_coarse, tiny_unet
+from planted_faults import FAULTS, enlarge
+from tiny_export import CLASSES, tiny_unet
 
-from toolkit.contracts import SizeRule
 from toolkit.export.faults import Fault, first_fault, other_classes
 from toolkit.export.graph import ExportGraph
 from toolkit.models.vision_model import VisionModel
@@ -35,46 +35,7 @@ def fault(
     return first_fault(values(right, given), values(wrong, given, half=half), stats)
 
 
-def bgr(model: VisionModel) -> None:
-    model.backbone.pixel_stats = model.pixel_stats._replace(bgr=True)
-
-
-def mean(model: VisionModel) -> None:
-    model.pixel_shift = model.pixel_shift + 0.2
-
-
-def no_padding(model: VisionModel) -> None:
-    spec = model.spec
-    object.__setattr__(spec, "sizes", SizeRule(1, 4, 1) if spec.sizes.multiple == 1 else SizeRule())
-    (model.neck or model.backbone).spec = spec
-
-
-def align(model: VisionModel) -> None:
-    model.head.grid = "ends"
-
-
-def reorder(model: VisionModel) -> None:
-    weight, bias = model.head.classifier.weight.data, model.head.classifier.bias.data
-    weight[:], bias[:] = weight[[2, 0, 1]].clone(), bias[[2, 0, 1]].clone()
-
-
-def enlarge(model: VisionModel) -> None:
-    with torch.no_grad():
-        next(module for module in model.backbone.modules() if isinstance(module, torch.nn.BatchNorm2d)).weight.fill_(
-            1e6
-        )
-
-
-@pytest.mark.parametrize(
-    ("make", "plant", "block", "words"),
-    [
-        (tiny_unet, bgr, "input", "BGR"),
-        (tiny_unet, mean, "input", "mean"),
-        (tiny_unet, no_padding, "input", "padding"),
-        (tiny_coarse, align, "scores", "align_corners"),
-        (tiny_unet, reorder, "logits", "class order"),
-    ],
-)
+@pytest.mark.parametrize(("make", "plant", "block", "words"), FAULTS)
 def test_a_planted_fault_is_named(make, plant, block: str, words: str) -> None:
     found = fault(make, plant)
     assert found is not None

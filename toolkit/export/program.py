@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, NamedTuple
 
 import torch
@@ -57,7 +58,8 @@ def write_down(graph: ExportGraph, size: tuple[int, int] | None = None) -> Progr
     more = graph.more(example)
     shapes = [dict.fromkeys(axes, Dim.DYNAMIC), *({0: Dim.DYNAMIC} for _ in more)] if size is None else None
     given = (example, *more.values())
-    with torch.no_grad(), whole_numbers():
+    with torch.no_grad(), whole_numbers(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter, for its developers
         graph(*given)
         try:
             # Of conditions on sizes some hold always, but PyTorch cannot prove it (2 * ceil(n / 2) >= n): they are looked at
