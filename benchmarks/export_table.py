@@ -40,7 +40,7 @@ from toolkit.jobs.export import ENDINGS, Wishes, write
 from toolkit.jobs.export_samples import samples_of
 from toolkit.jobs.restore import Restored, restore
 from toolkit.models.vision_model import VisionModel
-from toolkit.samples import collate
+from toolkit.samples import Detections, collate
 
 PAGE = ROOT / "docs" / "export.md"
 ROWS = ROOT / "benchmarks" / "results" / "export.json"
@@ -135,7 +135,7 @@ def measured(system: System, run: str, folder: Path, count: int) -> dict[str, An
                 measure = Measure((first, second), samples.truths)
             try:
                 write(restored, path, to, Wishes())  # type: ignore[arg-type]
-                write_runner(path, to)
+                write_runner(path, to, detects=model.head.gives is Detections)
                 proof = prove(model, path, to, pictures, BOUNDS["float32"], measure=measure)
             except UserError as error:
                 row[to] = {"refused": str(error.problems[0])}
@@ -211,7 +211,7 @@ def page(rows: dict[str, Any]) -> str:
         "difference of a logit, or of a box's score; equal labels, or the largest distance of boxes in pixels and how many have no",
         "partner (in brackets those at a limit, where the last bit decides); for trained nets the difference of the metric, in",
         "points. Real pictures at three sizes each, both sides from the files' bytes. Last, how many times as fast as `predict` in",
-        "eager PyTorch the file answers a picture in memory, on one thread: medians of three in turns, on a machine that others used.",
+        "eager PyTorch the file answers a picture in memory, on one thread: medians of three in turns, on a machine others used.",
         "",
         "| system | weights | pictures | " + " | ".join(FORMATS.values()) + " |",
         "|---|---|---|" + "---|" * len(FORMATS),

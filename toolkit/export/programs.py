@@ -135,6 +135,7 @@ class TorchRun(Run):
     def __init__(self, path: Path, threads: int | None = None) -> None:
         super().__init__(path, threads)
         import torch
+        import torchvision.ops  # noqa: F401  (operators of detectors)
 
         texts = {"toolkit.json": ""}
         exported = torch.export.load(str(path), extra_files=texts)

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import {module}
+{modules}
 from PIL import Image, ImageOps
 
 '''
@@ -114,16 +114,34 @@ PACKAGES = {"onnx": ("onnxruntime", "onnxruntime"), "openvino": ("openvino", "op
 """The module that a format's runner imports, and the package it is in."""
 
 
-def runner_of(name: str, target: str) -> str:
-    """The text of `run.py` for a file. name: of the file, beside the runner. target: onnx, openvino or torch."""
+def runner_of(name: str, target: str, *, detects: bool = False) -> str:
+    """The text of `run.py` for a file.
+
+    Args:
+        name: of the file, beside the runner.
+        target: onnx, openvino or torch.
+        detects: whether it answers with boxes; PyTorch runs it with torchvision's operators.
+    """
     module, package = PACKAGES[target]
-    head = _HEAD.format(name=name, packages=package, module=module)
+    modules, packages = f"import {module}", package
+    if detects and target == "torch":
+        modules, packages = (
+            f"{modules}\nimport torchvision  # whose operators the program uses",
+            f"{packages} torchvision",
+        )
+    head = _HEAD.format(name=name, packages=packages, modules=modules)
     return head + f"FILE = {name!r}\n\n" + _LOAD[target] + _READ
 
 
-def write_runner(path: Path, target: str) -> Path:
-    """Writes `run.py` beside an exported file. Raises UserError when the disk refuses."""
+def write_runner(path: Path, target: str, *, detects: bool = False) -> Path:
+    """Writes `run.py` beside an exported file. Raises UserError when the disk refuses.
+
+    Args:
+        path: the exported file, whose name the runner holds.
+        target: onnx, openvino or torch.
+        detects: whether it answers with boxes.
+    """
     runner = path.with_name("run.py")
     with replacing(runner) as part:
-        part.write_text(runner_of(path.name, target), encoding="utf-8")
+        part.write_text(runner_of(path.name, target, detects=detects), encoding="utf-8")
     return runner

@@ -112,7 +112,7 @@ def run_export(
     if not check:
         _refuse_other(path)
         tell(f"writing {path}")
-        write_runner(path, to)
+        write_runner(path, to, detects=restored.model.head.gives is Detections)
         write(restored, path, to, wishes, samples.pictures)
     sizes = "one size" if wishes.size is not None else "three sizes each"
     tell(f"proving it on {len(samples.pictures)} pictures of {samples.said}, {sizes}")
