@@ -121,7 +121,10 @@ def measured(system: System, run: str, folder: Path, count: int) -> dict[str, An
     """
     restored = restore(run) if run else _random(system)
     model = restored.model
-    samples = samples_of(restored, None if run else folder, count)
+    try:
+        samples = samples_of(restored, None if run else folder, count)
+    except UserError:  # a run on pieces of pictures, which are no files
+        samples = samples_of(restored, folder, count)
     pictures = samples.pictures
     row: dict[str, Any] = {"weights": "trained" if run else "random", "pictures": len(pictures)}
     runs: dict[str, Callable[[], object]] = {}
