@@ -145,13 +145,14 @@ def _boxes(
 ) -> Difference:
     """Boxes of one picture matched by class and nearest place, best first. kind: begin of their names."""
     mine, theirs = _rows(wanted, kind), _rows(found, kind)
+    near = max(_NEAR, bounds.boxes)
     free = list(range(len(theirs.labels)))
     pairs: list[tuple[float, float, int]] = []
     lost: list[int] = []
     for number, (place, score, label) in enumerate(zip(*mine, strict=True)):
         gap, at = theirs.nearest(place, int(label), free)
         apart = abs(float(theirs.scores[at]) - float(score)) if at >= 0 else np.inf
-        if gap <= max(_NEAR, bounds.boxes) and apart <= max(_ALIKE, 2 * bounds.ties):
+        if gap <= near and apart <= max(_ALIKE, 2 * bounds.ties):
             pairs.append((gap, apart, at))
             free.remove(at)
         else:
@@ -160,14 +161,14 @@ def _boxes(
     ties: set[tuple[str, int]] = set()
     if lost or free or wide:
         for other in (_rows(one, kind) for one in others()):
-            ties |= {("lost", at) for at in lost if not other.has(mine.places[at], mine.labels[at], bounds.boxes)}
-            more = [*free, *wide]
-            ties |= {("more", at) for at in more if other.has(theirs.places[at], theirs.labels[at], bounds.boxes)}
+            ties |= {("lost", at) for at in lost if not other.has(mine.places[at], mine.labels[at], near)}
+            ties |= {("more", at) for at in free if other.has(theirs.places[at], theirs.labels[at], near)}
+            ties |= {("more", at) for at in wide if other.has(theirs.places[at], theirs.labels[at], bounds.boxes)}
     moved = [at for at in wide if ("more", at) in ties]  # by votes of boxes at a limit, say
-    near = [(gap, apart) for gap, apart, at in pairs if at not in moved]
+    rest = [(gap, apart) for gap, apart, at in pairs if at not in moved]
     return Difference(
-        logit=max((apart for _, apart in near), default=0.0),
-        boxes=max((gap for gap, _ in near), default=0.0),
+        logit=max((apart for _, apart in rest), default=0.0),
+        boxes=max((gap for gap, _ in rest), default=0.0),
         unmatched=len(lost) + len(free) + len(moved),
         ties=len(ties),
         finite=all(bool(np.isfinite(one).all()) for one in (mine.scores, theirs.scores, theirs.places)),

@@ -11,25 +11,10 @@ from toolkit.report.page import render, write_page
 
 def write_parity_page(path: Path, parity: Mapping[str, Any]) -> Path:
     """Writes the page of a certificate. parity: what parity.json holds."""
-    bounds = parity["bounds"]
-    unit = " spreads" if bounds["relative"] else ""
-    totals = [
-        ("largest difference of logits or values", _number(parity["max_logit"]), f"{bounds['logit']:g}{unit}"),
-        ("labels equal", _share(parity["labels_equal"]), _share(bounds["labels"])),
-        ("matched boxes apart, pixels", _number(parity["max_box"]), f"{bounds['boxes']:g}"),
-        ("boxes without a partner that lie at no limit", str(parity["unmatched"] - parity["ties"]), "0"),
-    ]
-    if parity["rounded_bytes"]:
-        totals.append(
-            ("bytes that the resize inside rounds to a neighbouring level", str(parity["rounded_bytes"]), "1 in 1000")
-        )
-    metric = parity["metric"]
-    if metric is not None:
-        between = f" ({metric['low']:+.3g} to {metric['high']:+.3g})" if metric["low"] is not None else ""
-        totals.append((f"{metric['name']} apart", _number(metric["difference"]) + between, f"{bounds['metric']:g}"))
+    totals = _totals(parity)
     rows = [
         (row["picture"], f"{row['height']}x{row['width']}", _number(row["max_logit"]), _share(row["labels_equal"]),
-         _number(row["max_box"]), row["unmatched"])
+         _number(row["max_box"]), f"{row['unmatched']} ({row['ties']} at a limit)" if row["unmatched"] else "0")
         for row in parity["pictures"]
     ]  # fmt: skip
     said = (
@@ -37,12 +22,42 @@ def write_parity_page(path: Path, parity: Mapping[str, Any]) -> Path:
         if parity["ok"]
         else f"Refused: {parity['fault'] or 'it answers otherwise, see below'}."
     )
-    facts = [(name, str(parity[name])) for name in ("file", "weights", "precision", "opset", "versions", "made")]
+    names = ("file", "weights", "precision", "passes", "opset", "versions", "made")
+    facts = [(name, str(parity[name])) for name in names if parity.get(name) is not None]
     page = render(
         "parity.html", file=Path(parity["file"]).name, said=said, totals=totals, problems=parity["problems"], rows=rows,
         engine=parity["engine"], facts=facts,
     )  # fmt: skip
     return write_page(path, page)
+
+
+def _totals(parity: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """What was found and what is allowed, for what the answers have."""
+    bounds, spread = parity["bounds"], parity["spread"]
+    relative = bounds["relative"] and bool(spread)
+    largest, unit = parity["max_logit"], " of their spread" if relative else ""
+    found = largest / spread if relative and largest is not None else largest
+    of_boxes = parity["max_box"] is not None
+    what = "largest difference of scores" if of_boxes else "largest difference of logits or values"
+    totals = [(what, _number(found) + unit, f"{bounds['logit']:g}{unit}")]
+    if parity["labels_equal"] is not None:
+        totals.append(("labels equal", _share(parity["labels_equal"]), _share(bounds["labels"])))
+    if of_boxes:
+        totals.append(("matched boxes apart, pixels", _number(parity["max_box"]), f"{bounds['boxes']:g}"))
+        lonely = parity["unmatched"] - parity["ties"]
+        totals.append(("boxes without a partner that lie at no limit", str(lonely), "0"))
+        near = f"within {bounds['ties']:g}"
+        totals.append(("boxes without a partner at a limit of a score, overlap or rank", str(parity["ties"]), near))
+    if parity["rounded_bytes"]:
+        name = "bytes that the resize inside rounds to a neighbouring level"
+        totals.append((name, str(parity["rounded_bytes"]), "1 in 1000"))
+    metric = parity["metric"]
+    if metric is not None:
+        totals.append((f"{metric['name']} apart", _number(metric["difference"]), f"{bounds['metric']:g}"))
+        if metric["low"] is not None:
+            between = f"{metric['low']:+.3g} to {metric['high']:+.3g}"
+            totals.append((f"{metric['name']} lost by the export, 95 % interval over pictures", between, "-"))
+    return totals
 
 
 def _number(value: float | None) -> str:
