@@ -120,8 +120,11 @@ def run_export(
 
 
 def _set_passes(restored: Restored, wishes: Wishes) -> None:
-    """Sets how many passes the model's answer is the mean of. Raises ConfigError for what cannot be sampled."""
+    """Sets how many passes the model's answer is the mean of. Raises ConfigError for what cannot be sampled, or be raw."""
     model = restored.model
+    if wishes.raw and model.head.gives is Detections:
+        message = "ends with what a head makes of maps, whose number and boxes follow from the picture in a detector"
+        raise ConfigError(Problem("--raw", message, "leave it out: the program then answers with boxes"))
     if wishes.passes is not None and wishes.passes > 1:
         try:
             refuse_without_dropout(model)
