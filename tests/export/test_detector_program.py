@@ -21,6 +21,7 @@ from toolkit.export.graph import Cut
 from toolkit.export.onnx import write_onnx
 from toolkit.export.program import write_down
 from toolkit.export.programs import more_of
+from toolkit.export.runner import runner_of
 from toolkit.heads.pixel import PixelHead
 from toolkit.models.vision_model import VisionModel
 from toolkit.ops.surviving import ABSENT, surviving
@@ -127,6 +128,14 @@ def test_boxes_are_asked_for_in_the_pixels_of_files() -> None:
     pictures, files = np.zeros((2, 4, 5, 3), np.uint8), np.array([[8, 10], [40, 50]])
     assert [one.tolist() for one in more_of(pictures)] == [[[4, 5], [4, 5]]] * 2
     assert more_of(pictures, files)[1].tolist() == files.tolist()
+
+
+def test_the_runner_of_a_pt2_imports_the_operators_of_detectors() -> None:
+    text = runner_of("best.pt2", "torch", detects=True)
+    compile(text, "run.py", "exec")
+    assert "\nimport torchvision" in text
+    assert "pip install torch torchvision" in text
+    assert "torchvision" not in runner_of("best.pt2", "torch") + runner_of("best.onnx", "onnx", detects=True)
 
 
 def test_a_head_without_boxes_says_so() -> None:
