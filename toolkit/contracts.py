@@ -237,12 +237,12 @@ class DetectionLimits(NamedTuple):
 
     Args:
         score: least probability of a detection, 0..1.
-        count: the most detections of an image.
+        most: the most detections of an image.
         nms_iou: overlap, 0..1, above which the worse of two boxes of a class goes.
     """
 
     score: float
-    count: int
+    most: int
     nms_iou: float
 
 

@@ -133,9 +133,9 @@ class EngineModel(VisionModel):
         if self.passes > 1 and self.head.with_entropy:
             message = "keeps the mean of its samples, not their entropy"
             raise ConfigError(Problem(self.run.path, message, "ask the checkpoint for entropy"))
-        maps = [torch.from_numpy(arrays[name][0]) for name in (RAW, MEAN, VARIANCE) if name in arrays]
-        part = Part.whole((maps[0].shape[1], maps[0].shape[2]), size, (original[0], original[1]))
-        return self.head.predict_part(maps[0], part) if len(maps) == 1 else self.head.predict_samples(*maps, part)
+        first, *more = (torch.from_numpy(arrays[name][0]) for name in (RAW, MEAN, VARIANCE) if name in arrays)
+        part = Part.whole((first.shape[1], first.shape[2]), size, (original[0], original[1]))
+        return self.head.predict_samples(first, more[0], part) if more else self.head.predict_part(first, part)
 
     def _refuse_other_size(self, size: tuple[int, int]) -> None:
         """Raises ConfigError for a picture that the program would change before it looks at it, or that it cannot take.
