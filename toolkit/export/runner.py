@@ -119,7 +119,7 @@ def runner_of(name: str, target: str, *, detects: bool = False) -> str:
 
     Args:
         name: of the file, beside the runner.
-        target: onnx, openvino or torch.
+        target: what the file is of: onnx, openvino or torch.
         detects: whether it answers with boxes; PyTorch runs it with torchvision's operators.
     """
     module, package = PACKAGES[target]
@@ -138,7 +138,7 @@ def write_runner(path: Path, target: str, *, detects: bool = False) -> Path:
 
     Args:
         path: the exported file, whose name the runner holds.
-        target: onnx, openvino or torch.
+        target: what the file is of: onnx, openvino or torch.
         detects: whether it answers with boxes.
     """
     runner = path.with_name("run.py")
