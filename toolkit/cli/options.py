@@ -64,7 +64,7 @@ def engine_option(default: str | None) -> Callable[[F], F]:
 
 def memory_option(default: str | None) -> Callable[[F], F]:
     """Adds the option `--memory` to a command, which gets bytes."""
-    said = "What a picture may take beside the model with --tile auto, as 800MB or 2GB; less memory, more tiles."
+    said = "What a picture may take beside the model with --tile auto, or by window, as 800MB or 2GB; less memory, more tiles."
     shown: dict[str, Any] = {"metavar": "BYTES", "show_default": default is not None, "help": said}
     return click.option("--memory", default=default, callback=_bytes, **shown)
 

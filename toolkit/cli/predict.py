@@ -55,7 +55,7 @@ _SHOWN = 5
 @click.option(
     "--batch-size",
     type=click.IntRange(1),
-    help="Pictures of equal size at once; default: 1, or what the journal says.  [x>=1]",
+    help="Pictures of equal size at once; default: 1, or what the journal says.",
 )
 @click.option(
     "--workers",
