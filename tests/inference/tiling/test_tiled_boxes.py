@@ -115,7 +115,27 @@ def test_no_reduced_picture_where_the_training_had_no_larger_object() -> None:
     larger.object_sizes = ObjectSizes(1000, (60, 60, 60, 60, 300), (60,) * 5)
     wanted = TiledBoxes(larger, SIDE).plan(SIZE)
     assert wanted is not None
-    assert wanted.reduced == (188, 256)
+    assert wanted.reduced == tuple(
+        round(n * wanted.overlaps[0].holds / 300) for n in SIZE
+    )  # where they fit, and no smaller
+    larger.object_sizes = None
+    unknown = TiledBoxes(larger, SIDE).plan(SIZE)
+    assert unknown is not None
+    assert unknown.reduced == (188, 256)
+
+
+def test_large_objects_are_found_in_tiles_of_the_reduced_picture() -> None:
+    model = model_of(60)
+    model.object_sizes = ObjectSizes(1000, (60, 60, 60, 60, 200), (60, 60, 60, 60, 200))
+    picture = np.zeros((*SIZE, 3), np.uint8)
+    truths = np.array([[100, 100, 280, 290], [700, 500, 860, 690], [1300, 40, 1360, 100]], np.float32)
+    for label, (x1, y1, x2, y2) in enumerate(truths.astype(int).tolist()):
+        picture[y1:y2, x1:x2, label] = 200
+    tiled = TiledBoxes(model, 192)
+    (found,) = tiled(batch_of(picture))
+    assert isinstance(found, Detections)
+    assert sorted(found.labels.tolist()) == [0, 1, 2]
+    assert (box_iou(found.boxes[found.labels.argsort()], torch.from_numpy(truths)).diagonal() > 0.9).all()
 
 
 def test_boxes_are_in_the_file_s_pixels() -> None:

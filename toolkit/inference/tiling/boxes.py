@@ -39,7 +39,7 @@ class BoxPlan(NamedTuple):
         rows: tiles from top to bottom.
         columns: tiles from left to right.
         overlaps: what neighbours share at least, of rows and of columns.
-        reduced: (height, width) in pixels at which the whole picture is shown for large objects; None: it is not.
+        reduced: (height, width) in pixels at which the whole picture is shown for large objects, in tiles; None: it is not.
     """
 
     rows: list[Span]
@@ -54,7 +54,7 @@ class TiledBoxes:
     Neighbouring tiles overlap by the objects' size, so that each lies whole in one of them, whose box counts: a box that
     a seam cuts is left out where the neighbour sees it whole. What several tiles see is merged as within one picture
     (`Head.merged`), and the limit of detections is the picture's. Objects that are larger than the overlap holds are
-    looked for in the whole picture, shrunk to a tile; boxes of it count from that size on.
+    looked for in the whole picture, shrunk until tiles hold the largest of the training; boxes of it count from that size on.
 
     Raises PartsError for a model that is no detector; calls raise ConfigError for a tile or overlap that does not suit
     it, and what `VisionModel.predict` raises.
@@ -103,8 +103,7 @@ class TiledBoxes:
             return None
         overlaps = self.overlaps
         rows, columns = (spans(n, side, one.pixels, self.align) for n, one in zip(size, overlaps, strict=True))
-        height, width = (max(1, round(n * side / max(size))) for n in size)
-        return BoxPlan(rows, columns, overlaps, (height, width) if self._wants_reduced else None)
+        return BoxPlan(rows, columns, overlaps, self._reduced(size))
 
     @cached_property
     def _forecast(self) -> MemoryForecast:
@@ -139,12 +138,22 @@ class TiledBoxes:
         return height, width
 
     @property
-    def _wants_reduced(self) -> bool:
-        """Whether there may be objects that no tile holds."""
+    def _too_large(self) -> float:
+        """How often the largest object of the training is as long as what a tile holds; without end where nobody knows."""
         sizes = self.model.object_sizes
         if sizes is None:
-            return True
-        return any(own > overlap.holds for own, overlap in zip(sizes.largest, self.overlaps, strict=True))
+            return math.inf
+        return max(own / overlap.holds for own, overlap in zip(sizes.largest, self.overlaps, strict=True))
+
+    def _reduced(self, size: tuple[int, int]) -> tuple[int, int] | None:
+        """(height, width) at which tiles hold the largest objects of the training, or one tile holds a picture of this size.
+
+        No smaller: a net knows objects of the sizes that it was trained on, and takes smaller ones for others.
+        """
+        if self._too_large <= 1:
+            return None
+        by = min(self._too_large, max(size) / self._largest)
+        return max(1, round(size[0] / by)), max(1, round(size[1] / by))
 
     def _tell(self) -> None:
         """Says, once, how tiles overlap, by what rule, and what becomes of larger objects."""
@@ -160,7 +169,7 @@ class TiledBoxes:
                 f"by the {sizes.objects} objects of the training, of up to {sizes.largest[0]:g} x {sizes.largest[1]:g}"
             )
         larger = "no object of the training is larger"
-        if self._wants_reduced:
+        if self._too_large > 1:
             larger = "larger ones are looked for in the whole picture at reduced size"
         shared = f"tiles of {side} pixels share {height} (rows) and {width} (columns), {rule}"
         told(f"{shared}; objects up to {rows} x {columns} (height x width) lie whole in one; {larger}", _LOG)
@@ -196,15 +205,18 @@ class TiledBoxes:
         return Found.of(whole), Found.of(pieces)
 
     def _of_reduced(self, single: Batch, plan: BoxPlan) -> Found:
-        """What is larger than tiles hold, in the picture shrunk to one."""
+        """What is larger than tiles hold, in the picture at reduced size."""
         if plan.reduced is None:
             return Found.of([])
-        found = self._seen(single, _shrunk(single.images, plan.reduced))
+        sides = zip(plan.reduced, plan.overlaps, strict=True)
+        lines = [spans(n, self._largest, one.pixels, self.align) for n, one in sides]
+        shrunk = single._replace(images=_shrunk(single.images, plan.reduced))
+        found, _ = self._of_tiles(shrunk, plan._replace(rows=lines[0], columns=lines[1]))
         (height, width), (h, w) = single.sizes[0].tolist(), plan.reduced
         boxes = found.boxes * np.array([width / w, height / h] * 2, np.float32)
-        sides = boxes[:, 2:] - boxes[:, :2]
+        across, down = (boxes[:, 2:] - boxes[:, :2]).T
         rows, columns = plan.overlaps
-        return found._replace(boxes=boxes).take((sides[:, 0] > columns.holds) | (sides[:, 1] > rows.holds))
+        return found._replace(boxes=boxes).take((across > columns.holds) | (down > rows.holds))
 
     def _seen(self, single: Batch, images: Tensor) -> Found:
         """The model's answer for a part of a picture (1, C, h, w), or for the picture at another size, in its pixels."""
