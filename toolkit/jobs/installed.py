@@ -78,7 +78,7 @@ def package_problems(wanted: Iterable[Requirement], version: Version = package_v
         message = (
             f"{' and '.join(twice)} are both installed: they write the same folder cv2, and the last one wins in part"
         )
-        remedy = f"pip uninstall -y {' '.join(twice)} && pip install 'opencv-python-headless>=4.10'"
+        remedy = f"pip uninstall -y {' '.join(twice)} && pip install 'opencv-python-headless>=4.10.0.84'"
         problems.append(Problem("opencv", message, remedy))
     return problems
 
