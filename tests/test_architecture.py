@@ -185,6 +185,4 @@ def test_above_the_parts_nobody_knows_a_concrete_one() -> None:
         str(path.relative_to(PACKAGE)): concrete_parts(tree) for path, tree in TREES.items() if place(path) not in own
     }
     wrong = [f"{path}:{line}: {name}" for path, parts in found.items() for name, line in parts]
-    assert not wrong, "\n".join(
-        ["concrete parts are imported; ask the contract (contracts.py) or the registry", *wrong]
-    )
+    assert not wrong, "\n".join(["concrete parts are imported; ask the contract (contracts/) or the registry", *wrong])

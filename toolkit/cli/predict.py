@@ -160,11 +160,11 @@ def predict(
     Args:
         as_json: whether that is one JSON object.
         checkpoint: a run folder or a weights file.
-        images: pictures and overrides.
-        formats: names, with commas.
+        images: pictures, folders and lists, with overrides among them.
+        formats: names of output formats, with commas between them.
         tile: auto, off or a number.
-        classes: names, with commas.
-        shard: "I/N".
+        classes: names of those that are answered, with commas.
+        shard: which part of the pictures this process does, as "I/N".
         options: the others that `run_prediction` takes.
     """
     from toolkit.config.load import refuse_wrong_weights

@@ -105,7 +105,7 @@ def orthogonalised(matrix: Tensor, iterations: int = 5) -> Tensor:
     """The matrix U S V^T with its singular values S brought near 1, by Newton-Schulz steps; float32.
 
     Args:
-        matrix: (rows, columns) float.
+        matrix: (rows, columns) float, of any scale.
         iterations: steps; after 5, singular values lie in 0.7 to 1.2.
     """
     first, third, fifth = _COEFFICIENTS

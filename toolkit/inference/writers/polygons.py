@@ -105,8 +105,8 @@ def region_features(
     """A polygon for each region: class, label, and area in pixels.
 
     Args:
-        labels: (H, W) uint8.
-        classes: names of the labels.
+        labels: (H, W) uint8, the class of each pixel.
+        classes: names and colours of the labels.
         values: (256,) number that stands for each label; None: the label itself.
     """
     for region in label_regions(labels, left=(IGNORE_INDEX,)):
@@ -119,7 +119,7 @@ def raster_features(answer: Any, classes: ClassTable, values: np.ndarray | None 
 
     Args:
         answer: of rasterio, open for reading; `values` of labels.
-        classes: names of the labels.
+        classes: names and colours of the labels.
         values: (256,) number that stands for each label; None: the label itself.
     """
     features = importlib.import_module("rasterio.features")
