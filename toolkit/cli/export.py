@@ -34,7 +34,7 @@ from toolkit.cli.options import json_option, print_json, say, trust_option
 @click.option(
     "--samples-mc",
     type=click.IntRange(min=1),
-    help="Passes with dropout that the answer is the mean of; default: as many as the model draws; 1 draws none.",
+    help="Passes with dropout that the answer is the mean of, with the noise of predict; default: one without dropout.",
 )
 @click.option("--check", is_flag=True, help="Prove the file that is there already; write none.")
 @click.option("--no-thresholds", is_flag=True, help="Do not apply the thresholds that the checkpoint keeps.")

@@ -52,7 +52,7 @@ class Wishes(NamedTuple):
         int8: whether convolutions compute in eight bits (ONNX only), with ranges from the pictures it is proved on.
         thresholds: whether the operating points that the weights keep are applied inside.
         samples: folder of pictures that it is proved on; None: the run's val, then train.
-        passes: passes with dropout that the answer is the mean of, of models that sample; None: as many as the model draws.
+        passes: passes with dropout that the answer is the mean of, of models that sample; None: one without dropout.
     """
 
     size: tuple[int, int] | None = None
@@ -104,7 +104,7 @@ def run_export(
         message = "is an exported file already"
         raise ConfigError(Problem(Path(checkpoint), message, "give the checkpoint it was made of"))
     restored = restore(checkpoint, overrides, trust_code=trust_code)
-    _set_passes(restored, wishes)
+    _set_passes(restored, wishes, tell)
     path = out_path(restored.path, to, out)
     samples = samples_of(restored, wishes.samples, _count(restored), overrides)
     if check and not path.is_file():
@@ -119,7 +119,7 @@ def run_export(
     return _proved(restored, path, to, wishes, samples)
 
 
-def _set_passes(restored: Restored, wishes: Wishes) -> None:
+def _set_passes(restored: Restored, wishes: Wishes, tell: Callable[[str], object]) -> None:
     """Sets how many passes the model's answer is the mean of. Raises ConfigError for what cannot be sampled, or be raw."""
     model = restored.model
     if wishes.raw and model.head.gives is Detections:
@@ -133,8 +133,11 @@ def _set_passes(restored: Restored, wishes: Wishes) -> None:
         if wishes.raw:
             message = "a raw program ends with the outputs of one pass"
             raise ConfigError(Problem("--samples-mc", message, "leave --raw out"))
-    if wishes.passes is not None:
-        model.samples = wishes.passes
+    if model.samples > 1 and wishes.passes is None and not wishes.raw:
+        tell(
+            f"dropout is off; the checkpoint draws {model.samples} samples: --samples-mc {model.samples} exports their mean"
+        )
+    model.samples = wishes.passes or 1
 
 
 def _needed(to: Target) -> None:

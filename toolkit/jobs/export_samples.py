@@ -75,4 +75,4 @@ def _spread(every: list, count: int) -> list:
     """`count` of them at equal distances, or all."""
     if len(every) <= count:
         return every
-    return [every[round(place * (len(every) - 1) / (count - 1))] for place in range(count)]
+    return [every[round(place * (len(every) - 1) / max(1, count - 1))] for place in range(count)]

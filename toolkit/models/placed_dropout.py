@@ -142,11 +142,16 @@ def _mixed(bits: Tensor) -> Tensor:
 
 
 def _mixed_number(*numbers: int) -> int:
-    """One int32 of several numbers."""
-    found = torch.zeros(1, dtype=torch.int32)
+    """One int32 of several numbers, by `_mixed` in Python's own numbers: a program that is traced holds it as it is."""
+    found = 0
     for number in numbers:
-        found = _mixed(found ^ _signed(number & 0xFFFFFFFF))
-    return int(found)
+        found = (found ^ number) & 0xFFFFFFFF
+        found ^= found >> 16
+        found = found * 0x7FEB352D & 0xFFFFFFFF
+        found ^= found >> 15
+        found = found * 0x846CA68B & 0xFFFFFFFF
+        found ^= found >> 16
+    return _signed(found)
 
 
 def _signed(number: int) -> int:
