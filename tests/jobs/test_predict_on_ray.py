@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,7 +66,7 @@ def test_ray_leaves_what_one_process_leaves(formats: str, killed: bool, tmp_path
     _, said = job.communicate(timeout=580)
     assert job.returncode == 1, said  # one picture is damaged
     assert deaths == killed
-    options = {"batch_size": 2, "threads": 1, "pages": "all"}
+    options: dict[str, Any] = {"batch_size": 2, "threads": 1, "pages": "all"}
     found = run_prediction(run, [pictures], tmp_path / "plain", formats.split(","), **options)
     assert found["images"] == 43
     assert len(found["failed"]) == 1

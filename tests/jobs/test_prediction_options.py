@@ -57,7 +57,8 @@ def test_masks_have_the_values_of_the_files_again(folder: Path, tmp_path: Path) 
 def test_maps_and_polygons_have_them_too(table: str, folder: Path, tmp_path: Path) -> None:
     rasterio = pytest.importorskip("rasterio", reason="rasterio is not installed")
     model = trained_on(f", label_values: {table}")
-    formats, asked = ["mask", "geotiff", "geojson"], {"original_ids": True, "classes": ["a", "b"]}
+    formats = ["mask", "geotiff", "geojson"]
+    asked: dict[str, Any] = {"original_ids": True, "classes": ["a", "b"]}
     found = run_prediction(model, [folder], tmp_path / "out", formats, **asked)
     run_prediction(model, [folder], tmp_path / "window", formats[1:], **asked)
     no_class = found["no_class"]
