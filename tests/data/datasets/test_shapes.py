@@ -10,6 +10,7 @@ from PIL import Image
 from toolkit.data.classes.tables import class_table
 from toolkit.data.datasets.shapes import Shapes
 from toolkit.data.shapes import files
+from toolkit.data.shapes import scene as drawing
 from toolkit.data.shapes.scene import SHAPES, make_scene
 from toolkit.errors import ConfigError, DataError
 
@@ -40,6 +41,29 @@ def test_label_map_and_things_say_the_same():
             painted[thing.visible] = 1 + thing.label
         np.testing.assert_array_equal(painted, scene.label_map)
         assert len(scene.things) >= 2
+
+
+@pytest.mark.parametrize("visible", [0.4, 0.8, 1.0])
+def test_a_thing_leaves_the_wanted_share_of_what_is_in_sight(visible, monkeypatch):
+    owner, paint = np.zeros((180, 240), int), drawing._paint
+
+    def looked_at(rng, canvas, mask, *more):
+        for thing in range(1, owner.max() + 1):
+            seen = owner == thing
+            assert (seen & (mask == 0)).sum() >= visible * seen.sum()
+        owner[mask > 0] = 1 + owner.max()
+        paint(rng, canvas, mask, *more)
+
+    monkeypatch.setattr(drawing, "_paint", looked_at)
+    for seed in range(6):
+        owner[:] = 0
+        make_scene((60, 80), seed, visible=visible)
+
+
+def test_a_folder_of_before_there_was_a_share_is_still_the_same_set(made):
+    assert "visible" not in json.loads((made / "shapes.json").read_text())
+    with pytest.raises(DataError, match=r"visible None \(wanted 0\.8\)"):
+        Shapes(str(made), "train", **SMALL, visible=0.8)
 
 
 def test_all_classes_occur_and_ground_is_left():

@@ -39,6 +39,7 @@ class Shapes(Dataset):
         image_size: height and width of the pictures in pixels, at least 32 each.
         seed: number that all scenes follow from; another one gives other pictures.
         texture: strength of the patterns on the shapes, 0 (plain colours) to 1.
+        visible: least share, 0 to 1, of what is in sight of a shape that one more laid on it leaves; 1 lets none cover another.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Shapes(Dataset):
         image_size: tuple[PositiveInt, PositiveInt] = (96, 128),
         seed: NonNegativeInt = 0,
         texture: Probability = 1.0,
+        visible: Probability = 0.4,
     ) -> None:
         self.classes, self.palette, _ = class_table("shapes_boxes" if target in ("boxes", "largest") else "shapes")
         self.split = split
@@ -60,7 +62,7 @@ class Shapes(Dataset):
         if min(image_size) < 32:
             message = f"scenes need at least 32 pixels a side, got {tuple(image_size)}"
             raise ConfigError(Problem("image_size", message))
-        recipe = Recipe(count_train, count_val, (image_size[0], image_size[1]), seed, texture)
+        recipe = Recipe(count_train, count_val, (image_size[0], image_size[1]), seed, texture, visible)
         make_shapes(self.root, recipe, make)
         self.reader = LabelReader(class_table("shapes").names)
         self.pairs = tuple(find_pairs(self.root / "images" / split, self.root / "masks" / split))

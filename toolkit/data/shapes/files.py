@@ -38,6 +38,7 @@ class Recipe(NamedTuple):
         image_size: (height, width) of the images in pixels.
         seed: seed that every scene's is made from.
         texture: strength of the patterns, 0 (plain colours) to 1.
+        visible: least share, 0 to 1, of what is in sight of a thing that one more leaves of it.
     """
 
     count_train: int
@@ -45,10 +46,14 @@ class Recipe(NamedTuple):
     image_size: tuple[int, int]
     seed: int
     texture: float = 1.0
+    visible: float = 0.4
 
     def as_json(self) -> dict[str, Any]:
-        """The recipe as it stands in its file."""
-        return {"maker": _MAKER, **self._asdict(), "image_size": list(self.image_size)}
+        """The recipe as it stands in its file, whose older ones do not have `visible`."""
+        found = {"maker": _MAKER, **self._asdict(), "image_size": list(self.image_size)}
+        if self.visible == self._field_defaults["visible"]:
+            del found["visible"]
+        return found
 
 
 def make_shapes(root: Path, recipe: Recipe, make: bool = True) -> None:
@@ -77,7 +82,7 @@ def _write(root: Path, recipe: Recipe) -> None:
         (root / "masks" / split).mkdir(parents=True)
         coco = _empty_coco()
         for index in range(count):
-            scene = make_scene(recipe.image_size, mix(recipe.seed, number, index), recipe.texture)
+            scene = make_scene(recipe.image_size, mix(recipe.seed, number, index), recipe.texture, recipe.visible)
             _write_scene(root, split, f"{index:04d}", scene)
             _annotate(coco, f"{index:04d}.jpg", scene)
         write_json(root / "annotations" / f"instances_{split}.json", coco)

@@ -19,7 +19,6 @@ SHAPES = ("circle", "square", "triangle", "ring", "rod", "star")
 
 _FINE = 3
 """Scenes are drawn this many times finer and averaged; odd, so that a pixel's centre is a drawn pixel."""
-_MIN_VISIBLE = 0.4
 _MIN_PIXELS = 14
 _MIN_CONTRAST = 0.22
 
@@ -45,13 +44,14 @@ class Scene(NamedTuple):
     things: tuple[Thing, ...]
 
 
-def make_scene(size: tuple[int, int], seed: int, texture: float = 1.0) -> Scene:
+def make_scene(size: tuple[int, int], seed: int, texture: float = 1.0, visible: float = 0.4) -> Scene:
     """The scene of a seed, size (height, width) pixels. Holds 3 to 8 things where they fit.
 
     Args:
         size: (height, width) of the picture in pixels.
         seed: seed of everything drawn in it.
         texture: how strongly patterns stand out, 0 (plain colours, easier) to 1.
+        visible: least share, 0 to 1, of what is in sight of a thing that one more leaves of it.
     """
     rng = np.random.default_rng(seed)
     fine = (size[0] * _FINE, size[1] * _FINE)
@@ -63,7 +63,7 @@ def make_scene(size: tuple[int, int], seed: int, texture: float = 1.0) -> Scene:
     labels: list[int] = []
     for _ in range(int(rng.integers(4, 9))):
         label = int(rng.integers(len(SHAPES)))
-        mask = _place(rng, label, owner, labels)
+        mask = _place(rng, label, owner, labels, visible)
         if mask is not None:
             labels.append(label)
             _paint(rng, canvas, mask, ground, light, texture)
@@ -71,11 +71,21 @@ def make_scene(size: tuple[int, int], seed: int, texture: float = 1.0) -> Scene:
     return Scene(_photograph(rng, canvas, light), *_annotate(owner, labels))
 
 
-def _place(rng: np.random.Generator, label: int, owner: np.ndarray, labels: list[int]) -> np.ndarray | None:
-    """A mask for a new thing that leaves enough of every other visible; None when ten tries find none."""
+def _place(
+    rng: np.random.Generator, label: int, owner: np.ndarray, labels: list[int], visible: float
+) -> np.ndarray | None:
+    """A mask for a new thing that leaves enough of every other visible; None when ten tries find none.
+
+    Args:
+        rng: source of every random choice.
+        label: place in `SHAPES`.
+        owner: (H, W) uint8 fine, 0 is ground, 1 + i the thing of `labels[i]`.
+        labels: of the things that lie there.
+        visible: least share of what is in sight of each that it has to leave.
+    """
     side = min(owner.shape)
     wholes = np.bincount(owner.ravel(), minlength=len(labels) + 1)[1:]
-    needed = np.maximum(_MIN_VISIBLE * wholes, _MIN_PIXELS * _FINE**2)
+    needed = np.maximum(visible * wholes, _MIN_PIXELS * _FINE**2)
     for _ in range(10):
         center = rng.uniform(0.08, 0.92, 2) * np.array(owner.shape[::-1])
         mask = np.zeros(owner.shape, np.uint8)
