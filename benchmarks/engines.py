@@ -20,13 +20,12 @@ from toolkit.inference.folder import predict
 from toolkit.jobs.build import build_model
 from toolkit.models.vision_model import VisionModel
 
-SIZES = {"unet": (360, 480), "segnet": (360, 480), "detector": (480, 640)}
+SIZES = {"unet": (360, 480), "detector": (480, 640)}
 TITLES = {
     "unet": "U-Net resnet18 360 × 480",
-    "segnet": "SegNet 360 × 480",
     "detector": "R18-FPN detector 480 × 640",
 }
-GOALS = {"unet": 1.4, "segnet": 1.8, "detector": 1.3}
+GOALS = {"unet": 1.4, "detector": 1.3}
 
 
 def rows() -> list[Row]:
@@ -74,21 +73,17 @@ def whole(name: str) -> Callable[[Work], Measurements]:
 def _both(name: str, work: Work) -> tuple[VisionModel, VisionModel, tuple[int, int]]:
     """The model, the same behind the fastest engine, and the size of pictures."""
     os.environ["XDG_CACHE_HOME"] = str(work.folder)  # exported and measured anew
-    model = _model(name, toy=work.toy)
+    model = _model(name)
     fast = with_engine(copy.deepcopy(model), "auto", 1)
     return model, fast, (64, 96) if work.toy else SIZES[name]
 
 
-def _model(name: str, *, toy: bool) -> VisionModel:
+def _model(name: str) -> VisionModel:
     torch.manual_seed(0)
     if name == "unet":
         model = toolkit.unet("resnet18", num_classes=11)
     else:
-        small, large = {
-            "segnet": ("tiny/segnet_camvid", "segnet_camvid"),
-            "detector": ("faster_rcnn_r18_fpn_bccd",) * 2,
-        }[name]
-        config = load_config(str(FOLDER.parent / "configs" / f"{small if toy else large}.yaml"), [])
+        config = load_config(str(FOLDER.parent / "configs" / "faster_rcnn_r18_fpn_bccd.yaml"), [])
         model = build_model(config, pretrained=False)
     for module in model.modules():  # statistics that are not 0 and 1, so that nothing is left out
         if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None and module.running_var is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import nn
@@ -82,28 +81,6 @@ def tiny_lite() -> VisionModel:
             backbone.spec, to_stride=2, channels=[16, 12, 8, 8], upsample="bilinear", norm="batch"
         )
         return VisionModel(backbone, neck, HEADS.find("pixel")(neck.spec, 3), CLASSES)
-
-    return _seeded(make)
-
-
-def tiny_classifier(backbone: str, grid: int = 1, pool: str = "average", **options: Any) -> VisionModel:
-    """A classic net in its own width, pooled to a grid."""
-
-    def make() -> VisionModel:
-        body = BACKBONES.find(backbone)(**options)
-        return VisionModel(body, None, HEADS.find("image")(body.spec, 3, grid=grid, pool=pool), CLASSES)
-
-    return _seeded(make)
-
-
-def tiny_of_library(backbone: str, neck: str = "", **options: Any) -> VisionModel:
-    """A net of smp or timm, with a decoder of smp's or logits at its finest stride."""
-
-    def make() -> VisionModel:
-        body = BACKBONES.find(backbone)(**options)
-        made = NECKS.find(neck)(body.spec) if neck else None
-        spec = body.spec if made is None else made.spec
-        return VisionModel(body, made, HEADS.find("pixel")(spec, 3), CLASSES)
 
     return _seeded(make)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_export import tiny_classifier, tiny_coarse, tiny_lite, tiny_of_library, tiny_segnet, tiny_unet
+from tiny_export import tiny_coarse, tiny_lite, tiny_segnet, tiny_unet
 
 from toolkit.export.graph import ExportGraph
 from toolkit.export.onnx import write_onnx
@@ -21,14 +21,6 @@ NETS = {
     "segnet": tiny_segnet,
     "coarse": tiny_coarse,
     "lite": tiny_lite,
-    "alexnet 2012": lambda: tiny_classifier("alexnet", 6, variant="2012"),  # local response normalisation, groups
-    "googlenet of the paper": lambda: tiny_classifier("googlenet", batch_norm=False),
-    "vgg": lambda: tiny_classifier("vgg", 7, "max", depth=11),
-    "densenet": lambda: tiny_classifier("densenet", depth=121),
-    "maxout": lambda: tiny_classifier("maxout"),
-    "timm": lambda: tiny_of_library("timm", model="tf_efficientnet_b0"),
-    "timm transformer": lambda: tiny_of_library("timm", model="vit_tiny_patch16_224"),
-    "smp": lambda: tiny_of_library("smp", "smp", encoder="mobilenet_v2"),
 }
 PICTURES = [(1, 37, 51), (3, 64, 96), (2, 33, 80), (1, 127, 96)]
 
