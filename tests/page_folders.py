@@ -25,6 +25,9 @@ def page_folder(place: Path, starts: list[str], trained: Path) -> None:
         trained: a folder with `mine.yaml`, `own_boxes.yaml` and their runs.
     """
     own_folders(place)
+    photos = place / "photos"  # a link into pictures/, which not every page has
+    photos.unlink()
+    shutil.copytree(place / "pictures/images/val", photos)
     for name, config in (("run", "mine"), ("detector", "own_boxes")):
         if name in starts:
             shutil.copytree(trained / "runs" / config, place / "runs" / config, dirs_exist_ok=True)
@@ -37,7 +40,7 @@ def page_folder(place: Path, starts: list[str], trained: Path) -> None:
         if name not in starts and not {"run", "detector"} & {*starts}:
             shutil.rmtree(place / folder)
     if not starts or starts == ["nothing"]:
-        place.joinpath("photos").unlink(missing_ok=True)
+        shutil.rmtree(photos)
     for word, make in (("weights", weights_of_others), ("theirs", theirs), ("film", film), ("scenes", scenes)):
         if word in starts:
             make(place)
