@@ -50,7 +50,7 @@ def page_folder(place: Path, starts: list[str], trained: Path) -> None:
 
 def weights_of_others(place: Path) -> None:
     """`unet.pth` as segmentation-models-pytorch saves it; `net.pth` in names of its own, with `table.yaml` for them."""
-    torch.save(smp.Unet("resnet18", None, classes=2).state_dict(), place / "unet.pth")
+    torch.save(smp.Unet("resnet18", encoder_weights=None, classes=2).state_dict(), place / "unet.pth")
     model = toolkit.unet("resnet18", num_classes=2)
     torch.save({f"net.{name}": tensor for name, tensor in model.state_dict().items()}, place / "net.pth")
     (place / "table.yaml").write_text("about: names of somebody\nrules:\n  - net.{rest*} -> {rest*}\n")

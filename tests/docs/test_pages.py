@@ -155,7 +155,10 @@ def test_the_page_runs(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trained: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     whole = demo.demo_text
-    monkeypatch.setattr(demo, "demo_text", lambda task: re.sub(r"( steps: )\d+", r"\g<1>2", whole(task)))
+    small = (r"( steps: )\d+", r"\g<1>2"), (r"(count_(?:train|val): )\d+", r"\g<1>8")
+    for pattern, by in small:
+        assert re.search(pattern, whole("segmentation"))
+    monkeypatch.setattr(demo, "demo_text", lambda task: re.sub(*small[0], re.sub(*small[1], whole(task))))
     page_folder(tmp_path, start_of(page), trained)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
