@@ -23,7 +23,7 @@ PIXELS = "pixels"
 """Input of a raw graph: (N, C, H, W) float32 of a legal size, normalised, channels in the backbone's order."""
 RAW = "logits"
 """Output: what the head itself gives, (N, K, h, w) at its stride or (N, K); logits, or numbers of a regression."""
-MEAN, VARIANCE = "mean", "variance"
+MEAN, VARIANCE = "samples_mean", "samples_variance"
 """Outputs of a program of samples, in the place of `RAW`: moments of what the head samples, (N, K, h, w) float32."""
 ALL = "all_"
 """Begin of the names of a detector's answers below its thresholds, where thresholds are inside the graph."""
@@ -58,7 +58,7 @@ class ExportGraph(nn.Module):
 
     `forward` gives a tuple of tensors, named by `names`. A dense model gives `labels` (N, H, W) uint8 and `scores`
     (N, H, W) float32, or `values` (N, H, W); a classifier `scores` (N, K) and `labels` (N); detectors see
-    `DetectorGraph`. Then `logits`, what the head gave, or `mean` and `variance` over samples. The head says what the names
+    `DetectorGraph`. Then `logits`, what the head gave, or `samples_mean` and `samples_variance`. The head says what the names
     are (`Head.exported`).
 
     Args:
