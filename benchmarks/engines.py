@@ -20,12 +20,15 @@ from toolkit.inference.folder import predict
 from toolkit.jobs.build import build_model
 from toolkit.models.vision_model import VisionModel
 
-SIZES = {"unet": (360, 480), "detector": (480, 640)}
+SIZES = {"unet": (360, 480), "segnet": (360, 480), "detector": (480, 640)}
 TITLES = {
     "unet": "U-Net resnet18 360 × 480",
+    "segnet": "SegNet 360 × 480",
     "detector": "R18-FPN detector 480 × 640",
 }
-GOALS = {"unet": 1.4, "detector": 1.3}
+GOALS = {"unet": 1.4, "segnet": 1.8, "detector": 1.3}
+APART = {"unet": 0.0, "segnet": 1e-3, "detector": 0.0}
+"""Share of values that may differ by more than rounding: around pooling windows of SegNet with two equal maxima."""
 
 
 def rows() -> list[Row]:
@@ -54,7 +57,7 @@ def forward(name: str) -> Callable[[Work], Measurements]:
 
             return way
 
-        return work.in_turn({"toolkit": of(fast), "eager": of(model)}, _same)
+        return work.in_turn({"toolkit": of(fast), "eager": of(model)}, lambda found: _same(found, APART[name]))
 
     return measure
 
@@ -73,17 +76,19 @@ def whole(name: str) -> Callable[[Work], Measurements]:
 def _both(name: str, work: Work) -> tuple[VisionModel, VisionModel, tuple[int, int]]:
     """The model, the same behind the fastest engine, and the size of pictures."""
     os.environ["XDG_CACHE_HOME"] = str(work.folder)  # exported and measured anew
-    model = _model(name)
+    model = _model(name, toy=work.toy)
     fast = with_engine(copy.deepcopy(model), "auto", 1)
     return model, fast, (64, 96) if work.toy else SIZES[name]
 
 
-def _model(name: str) -> VisionModel:
+def _model(name: str, *, toy: bool) -> VisionModel:
     torch.manual_seed(0)
     if name == "unet":
         model = toolkit.unet("resnet18", num_classes=11)
     else:
-        config = load_config(str(FOLDER.parent / "configs" / "faster_rcnn_r18_fpn_bccd.yaml"), [])
+        segnet = "tiny/segnet_camvid" if toy else "segnet_camvid"
+        recipe = segnet if name == "segnet" else "faster_rcnn_r18_fpn_bccd"
+        config = load_config(str(FOLDER.parent / "configs" / f"{recipe}.yaml"), [])
         model = build_model(config, pretrained=False)
     for module in model.modules():  # statistics that are not 0 and 1, so that nothing is left out
         if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None and module.running_var is not None:
@@ -92,9 +97,13 @@ def _model(name: str) -> VisionModel:
     return model.eval()
 
 
-def _same(returned: dict[str, Any]) -> None:
+def _same(returned: dict[str, Any], share: float) -> None:
+    """Raises AssertionError when more than a share of the values differ by more than rounding."""
     mine, theirs = (
         one if isinstance(one, Tensor) else one.objectness for one in (returned["toolkit"], returned["eager"])
     )
-    gap, spread = float((mine - theirs).abs().max()), float(theirs.std())
-    assert gap <= 1e-3 * max(spread, 1e-6), f"the answers differ by {gap:.3g} where they spread by {spread:.3g}"
+    gaps, spread = (mine - theirs).abs(), float(theirs.std())
+    apart = float((gaps > 1e-3 * max(spread, 1e-6)).float().mean())
+    assert apart <= share, (
+        f"{apart:.3g} of the answers differ, by up to {gaps.max():.3g} where they spread by {spread:.3g}"
+    )

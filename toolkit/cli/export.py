@@ -116,6 +116,11 @@ def _say(result: dict[str, Any]) -> None:
         say(
             f"boxes {parity['max_box']:.3g} pixels apart, {parity['unmatched']} without a partner ({parity['ties']} at a limit)"
         )
+    elif parity["ties"]:
+        say(
+            f"{parity['ties']} pooling windows hold two values that are equal but for rounding, and the export took the other "
+            "one; where it did, logits are compared with those of the model that takes it, too"
+        )
     if parity["metric"] is not None:
         one = parity["metric"]
         say(

@@ -30,6 +30,7 @@ from toolkit.export.faults import Fault, first_fault, other_classes
 from toolkit.export.graph import ALL, MEAN, RAW, VARIANCE, Cut, ExportGraph
 from toolkit.export.inside import with_blocks
 from toolkit.export.metric_lost import Measure, metric_lost
+from toolkit.export.pooling_ties import choices_of, unpooled
 from toolkit.models.modes import evaluating
 from toolkit.models.monte_carlo import predictions_of, seeded_moments
 from toolkit.models.vision_model import VisionModel
@@ -153,6 +154,8 @@ def prove(
             for path, theirs in zip(files, found, strict=True):
                 mine, prediction, rounded, others = reference(model, path, cut, raw=raw, ties=bounds.ties)
                 pair = compared(mine, theirs, bounds, others)
+                if pair.problems(bounds) and unpooled(model) and not bounds.relative:
+                    pair = _with_its_choices(model, file, target, path, theirs, pair, bounds, cut=cut, raw=raw)
                 given = theirs["given"].shape
                 shape = (given[1], given[2]) if not raw else (given[2], given[3])
                 if not raw:
@@ -177,6 +180,38 @@ def prove(
     own = [second for path, second in zip(files, seconds, strict=True) if path in pictures]
     mean = float(np.mean(own or seconds))
     return Certificate(not problems, bounds, whole, rows, problems, fault, metric, mean)
+
+
+def _with_its_choices(
+    model: VisionModel, file: Path, target: str, picture: Path, theirs: Answers, pair: Difference, bounds: Bounds, *,
+    cut: Cut | None, raw: bool,
+) -> Difference:  # fmt: skip
+    """The difference that is left when the model unpools to where the export did, if all other places are ties.
+
+    Labels are compared without that, so that those which ties change still count.
+
+    Args:
+        model: a model with unpooling, in eval mode.
+        file: the exported file, with `run.py` beside it.
+        target: what the file is of: onnx, openvino or torch.
+        picture: file of the picture that differs.
+        theirs: the export's answer for it.
+        pair: the difference, which is given back when ties do not explain it.
+        bounds: how far apart the answers may be, and how near to each other two values of a window are a tie.
+        cut: thresholds that are inside the export.
+        raw: whether the export begins at pixels and ends with logits.
+    """
+    names = unpooled(model)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        found, *_ = run_fresh(with_blocks(file, target, names, folder / "opened"), target, [picture], folder)
+        inside = next(found)
+    with choices_of(model, inside) as chosen:
+        again = compared(reference(model, picture, cut, raw=raw).arrays, theirs, bounds)
+    if not chosen.windows or chosen.gap > bounds.ties or again.logit is None or pair.logit is None:
+        return pair
+    left = pair._replace(logit=again.logit, unmatched=chosen.windows, ties=chosen.windows)
+    return pair if left.problems(bounds) else left
 
 
 def run_fresh(

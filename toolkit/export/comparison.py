@@ -23,7 +23,8 @@ class Bounds(NamedTuple):
         labels: smallest share of equal labels.
         boxes: largest difference of a matched box's side, in pixels.
         metric: largest difference of the metric, as people read it (percentage points for a share).
-        ties: how near to a limit the score, overlap or rank of an unmatched box must lie, 0..1.
+        ties: how near to a limit the score, overlap or rank of an unmatched box must lie, 0..1; and how near to each other,
+            in standard deviations of their map, two values of a pooling window of which either may be the maximum.
         relative: whether `logit` counts in standard deviations of the model's own logits.
     """
 
@@ -50,8 +51,10 @@ class Difference(NamedTuple):
         spread: standard deviation of the model's own.
         labels: share of labels that are equal.
         boxes: largest difference of a side of matched boxes, in pixels.
-        unmatched: boxes of either side without a partner, and pairs further apart than allowed that `ties` explains.
-        ties: those of them at a limit of a score, an overlap or a rank, where rounding decides.
+        unmatched: boxes of either side without a partner, and pairs further apart than allowed that `ties` explains; of nets
+            with pooling indices, windows whose value was put elsewhere, where that explains a difference of logits.
+        ties: those of them at a limit of a score, an overlap or a rank, or between two values of a window, where rounding
+            decides.
         finite: whether everything exported is a finite number.
         compared: how many labels of the picture were compared.
     """

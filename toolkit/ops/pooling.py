@@ -317,7 +317,8 @@ def _place_formula(values: Tensor, codes: Tensor, size: tuple[int, int], clean: 
     spread = torch.where(here, (values + 0.0 if clean else values)[:, :, :, None, :, None], 0.0)
     full = spread.reshape(batch, channels, 2 * rows, 2 * columns)
     height, width = size
-    if _tracing() or height != 2 * rows or width != 2 * columns:
+    open_sides = _tracing() and not all(type(side) is int for side in (*size, rows, columns))
+    if open_sides or height != 2 * rows or width != 2 * columns:
         full = F.pad(full, (0, width - 2 * columns, 0, height - 2 * rows))
     return _like(full, values)
 

@@ -48,6 +48,9 @@ def _totals(parity: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         totals.append(("boxes without a partner that lie at no limit", str(lonely), "0"))
         near = f"within {bounds['ties']:g}"
         totals.append(("boxes without a partner at a limit of a score, overlap or rank", str(parity["ties"]), near))
+    elif parity["ties"]:
+        name = "pooling windows whose other value was taken, equal but for rounding"
+        totals.append((name, str(parity["ties"]), f"within {bounds['ties']:g} of the map's spread"))
     if parity["rounded_bytes"]:
         name = "bytes that the resize inside rounds to a neighbouring level"
         totals.append((name, str(parity["rounded_bytes"]), "1 in 1000"))

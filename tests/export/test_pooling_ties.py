@@ -1,0 +1,74 @@
+"""Windows with two equal maxima are ties of an export that unpools; with other choices it agrees with the model that makes them."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from tiny_export import tiny_segnet
+
+from toolkit.export.graph import RAW, ExportGraph
+from toolkit.export.pooling_ties import choices_of, unpooled
+from toolkit.models.vision_model import VisionModel
+
+SIZE = (64, 96)
+
+
+def flat() -> torch.Tensor:
+    return torch.full((1, *SIZE, 3), 200, dtype=torch.uint8)
+
+
+def noisy() -> torch.Tensor:
+    return torch.randint(0, 256, (1, *SIZE, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def choosing_otherwise() -> VisionModel:
+    """The net that in the middle of each map unpools to the pixel beside the maximum."""
+    model = copy.deepcopy(tiny_segnet())
+
+    def moved(_: object, given: tuple) -> tuple:
+        x, indices = given
+        height, width = indices.codes.shape[2:]
+        codes = indices.codes.clone()
+        codes[:, :, height // 3 : -height // 3, width // 3 : -width // 3] ^= 1
+        return x, indices._replace(codes=codes)
+
+    for unpool in model.neck.unpools:
+        unpool.register_forward_pre_hook(moved)
+    return model
+
+
+def answered(model: VisionModel, given: torch.Tensor) -> dict:
+    graph = ExportGraph(model, blocks=True)
+    with torch.no_grad():
+        found = graph(given)
+    return {name: one.numpy() for name, one in zip(graph.names, found, strict=True)}
+
+
+def again(export: VisionModel, given: torch.Tensor) -> tuple:
+    """How far the model is from an export: as it is, and with its choices, of which the number and the widest are told."""
+    model, theirs = tiny_segnet(), answered(export, given)
+    before = abs(answered(model, given)[RAW] - theirs[RAW]).max()
+    with choices_of(model, {name: theirs[name] for name in unpooled(model)}) as chosen:
+        after = abs(answered(model, given)[RAW] - theirs[RAW]).max()
+    return before, after, chosen
+
+
+def test_an_export_that_takes_the_other_of_two_equals_agrees_with_the_model_that_does() -> None:
+    before, after, chosen = again(choosing_otherwise(), flat())
+    assert before > 1e-2
+    assert after <= 1e-6
+    assert chosen.windows > 0
+    assert chosen.gap <= 1e-4
+
+
+def test_a_value_beside_a_true_maximum_is_no_tie() -> None:
+    _, _, chosen = again(choosing_otherwise(), noisy())
+    assert chosen.windows > 0
+    assert chosen.gap > 1e-2
+
+
+def test_the_model_itself_has_no_ties() -> None:
+    before, after, chosen = again(tiny_segnet(), noisy())
+    assert before == after == 0
+    assert (chosen.windows, chosen.gap) == (0, 0.0)
