@@ -188,7 +188,7 @@ def _with_its_choices(
 ) -> Difference:  # fmt: skip
     """The difference that is left when the model unpools to where the export did, if all other places are ties.
 
-    Labels are compared without that, so that those which ties change still count.
+    Labels are compared without that, over all pictures together, so that those which ties change still count.
 
     Args:
         model: a model with unpooling, in eval mode.
@@ -211,7 +211,7 @@ def _with_its_choices(
     if not chosen.windows or chosen.gap > bounds.ties or again.logit is None or pair.logit is None:
         return pair
     left = pair._replace(logit=again.logit, unmatched=chosen.windows, ties=chosen.windows)
-    return pair if left.problems(bounds) else left
+    return pair if left._replace(labels=None).problems(bounds) else left
 
 
 def run_fresh(
