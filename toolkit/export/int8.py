@@ -16,6 +16,8 @@ from toolkit.export.metadata import as_texts
 
 _QUANTISED = ["Conv", "ConvTranspose", "Gemm", "MatMul"]
 """Operators whose inputs and weights are stored in eight bits; everything before and behind them stays as it is."""
+_FIRST = ("Conv", "ConvTranspose")
+"""What a net begins with: products of matrices before it resize pictures."""
 
 
 def quantise(source: Path, path: Path, pictures: Sequence[Path], runner: Path, metadata: Mapping[str, Any]) -> None:
@@ -37,10 +39,11 @@ def quantise(source: Path, path: Path, pictures: Sequence[Path], runner: Path, m
         simple, made = Path(folder) / "simple.onnx", Path(folder) / "made.onnx"
         try:
             quant_pre_process(str(source), str(simple), skip_symbolic_shape=True)
+            resizing = not_of_the_net(onnx.load(str(simple)))
             quantize_static(
                 str(simple), str(made), _Reader(pictures, runner, metadata), quant_format=QuantFormat.QDQ,
                 op_types_to_quantize=_QUANTISED, per_channel=True, activation_type=QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
+                weight_type=QuantType.QInt8, nodes_to_exclude=resizing,
             )  # fmt: skip
         except (ValueError, RuntimeError) as error:
             message = f"onnxruntime cannot quantise it: {first_line(error)}"
@@ -52,6 +55,21 @@ def quantise(source: Path, path: Path, pictures: Sequence[Path], runner: Path, m
         entry.key, entry.value = name, text
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(model, str(path))
+
+
+def not_of_the_net(model: Any) -> list[str]:
+    """Names of nodes before the first convolutions, which resize pictures and need more than eight bits for it.
+
+    model: an `onnx.ModelProto` whose nodes stand in the order in which they are computed.
+    """
+    inside: set[str] = set()
+    found = []
+    for node in model.graph.node:
+        if node.op_type in _FIRST or inside & set(node.input):
+            inside.update(node.output)
+        elif node.op_type in _QUANTISED:
+            found.append(node.name)
+    return found
 
 
 class _Reader:
