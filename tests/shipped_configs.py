@@ -16,6 +16,12 @@ from toolkit.jobs.describe import describe_config
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 NAMES = [path.relative_to(CONFIGS).with_suffix("").as_posix() for path in sorted(CONFIGS.rglob("*.yaml"))]
 
+ALIKE = frozenset(
+    name
+    for name in NAMES
+    if name.startswith(("classify/", "dilated_")) and name.endswith(("_bccd", "_cityscapes", "_kitti"))
+)
+"""Those that differ from another one in data and recipe, and in the number of classes."""
 
 _DATA = tempfile.TemporaryDirectory(prefix="shapes-")
 """Where configs draw their data that make it themselves, until this process ends."""

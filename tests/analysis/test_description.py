@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from shipped_configs import CONFIGS, NAMES, shipped
+from shipped_configs import ALIKE, CONFIGS, NAMES, shipped
 from torch import nn
 
 import toolkit
@@ -65,7 +65,7 @@ SLOW = {
 
 
 def quick_first(names: Iterable[str]) -> list[Any]:
-    return [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in names]
+    return [pytest.param(name, marks=pytest.mark.slow) if name in SLOW | ALIKE else name for name in names]
 
 
 @pytest.mark.parametrize("name", quick_first(PUBLISHED))

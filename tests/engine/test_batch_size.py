@@ -64,6 +64,7 @@ def memory_of(monkeypatch: pytest.MonkeyPatch, each: int, free: int, seconds: fl
     monkeypatch.setattr(batch_size, "time", SimpleNamespace(monotonic=lambda: now[0]))
 
 
+@pytest.mark.slow
 def test_trials_on_a_cpu_stay_within_what_is_free(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tiny_config(data)
     dataset = build_dataset(config, "train")
@@ -122,6 +123,7 @@ def test_a_run_keeps_the_number(data: Path, tmp_path: Path, monkeypatch: pytest.
     assert run_evaluation(run)["images"] == 3
 
 
+@pytest.mark.slow
 def test_the_data_set_is_the_most(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     memory_of(monkeypatch, each=1, free=10**6)
     run_training(tiny_config(data, "data.batch_size=auto", "train.steps=1"), tmp_path / "run", quiet=True)

@@ -113,7 +113,7 @@ def test_patience_needs_evaluations(data: Path, tmp_path: Path, override: str) -
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("step", [2, 3, 5])
+@pytest.mark.parametrize("step", [3, *(pytest.param(step, marks=pytest.mark.slow) for step in (2, 5))])
 def test_everything_at_once_resumed_is_the_uninterrupted_run(
     data: Path, tmp_path: Path, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -207,6 +207,7 @@ def test_dense_losses_are_one_graph(data: Path, monkeypatch: pytest.MonkeyPatch)
     torch._dynamo.reset()
 
 
+@pytest.mark.slow
 def test_of_a_detector_the_pyramid_is_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
 

@@ -77,7 +77,7 @@ def test_unknown_parts_are_named_before_a_step_is_made(data: Path, tmp_path: Pat
         run_training(tiny_config(data, "train.steps=1", all_late), tmp_path / "run", quiet=True)
 
 
-@pytest.mark.parametrize("sampling", ["class_balanced", "repeat_factor"])
+@pytest.mark.parametrize("sampling", ["class_balanced", pytest.param("repeat_factor", marks=pytest.mark.slow)])
 def test_sampling_is_the_same_whatever_the_workers(data: Path, tmp_path: Path, sampling: str) -> None:
     options = [f"data.sampling={sampling}", "data.repeat_threshold=1.0", "train.steps=5"]
     for workers in (0, 2):

@@ -136,7 +136,13 @@ def their_losses(theirs: FasterRCNN, images: list[np.ndarray]) -> dict[str, torc
 
 
 @pytest.mark.parametrize(
-    "sizes", [[(96, 160)] * 2, [(99, 135)], MIXED[:2], MIXED], ids=["friendly", "odd", "mixed", "four"]
+    "sizes",
+    [
+        pytest.param([(96, 160)] * 2, id="friendly", marks=pytest.mark.slow),
+        pytest.param([(99, 135)], id="odd"),
+        pytest.param(MIXED[:2], id="mixed"),
+        pytest.param(MIXED, id="four", marks=pytest.mark.slow),
+    ],
 )
 def test_losses_and_gradients_are_torchvisions_when_everything_is_sampled(
     sizes: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from page_reader import read_page
 from PIL import Image
-from shipped_configs import NAMES, shipped
+from shipped_configs import ALIKE, NAMES, shipped
 from tiny_run import tiny_config
 
 from toolkit.analysis.anatomy import Anatomy
@@ -22,6 +22,10 @@ from toolkit.models.weights import save_weights
 from toolkit.report.anatomy.page import anatomy_page, bars_of
 from toolkit.report.anatomy.stages import board
 
+every_config = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in ALIKE else name for name in NAMES]
+)
+
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> tuple[Config, Anatomy]:
@@ -29,7 +33,7 @@ def tiny(tmp_path: Path) -> tuple[Config, Anatomy]:
     return config, describe_config(config, (32, 40))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@every_config
 def test_the_page_of_every_shipped_config(name: str) -> None:
     _, anatomy = shipped(name)
     html = anatomy_page(anatomy)
@@ -45,7 +49,7 @@ def test_the_page_of_every_shipped_config(name: str) -> None:
     assert len(html) < 600_000
 
 
-@pytest.mark.parametrize("name", NAMES)
+@every_config
 def test_the_diagram_of_every_shipped_config(name: str) -> None:
     """No box hangs in the air: whatever is not the image's is reached, and all but the head goes on."""
     _, anatomy = shipped(name)
