@@ -129,8 +129,6 @@ def test_on_the_command_line(dense: Path, boxes: Path, tmp_path: Path) -> None:
     assert "wanted auto, off or a number of pixels, found 'none'" in shown.output
     shown = CliRunner().invoke(command, [str(dense / "run"), "--memory", "much"])
     assert "wanted a size such as 800MB or 2GB, found 'much'" in shown.output
-    shown = CliRunner().invoke(command, [str(boxes / "run"), "--engine", "onnxruntime"])
-    assert "--engine: onnxruntime runs models that answer for every pixel" in str(shown.exception)
     shown = CliRunner().invoke(command, [str(boxes / "run"), "--samples-mc", "2"])
     assert "--samples-mc: Monte-Carlo prediction needs" in str(shown.exception)
     shown = CliRunner().invoke(command, ["--predictions", "x", "--annotations", "y", "--tta", "flips"])

@@ -67,6 +67,9 @@ class _Muon(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        left_out = getattr(self, "found_inf", None)  # set where a gradient may not be finite (fp16, a GPU's late norm)
+        if left_out is not None and bool(left_out):
+            return loss
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is None:
