@@ -222,6 +222,8 @@ def page(rows: dict[str, Any]) -> str:
     for name, row in rows.items():
         cells = [_cell(row[to], row["seconds"], to) for to in FORMATS]
         lines.append(f"| {name} | {row['weights']} | {row['pictures']} | {' | '.join(cells)} |")
+    if missing := [name for name in SYSTEMS if name not in rows]:
+        lines += ["", f"Not measured yet: {'; '.join(missing)}."]
     return "\n".join(lines) + "\n"
 
 
