@@ -18,8 +18,8 @@ from torch import Tensor
 
 from toolkit.contracts import FeaturePyramid, PoolIndices
 from toolkit.export.graph import BLOCK
+from toolkit.layers.max_unpool import MaxUnpool
 from toolkit.models.vision_model import VisionModel
-from toolkit.necks.index_unpool import IndexUnpool
 from toolkit.ops.pooling import max_pool, max_unpool
 
 
@@ -28,7 +28,7 @@ class Chosen:
     """Windows whose value the export put elsewhere.
 
     Args:
-        windows: how many.
+        windows: how many of them there are.
         gap: largest distance of the two values of one, in standard deviations of their map; rounding's is about 1e-6.
     """
 
@@ -38,9 +38,7 @@ class Chosen:
 
 def unpooled(model: VisionModel) -> list[str]:
     """Names of the values inside a program that show where it unpooled to, deepest first; none for a net without indices."""
-    if not isinstance(model.neck, IndexUnpool):
-        return []
-    return [f"{BLOCK}neck.unpools.{number}" for number in range(len(model.neck.unpools))]
+    return [f"{BLOCK}{name}" for name, layer in model.named_modules() if isinstance(layer, MaxUnpool)]
 
 
 @contextmanager
