@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from toolkit.export.graph import ALL
+
 Answers = Mapping[str, Any]
 """A picture's answer by the names of a graph's outputs: arrays with a first axis of 1."""
 _NEAR = 1.0
@@ -101,7 +103,7 @@ def compared(
     """
     shared = {name: (wanted[name], found[name]) for name in wanted if name in found}
     if "boxes" in wanted:
-        kinds = [name for name in ("", "all_") if f"{name}boxes" in wanted and f"{name}boxes" in found]
+        kinds = [name for name in ("", ALL) if f"{name}boxes" in wanted and f"{name}boxes" in found]
         return total([_boxes(kind, wanted, found, bounds, others) for kind in kinds])
     raws = [pair for name, pair in shared.items() if name not in ("labels", "scores") or "logits" not in wanted]
     raws = [pair for pair in raws if pair[0].dtype.kind == "f"]

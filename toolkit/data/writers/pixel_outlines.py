@@ -134,11 +134,15 @@ def _loops(ring: np.ndarray) -> list[np.ndarray]:
             del way[before:]
         places[x, y] = len(way)
         way.append((x, y))
-    return [_begun(np.array(loop)) for loop in (*loops, way)]
+    return [begun(np.array(loop)) for loop in (*loops, way)]
 
 
-def _begun(ring: np.ndarray) -> np.ndarray:
-    """A ring from the corner at which its topmost edge to the right begins, of several the leftmost."""
+def begun(ring: np.ndarray) -> np.ndarray:
+    """A ring (P, 2) of x, y from the corner at which its topmost edge to the right begins, of several the leftmost.
+
+    >>> begun(np.array([[2, 1], [0, 1], [0, 0], [2, 0]])).tolist()
+    [[0, 0], [2, 0], [2, 1], [0, 1]]
+    """
     following = np.roll(ring, -1, axis=0)
     starts = np.flatnonzero(following[:, 0] > ring[:, 0])
     return np.roll(ring, -starts[np.lexsort(ring[starts].T)[0]], axis=0)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from toolkit.data.images.rasters import Georeference, gdal, georeference_of
-from toolkit.data.writers.pixel_outlines import label_regions
+from toolkit.data.writers.pixel_outlines import begun, label_regions
 from toolkit.inference.writers.base import Writer, write_lines
 from toolkit.labels import IGNORE_INDEX, ClassTable
 from toolkit.printing import printable
@@ -175,11 +175,7 @@ def _begun(ring: Any, *, hole: bool) -> _Ring:
     points = [[round(x), round(y)] for x, y in ring[:-1]]
     if (_area(_closed(points)) < 0) != hole:
         points.reverse()
-    following = [*points[1:], points[0]]
-    first = min(
-        (y, x, place) for place, ((x, y), (next_x, _)) in enumerate(zip(points, following, strict=True)) if next_x > x
-    )[2]
-    return _closed(points[first:] + points[:first])
+    return _closed(begun(np.array(points)).tolist())
 
 
 def _first_corner(ring: _Ring) -> tuple[int, int]:
