@@ -18,6 +18,7 @@ from torch import Tensor
 
 from toolkit.backbones.segnet_basic_encoder import SegNetBasicEncoder
 from toolkit.backbones.vgg import Vgg
+from toolkit.engine import process
 from toolkit.engine import step as step_module
 from toolkit.engine.interrupt import Interrupted
 from toolkit.engine.prepare import LossModule, lies_channels_last, match_strides
@@ -52,6 +53,24 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_auto_means(asked: Any, device: str, precision: Any, last: bool) -> None:
     settings = TrainSettings(steps=1, channels_last=asked, precision=precision)
     assert lies_channels_last(settings, device) is last
+
+
+@pytest.mark.parametrize(
+    ("asked", "device", "instructions", "taken"),
+    [
+        ("auto", "cpu", "AMX", "bf16-mixed"),
+        ("auto", "cpu", "AVX-512", "32-true"),
+        ("auto", "cpu", "", "32-true"),
+        ("auto", "mps", "AMX", "32-true"),
+        ("32-true", "cpu", "AMX", "32-true"),
+        ("bf16-mixed", "cpu", "", "bf16-mixed"),
+    ],
+)
+def test_which_precision_auto_takes(
+    asked: Any, device: str, instructions: str, taken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "bf16_instructions", lambda: instructions)
+    assert process.precision_on(TrainSettings(steps=1, precision=asked), device) == taken
 
 
 def weights(run: Path) -> dict[str, Tensor]:

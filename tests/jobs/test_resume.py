@@ -98,6 +98,17 @@ def test_how_the_work_is_done_may_change_freely(data: Path, run: Path, change: s
     assert not [event for event in events(run) if "changed" in event]
 
 
+def test_another_number_format_of_this_machine_is_said(data: Path, run: Path) -> None:
+    environment = run / "environment.json"
+    saved = json.loads(environment.read_text())
+    assert saved["precision"] == "32-true"
+    environment.write_text(json.dumps(saved | {"precision": "bf16-mixed"}))
+    resume(data, run)
+    assert (
+        "note       the run began with bf16-mixed numbers, and goes on with 32-true" in (run / "train.log").read_text()
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -15,7 +15,7 @@ from toolkit.analysis.device_memory import device_memory, gigabytes, peak, reset
 from toolkit.analysis.out_of_memory import is_out_of_memory, kept_by
 from toolkit.contracts import OptimizerRule
 from toolkit.engine.prepare import trained_groups, trained_module, with_base_rates
-from toolkit.engine.process import alone, not_deterministic
+from toolkit.engine.process import alone, not_deterministic, precision_on
 from toolkit.engine.settings import TrainSettings
 from toolkit.engine.step import TrainingStep
 from toolkit.errors import ConfigError, Problem, UserError
@@ -125,7 +125,7 @@ class _Trials:
         samples: Sequence[Sample],
     ) -> None:
         self.device, self.samples = fabric.device, samples
-        own = alone(fabric, settings.precision)
+        own = alone(fabric, precision_on(settings, fabric.device.type))
         optimizer = with_base_rates(rule.build(trained_groups(model, rule.lr, settings, rule.weight_decay)))
         module, optimizer = own.setup(trained_module(fabric, model, settings), optimizer)
         self.step = TrainingStep(own, module, optimizer, settings, stop_at_nonfinite=False)

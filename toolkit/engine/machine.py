@@ -8,7 +8,7 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -80,6 +80,18 @@ _PACKAGES = (
     "pycocotools",
     "lightning-fabric",
 )
+
+
+def bf16_instructions() -> Literal["AMX", "AVX-512", ""]:
+    """What this processor has for bfloat16: matrix units, vectors, or nothing that PyTorch knows.
+
+    PyTorch tells by private functions, which older versions lack.
+    """
+    checks: tuple[tuple[str, Literal["AMX", "AVX-512"]], ...] = (
+        ("_is_amx_tile_supported", "AMX"),
+        ("_is_avx512_bf16_supported", "AVX-512"),
+    )
+    return next((name for check, name in checks if getattr(torch.cpu, check, lambda: False)()), "")
 
 
 def environment(device: str, seed: int) -> dict[str, Any]:

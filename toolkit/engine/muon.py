@@ -107,6 +107,9 @@ class _Muon(torch.optim.Optimizer):
 def orthogonalised(matrix: Tensor, iterations: int = 5) -> Tensor:
     """The matrix U S V^T with its singular values S brought near 1, by Newton-Schulz steps; float32.
 
+    A step multiplies by a polynomial of the Gram matrix, x <- P(x x^T) x. The polynomials of all steps commute, so that they are
+    multiplied first, as square matrices of the shorter side, and meet the matrix once: a third of the work for kernels of 3x3.
+
     Args:
         matrix: (rows, columns) float, of any scale.
         iterations: steps; after 5, singular values lie in 0.7 to 1.2.
@@ -115,7 +118,13 @@ def orthogonalised(matrix: Tensor, iterations: int = 5) -> Tensor:
     tall = matrix.shape[0] > matrix.shape[1]
     x = (matrix.T if tall else matrix).float()
     x = x / (x.norm() + _EPS)
-    for _ in range(iterations):
-        square = x @ x.T
-        x = first * x + (third * square + fifth * square @ square) @ x
+    gram = x @ x.T
+    factor = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    for step in range(iterations):
+        polynomial = torch.addmm(gram, gram, gram, beta=third, alpha=fifth)
+        polynomial.diagonal().add_(first)
+        factor = polynomial @ factor if step else polynomial
+        if step < iterations - 1:
+            gram = polynomial @ gram @ polynomial
+    x = factor @ x
     return (x.T if tall else x).contiguous()

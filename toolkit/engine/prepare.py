@@ -13,6 +13,7 @@ from toolkit.engine.batch_norm import freeze_batch_norms
 from toolkit.engine.checkpoint import TrainState, restore_state
 from toolkit.engine.job import Job
 from toolkit.engine.parameters import LateParts, group_lines, parameter_groups
+from toolkit.engine.process import precision_on
 from toolkit.engine.settings import TrainSettings
 from toolkit.engine.step import TrainingStep
 from toolkit.errors import ConfigError, Problem, UserError
@@ -101,7 +102,7 @@ def trained_module(fabric: Any, model: VisionModel, settings: TrainSettings) -> 
 def lies_channels_last(settings: TrainSettings, device: str) -> bool:
     """Whether images and weights lie with their channels last, on a device of that type; what auto means, too."""
     if settings.channels_last == "auto":
-        return device == "cuda" and settings.precision != "32-true"
+        return device == "cuda" and precision_on(settings, device) != "32-true"
     return settings.channels_last is True
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from toolkit.engine.machine import bf16_instructions
 from toolkit.engine.settings import TrainSettings
 from toolkit.errors import ConfigError, Problem, UserError
 from toolkit.samples import Batch
@@ -50,6 +51,23 @@ def _check_precision(settings: TrainSettings, device: str) -> None:
     if settings.precision == "16-mixed" and device == "cpu":  # Fabric would quietly take bf16-mixed
         message = "float16 with a loss scaler needs a GPU, and this training is on the CPU"
         raise ConfigError(Problem("train.precision", message, "take bf16-mixed, which needs no scaler, or 32-true"))
+
+
+def precision_on(settings: TrainSettings, device: str) -> str:
+    """Number format of the passes on a device of that type; `auto` is told apart here alone.
+
+    Only matrix units count: other instructions for bfloat16 save memory, and seldom time.
+
+    >>> precision_on(TrainSettings(precision="auto"), "mps")
+    '32-true'
+    """
+    if settings.precision != "auto":
+        return settings.precision
+    if device == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = device == "cpu" and bf16_instructions() == "AMX"
+    return "bf16-mixed" if fast else "32-true"
 
 
 def process_counts(settings: TrainSettings) -> tuple[int, int]:
@@ -107,7 +125,7 @@ def make_fabric(settings: TrainSettings) -> Any:
         devices=devices,
         num_nodes=nodes,
         strategy="ddp" if devices * nodes > 1 else "auto",
-        precision=settings.precision,
+        precision=precision_on(settings, device),
     )
     fabric.launch()
     return fabric

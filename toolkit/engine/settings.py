@@ -20,7 +20,8 @@ class TrainSettings:
         warmup_factor: Share of the full learning rate, 0..1, at which the warm-up begins.
         clip_norm: Largest norm of all gradients together; longer ones are scaled down to it. null clips nothing.
         accumulate: Number of batches whose gradients make one step together, as one larger batch would.
-        precision: Number format of the passes: 32-true is float32, bf16-mixed and 16-mixed halve most of the memory.
+        precision: Number format of the passes: 32-true is float32, bf16-mixed and 16-mixed halve most of the memory; auto
+            takes bf16-mixed where a GPU or a processor has matrix units for it, else 32-true, and says which.
         device: Where the training runs; auto takes a GPU when there is one, else the processor.
         devices: Number of processes on this machine, one a GPU; torchrun and SLURM set it themselves.
         nodes: Number of machines that train together; torchrun and SLURM set it themselves.
@@ -66,7 +67,7 @@ class TrainSettings:
     warmup_factor: Probability = 0.001
     clip_norm: PositiveFloat | None = None
     accumulate: PositiveInt = 1
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "auto"] = "32-true"
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     devices: PositiveInt = 1
     nodes: PositiveInt = 1

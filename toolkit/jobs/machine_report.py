@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from toolkit.analysis.device_memory import host_memory
-from toolkit.engine.machine import load_average, usable_cores
+from toolkit.engine.machine import bf16_instructions, load_average, usable_cores
 from toolkit.errors import Problem, first_line
 from toolkit.ops.native import compiler, without_kernels
 from toolkit.version import package_version
@@ -63,21 +63,17 @@ def _pytorch(report: MachineReport) -> None:
 
 def _processor(report: MachineReport) -> None:
     capability = torch.backends.cpu.get_cpu_capability()
-    halves = _bf16()
+    words = {
+        "AMX": "matrix units (AMX), fast",
+        "AVX-512": "AVX-512, which saves memory more than time",
+        "": "no instructions that PyTorch knows, slow",
+    }
+    halves = words[bf16_instructions()]
     cores, there = usable_cores(), os.cpu_count() or 1
     of = "" if cores == there else f" of {there} (affinity or a container's quota)"
     said = f"{cores} core(s){of}, {torch.get_num_threads()} thread(s) an operation, {capability}, load {load_average():.1f}"
     report.facts["processor"] = f"{platform.machine()}, {said}"
     report.facts["bf16"] = f"{halves}: train.precision=bf16-mixed on the CPU"
-
-
-def _bf16() -> str:
-    """How this processor takes bfloat16. PyTorch tells by private functions, which older versions lack."""
-    checks = (("_is_amx_tile_supported", "matrix units (AMX), fast"), ("_is_avx512_bf16_supported", "AVX-512, fast"))
-    for name, words in checks:
-        if getattr(torch.cpu, name, lambda: False)():
-            return words
-    return "no instructions that PyTorch knows, slow"
 
 
 def _devices(report: MachineReport) -> None:

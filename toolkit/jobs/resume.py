@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -140,10 +140,7 @@ def compare_images(saved: SavedRun, datasets: Mapping[str, Dataset], *, allowed:
 
     Raises ConfigError for training data of another number: the order of the images would not be the run's.
     """
-    try:
-        then = json.loads(saved.folder.environment.read_text(encoding="utf-8")).get("images", {})
-    except (OSError, ValueError, AttributeError):
-        return []
+    then = _of_its_environment(saved, "images")
     told = {
         split: f"data.{split} had {then[split]} images when the run began, now there are {len(dataset)}"
         for split, dataset in datasets.items()
@@ -153,6 +150,27 @@ def compare_images(saved: SavedRun, datasets: Mapping[str, Dataset], *, allowed:
         remedy = "bring the data back to what it was, or start a new run; --allow-changes goes on with what is there"
         raise ConfigError(Problem(f"--resume {saved.folder.path}", told["train"], remedy))
     return list(told.values())
+
+
+def compare_precision(saved: SavedRun, now: str) -> list[str]:
+    """What is to be said when `auto` means another number format than where the run began.
+
+    Args:
+        saved: the run, whose `environment.json` says what it meant there (runs of older versions do not).
+        now: what it means here.
+    """
+    then = _of_its_environment(saved, "precision")
+    if then in (None, now):
+        return []
+    return [f"the run began with {then} numbers, and goes on with {now}: not the same to the bit"]
+
+
+def _of_its_environment(saved: SavedRun, entry: str) -> Any:
+    """An entry of the run's `environment.json`; None where there is none."""
+    try:
+        return json.loads(saved.folder.environment.read_text(encoding="utf-8")).get(entry)
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def _another_run(

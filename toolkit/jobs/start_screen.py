@@ -17,6 +17,7 @@ from toolkit.engine.checkpoint import TrainState
 from toolkit.engine.log import RunLog
 from toolkit.engine.machine import crowding, load_average, usable_cores
 from toolkit.engine.prepare import lies_channels_last, trained_groups
+from toolkit.engine.process import precision_on
 from toolkit.engine.run_folder import RunFolder
 from toolkit.engine.settings import TrainSettings
 from toolkit.freed_memory import is_kept
@@ -69,8 +70,8 @@ def _introduce(
         log.line(f"aids       {', '.join(aids)}")
     threads, cores = torch.get_num_threads(), usable_cores()
     log.line(
-        f"device     {_device(fabric)}, {settings.precision}; {threads} thread(s), {config.data.workers} loader "
-        f"worker(s), {cores} core(s)"
+        f"device     {_device(fabric)}, {_precision(settings, fabric.device.type)}; {threads} thread(s), "
+        f"{config.data.workers} loader worker(s), {cores} core(s)"
     )
     if is_kept():
         log.line("memory     freed tensors' memory is kept for the next ones (glibc); TOOLKIT_MALLOC=0 gives it back")
@@ -138,6 +139,13 @@ def _memory_order(settings: TrainSettings, device: str) -> str:
     if lies_channels_last(settings, device):
         return "channels last (auto: mixed precision on a GPU)"
     return "channels first (auto: last pays with mixed precision on a GPU)"
+
+
+def _precision(settings: TrainSettings, device: str) -> str:
+    precision = precision_on(settings, device)
+    if settings.precision != "auto":
+        return precision
+    return f"{precision} (auto: it has {'' if precision == 'bf16-mixed' else 'no '}matrix units for bf16)"
 
 
 def _aids(settings: TrainSettings, device: str) -> list[str]:

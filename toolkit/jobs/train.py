@@ -16,7 +16,7 @@ from toolkit.engine.interrupt import StopAtOnce
 from toolkit.engine.log import RunLog
 from toolkit.engine.loggers import open_loggers
 from toolkit.engine.machine import environment
-from toolkit.engine.process import explained, leave, make_fabric
+from toolkit.engine.process import explained, leave, make_fabric, precision_on
 from toolkit.engine.run_folder import RunFolder, fresh_for_all
 from toolkit.engine.train import train
 from toolkit.jobs.assemble import Assembled, agreed_parts, agreed_table, assemble, build_job, with_batch_size
@@ -30,7 +30,16 @@ from toolkit.jobs.division import division_said
 from toolkit.jobs.epochs import epochs_said
 from toolkit.jobs.picture_cache import open_cache
 from toolkit.jobs.record_best import record_best
-from toolkit.jobs.resume import NewRun, SavedRun, changes_of, compare_images, config_file_text, resolve, say_changes
+from toolkit.jobs.resume import (
+    NewRun,
+    SavedRun,
+    changes_of,
+    compare_images,
+    compare_precision,
+    config_file_text,
+    resolve,
+    say_changes,
+)
 from toolkit.jobs.start_screen import announce
 
 
@@ -79,7 +88,8 @@ def _training(
     parts = agreed_parts(fabric, config, run.splits)
     skips = agreed_table(fabric, config, run.skipped, parts=parts)
     built = assemble(config, fresh=run.state is None, skips=skips, parts=parts)
-    notes = _refuse_or_note(run, built, allow_changes=allow_changes)
+    precision = precision_on(config.train, fabric.device.type)
+    notes = _refuse_or_note(run, built, precision, allow_changes=allow_changes)
     if parts is not None:
         notes += division_said(config, parts, build_transforms(config, "train"))
     built, sized = with_batch_size(fabric, built, run.config)
@@ -89,7 +99,7 @@ def _training(
     if isinstance(run, NewRun):
         folder = folders.enter_context(fresh_for_all(fabric, folder, exact=run.exact))
     if fabric.is_global_zero:
-        _write_records(folder, run, built, changes, str(fabric.device.type))
+        _write_records(folder, run, built, changes, str(fabric.device.type), precision)
         if parts is not None and not isinstance(run, SavedRun):
             write_lists(folder.splits, parts)
         folders.enter_context(data_noted(folder.data, built.datasets))
@@ -116,10 +126,11 @@ def _training(
     return {"run": str(folder.path), "step": trained.step, "metrics": trained.metrics}
 
 
-def _refuse_or_note(run: NewRun | SavedRun, built: Assembled, *, allow_changes: bool) -> list[str]:
+def _refuse_or_note(run: NewRun | SavedRun, built: Assembled, precision: str, *, allow_changes: bool) -> list[str]:
     """What a training may be surprised by, as lines. Raises UserError for what is wrong."""
     if isinstance(run, SavedRun):
-        return [f"note       {text}" for text in compare_images(run, built.datasets, allowed=allow_changes)]
+        told = compare_images(run, built.datasets, allowed=allow_changes) + compare_precision(run, precision)
+        return [f"note       {text}" for text in told]
     refuse_run_in_data(run.folder.path, built.config, built.datasets)
     found = quick_check(built.config, built.model, built.datasets)
     found.stop_on_errors()
@@ -128,12 +139,12 @@ def _refuse_or_note(run: NewRun | SavedRun, built: Assembled, *, allow_changes: 
 
 
 def _write_records(
-    folder: RunFolder, run: NewRun | SavedRun, built: Assembled, changes: list[Difference], device: str
-) -> None:
+    folder: RunFolder, run: NewRun | SavedRun, built: Assembled, changes: list[Difference], device: str, precision: str
+) -> None:  # fmt: skip
     """What a run says of itself in its folder: config, environment, samples left out."""
     text = to_yaml(built.config)
     folder.write_text(folder.config, text if isinstance(run, NewRun) else config_file_text(run, changes, text))
     counts = {"images": {split: len(dataset) for split, dataset in built.datasets.items()}}
-    folder.write_json(folder.environment, environment(device, built.config.seed) | counts)
+    folder.write_json(folder.environment, environment(device, built.config.seed) | counts | {"precision": precision})
     if built.config.data.on_bad == "skip":
         folder.write_json(folder.skipped, skip_table(built.datasets))
