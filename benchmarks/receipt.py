@@ -72,7 +72,7 @@ def receipt(run: Path, split: str = "val", config: Path | None = None, record: P
         "device": environment["device"],
         "threads": environment["threads"],
         "workers": trained.data.workers,
-        "precision": trained.train.precision,
+        "precision": environment.get("precision", trained.train.precision),  # what `auto` meant
         "steps": last.get("step", trained.train.steps),
         "images_seen": last.get("images_seen"),
         "processor_minutes": last.get("processor_minutes"),

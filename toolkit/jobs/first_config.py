@@ -213,7 +213,7 @@ def _warps(start: StartingPoint) -> bool:
 
 def _augmented(start: StartingPoint) -> list[str]:
     if not _warps(start):
-        return ["{name: HorizontalFlip, p: 0.5}", "{name: RandomBrightnessContrast, p: 0.5}"]
+        return ["{name: flip, p: 0.5}", "{name: color_jitter, brightness: 0.2, contrast: 0.2, p: 0.5}"]
     height, width = start.size or (0, 0)
     colors = {"brightness": 0.25, "contrast": 0.25, **({"saturation": 0.4, "hue": 0.02} if start.channels == 3 else {})}
     moved = {"name": "warp", "height": height, "width": width, "scale": [0.7, 1.4], "scale_of": "fit", "stretch": 1.3}
@@ -224,9 +224,10 @@ def _train(start: StartingPoint) -> list[str]:
     lines = ["", "train:"]
     lines += [f"  steps: {start.steps}  # {start.time}" if start.time else f"  steps: {start.steps}"]
     boxes_on_cpu = start.task == "detection" and not start.on_gpu
-    rate = 0.002 if boxes_on_cpu and not _has_lite(start) else 0.001
-    lines += [f"  optimizer: {{name: adamw, lr: {rate}, weight_decay: 0.01}}", "  schedule: {name: cosine}",
-              f"  warmup_steps: {min(100, start.steps // 10)}"]  # fmt: skip
+    if not start.on_gpu:
+        lines += ["  precision: auto  # bf16 where the processor has matrix units for it, else float32"]
+    lines += _optimizer(start)
+    lines += ["  schedule: {name: cosine}", f"  warmup_steps: {min(100, start.steps // 10)}"]
     lines += ["  clip_norm: 5.0"] if start.task == "detection" else []
     if boxes_on_cpu:
         lines += [
@@ -241,6 +242,17 @@ def _train(start: StartingPoint) -> list[str]:
         ]
     every = max(1, min(20, start.steps // 20))
     return [*lines, f"  log_every: {every}", f"  evaluate_every: {start.evaluate_every}"]
+
+
+def _optimizer(start: StartingPoint) -> list[str]:
+    """What updates the weights: a detector from random numbers learns from far fewer images by Muon."""
+    if start.task != "detection" or start.on_gpu or _has_lite(start):
+        return ["  optimizer: {name: adamw, lr: 0.001, weight_decay: 0.01}"]
+    return [
+        "  optimizer: {name: muon, lr: 0.05}",
+        "  # The pyramid and the head have no batch normalisation, which would make up for long steps.",
+        "  lr_factors: {neck: 0.2, head: 0.1}",
+    ]
 
 
 def _evaluate(start: StartingPoint) -> list[str]:

@@ -26,12 +26,12 @@ from toolkit.data.layouts.recognise import key_of, matching, recognise, refuse_d
 from toolkit.data.layouts.tree import Tree, scan, spread
 from toolkit.data.loading.loader import train_loader
 from toolkit.engine.machine import usable_cores
-from toolkit.engine.prepare import trained_groups, trained_module
-from toolkit.engine.process import OneProcess, make_fabric
+from toolkit.engine.prepare import trained_groups, trained_module, with_base_rates
+from toolkit.engine.process import make_fabric
 from toolkit.engine.step import TrainingStep
 from toolkit.errors import ConfigError, DataError, Problem, UserError
 from toolkit.files import cannot_write
-from toolkit.jobs.build import build_dataset, build_model, build_transforms, build_whole
+from toolkit.jobs.build import build_dataset, build_model, build_optimizer_rule, build_transforms, build_whole
 from toolkit.jobs.check import meta_model
 from toolkit.jobs.first_config import config_text, flow, start_said
 from toolkit.jobs.starting_point import (
@@ -441,19 +441,20 @@ def _minutes(steps: int, seconds: float, evaluation: float, every: int) -> str:
 
 def _step_seconds(config: Config, train: Dataset, start: StartingPoint) -> tuple[float, str]:
     """Seconds of a training step with real images, the middle of some that are made; and on what."""
-    fabric: Any = make_fabric(config.train) if start.on_gpu else OneProcess()
-    taken = list[float]()
+    settings, rule = config.train, build_optimizer_rule(config)
+    fabric, taken = make_fabric(settings), list[float]()
     with torch.random.fork_rng(), waiting("the time of a training step is measured ..."):
         torch.manual_seed(config.seed)
-        model = build_model(config, pretrained=False, classes=ClassTable(start.classes, start.palette))
-        module = trained_module(fabric, model.to(fabric.device), config.train)
-        trained_groups(model, 1.0, config.train)  # marks what needs no gradient
-        step = TrainingStep(fabric, module, None, config.train)
+        model = build_model(config, pretrained=False, classes=ClassTable(start.classes, start.palette)).to(
+            fabric.device
+        )
+        optimizer = with_base_rates(rule.build(trained_groups(model, rule.lr, settings, rule.weight_decay)))
+        module, optimizer = fabric.setup(trained_module(fabric, model, settings), optimizer)
+        step = TrainingStep(fabric, module, optimizer, settings, stop_at_nonfinite=False)
         began = time.perf_counter()
-        for batch in train_loader(train, build_transforms(config, "train"), start.batch, config.seed, 0, _MEASURED):
-            losses = step.losses(batch, config.seed)
-            step.backward(losses)
-            _ = [float(loss.detach()) for loss in losses.values()]  # waits for the device
+        loader = train_loader(train, build_transforms(config, "train"), start.batch, config.seed, 0, _MEASURED)
+        for number, batch in enumerate(loader):
+            _ = step.run(number, [batch]).terms  # waits for the device
             taken.append(time.perf_counter() - began)
             if sum(taken) > _SLOW_STEP:
                 break

@@ -157,7 +157,7 @@ def compare_precision(saved: SavedRun, now: str) -> list[str]:
 
     Args:
         saved: the run, whose `environment.json` says what it meant there (runs of older versions do not).
-        now: what it means here.
+        now: what it means here, as `precision_on` gives it.
     """
     then = _of_its_environment(saved, "precision")
     if then in (None, now):

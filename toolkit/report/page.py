@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import jinja2
 import numpy as np
 from markupsafe import Markup
 
@@ -23,6 +22,8 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 def render(template: str, **values: Any) -> str:
     """The text of a page. template: a file in `templates/`. values: text is escaped; drawings come as `Markup`."""
+    import jinja2  # slow to import, and pages are seldom asked for
+
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,

@@ -7,7 +7,7 @@ from toolkit.contracts import TRANSFORMS, MixingTransform
 from toolkit.data.transforms.augment import Flip, RandomCrop, RandomScale, Resize, ResizeShorter
 from toolkit.data.transforms.elastic import Elastic
 from toolkit.data.transforms.mirror_border import MirrorBorder
-from toolkit.data.transforms.pipeline import Pipeline
+from toolkit.data.transforms.pipeline import Pipeline, transform_class
 from toolkit.data.transforms.rare_class_crop import RareClassCrop
 from toolkit.data.transforms.reframe import CropAndResize, LargeScaleJitter, Rotate90
 from toolkit.data.transforms.unet_weight_map import UNetWeightMap
@@ -162,6 +162,22 @@ def test_flipping_twice_is_the_same():
     np.testing.assert_array_equal(twice.boxes.xyxy, scene().boxes.xyxy)
     share = np.mean([(Flip(0.3)(scene(), seed).image != scene().image).any() for seed in range(500)])
     assert 0.23 < share < 0.37
+
+
+@pytest.mark.parametrize("name", ["HorizontalFlip", "VerticalFlip"])
+def test_a_mirror_image_is_albumentations(name: str) -> None:
+    ours = Flip(float(name == "HorizontalFlip"), float(name == "VerticalFlip"))(scene(), 0)
+    theirs = transform_class(name)(p=1.0)(scene(), 0)
+    np.testing.assert_array_equal(ours.image, theirs.image)
+    np.testing.assert_array_equal(ours.label_map, theirs.label_map)
+    np.testing.assert_allclose(ours.boxes.xyxy, theirs.boxes.xyxy, atol=1e-4)
+
+
+def test_both_mirrors_are_a_half_turn() -> None:
+    turned = Flip(1.0, 1.0)(scene(), 0)
+    np.testing.assert_array_equal(turned.image, np.rot90(scene().image, 2))
+    still = Flip(0.3)(scene(), 5)  # a second probability changes no draw of the first
+    np.testing.assert_array_equal(Flip(0.3, 1.0)(scene(), 5).image[::-1], still.image)
 
 
 def test_boxes_that_leave_are_dropped_and_flags_follow():

@@ -145,29 +145,37 @@ class RandomCrop(Transform):
 
 @TRANSFORMS.register("flip")
 class Flip(Transform):
-    """Mirrors left and right with probability p.
+    """Mirrors left and right with probability p, and top and bottom where that is asked for.
 
     Args:
-        p: probability, 0..1, that a sample is mirrored; 1 mirrors every one.
+        p: probability, 0..1, that left and right change places; 1 mirrors every sample.
+        vertical: probability, 0..1, that top and bottom do, for pictures without an up: cells, the ground from above.
     """
 
     random = True
     moves = True
 
-    def __init__(self, p: Probability = 0.5) -> None:
+    def __init__(self, p: Probability = 0.5, vertical: Probability = 0.0) -> None:
         self.p = p
+        self.vertical = vertical
 
     def __call__(self, sample: Sample, seed: int) -> Sample:
         """See `Transform`."""
-        if random.Random(seed).random() >= self.p:
+        draw = random.Random(seed).random
+        sideways, upside = draw() < self.p, draw() < self.vertical
+        if not (sideways or upside):
             return sample
-        boxes = sample.boxes and mirrored_boxes(sample.boxes, sample.image.shape[1])
+        rows, columns = slice(None, None, -1 if upside else 1), slice(None, None, -1 if sideways else 1)
+        (height, width), boxes = sample.image.shape[:2], sample.boxes
+        if boxes is not None:
+            boxes = mirrored_boxes(boxes, width) if sideways else boxes
+            boxes = mirrored_boxes(boxes, height, "y") if upside else boxes
 
         def mirrored(array: np.ndarray | None) -> np.ndarray | None:
-            return None if array is None else np.ascontiguousarray(array[:, ::-1])
+            return None if array is None else np.ascontiguousarray(array[rows, columns])
 
         return sample._replace(
-            image=np.ascontiguousarray(sample.image[:, ::-1]),
+            image=np.ascontiguousarray(sample.image[rows, columns]),
             label_map=mirrored(sample.label_map),
             value_map=mirrored(sample.value_map),
             weight_map=mirrored(sample.weight_map),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from toolkit.samples import Boxes
@@ -37,14 +39,19 @@ def moved_boxes(boxes: Boxes, scale_y: float, scale_x: float, up: float, left: f
     return cut_boxes(boxes._replace(area=boxes.area * np.float32(scale_x * scale_y)), xyxy, size)
 
 
-def mirrored_boxes(boxes: Boxes, width: int) -> Boxes:
+def mirrored_boxes(boxes: Boxes, length: int, axis: Literal["x", "y"] = "x") -> Boxes:
     """Boxes of the picture seen in a mirror.
 
-    >>> mirrored_boxes(Boxes.of([[1, 0, 4, 8]], [0]), width=10).xyxy.tolist()
+    Args:
+        boxes: those of the picture before, of any number.
+        length: the picture's pixels along the axis, its width or height.
+        axis: "x" changes left and right, "y" top and bottom.
+
+    >>> mirrored_boxes(Boxes.of([[1, 0, 4, 8]], [0]), length=10).xyxy.tolist()
     [[6.0, 0.0, 9.0, 8.0]]
     """
-    xyxy = boxes.xyxy.copy()
-    xyxy[:, 0], xyxy[:, 2] = width - boxes.xyxy[:, 2], width - boxes.xyxy[:, 0]
+    first, xyxy = "xy".index(axis), boxes.xyxy.copy()
+    xyxy[:, first], xyxy[:, first + 2] = length - boxes.xyxy[:, first + 2], length - boxes.xyxy[:, first]
     return boxes._replace(xyxy=xyxy)
 
 
