@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.errors import ConfigError, Place, Problem, place_of
+from toolkit.errors import ConfigError, Place, Problem, missing_path, near_paths, no_such, place_of
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,14 @@ def test_a_problem_keeps_its_place_through_pickle_and_changes() -> None:
         "message": "wanted a number",
         "suggestion": "",
     }
+
+
+def test_a_link_that_leads_nowhere_is_told_and_is_not_near_itself(tmp_path: Path) -> None:
+    link, other = tmp_path / "photos", tmp_path / "photo"
+    link.symlink_to("moved")
+    assert near_paths(link) == []
+    other.mkdir()
+    assert near_paths(link) == [str(other)]
+    said = f"no folder {link}, which is a link to moved, which is not there"
+    assert no_such("folder", link) == f"{said} (near: {other})"
+    assert missing_path("folder", link).message == said

@@ -192,14 +192,22 @@ def near_paths(path: Path, *, limit: int = 3) -> Sequence[str]:
         names = [entry.name for entry in missing.parent.iterdir()]
     except OSError:
         return []
-    close = get_close_matches(missing.name, names, n=limit, cutoff=0.5)
-    return [str(missing.parent / name) for name in close]
+    close = get_close_matches(missing.name, names, n=limit + 1, cutoff=0.5)
+    found = [missing.parent / name for name in close]
+    return [str(one) for one in found if one.exists()][:limit]  # a link that leads nowhere is not near itself
 
 
 def no_such(kind: str, path: Path) -> str:
     """The absolute path that was looked for, and near matches: `no folder /data/camvd (near: /data/camvid)`."""
     near = near_paths(path)
-    return f"no {kind} {path.absolute()}" + (f" (near: {', '.join(near)})" if near else "")
+    return f"no {kind} {_sought(path)}" + (f" (near: {', '.join(near)})" if near else "")
+
+
+def _sought(path: Path) -> str:
+    """The absolute path, and where it leads when it is a link that leads nowhere."""
+    if path.is_symlink() and not path.exists():
+        return f"{path.absolute()}, which is a link to {path.readlink()}, which is not there"
+    return str(path.absolute())
 
 
 def missing_path(kind: str, path: Path, where: Where = "", suggestion: str = "") -> Problem:
@@ -216,4 +224,4 @@ def missing_path(kind: str, path: Path, where: Where = "", suggestion: str = "")
     """
     near = near_paths(path)
     hints = [suggestion, f"near: {', '.join(near)}" if near else ""]
-    return Problem(where, f"no {kind} {path.absolute()}", "; ".join(filter(None, hints)))
+    return Problem(where, f"no {kind} {_sought(path)}", "; ".join(filter(None, hints)))

@@ -80,16 +80,13 @@ def near_limits(stages: Stages, pyramid: FeaturePyramid, batch: Batch, within: f
 
     (size,), (original,) = batch.sizes.tolist(), batch.original_sizes.tolist()
     rpn, roi, own = stages.rpn, stages.roi, stages.test
-    settings = rpn.settings
+    proposing = rpn.settings.proposals
     objectness, anchor_deltas = rpn(pyramid.maps)
-    limits = settings.proposals.before_test, settings.proposals.after_test
+    limits = proposing.before_test, proposing.after_test
     for _ in range(_DRAWS):
-        proposing = replace(settings.proposals, nms_iou=limit(settings.proposals.nms_iou))
-        rpn.settings = replace(settings, proposals=proposing)
-        try:
-            proposals = rpn.propose(pyramid, moved(objectness), anchor_deltas, [size], [stages.min_side], limits)[0]
-        finally:
-            rpn.settings = settings
+        nms_iou = limit(proposing.nms_iou)
+        scores = moved(objectness)
+        (proposals,) = rpn.propose(pyramid, scores, anchor_deltas, [size], [stages.min_side], limits, nms_iou)
         logits, deltas = roi(pyramid.maps, proposals, proposals.new_zeros(len(proposals), dtype=torch.int64))
         vote = None if own.vote_iou is None else limit(own.vote_iou)
         test = replace(own, score=limit(own.score), nms_iou=limit(own.nms_iou), vote_iou=vote)

@@ -236,6 +236,7 @@ class Rpn(nn.Module):
         sizes: Sequence[Sequence[int]],
         min_sides: Sequence[float],
         limits: tuple[int, int],
+        nms_iou: float | None = None,
     ) -> list[Tensor]:
         """Proposals (P_i, 4) of each image, best first, without a graph (approximate joint training, section 3.2).
 
@@ -246,8 +247,10 @@ class Rpn(nn.Module):
             sizes: (height, width) of each image within the padding.
             min_sides: shortest side of a proposal of each image, in pixels.
             limits: anchors a map before and boxes an image after the suppression.
+            nms_iou: overlap from which on the worse of two boxes is left out, 0..1; None: that of the settings.
         """
         before, after = limits
+        nms_iou = self.settings.proposals.nms_iou if nms_iou is None else nms_iou
         if logits.is_meta:  # nothing can be compared there: as many as there can be
             return [logits.new_zeros(min(after, logits.shape[1]), 4) for _ in sizes]
         counts = [m.shape[2] * m.shape[3] * self.per_cell for m in pyramid.maps]
@@ -273,7 +276,7 @@ class Rpn(nn.Module):
         proposals = []
         for number, (boxes, keep) in enumerate(zip(decoded, long_enough, strict=True)):
             boxes, score = boxes[keep], scores[number][keep]
-            keep = box_ops.suppress(boxes, score, from_map[keep], self.settings.proposals.nms_iou, self.plus_one)
+            keep = box_ops.suppress(boxes, score, from_map[keep], nms_iou, self.plus_one)
             proposals.append(boxes[keep[:after]])
         return proposals
 
