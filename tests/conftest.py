@@ -32,6 +32,7 @@ os.environ["COLUMNS"] = "80"
 import numpy as np
 import pytest
 import torch
+from command_line import Outcome, caller
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -54,6 +55,12 @@ def real_data() -> Callable[[str], Path]:
         return root / name
 
     return find
+
+
+@pytest.fixture
+def toolkit(capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Runs `toolkit ...` in this process."""
+    return caller(capfd)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,46 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from PIL import Image
 from tiny_detection import TINY_DETECTION
 from tiny_run import TINY
 
-from toolkit.cli.main import run
-
 CLASSES = ("sky", "tree", "road")
 SIZE = (32, 40)
-
-
-class Outcome(NamedTuple):
-    """What a command line gave. told: standard output and error together."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def told(self) -> str:
-        return self.out + self.err
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-def caller(capfd: Any) -> Callable[..., Outcome]:
-    """A function that runs `toolkit ...` in this process; no traceback is ever shown."""
-
-    def call(*arguments: object) -> Outcome:
-        capfd.readouterr()
-        code = run([str(argument) for argument in arguments])
-        out, err = capfd.readouterr()
-        assert "Traceback" not in out + err
-        return Outcome(code, out, err)
-
-    return call
 
 
 def masks(folder: Path, counts: dict[str, int] | None = None) -> Path:

@@ -22,29 +22,6 @@ from toolkit.cli.main import run, verbs
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-class Outcome:
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-@pytest.fixture
-def toolkit(capfd: pytest.CaptureFixture[str]) -> Any:
-    """Runs a command line in this process."""
-
-    def call(*arguments: object) -> Outcome:
-        capfd.readouterr()
-        code = run([str(argument) for argument in arguments])
-        out, err = capfd.readouterr()
-        assert "Traceback" not in out + err
-        return Outcome(code, out, err)
-
-    return call
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with tiny.yaml, its data, and one finished run."""

@@ -11,30 +11,9 @@ import numpy as np
 import pytest
 from tiny_detection import TINY_DETECTION
 
-from toolkit.cli.main import run
-
 XML = """<annotation><filename>{name}.png</filename><size><width>40</width><height>32</height><depth>3</depth></size>
 {objects}</annotation>"""
 OBJECT = "<object><name>{}</name><bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox></object>"
-
-
-class Outcome:
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-
-@pytest.fixture
-def toolkit(capfd: pytest.CaptureFixture[str]) -> Any:
-    """Runs a command line in this process."""
-
-    def call(*arguments: object) -> Outcome:
-        capfd.readouterr()
-        code = run([str(argument) for argument in arguments])
-        out, err = capfd.readouterr()
-        assert "Traceback" not in out + err
-        return Outcome(code, out, err)
-
-    return call
 
 
 def coco(**changes: Any) -> dict[str, Any]:

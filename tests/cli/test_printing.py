@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mistake_data import caller, masks, masks_config
+from command_line import caller
+from mistake_data import masks, masks_config
 
 import toolkit.cli
 from toolkit.cli.options import print_json, say

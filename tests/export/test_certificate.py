@@ -13,32 +13,9 @@ import pytest
 from PIL import Image
 from tiny_run import write_tiny
 
-from toolkit.cli.main import run as run_line
-
 pytest.importorskip("onnxscript")
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
-
-
-class Outcome:
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-@pytest.fixture
-def toolkit(capfd: pytest.CaptureFixture[str]) -> Any:
-    """Runs a command line in this process."""
-
-    def call(*arguments: object) -> Outcome:
-        capfd.readouterr()
-        code = run_line([str(argument) for argument in arguments])
-        return Outcome(code, *capfd.readouterr())
-
-    return call
 
 
 @pytest.fixture(scope="session")

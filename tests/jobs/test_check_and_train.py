@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from mistake_data import caller, masks, masks_config
+from mistake_data import masks, masks_config
 from tiny_detection import tiny_detection_config
 from tiny_run import tiny_config, write_tiny
 
@@ -16,11 +16,6 @@ from toolkit.errors import ConfigError
 from toolkit.jobs.build import build_dataset, build_model
 from toolkit.jobs.check import check_config, quick_check
 from toolkit.jobs.train import run_training
-
-
-@pytest.fixture
-def toolkit(capfd: Any) -> Any:
-    return caller(capfd)
 
 
 def quick(config: Any) -> Any:

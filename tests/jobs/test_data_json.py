@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mistake_data import boxes, boxes_config, caller, masks, masks_config
+from mistake_data import boxes, boxes_config, masks, masks_config
 from PIL import Image
 
 from toolkit.data import file_hashes
@@ -23,22 +23,17 @@ from toolkit.jobs import data_of_a_run
 from toolkit.jobs.data_of_a_run import data_noted
 
 
-@pytest.fixture
-def call(capfd: Any) -> Any:
-    return caller(capfd)
-
-
-def trained(tmp_path: Path, call: Any, monkeypatch: Any, kind: str = "masks") -> tuple[Path, Path]:
+def trained(tmp_path: Path, toolkit: Any, monkeypatch: Any, kind: str = "masks") -> tuple[Path, Path]:
     """A run of a step, and its config."""
     monkeypatch.chdir(tmp_path)
     maker, writer = (masks, masks_config) if kind == "masks" else (boxes, boxes_config)
     config = writer(tmp_path / "own.yaml", maker(tmp_path / "data"))
-    assert call("train", config, "train.steps=1", "--run", tmp_path / "run").code == 0
+    assert toolkit("train", config, "train.steps=1", "--run", tmp_path / "run").code == 0
     return tmp_path / "run", config
 
 
-def test_a_run_holds_names_sizes_hashes_and_classes(tmp_path: Path, call: Any, monkeypatch: Any) -> None:
-    run, _ = trained(tmp_path, call, monkeypatch)
+def test_a_run_holds_names_sizes_hashes_and_classes(tmp_path: Path, toolkit: Any, monkeypatch: Any) -> None:
+    run, _ = trained(tmp_path, toolkit, monkeypatch)
     table = json.loads((run / "data.json").read_text())
     assert table["complete"]
     assert [table["splits"][split]["count"] for split in ("train", "val")] == [6, 3]
@@ -50,17 +45,17 @@ def test_a_run_holds_names_sizes_hashes_and_classes(tmp_path: Path, call: Any, m
         assert (size, known) == (len(content), hashlib.blake2b(content, digest_size=16).hexdigest())
 
 
-def test_unchanged_data_is_said_to_be_so(tmp_path: Path, call: Any, monkeypatch: Any) -> None:
-    run, config = trained(tmp_path, call, monkeypatch)
+def test_unchanged_data_is_said_to_be_so(tmp_path: Path, toolkit: Any, monkeypatch: Any) -> None:
+    run, config = trained(tmp_path, toolkit, monkeypatch)
     for path in (tmp_path / "data").rglob("*.png"):  # another time, the same content
         os.utime(path, (1, 1))
-    result = call("check", config, "--against", run, "--json").json
+    result = toolkit("check", config, "--against", run, "--json").json
     assert not result["statistics"]["against"]["changed"]
     assert any("the same images, annotations and classes" in fact for fact in result["facts"])
 
 
-def test_what_changed_is_named(tmp_path: Path, call: Any, monkeypatch: Any) -> None:
-    run, config = trained(tmp_path, call, monkeypatch)
+def test_what_changed_is_named(tmp_path: Path, toolkit: Any, monkeypatch: Any) -> None:
+    run, config = trained(tmp_path, toolkit, monkeypatch)
     data = tmp_path / "data"
     for kind, suffix in (("images", "jpg"), ("masks", "png")):
         (data / kind / "train/00.unused").unlink(missing_ok=True)
@@ -71,24 +66,24 @@ def test_what_changed_is_named(tmp_path: Path, call: Any, monkeypatch: Any) -> N
     Image.fromarray(labels).save(data / "masks/train/02.png")
     picture = np.asarray(Image.open(data / "images/train/03.jpg")).copy()
     Image.fromarray(picture[:, ::-1].copy()).save(data / "images/train/03.jpg")
-    found = call("check", config, "--against", run, "--json").json["statistics"]["against"]
+    found = toolkit("check", config, "--against", run, "--json").json["statistics"]["against"]
     assert found["added"]["train"] == ["images/train/new.jpg"]
     assert found["removed"]["train"] == ["images/train/00.jpg"]
     assert found["annotations"]["train"] == ["images/train/02.jpg"]
     assert found["images"]["train"] == ["images/train/03.jpg"]
-    told = call("check", config, "--against", run).told
+    told = toolkit("check", config, "--against", run).told
     assert "train: 1 images whose annotation changed: images/train/02.jpg" in told
 
 
-def test_boxes_in_one_file_are_compared_image_by_image(tmp_path: Path, call: Any, monkeypatch: Any) -> None:
-    run, config = trained(tmp_path, call, monkeypatch, "boxes")
+def test_boxes_in_one_file_are_compared_image_by_image(tmp_path: Path, toolkit: Any, monkeypatch: Any) -> None:
+    run, config = trained(tmp_path, toolkit, monkeypatch, "boxes")
     path = next((tmp_path / "data").rglob("*train*.json"))
     content = json.loads(path.read_text())
     row = content["annotations"][0]
     row["bbox"][2] -= 1
     path.write_text(json.dumps(content, indent=1))
     name = next(image["file_name"] for image in content["images"] if image["id"] == row["image_id"])
-    found = call("check", config, "--against", run, "--json").json["statistics"]["against"]
+    found = toolkit("check", config, "--against", run, "--json").json["statistics"]["against"]
     assert [Path(one).name for one in found["annotations"]["train"]] == [Path(name).name]
     assert found["images"]["train"] == []
 

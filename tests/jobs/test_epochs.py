@@ -7,17 +7,12 @@ from typing import Any
 
 import pytest
 import yaml
-from mistake_data import caller, masks, masks_config
+from mistake_data import masks, masks_config
 
 from toolkit.config.load import load_config, parse_config
 from toolkit.config.plain import to_plain, to_yaml
 from toolkit.errors import ConfigError
 from toolkit.jobs.epochs import with_steps
-
-
-@pytest.fixture
-def toolkit(capfd: Any) -> Any:
-    return caller(capfd)
 
 
 @pytest.fixture(scope="module")

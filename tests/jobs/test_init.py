@@ -11,8 +11,8 @@ from typing import Any
 import folders_of_others as others
 import numpy as np
 import pytest
+from command_line import Outcome
 from folders_of_others import MADE, made
-from mistake_data import Outcome, caller
 from PIL import Image
 
 from toolkit.config.load import load_config
@@ -21,11 +21,6 @@ from toolkit.jobs.build import build_dataset
 
 READ = list(MADE)
 TRAINED = ("masks-flat", "voc-small", "class-folders")
-
-
-@pytest.fixture
-def call(capfd: Any) -> Any:
-    return caller(capfd)
 
 
 def listing(folder: Path) -> dict[str, int]:
@@ -40,11 +35,11 @@ def unmeasured(monkeypatch: Any) -> None:
 
 @pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("name", READ)
-def test_a_config_is_written_that_reads_the_folder(tmp_path: Path, call: Any, name: str) -> None:
+def test_a_config_is_written_that_reads_the_folder(tmp_path: Path, toolkit: Any, name: str) -> None:
     _, layout, task, classes = MADE[name]
     folder, out = made(tmp_path / "data", name), tmp_path / "mine.yaml"
     before = listing(folder)
-    result = call("init", folder, "--out", out, "--minutes", "0.2", "--json")
+    result = toolkit("init", folder, "--out", out, "--minutes", "0.2", "--json")
     assert result.code == 0, result.err
     assert (result.json["layout"], result.json["task"]) == (layout, task)
     assert {"layout", "confidence", "config", "classes", "splits"} <= result.json.keys()
@@ -68,86 +63,86 @@ def labels_of(sample: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_the_config_passes_the_check_and_trains(tmp_path: Path, call: Any, name: str, monkeypatch: Any) -> None:
+def test_the_config_passes_the_check_and_trains(tmp_path: Path, toolkit: Any, name: str, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     folder = made(tmp_path / "data", name)
-    assert call("init", folder, "--out", "mine.yaml", "--minutes", "0.1").code == 0
-    checked = call("check", "mine.yaml", "--json")
+    assert toolkit("init", folder, "--out", "mine.yaml", "--minutes", "0.1").code == 0
+    checked = toolkit("check", "mine.yaml", "--json")
     assert checked.code == 0, checked.told
     assert checked.json["errors"] == []
-    trained = call("train", "mine.yaml", "train.steps=2", "data.workers=0", "--json")
+    trained = toolkit("train", "mine.yaml", "train.steps=2", "data.workers=0", "--json")
     assert trained.code == 0, trained.told
     assert trained.json["step"] == 2
 
 
-def refused(call: Any, folder: Path, *arguments: str, code: int | None = None) -> Outcome:
+def refused(toolkit: Any, folder: Path, *arguments: str, code: int | None = None) -> Outcome:
     """One message, no config, nothing written into the data."""
     before = listing(folder) if folder.is_dir() else {}
     out = folder.parent / "never.yaml"
-    result: Outcome = call("init", folder, "--out", out, *arguments)
+    result: Outcome = toolkit("init", folder, "--out", out, *arguments)
     assert result.code in ((1, 2) if code is None else (code,)), result.told
     assert not out.exists()
     assert (listing(folder) if folder.is_dir() else {}) == before
     return result
 
 
-def test_there_is_no_such_folder(tmp_path: Path, call: Any) -> None:
+def test_there_is_no_such_folder(tmp_path: Path, toolkit: Any) -> None:
     (tmp_path / "pictures").mkdir()
-    told = refused(call, tmp_path / "picturse", code=2).err
+    told = refused(toolkit, tmp_path / "picturse", code=2).err
     assert "no folder" in told
     assert f"near: {tmp_path / 'pictures'}" in told
 
 
-def test_a_file_and_an_archive_are_no_folders(tmp_path: Path, call: Any) -> None:
+def test_a_file_and_an_archive_are_no_folders(tmp_path: Path, toolkit: Any) -> None:
     (tmp_path / "a.jpg").write_bytes(b"x")
-    assert "is a file" in refused(call, tmp_path / "a.jpg", code=2).err
+    assert "is a file" in refused(toolkit, tmp_path / "a.jpg", code=2).err
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("images/a.jpg", "x")
-    assert "unpack it" in refused(call, tmp_path / "a.zip", code=2).err
+    assert "unpack it" in refused(toolkit, tmp_path / "a.zip", code=2).err
     inner = tmp_path / "download"
     inner.mkdir()
     (tmp_path / "a.zip").rename(inner / "a.zip")
-    assert "unpack it" in refused(call, inner).err
+    assert "unpack it" in refused(toolkit, inner).err
 
 
-def test_an_empty_folder(tmp_path: Path, call: Any) -> None:
+def test_an_empty_folder(tmp_path: Path, toolkit: Any) -> None:
     folder = tmp_path / "empty"
     (folder / "inner").mkdir(parents=True)
     (folder / ".DS_Store").write_bytes(b"x")
-    assert "holds no files" in refused(call, folder).err
+    assert "holds no files" in refused(toolkit, folder).err
 
 
-def test_pictures_without_annotations_and_the_reverse(tmp_path: Path, call: Any) -> None:
+def test_pictures_without_annotations_and_the_reverse(tmp_path: Path, toolkit: Any) -> None:
     source = random.Random(1)
     for name in others.words(source, 3):
         others.save(tmp_path / "pictures" / f"{name}.jpg", others.scene(source)[0])
         others.text(tmp_path / "xml" / f"{name}.xml", others._voc_xml(name, []))
-    assert "3 pictures, and no annotation" in refused(call, tmp_path / "pictures").err
-    assert "annotations (3 .xml) and no pictures" in refused(call, tmp_path / "xml").err
+    assert "3 pictures, and no annotation" in refused(toolkit, tmp_path / "pictures").err
+    assert "annotations (3 .xml) and no pictures" in refused(toolkit, tmp_path / "xml").err
 
 
 @pytest.mark.usefixtures("unmeasured")
-def test_two_layouts_at_once_are_both_named(tmp_path: Path, call: Any) -> None:
+def test_two_layouts_at_once_are_both_named(tmp_path: Path, toolkit: Any) -> None:
     folder = tmp_path / "both"
     source = random.Random(2)
     others.voc_boxes(folder, source)
     others.coco(outlines=False)(folder, source)
-    told = refused(call, folder, code=2).err
+    told = refused(toolkit, folder, code=2).err
     assert "--layout coco-boxes" in told
     assert "--layout voc-boxes" in told
     out = tmp_path / "voc.yaml"
-    assert call("init", folder, "--layout", "voc-boxes", "--out", out, "--minutes", "0.1").code == 0
+    assert toolkit("init", folder, "--layout", "voc-boxes", "--out", out, "--minutes", "0.1").code == 0
     assert "name: voc" in out.read_text()
 
 
-def test_a_layout_that_is_not_there(tmp_path: Path, call: Any) -> None:
+def test_a_layout_that_is_not_there(tmp_path: Path, toolkit: Any) -> None:
     folder = made(tmp_path / "data", "masks-flat")
-    assert "found: masks-flat" in refused(call, folder, "--layout", "cityscapes", code=2).err
-    assert "found: segmentation (masks-flat)" in refused(call, folder, "--task", "detection", code=2).err
+    assert "found: masks-flat" in refused(toolkit, folder, "--layout", "cityscapes", code=2).err
+    assert "found: segmentation (masks-flat)" in refused(toolkit, folder, "--task", "detection", code=2).err
 
 
 @pytest.mark.usefixtures("unmeasured")
-def test_the_same_boxes_in_two_forms_are_one_layout(tmp_path: Path, call: Any) -> None:
+def test_the_same_boxes_in_two_forms_are_one_layout(tmp_path: Path, toolkit: Any) -> None:
     """Found to be the same, box by box of each class and picture; which is read is said."""
     folder, source = tmp_path / "twice", random.Random(3)
     rows: dict[str, Any] = {
@@ -167,57 +162,57 @@ def test_the_same_boxes_in_two_forms_are_one_layout(tmp_path: Path, call: Any) -
                 {"id": len(rows["annotations"]), "image_id": number, "category_id": label, "bbox": box, "iscrowd": 0}
             )
     others.text(folder / "all.json", json.dumps(rows))
-    result = call("init", folder, "--out", tmp_path / "mine.yaml", "--minutes", "0.1")
+    result = toolkit("init", folder, "--out", tmp_path / "mine.yaml", "--minutes", "0.1")
     assert result.code == 0, result.err
     assert "the same boxes are here as voc-boxes too" in result.err
 
 
-def test_two_pictures_of_one_name(tmp_path: Path, call: Any) -> None:
+def test_two_pictures_of_one_name(tmp_path: Path, toolkit: Any) -> None:
     folder = tmp_path / "twins"
     others.masks_flat(folder, random.Random(4))
     first = next(path for path in (folder / "images").iterdir())
     others.save(first.with_suffix(".png"), np.zeros((others.HEIGHT, others.WIDTH, 3), np.uint8))
-    assert f"two files are called '{first.stem}'" in refused(call, folder, code=1).err
+    assert f"two files are called '{first.stem}'" in refused(toolkit, folder, code=1).err
 
 
-def test_class_names_that_differ_by_case_or_blanks(tmp_path: Path, call: Any) -> None:
+def test_class_names_that_differ_by_case_or_blanks(tmp_path: Path, toolkit: Any) -> None:
     folder = tmp_path / "names"
     others.voc_boxes(folder, random.Random(5))
     path = next(iter(sorted((folder / "Annotations").iterdir())))
     path.write_text(path.read_text().replace("<name>gear</name>", "<name>Gear</name>"))
-    told = refused(call, folder, code=1).err
+    told = refused(toolkit, folder, code=1).err
     assert "'Gear' and 'gear'" in told
     assert "one spelling" in told
 
 
 @pytest.mark.usefixtures("unmeasured")
-def test_masks_that_lack_some_pictures(tmp_path: Path, call: Any) -> None:
+def test_masks_that_lack_some_pictures(tmp_path: Path, toolkit: Any) -> None:
     folder, source = tmp_path / "lone", random.Random(6)
     others.masks_flat(folder, source)
     others.save(folder / "images" / "lone.jpg", others.scene(source)[0])
-    assert "image(s) have no mask: lone" in refused(call, folder, code=1).err
+    assert "image(s) have no mask: lone" in refused(toolkit, folder, code=1).err
     out = tmp_path / "skip.yaml"
-    assert call("init", folder, "--skip-bad", "--out", out, "--minutes", "0.1").code == 0
+    assert toolkit("init", folder, "--skip-bad", "--out", out, "--minutes", "0.1").code == 0
     assert "on_bad: skip" in out.read_text()
 
 
-def test_a_config_is_never_written_over_nor_into_the_data(tmp_path: Path, call: Any) -> None:
+def test_a_config_is_never_written_over_nor_into_the_data(tmp_path: Path, toolkit: Any) -> None:
     folder, out = made(tmp_path / "data", "masks-flat"), tmp_path / "mine.yaml"
     out.write_text("mine")
-    assert "exists already" in call("init", folder, "--out", out).err
+    assert "exists already" in toolkit("init", folder, "--out", out).err
     assert out.read_text() == "mine"
-    assert "nothing is written" in call("init", folder, "--out", folder / "mine.yaml").err
+    assert "nothing is written" in toolkit("init", folder, "--out", folder / "mine.yaml").err
 
 
 @pytest.mark.usefixtures("unmeasured")
-def test_one_class_named_alone_means_background_and_that_class(tmp_path: Path, call: Any) -> None:
+def test_one_class_named_alone_means_background_and_that_class(tmp_path: Path, toolkit: Any) -> None:
     folder, source = tmp_path / "one", random.Random(7)
     for name in others.words(source, 6):
         image, labels, _ = others.scene(source, classes=1)
         others.save(folder / "images" / f"{name}.png", image)
         others.save(folder / "masks" / f"{name}.png", labels)
     others.text(folder / "classes.txt", "crack\n")
-    result = call("init", folder, "--out", tmp_path / "one.yaml", "--minutes", "0.1", "--json")
+    result = toolkit("init", folder, "--out", tmp_path / "one.yaml", "--minutes", "0.1", "--json")
     assert result.json["classes"] == ["background", "crack"]
 
 
@@ -236,10 +231,12 @@ def boxed_pictures(folder: Path, side: int) -> Path:
 
 @pytest.mark.parametrize(("minutes", "side", "wanted"), [(0.5, 200, 160), (0.5, 24, 256), (60.0, 200, 256)])
 def test_little_time_is_spent_on_smaller_pictures_if_boxes_stay_visible(
-    tmp_path: Path, call: Any, monkeypatch: Any, minutes: float, side: int, wanted: int
+    tmp_path: Path, toolkit: Any, monkeypatch: Any, minutes: float, side: int, wanted: int
 ) -> None:
     monkeypatch.setattr(init, "_step_seconds", lambda config, *_: (1.0, "CPU"))
-    result = call("init", boxed_pictures(tmp_path / "data", side), "--out", tmp_path / "a.yaml", "--minutes", minutes)
+    result = toolkit(
+        "init", boxed_pictures(tmp_path / "data", side), "--out", tmp_path / "a.yaml", "--minutes", minutes
+    )
     assert result.code == 0, result.told
     (resize,) = load_config(tmp_path / "a.yaml").data.val.transforms
     assert min(resize.arguments.values()) == pytest.approx(wanted, abs=32)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mistake_data import caller, masks, masks_config
+from mistake_data import masks, masks_config
 
 from toolkit.config.load import parse_config
 from toolkit.errors import ConfigError
@@ -24,11 +24,6 @@ with (Path(__file__).parent / "imported").open("a") as file:
 class Mine(Dice):
     pass
 """
-
-
-@pytest.fixture
-def toolkit(capfd: Any) -> Any:
-    return caller(capfd)
 
 
 @pytest.fixture(scope="module")

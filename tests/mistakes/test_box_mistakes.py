@@ -7,12 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mistake_data import boxes, boxes_config, caller, change_coco
-
-
-@pytest.fixture
-def toolkit(capfd: Any) -> Any:
-    return caller(capfd)
+from mistake_data import boxes, boxes_config, change_coco
 
 
 def negative(content: dict[str, Any]) -> None:

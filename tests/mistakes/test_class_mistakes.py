@@ -7,14 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mistake_data import boxes, boxes_config, caller, masks, masks_config
+from mistake_data import boxes, boxes_config, masks, masks_config
 
 from toolkit.cli.main import run
-
-
-@pytest.fixture
-def toolkit(capfd: Any) -> Any:
-    return caller(capfd)
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mistake_data import caller, masks, masks_config
-
-
-@pytest.fixture
-def toolkit(capfd: Any) -> Any:
-    return caller(capfd)
+from mistake_data import masks, masks_config
 
 
 def truncated(path: Path) -> None:

@@ -8,13 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mistake_data import caller, masks, masks_config
+from mistake_data import masks, masks_config
 from PIL import Image
-
-
-@pytest.fixture
-def toolkit(capfd: Any) -> Any:
-    return caller(capfd)
 
 
 @pytest.fixture
