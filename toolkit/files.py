@@ -77,6 +77,15 @@ def writable(path: Path) -> Iterator[Any]:
             raise
 
 
+def temporary_beside(path: Path, number: int | str = "") -> Path:
+    """A hidden path of this process' beside a file that is being made. number: of several for one file."""
+    ending = f".{os.getpid()}{number}.tmp"
+    name = f".{path.name}{ending}"
+    if len(os.fsencode(name)) > _LONGEST:  # a name may fit a disk that has no room for ours beside it
+        name = f".{blake2b(os.fsencode(path.name), digest_size=8).hexdigest()}{ending}"
+    return path.with_name(name)
+
+
 @contextmanager
 def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Gives a temporary path beside `path` to write to; at the end it is renamed over `path`. Folders are made.
@@ -84,9 +93,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     durable: the bytes are forced to the disk before the rename, so that they survive a power cut; not worth its time
     for files that can be made again. Raises UserError for an OSError; what stood at `path` is then untouched.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    if len(os.fsencode(temporary.name)) > _LONGEST:  # a name may fit a disk that has no room for ours beside it
-        temporary = path.with_name(f".{blake2b(os.fsencode(path.name), digest_size=8).hexdigest()}.{os.getpid()}.tmp")
+    temporary = temporary_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()

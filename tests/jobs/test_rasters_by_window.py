@@ -11,7 +11,7 @@ import pytest
 import torch
 from prediction_jobs import dense_model, restored
 
-from toolkit.data.images.rasters import open_raster
+from toolkit.data.images.rasters import Raster, open_raster
 from toolkit.data.images.read import read_image
 from toolkit.errors import ConfigError, DataError
 from toolkit.heads.pixel_values import PixelValuesHead
@@ -230,12 +230,24 @@ def test_refusals(tmp_path: Path) -> None:
             pass
 
 
-def test_polygons_of_a_raster_by_window_are_those_of_the_whole(tmp_path: Path) -> None:
-    model, path = balanced(dense_model()), write(tmp_path / "scene.tif", scene())
-    run_prediction(restored(model), [path], tmp_path / "whole", ["geojson"])
-    run_prediction(restored(model), [path], tmp_path / "window", ["geotiff", "geojson"], tile=64)
-    one, other = ((tmp_path / name / "scene.geojson").read_bytes() for name in ("whole", "window"))
-    assert (one == other) is True  # a difference of megabytes is not to be shown
+def test_polygons_of_a_raster_by_window_are_those_of_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = scene(size=(100, 130))
+    pixels[:, 30:50, 20:60] = 0
+    model, path = balanced(dense_model()), write(tmp_path / "scene.tif", pixels, nodata=0)
+    read: list[str] = []
+    real = Raster.window
+    monkeypatch.setattr(Raster, "window", lambda *given: [read.append("window"), real(*given)][1])
+    texts = []
+    for formats, windows in ((["geojson", "mask"], False), (["geotiff", "geojson"], True), (["geojson"], True)):
+        out = tmp_path / "-".join(formats)
+        run_prediction(restored(model), [path], out, formats, tile=64)
+        assert bool(read) == windows
+        read.clear()
+        texts.append((out / "scene.geojson").read_bytes())
+        assert not list(out.glob(".*.tmp"))
+    assert (texts[0] == texts[1]) is True  # a difference of megabytes is not to be shown
+    assert (texts[0] == texts[2]) is True
+    assert not list((tmp_path / "geojson").glob("*.tif"))
 
 
 def test_polygons_lie_on_the_map(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from toolkit.errors import ConfigError, DataError, Problem
 from toolkit.freed_memory import give_back_freed_memory
 from toolkit.inference.tiling.tiled import TiledPrediction
 from toolkit.inference.writers.geotiff import GeotiffWriter
+from toolkit.inference.writers.polygons import GeojsonWriter
 from toolkit.jobs.predictor import Predictor
 from toolkit.models.modes import evaluating
 
@@ -86,11 +87,11 @@ def answer_by_window(
     predictor: Predictor,
     tiled: TiledPrediction,
     picture: Picture,
-    writer: GeotiffWriter,
+    writer: GeotiffWriter | GeojsonWriter,
     stem: str,
     stopping: Callable[[], bool],
 ) -> None:
-    """Writes the GeoTIFF of one picture.
+    """Writes the GeoTIFF, or the polygons, of one picture.
 
     Args:
         predictor: the model with all that decides its answers.

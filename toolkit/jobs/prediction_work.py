@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import cached_property
 from hashlib import blake2b
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from toolkit.inference.writers.detections import CocoWriter
 from toolkit.inference.writers.geotiff import GeotiffWriter
 from toolkit.inference.writers.outputs import WRITERS, Outputs, Written, stems_of
 from toolkit.inference.writers.overlay import OverlayWriter
-from toolkit.inference.writers.polygons import GeojsonWriter
+from toolkit.inference.writers.polygons import GeojsonWriter, may_lie_on_a_map
 from toolkit.inference.writers.uncertainty import refuse_one_pass
 from toolkit.inference.writers.value_maps import ValuesPngWriter
 from toolkit.inference.writers.video import VIDEO_FILES, VideoWriter
@@ -34,7 +35,7 @@ from toolkit.jobs.original_ids import image_ids_of, original_ids, scale_of_value
 from toolkit.jobs.predict_raster import StoppedError, answer_by_window, tiles_of
 from toolkit.jobs.predictor import Predictor
 from toolkit.labels import IGNORE_INDEX
-from toolkit.samples import Detections
+from toolkit.samples import Detections, LabelMap
 from toolkit.version import __version__
 
 _LOG = logging.getLogger(__name__)
@@ -110,10 +111,10 @@ class PredictionWork:
             geojson.sources = _Sources(self)
         if isinstance(geotiff, GeotiffWriter) and "geotiff" in used:
             rasterio_or_refuse()
-            if self._by_window(used):
-                self._tiled.refuse_too_small()  # and what cannot be done by window
             geotiff.sources = _Sources(self)
-        if not self._by_window(used):
+        if self._by_window(used):
+            self._tiled.refuse_too_small()  # and what cannot be done by window
+        else:
             self.predictor.refuse_unfit()
         if self.annotations is not None:
             _refuse_without("--annotations", ["coco"], used)
@@ -174,24 +175,38 @@ class PredictionWork:
         gives = self.predictor.model.head.gives
         return gives is not None and self._by_window(self.outputs.used_for(gives))
 
-    @staticmethod
-    def _by_window(used: Sequence[str]) -> bool:
+    def _by_window(self, used: Sequence[str]) -> bool:
+        if set(used) == {"geojson"}:
+            return self._of_rasters
         return "geotiff" in used and set(used) <= {"geotiff", "geojson"}
 
+    @cached_property
+    def _of_rasters(self) -> bool:
+        """Whether all pictures are of a kind that is larger than memory now and then, and the model can be shown windows."""
+        model, sizes = self.predictor.model, self.predictor.looks[1]
+        able = model.head.gives is LabelMap and not model.transforms and len(sizes) == 1
+        if not able or find_spec("rasterio") is None:
+            return False
+        return all(
+            picture.path is not None and may_lie_on_a_map(picture.path) and picture.page in (None, 0)
+            for picture in self.pictures
+        )
+
     def _entry_by_window(self, place: int) -> Entry | None:
-        """One picture's GeoTIFF, polygons of it, and what the journal says; None when the job is asked to stop on the way."""
+        """One picture's GeoTIFF or polygons, and what the journal says; None when the job is asked to stop on the way."""
         picture, stem = self.pictures[place], self.stems[place]
         written, reason = Written([], {}), ""
-        writer, polygons = self.outputs.writers["geotiff"], self.outputs.writers.get("geojson")
-        if not isinstance(writer, GeotiffWriter):
-            raise TypeError("geotiff is written by a GeotiffWriter")
+        raster, polygons = (self.outputs.writers.get(name) for name in ("geotiff", "geojson"))
+        writer = raster or polygons
+        if not isinstance(writer, GeotiffWriter | GeojsonWriter):
+            raise TypeError("by window a GeoTIFF or polygons are written")
         try:
             self.outputs.refuse_replacing(writer.path_of(stem))
             answer_by_window(self.predictor, self._tiled, picture, writer, stem, self.stopping)
             written = Written([writer.path_of(stem)], {})
-            if isinstance(polygons, GeojsonWriter):
+            if isinstance(polygons, GeojsonWriter) and raster is not None:
                 self.outputs.refuse_replacing(polygons.path_of(stem))
-                written.files.extend(polygons.add_of_file(stem, writer.path_of(stem)))
+                written.files.extend(polygons.add_of_file(stem, raster.path_of(stem)))
         except ConfigError:
             raise
         except StoppedError:

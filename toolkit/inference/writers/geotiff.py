@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 
 from toolkit.data.images.rasters import Georeference, gdal, open_raster
 from toolkit.errors import ConfigError, Problem, UserError
-from toolkit.files import cannot_write, replacing
+from toolkit.files import cannot_write, replacing, temporary_beside
 from toolkit.inference.writers.base import Writer
 from toolkit.labels import IGNORE_INDEX
 from toolkit.printing import printable
@@ -54,7 +53,7 @@ class GeotiffWriter(Writer):
             prediction: label map or values in the picture's pixels.
         """
         size = (image.shape[0], image.shape[1])
-        place, known = _of_source(self.sources.get(stem), size)
+        place, known = of_source(self.sources.get(stem), size)
         with self.opened(stem, size, place, type(prediction)) as put:
             put(0, 0, prediction, known)
         return [self.path_of(stem)]
@@ -69,35 +68,51 @@ class GeotiffWriter(Writer):
             place: where the picture lies; None: nowhere.
             kind: of prediction, one of `takes`.
         """
-        path = self.path_of(stem)
-        labels = kind is LabelMap
-        numbers = self._numbers
+        with replacing(self.path_of(stem), durable=False) as part:
+            with self.draft(self.path_of(stem), size, place, kind) as (file, put):
+                yield put
+                file.build_overviews(_factors(size), importlib.import_module("rasterio.enums").Resampling.nearest)
+                file.close()
+                importlib.import_module("rasterio.shutil").copy(
+                    file.name, part, driver="COG", COMPRESS="DEFLATE", BLOCKSIZE=_BLOCK, BIGTIFF="IF_SAFER",
+                    OVERVIEW_RESAMPLING="NEAREST",
+                )  # fmt: skip
+
+    @contextmanager
+    def draft(
+        self, aim: Path, size: tuple[int, int], place: Georeference | None, kind: type
+    ) -> Iterator[tuple[Any, Put]]:
+        """A plain GeoTIFF, open for writing, and what fills it; it is removed at the end.
+
+        Args:
+            aim: the file that is to be made of it, for messages; it lies beside that.
+            size: (height, width) of the picture in pixels.
+            place: where the picture lies; None: nowhere.
+            kind: of prediction, one of `takes`.
+        """
+        labels, numbers = kind is LabelMap, self._numbers
         no_answer = int(numbers[IGNORE_INDEX]) if labels else float("nan")
         dtype = str(numbers.dtype) if labels else "float32"
         shape = {"height": size[0], "width": size[1], "count": 1, "dtype": dtype, "nodata": no_answer}
         blocks = {"tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK, "BIGTIFF": "IF_SAFER"}
-        with replacing(path, durable=False) as part, gdal() as rasterio:
-            rough = path.parent / f".{path.name}.{os.getpid()}0.tmp"
+        path = temporary_beside(aim, 0)
+        with gdal() as rasterio:
             try:
-                with rasterio.open(
-                    rough, "w", driver="GTiff", compress="LZW", **shape, **blocks, **_where(place)
-                ) as file:
+                aim.parent.mkdir(parents=True, exist_ok=True)
+                with rasterio.open(path, "w", driver="GTiff", compress="LZW", **shape, **blocks, **_where(place)) as file:
                     self._describe(file, labels, place)
-                    yield lambda top, left, found, known: _put(file, top, left, found, known, numbers)
-                    file.build_overviews(_factors(size), rasterio.enums.Resampling.nearest)
-                importlib.import_module("rasterio.shutil").copy(
-                    rough, part, driver="COG", COMPRESS="DEFLATE", BLOCKSIZE=_BLOCK, BIGTIFF="IF_SAFER",
-                    OVERVIEW_RESAMPLING="NEAREST",
-                )  # fmt: skip
+                    yield file, lambda top, left, found, known: _put(file, top, left, found, known, numbers)
             except rasterio.errors.RasterioError as error:
                 cause = error.__context__
                 if isinstance(cause, OSError):
-                    raise cannot_write(path, cause) from cause
+                    raise cannot_write(aim, cause) from cause
                 message = f"cannot be written ({error})"
-                raise UserError(Problem(path, message, "free space or choose another folder")) from error
+                raise UserError(Problem(aim, message, "free space or choose another folder")) from error
+            except OSError as error:
+                raise cannot_write(aim, error) from error
             finally:
                 with suppress(OSError):
-                    rough.unlink(missing_ok=True)
+                    path.unlink(missing_ok=True)
 
     def _describe(self, file: Any, labels: bool, place: Georeference | None) -> None:
         """Names and colours of the classes, and what a coordinate is of."""
@@ -128,8 +143,11 @@ def _put(file: Any, top: int, left: int, found: Prediction, known: np.ndarray, n
     file.write(values, 1, window=((top, top + height), (left, left + width)))
 
 
-def _of_source(path: Path | None, size: tuple[int, int]) -> tuple[Georeference | None, np.ndarray]:
-    """Where a picture lies and which of its pixels are known; nowhere and all, where its file is no raster of that size."""
+def of_source(path: Path | None, size: tuple[int, int]) -> tuple[Georeference | None, np.ndarray]:
+    """Where a picture lies and which of its pixels (H, W) are known; nowhere and all, where its file is no raster of that size.
+
+    path: its file; None for one without. size: (height, width) of the answer. Raises ConfigError without rasterio.
+    """
     everything = np.ones(size, bool)
     if path is None:
         return None, everything
@@ -141,7 +159,7 @@ def _of_source(path: Path | None, size: tuple[int, int]) -> tuple[Georeference |
     except ConfigError:
         raise
     except UserError as error:
-        _LOG.warning("its GeoTIFF lies nowhere: %s", error)
+        _LOG.warning("where it lies, and what of it is known, cannot be told: %s", error)
         return None, everything
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
@@ -15,6 +17,7 @@ import numpy as np
 from toolkit.data.images.rasters import Georeference, gdal, georeference_of
 from toolkit.data.writers.pixel_outlines import begun, label_regions
 from toolkit.inference.writers.base import Writer, write_lines
+from toolkit.inference.writers.geotiff import GeotiffWriter, Put, of_source
 from toolkit.labels import IGNORE_INDEX, ClassTable
 from toolkit.printing import printable
 from toolkit.samples import Detections, LabelMap, Prediction
@@ -31,7 +34,8 @@ class GeojsonWriter(Writer):
     """`<stem>.geojson`: a polygon with its class for each region of a label map, or with class and score for each box.
 
     Regions are pixels of one class that touch at their sides, along the edges of the pixels, with their holes; of every
-    class, the background too. Filled again they are the label map; what no polygon covers belongs to no class.
+    class, the background too. Filled again they are the label map; what no polygon covers belongs to no class, as pixels do
+    that a GeoTIFF calls unknown (`data/images/rasters.py`).
     """
 
     suffix: ClassVar[str] = ".geojson"
@@ -48,13 +52,32 @@ class GeojsonWriter(Writer):
             image: (H, W, C) uint8 picture as it was read.
             prediction: what the model answered, of a kind in `takes`.
         """
+        size = (image.shape[0], image.shape[1])
         if isinstance(prediction, LabelMap):
-            features = region_features(prediction.labels.numpy(), self.classes, self.values)
+            labels = np.where(self._known(stem, size), prediction.labels.numpy(), np.uint8(IGNORE_INDEX))
+            features = region_features(labels, self.classes, self.values)
         elif isinstance(prediction, Detections):
             features = box_features(prediction, self.classes)
         else:
             raise TypeError(f"polygons are written of label maps and boxes, not of {type(prediction).__name__}")
-        return [self._written(stem, (image.shape[0], image.shape[1]), features)]
+        return [self._written(stem, size, features)]
+
+    @contextmanager
+    def opened(self, stem: str, size: tuple[int, int], place: Georeference | None, kind: type) -> Iterator[Put]:
+        """The file of one picture whose labels come rectangle by rectangle, with the memory of its polygons.
+
+        Args:
+            stem: output path below the folder without suffix (`stems_of`).
+            size: (height, width) of the picture in pixels.
+            place: where the picture lies; None: nowhere.
+            kind: of prediction, `LabelMap`.
+        """
+        labels = GeotiffWriter(self.folder, self.classes.names)
+        labels.values = self.values
+        with labels.draft(self.path_of(stem), size, place, kind) as (file, put):
+            yield put
+            file.close()
+            self.add_of_file(stem, Path(file.name))
 
     def add_of_file(self, stem: str, file: Path) -> list[Path]:
         """Writes the file of one picture whose answer is a GeoTIFF of labels: the same file, with the memory of its polygons.
@@ -77,8 +100,20 @@ class GeojsonWriter(Writer):
     def _place(self, stem: str, size: tuple[int, int]) -> Georeference | None:
         """Where a GeoTIFF lies on a map; None for all other pictures."""
         path = self.sources.get(stem)
-        place = georeference_of(path, size) if path is not None and path.suffix.lower() in (".tif", ".tiff") else None
+        place = georeference_of(path, size) if path is not None and may_lie_on_a_map(path) else None
         return place if place is not None and place.lies_on_a_map else None
+
+    def _known(self, stem: str, size: tuple[int, int]) -> np.ndarray | bool:
+        """Which pixels of a GeoTIFF are known; of all other pictures all."""
+        path = self.sources.get(stem)
+        if path is None or not may_lie_on_a_map(path) or find_spec("rasterio") is None:
+            return True
+        return of_source(path, size)[1]
+
+
+def may_lie_on_a_map(path: Path) -> bool:
+    """Whether a file has the suffix of those that say where they lie, and which of their pixels are known."""
+    return path.suffix.lower() in (".tif", ".tiff")
 
 
 def _named(place: Georeference) -> dict[str, Any]:
