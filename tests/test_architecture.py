@@ -7,36 +7,14 @@ import re
 from pathlib import Path
 
 import pytest
+from package_trees import MODULES, NAMES, PACKAGE, Graph, imports_of_files, nodes, own_imports, trees
 
-PACKAGE = Path(__file__).resolve().parent.parent / "toolkit"
-
-MODULES = sorted(PACKAGE.rglob("*.py"))
-NAMES = {".".join(("toolkit", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): path
-         for path in MODULES}  # fmt: skip
-TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in MODULES}
 PICTURE = PACKAGE.parent / "ARCHITECTURE.md"
-Graph = dict[str, set[str]]
 
 
 def place(path: Path) -> str:
     """The folder below `toolkit/`, or the file that stands there itself."""
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
-
-
-def own_imports(tree: ast.AST) -> set[str]:
-    """Modules of the package that are imported anywhere in the tree, also where only types need them."""
-    found: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            inside = {f"{node.module}.{alias.name}" for alias in node.names} & NAMES.keys()
-            found |= inside or ({node.module} & NAMES.keys())
-        elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names} & NAMES.keys()
-    return found
-
-
-def imports_of_files() -> Graph:
-    return {name: own_imports(TREES[path]) - {name} for name, path in NAMES.items()}
 
 
 def imports_of_places(files: Graph) -> Graph:
@@ -87,17 +65,15 @@ def floors_of_picture(text: str) -> dict[str, int]:
     return found
 
 
-FILES = imports_of_files()
-FLOORS = floors(imports_of_places(FILES)) if not circle(imports_of_places(FILES)) else {}
-
-
 def test_no_file_imports_itself_by_others() -> None:
-    assert not circle(FILES), f"these import one another: {' -> '.join(circle(FILES))}"
+    ring = circle(imports_of_files())
+    assert not ring, f"these import one another: {' -> '.join(ring)}"
 
 
 def test_no_folder_imports_itself_by_others() -> None:
-    ring = circle(imports_of_places(FILES))
-    causes = [f"{name} imports {other}" for name, imported in sorted(FILES.items()) for other in sorted(imported)
+    files = imports_of_files()
+    ring = circle(imports_of_places(files))
+    causes = [f"{name} imports {other}" for name, imported in sorted(files.items()) for other in sorted(imported)
               if place(NAMES[name]) in ring and place(NAMES[other]) in ring
               and place(NAMES[name]) != place(NAMES[other])]  # fmt: skip
     assert not ring, "\n".join([f"a ring of folders: {' -> '.join(ring)}", *causes])
@@ -105,9 +81,11 @@ def test_no_folder_imports_itself_by_others() -> None:
 
 def test_the_picture_shows_the_floors_that_the_imports_make() -> None:
     """ARCHITECTURE.md is drawn from the code: whoever adds an import that lifts a folder moves it there, too."""
-    shown = floors_of_picture(PICTURE.read_text(encoding="utf-8"))
-    wrong = [f"{name} stands on floor {FLOORS.get(name)}, the picture says {shown.get(name)}"
-             for name in sorted(FLOORS.keys() | shown.keys()) if FLOORS.get(name) != shown.get(name)]  # fmt: skip
+    graph = imports_of_places(imports_of_files())
+    assert not circle(graph)
+    made, shown = floors(graph), floors_of_picture(PICTURE.read_text(encoding="utf-8"))
+    wrong = [f"{name} stands on floor {made.get(name)}, the picture says {shown.get(name)}"
+             for name in sorted(made.keys() | shown.keys()) if made.get(name) != shown.get(name)]  # fmt: skip
     assert not wrong, "\n".join(wrong)
 
 
@@ -124,7 +102,7 @@ def test_rings_and_floors_are_found() -> None:
     text = "## Floors\n```\n  2  a/   words/ that\n  1  b/ c.py  f.py\n     d/       more\n  0  e.py\n```\n"
     assert floors_of_picture(text) == {"a": 2, "b": 1, "c": 1, "f": 1, "d": 1, "e": 0}
     tree = ast.parse("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from toolkit.errors import Problem")
-    assert own_imports(tree) == {"toolkit.errors"}
+    assert own_imports(list(ast.walk(tree))) == {"toolkit.errors"}
 
 
 def is_function(node: ast.AST) -> bool:
@@ -134,28 +112,28 @@ def is_function(node: ast.AST) -> bool:
 def test_own_imports_stand_at_the_top() -> None:
     inside = {
         f"{path.relative_to(PACKAGE)}:{node.lineno}"
-        for path, tree in TREES.items()
+        for path, found in nodes().items()
         if place(path) not in ("cli", "__init__")  # their --help and plain import shall not wait for torch
-        for function in filter(is_function, ast.walk(tree))
+        for function in filter(is_function, found)
         for node in ast.walk(function)
-        if isinstance(node, (ast.Import, ast.ImportFrom)) and own_imports(ast.Module([node], []))
+        if isinstance(node, (ast.Import, ast.ImportFrom)) and own_imports([node])
     }
     assert not inside, f"imports of the package inside functions: {sorted(inside)}"
 
 
 def test_library_does_not_print_and_names_no_device() -> None:
     wrong = []
-    for path, tree in TREES.items():
-        for node in ast.walk(tree):
+    for path, found in nodes().items():
+        for node in found:
             if isinstance(node, ast.Call):
-                called = ast.unparse(node.func)
-                if called.endswith(".cuda") or (called == "print" and place(path) != "cli"):
+                called = getattr(node.func, "attr", None) or getattr(node.func, "id", "")
+                if called == "cuda" or (called == "print" and isinstance(node.func, ast.Name) and place(path) != "cli"):
                     wrong.append(f"{path.relative_to(PACKAGE)}:{node.lineno}: {called}()")
     assert not wrong, "\n".join(wrong)
 
 
 def test_every_module_opens_with_a_docstring() -> None:
-    assert not [str(path) for path, tree in TREES.items() if not ast.get_docstring(tree)]
+    assert not [str(path) for path, tree in trees().items() if not ast.get_docstring(tree)]
 
 
 @pytest.mark.parametrize("word", ["utils", "misc", "common", "helpers", "helper"])
@@ -167,10 +145,10 @@ PARTS = ("backbones", "necks", "heads", "losses", "evaluators", "data.datasets")
 """Folders whose modules are concrete parts, which register themselves."""
 
 
-def concrete_parts(tree: ast.AST) -> list[tuple[str, int]]:
+def concrete_parts(nodes: list[ast.AST]) -> list[tuple[str, int]]:
     """Imports of a part's module; those of a whole folder, which registers what is in it, do not count."""
     found: list[tuple[str, int]] = []
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.ImportFrom) and node.module:
             found += [(f"{node.module}.{alias.name}", node.lineno) for alias in node.names]
         elif isinstance(node, ast.Import):
@@ -181,8 +159,10 @@ def concrete_parts(tree: ast.AST) -> list[tuple[str, int]]:
 def test_above_the_parts_nobody_knows_a_concrete_one() -> None:
     """What others must know of a part is asked through its contract, and a part is found through its registry."""
     own = {part.split(".")[0] for part in PARTS}
-    found = {
-        str(path.relative_to(PACKAGE)): concrete_parts(tree) for path, tree in TREES.items() if place(path) not in own
+    parts_of = {
+        str(path.relative_to(PACKAGE)): concrete_parts(found)
+        for path, found in nodes().items()
+        if place(path) not in own
     }
-    wrong = [f"{path}:{line}: {name}" for path, parts in found.items() for name, line in parts]
+    wrong = [f"{path}:{line}: {name}" for path, parts in parts_of.items() for name, line in parts]
     assert not wrong, "\n".join(["concrete parts are imported; ask the contract (contracts/) or the registry", *wrong])

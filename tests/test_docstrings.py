@@ -5,11 +5,10 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
-PACKAGE = Path(__file__).resolve().parent.parent / "toolkit"
-FILES = sorted(str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py"))
+from package_trees import PACKAGE, trees
+
 PARAMETERS = 3
 WORDS = 5
 
@@ -99,8 +98,7 @@ def problems(tree: ast.Module) -> list[str]:
 
 
 def test_every_parameter_is_told_of() -> None:
-    trees = {file: ast.parse((PACKAGE / file).read_text(encoding="utf-8")) for file in FILES}
-    found = [f"{file}:{problem}" for file, tree in trees.items() for problem in problems(tree)]
+    found = [f"{path.relative_to(PACKAGE)}:{problem}" for path, tree in trees().items() for problem in problems(tree)]
     assert not found, "\n".join(found)
 
 

@@ -8,8 +8,8 @@ import platform
 from types import SimpleNamespace
 
 import pytest
+from package_trees import NAMES, imports_of_files
 
-from tests.test_architecture import NAMES, imports_of_files
 from toolkit import freed_memory
 from toolkit.cli.main import run
 

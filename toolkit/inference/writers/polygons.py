@@ -70,7 +70,7 @@ class GeojsonWriter(Writer):
             stem: output path below the folder without suffix (`stems_of`).
             size: (height, width) of the picture in pixels.
             place: where the picture lies; None: nowhere.
-            kind: of prediction, `LabelMap`.
+            kind: of prediction, which is `LabelMap` here.
         """
         labels = GeotiffWriter(self.folder, self.classes.names)
         labels.values = self.values
