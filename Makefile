@@ -16,6 +16,8 @@ JOBS   ?= auto
 
 export NO_ALBUMENTATIONS_UPDATE = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# Tests start many processes: what one has compiled, the others need not.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo parts test run-tests test-slow test-oldest coverage bench docs wheel sbom audit lint types format clean help
 

@@ -73,7 +73,7 @@ def test_of_errors_the_smallest_is_best(
     assert load_state(tmp_path / "run" / "last.state").best == {"value": 3.25, "step": 3}
 
 
-@pytest.mark.parametrize("step", [1, 2, 3, 4])
+@pytest.mark.parametrize("step", [2, *(pytest.param(step, marks=pytest.mark.slow) for step in (1, 3, 4))])
 def test_resumed_is_the_uninterrupted_run(
     data: Path, tmp_path: Path, step: int, values: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -77,13 +77,13 @@ def test_the_same_seed_repeats_and_another_differs(whole: Path, data: Path, tmp_
     assert not torch.equal(weights(whole)[key], weights(tmp_path / "other")[key])
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_workers_change_nothing(whole: Path, data: Path, tmp_path: Path, workers: int) -> None:
     run_training(tiny_config(data, f"data.workers={workers}"), tmp_path / "run", quiet=True)
     assert_same_run(whole, tmp_path / "run")
 
 
-@pytest.mark.parametrize("step", [1, 3, 4, 5, 7])
+@pytest.mark.parametrize("step", [1, 4, *(pytest.param(step, marks=pytest.mark.slow) for step in (3, 5, 7))])
 def test_resumed_after_a_stop_is_the_uninterrupted_run(
     whole: Path, data: Path, tmp_path: Path, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -104,6 +104,7 @@ def test_a_thousand_cases_equal_hotcoco_to_the_bit(cases, found) -> None:
         np.testing.assert_array_equal(getattr(found, name), array.reshape(getattr(found, name).shape))
 
 
+@pytest.mark.slow
 def test_a_thousand_cases_equal_faster_coco_eval(cases, found) -> None:
     package = pytest.importorskip("faster_coco_eval", reason="faster-coco-eval is not installed")
     expected = evaluated(package, "COCOeval_faster", cases)

@@ -45,7 +45,7 @@ def by_percentiles(record: Record, truth: dict[str, float]) -> bool:
 
 
 @pytest.mark.parametrize(("sets", "slack"), SETS)
-@pytest.mark.parametrize("images", [15, 40])
+@pytest.mark.parametrize("images", [15, pytest.param(40, marks=pytest.mark.slow)])
 def test_intervals_hold_the_truth_of_independent_images(population, images, sets, slack) -> None:
     truth, rng = truth_of(population), np.random.default_rng(images)
     share = np.mean(
@@ -108,12 +108,12 @@ def rivals() -> tuple[Record, Record, Record]:
 @pytest.mark.parametrize(("pairs", "fewest"), [(100, 93), pytest.param(1000, 930, marks=pytest.mark.slow)])
 def test_exchangeable_predictors_are_within_noise(rivals, pairs, fewest) -> None:
     rng = np.random.default_rng(4)
-    same = 0
+    two, same = both(rivals), 0
     for _ in range(pairs):
         chosen = rng.integers(0, 1500, 30)
         swapped = rng.random(30) < 0.5
         places = np.where(swapped, chosen + 1500, chosen), np.where(swapped, chosen, chosen + 1500)
-        a, b = (both(rivals).take(place) for place in places)
+        a, b = (two.take(place) for place in places)
         same += compared(a, b).verdict == NOISE
     assert same >= fewest
 
