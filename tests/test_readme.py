@@ -56,27 +56,49 @@ def test_links_and_pictures_exist() -> None:
         assert (REPOSITORY / target).exists(), target
 
 
-def test_three_lines_on_own_pictures(
+SMALL = ["train.steps=2", "data.batch_size=2", "data.workers=0", "train.warmup_steps=0"]
+
+
+def three_lines(name: str, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Runs `init`, `check` and `train` as they are shown, on own pictures in a folder, without an edit."""
+    own_folders(folder)
+    block = next(block for block in blocks("bash") if f"--out {name}" in block)
+    lines = [shlex.split(line, comments=True) for line in block.splitlines()]
+    assert [line[:2] for line in lines] == [["toolkit", verb] for verb in ("init", "check", "train")]
+    for words in lines:
+        changes = SMALL if words[1] == "train" else []
+        assert run([*words[1:], *changes]) == 0, (words, capfd.readouterr().err)
+
+
+def test_three_lines_on_own_masks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Both paths, three lines each, without an edit; then what follows them, and the Python that uses the result."""
-    own_folders(tmp_path)
     monkeypatch.chdir(tmp_path)
-    small = ["train.steps=2", "data.batch_size=2", "data.workers=0", "train.warmup_steps=0"]
-    for name in ("mine.yaml", "own_boxes.yaml"):
-        block = next(block for block in blocks("bash") if f"--out {name}" in block)
-        lines = [shlex.split(line, comments=True) for line in block.splitlines()]
-        assert [line[:2] for line in lines] == [["toolkit", verb] for verb in ("init", "check", "train")]
-        for words in lines:
-            changes = small if words[1] == "train" else []
-            assert run([*words[1:], *changes]) == 0, (words, capfd.readouterr().err)
+    three_lines("mine.yaml", tmp_path, capfd)
+
+
+@pytest.mark.slow
+def test_three_lines_on_own_boxes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    three_lines("own_boxes.yaml", tmp_path, capfd)
+
+
+@pytest.mark.slow
+def test_what_follows_the_three_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The commands after them, a resume, and the Python that uses the result."""
+    monkeypatch.chdir(tmp_path)
+    three_lines("mine.yaml", tmp_path, capfd)
     after = next(block for block in blocks("bash") if "toolkit evaluate runs/mine" in block and "labelled" in block)
     for words in (shlex.split(line, comments=True) for line in after.splitlines()):
         assert run(words[1:]) == 0, (words, capfd.readouterr().err)
     assert len(list((tmp_path / "labelled").glob("[0-9]*"))) == 8  # a mask and a drawing of each photo
-    assert run(["train", "mine.yaml", "--resume", *small, "train.steps=3"]) == 0
+    assert run(["train", "mine.yaml", "--resume", *SMALL, "train.steps=3"]) == 0
     job = next(block for block in blocks("python", GUIDE["python"]) if "toolkit.train" in block)
-    exec(compile(job.replace('["train.steps=100"]', repr(small)), "README", "exec"), {})
+    exec(compile(job.replace('["train.steps=100"]', repr(SMALL)), "README", "exec"), {})
     uses_run = next(block for block in blocks("python", GUIDE["python"]) if "toolkit.load_model(" in block)
     exec(compile(uses_run, "README", "exec"), {})
     assert "(60, 80)" in capfd.readouterr().out.replace("torch.Size([60, 80])", "(60, 80)")

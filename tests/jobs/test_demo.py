@@ -24,10 +24,15 @@ def test_its_last_line_names_what_everybody_has(monkeypatch: pytest.MonkeyPatch)
     assert ".yaml" not in last
 
 
-def test_the_whole_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     small = re.sub("count_train: [0-9]+, count_val: 60", "count_train: 12, count_val: 5", demo_text("segmentation"))
     small = re.sub(r"\bsteps: [0-9]+", "steps: 3", small).replace("[128, 160]", "[64, 80]")
     monkeypatch.setattr(demo_job, "demo_text", lambda task: small)
+
+
+@pytest.mark.usefixtures("_small")
+def test_the_whole_job(tmp_path: Path) -> None:
     said: list[str] = []
     first = run_demo("segmentation", tmp_path / "demo", said.append)
     assert [line[:3] for line in said] == ["1/5", "2/5", "3/5", "4/5", "5/5"]
@@ -38,6 +43,11 @@ def test_the_whole_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "<dialog" in Path(first["paths"]["page"]).read_text(encoding="utf-8")  # with its pictures
     event = json.loads((tmp_path / "demo" / "run" / "metrics.jsonl").read_text().splitlines()[-1])
     assert first["metrics"]["mIoU"] == event["val/mIoU"]
-    again = run_demo("segmentation", tmp_path / "demo", said.append)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_small")
+def test_again_it_says_the_same_in_a_folder_of_another_name(tmp_path: Path) -> None:
+    first, again = (run_demo("segmentation", tmp_path / "demo", lambda line: None) for _ in range(2))
     assert again["paths"]["run"] == str(tmp_path / "demo-2" / "run")
     assert again["metrics"] == first["metrics"]

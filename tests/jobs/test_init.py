@@ -16,7 +16,7 @@ from folders_of_others import MADE, made
 from PIL import Image
 
 from toolkit.config.load import load_config
-from toolkit.jobs import init
+from toolkit.jobs import measured_start
 from toolkit.jobs.build import build_dataset
 
 READ = list(MADE)
@@ -30,7 +30,7 @@ def listing(folder: Path) -> dict[str, int]:
 @pytest.fixture
 def unmeasured(monkeypatch: Any) -> None:
     """No step is made for its time: those are that are trained below."""
-    monkeypatch.setattr(init, "_step_seconds", lambda *_: (0.1, "CPU"))
+    monkeypatch.setattr(measured_start, "_step_seconds", lambda *_: (0.1, "CPU"))
 
 
 @pytest.mark.usefixtures("unmeasured")
@@ -233,7 +233,7 @@ def boxed_pictures(folder: Path, side: int) -> Path:
 def test_little_time_is_spent_on_smaller_pictures_if_boxes_stay_visible(
     tmp_path: Path, toolkit: Any, monkeypatch: Any, minutes: float, side: int, wanted: int
 ) -> None:
-    monkeypatch.setattr(init, "_step_seconds", lambda config, *_: (1.0, "CPU"))
+    monkeypatch.setattr(measured_start, "_step_seconds", lambda config, *_: (1.0, "CPU"))
     result = toolkit(
         "init", boxed_pictures(tmp_path / "data", side), "--out", tmp_path / "a.yaml", "--minutes", minutes
     )

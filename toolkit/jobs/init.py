@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from PIL import Image
 
 from toolkit.config.load import parse_config
 from toolkit.config.sections import Config
 from toolkit.contracts import Dataset
-from toolkit.data.classes.frequencies import count_classes, median_frequency_weights, softened_weights
 from toolkit.data.classes.tables import class_table
 from toolkit.data.formats.boxed import BoxDataset
 from toolkit.data.layouts.candidate import WHOLE, Candidate, Task
@@ -24,43 +20,21 @@ from toolkit.data.layouts.class_names import name_tables
 from toolkit.data.layouts.mask_files import classes_of, look_into, refuse_confused
 from toolkit.data.layouts.recognise import key_of, matching, recognise, refuse_doubt
 from toolkit.data.layouts.tree import Tree, scan, spread
-from toolkit.data.loading.loader import train_loader
 from toolkit.engine.machine import usable_cores
-from toolkit.engine.prepare import trained_groups, trained_module, with_base_rates
-from toolkit.engine.process import make_fabric
-from toolkit.engine.step import TrainingStep
 from toolkit.errors import ConfigError, DataError, Problem, UserError
 from toolkit.files import cannot_write
-from toolkit.jobs.build import build_dataset, build_model, build_optimizer_rule, build_transforms, build_whole
-from toolkit.jobs.check import meta_model
-from toolkit.jobs.first_config import config_text, flow, start_said
-from toolkit.jobs.starting_point import (
-    DIVIDED,
-    FINE,
-    LITE,
-    StartingPoint,
-    areas,
-    batch_size,
-    image_size,
-    is_worth_shrinking,
-    steps_for,
-)
+from toolkit.jobs.build import build_dataset, build_whole
+from toolkit.jobs.first_config import config_text, start_said
+from toolkit.jobs.measured_start import channels_of, with_numbers_of_classes, with_size_and_steps
+from toolkit.jobs.starting_point import DIVIDED, LITE, StartingPoint, batch_size
 from toolkit.labels import ClassTable, default_palette
-from toolkit.preflight.data.files import image_path, stored_sizes
-from toolkit.preflight.model.anchors import fitted
-from toolkit.preflight.model.geometry_trace import boxes_seen
+from toolkit.preflight.data.files import stored_sizes
 from toolkit.progress import Progress, waiting
 
 SAMPLE = 2000
 """Files of each kind that are opened, unless asked otherwise."""
-_COUNTED = 100
-"""Label maps whose pixels are counted for shares and weights."""
 _MANY = 5000
 """Pictures from which on reading their annotation takes long enough to be told of."""
-_MEASURED = 5
-"""Steps that are made to know how long one takes; the first, which is slower, does not count."""
-_SLOW_STEP = 20.0
-"""Seconds after which no further step is made for that."""
 
 Told = Callable[[str], None]
 
@@ -111,8 +85,7 @@ def init_folder(
         UserError: what cannot be understood, contradicts itself, or fits in several ways.
     """
     _refuse_out(out, folder)
-    tree = _scanned(folder)
-    candidates = recognise(tree)
+    tree, candidates = _looked_at(folder)
     chosen, notes = _choose(tree, candidates, task, layout)
     told(f"layout     {chosen.layout}, {chosen.task}: {chosen.confidence:.0%} sure")
     for line in chosen.evidence:
@@ -165,8 +138,7 @@ def folder_config(
     Raises:
         UserError: what cannot be understood, contradicts itself, or fits in several ways.
     """
-    tree = _scanned(folder)
-    candidates = recognise(tree)
+    tree, candidates = _looked_at(folder)
     chosen, notes = _choose(tree, candidates, task, layout)
     told(f"layout     {chosen.layout}, {chosen.task}: {chosen.confidence:.0%} sure")
     reading = _read(tree, chosen, _OPENED)
@@ -188,9 +160,11 @@ def _refuse_out(out: Path, folder: Path) -> None:
         raise ConfigError(Problem("--out", message, "name a file elsewhere: --out FILE"))
 
 
-def _scanned(folder: Path) -> Tree:
+def _looked_at(folder: Path) -> tuple[Tree, list[Candidate]]:
+    """The files of a folder, and how they may be read."""
     with Progress("look", 0, "files", every=5.0) as progress:
-        return scan(folder, lambda number: progress.update(number))
+        tree = scan(folder, lambda number: progress.update(number))
+        return tree, recognise(tree)
 
 
 def _choose(
@@ -241,7 +215,8 @@ def _unnamed(tree: Tree, candidate: Candidate) -> dict[str, Dataset]:
     if candidate.classes is None:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, classes=None))
     splits = [split or "train" for split in candidate.splits]
-    return {split: build_whole(config, split) for split in splits}
+    with waiting(f"the annotation of {candidate.pictures} pictures is read ..."):
+        return {split: build_whole(config, split) for split in splits}
 
 
 def _read(tree: Tree, candidate: Candidate, sample: int) -> Reading:
@@ -300,7 +275,8 @@ def _tuned(draft: StartingPoint, out: Path, minutes: float) -> tuple[StartingPoi
     skips, divided = draft.on_bad == "skip", WHOLE in draft.splits
     build = build_dataset if skips else build_whole
     splits = [split or "train" for split in draft.splits] + (["val"] if divided and skips else [])
-    datasets = {split: build(config, split) for split in splits}
+    with waiting(f"the annotation of {draft.images} pictures is read ..."):
+        datasets = {split: build(config, split) for split in splits}
     train = datasets["train"]
     numbers = {split: len(dataset) for split, dataset in datasets.items()}
     if divided and not skips:
@@ -313,153 +289,13 @@ def _tuned(draft: StartingPoint, out: Path, minutes: float) -> tuple[StartingPoi
         )
     start = dataclasses.replace(
         draft,
-        channels=_channels(train, draft),
+        channels=channels_of(train, draft),
         batch=batch_size(numbers["train"], draft.task, on_gpu=draft.on_gpu),
     )
-    start = _with_numbers_of_classes(start, train)
+    start = with_numbers_of_classes(start, train)
     if start.channels != draft.channels:
         train = build(parse_config(config_text(start), str(out)), "train")
-    return _with_size_and_steps(start, train, sizes, numbers, minutes, str(out)), numbers
-
-
-def _with_size_and_steps(
-    start: StartingPoint,
-    train: Dataset,
-    sizes: Sequence[tuple[int, int]],
-    numbers: Mapping[str, int],
-    minutes: float,
-    where: str,
-) -> StartingPoint:
-    """With the largest image size that leaves enough passes over the images in the time, and what follows from it."""
-    wanted = areas(start.task, on_gpu=start.on_gpu)
-    for area, smaller in zip(wanted, (*wanted[1:], 0), strict=True):
-        size, keeps = image_size(sizes, start.task, area)
-        same = len(set(sizes)) == 1 and sizes[0] == size
-        start = dataclasses.replace(start, size=None if same else size, keeps_shape=keeps)
-        side = float("inf")
-        if start.task == "detection":
-            start, side = _with_anchors(start, train, where)
-        start = _with_steps(start, parse_config(config_text(start), where), train, numbers, minutes)
-        shrunk = side * (smaller / area) ** 0.5
-        if not smaller or not is_worth_shrinking(start.steps, start.batch, numbers["train"], shrunk):
-            break
-    return start
-
-
-def _channels(train: Dataset, draft: StartingPoint) -> int:
-    """1 where all of some pictures are gray and the data set can read them so."""
-    if any(arguments["name"] == "image_stacks" for arguments in draft.splits.values()):
-        return train.channels
-    readers = ("image_masks", "image_folder")
-    if any(arguments["name"] not in readers for arguments in draft.splits.values()):
-        return 3
-    modes = set()
-    for index in _some(len(train), 24):
-        path = image_path(train, index)
-        try:
-            with Image.open(path or "") as image:
-                modes.add(image.mode)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            modes.add("")
-    return 1 if modes and modes <= {"L", "1", "LA"} else 3
-
-
-def _some(count: int, most: int) -> list[int]:
-    return sorted({int(place) for place in np.linspace(0, count - 1, min(count, most)).round()}) if count else []
-
-
-def _with_numbers_of_classes(start: StartingPoint, train: Dataset) -> StartingPoint:
-    """With shares of pixels and class weights, or numbers of boxes."""
-    if isinstance(train, BoxDataset):
-        counts = train.index.class_counts(len(start.classes))
-        return dataclasses.replace(start, shares=tuple(f"{int(count)} boxes" for count in counts))
-    if start.task != "segmentation":
-        return start
-    places = _some(len(train), _COUNTED)
-    counted = count_classes(_label_maps(train, places, skips=start.on_bad == "skip"), len(start.classes))
-    if not counted.pixels.any():
-        raise DataError(
-            Problem(Path(start.root), "no pixel of the masks counts", "toolkit check --full says what they hold")
-        )
-    shares = tuple(f"{share:.2%}" for share in counted.pixels / counted.pixels.sum())
-    weights = [float(f"{weight:.4g}") for weight in median_frequency_weights(counted)]
-    return dataclasses.replace(start, shares=shares, weights=(tuple(weights), tuple(softened_weights(weights))))
-
-
-def _label_maps(train: Dataset, places: Sequence[int], *, skips: bool) -> Iterator[np.ndarray]:
-    for index in places:
-        try:
-            label_map = train[index].label_map
-        except UserError:
-            if not skips:
-                raise
-            continue
-        if label_map is not None:
-            yield label_map
-
-
-def _with_anchors(start: StartingPoint, train: Dataset, where: str) -> tuple[StartingPoint, float]:
-    """With maps and anchors that fit the boxes, and the side in pixels that nine of ten boxes reach."""
-    config = parse_config(config_text(start), where)
-    boxes = boxes_seen(train, build_transforms(config, "train"), config.seed)
-    if not len(boxes.labels):
-        return start, 0.0
-    sides = np.sqrt((boxes.xyxy[:, 2:] - boxes.xyxy[:, :2]).prod(1))
-    side = float(np.quantile(sides, 0.1))
-    start = dataclasses.replace(start, fine=side < FINE, anchors="")
-    model = meta_model(parse_config(config_text(start), where), ClassTable(start.classes, start.palette))
-    layout = model.head.anchor_layout() if model is not None else None
-    better = fitted(boxes, layout) if layout is not None else None
-    if better is None:
-        return start, side
-    shapes = {"scales": list(better.scales), "ratios": list(better.ratios)}
-    return dataclasses.replace(start, anchors=flow(shapes)), side
-
-
-def _with_steps(
-    start: StartingPoint, config: Config, train: Dataset, numbers: Mapping[str, int], minutes: float
-) -> StartingPoint:
-    """With the steps that fit into the time, by a step that was made."""
-    seconds, device = _step_seconds(config, train, start)
-    evaluation = seconds / start.batch * 0.5 * numbers.get("val", 0)
-    steps, every = steps_for(minutes, seconds, evaluation, numbers["train"], start.batch)
-    passes = steps * start.batch / max(1, numbers["train"])
-    time_said = (
-        f"{passes:.0f} passes; a step of {start.batch} images took {seconds:.2g} s on this {device} (measured), "
-    )
-    return dataclasses.replace(
-        start,
-        steps=steps,
-        evaluate_every=every,
-        time=f"{time_said}so about {_minutes(steps, seconds, evaluation, every)} min",
-    )
-
-
-def _minutes(steps: int, seconds: float, evaluation: float, every: int) -> str:
-    return f"{(steps * seconds + -(-steps // every) * evaluation) / 60:.3g}"
-
-
-def _step_seconds(config: Config, train: Dataset, start: StartingPoint) -> tuple[float, str]:
-    """Seconds of a training step with real images, the middle of some that are made; and on what."""
-    settings, rule = config.train, build_optimizer_rule(config)
-    fabric, taken = make_fabric(settings), list[float]()
-    with torch.random.fork_rng(), waiting("the time of a training step is measured ..."):
-        torch.manual_seed(config.seed)
-        model = build_model(config, pretrained=False, classes=ClassTable(start.classes, start.palette)).to(
-            fabric.device
-        )
-        optimizer = with_base_rates(rule.build(trained_groups(model, rule.lr, settings, rule.weight_decay)))
-        module, optimizer = fabric.setup(trained_module(fabric, model, settings), optimizer)
-        step = TrainingStep(fabric, module, optimizer, settings, stop_at_nonfinite=False)
-        began = time.perf_counter()
-        loader = train_loader(train, build_transforms(config, "train"), start.batch, config.seed, 0, _MEASURED)
-        for number, batch in enumerate(loader):
-            _ = step.run(number, [batch]).terms  # waits for the device
-            taken.append(time.perf_counter() - began)
-            if sum(taken) > _SLOW_STEP:
-                break
-            began = time.perf_counter()
-    return float(np.median(taken[1:] or taken)), fabric.device.type.upper()
+    return with_size_and_steps(start, train, sizes, numbers, minutes, str(out)), numbers
 
 
 def _write(out: Path, text: str) -> None:

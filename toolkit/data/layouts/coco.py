@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -10,9 +11,14 @@ from typing import Any, NamedTuple
 from toolkit.data.layouts.candidate import WHOLE, Candidate, Task, recogniser
 from toolkit.data.layouts.splits import split_of, usual_splits, without_split
 from toolkit.data.layouts.tree import Tree, joined, spread
+from toolkit.progress import told
 
+_LOG = logging.getLogger(__name__)
 _LARGEST = 1 << 30
 """Bytes of a JSON file from which on it is not opened to see what it is."""
+
+_LARGE = 20_000_000
+"""Bytes of a JSON file from which on reading it takes long enough to be told of."""
 
 _SECTIONS = (b'"images"', b'"annotations"', b'"categories"')
 _ROBOFLOW = "_annotations.coco.json"
@@ -77,6 +83,9 @@ def _is_coco(tree: Tree, path: str) -> bool:
 def _look(tree: Tree, path: str) -> Found | None:
     """What the file holds; None where it has no objects."""
     try:
+        size = (tree.root / path).stat().st_size
+        if size >= _LARGE:
+            told(f"reading {path} ({size / 1e6:.0f} MB)", _LOG)
         content = json.loads((tree.root / path).read_bytes())
         images, annotations, categories = (content[name] for name in ("images", "annotations", "categories"))
         used = Counter(row.get("category_id") for row in annotations)
