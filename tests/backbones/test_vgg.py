@@ -30,7 +30,16 @@ def features_of(name: str) -> nn.Sequential:
     return net.eval()
 
 
-@pytest.mark.parametrize(("depth", "batch_norm"), [(11, False), (13, True), (16, False), (16, True), (19, True)])
+@pytest.mark.parametrize(
+    ("depth", "batch_norm"),
+    [
+        (11, False),
+        pytest.param(13, True, marks=pytest.mark.slow),
+        pytest.param(16, False, marks=pytest.mark.slow),
+        (16, True),
+        pytest.param(19, True, marks=pytest.mark.slow),
+    ],
+)
 def test_equals_torchvision_on_its_weights(depth, batch_norm, tmp_path):
     features = features_of(f"vgg{depth}" + ("_bn" if batch_norm else ""))
     path = tmp_path / "weights.pth"

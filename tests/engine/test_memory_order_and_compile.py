@@ -276,6 +276,7 @@ def test_compiled_training_learns_the_same_and_resumes_exactly(
         torch.testing.assert_close(first[name], second[name], rtol=1e-2, atol=1e-4, msg=name)
 
 
+@pytest.mark.slow
 def test_recomputed_training_is_the_same_training(data: Path, tmp_path: Path) -> None:
     run_training(tiny_config(data), tmp_path / "plain", quiet=True)
     wanted = weights(tmp_path / "plain")

@@ -213,7 +213,7 @@ def test_a_full_disk_leaves_whole_lines_and_one_sentence(tmp_path: Path) -> None
     assert [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == [1, 2]
 
 
-@pytest.mark.parametrize("file", ["metrics.jsonl", "train.log"])
+@pytest.mark.parametrize("file", ["metrics.jsonl", pytest.param("train.log", marks=pytest.mark.slow)])
 def test_a_disk_full_at_a_log_line_keeps_the_last_state(
     data: Path, tmp_path: Path, file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,7 +234,7 @@ def test_a_disk_full_at_a_log_line_keeps_the_last_state(
     assert_same_run(tmp_path / "whole", tmp_path / "run")
 
 
-@pytest.mark.parametrize("file", ["best.safetensors", "last.safetensors"])
+@pytest.mark.parametrize("file", [pytest.param("best.safetensors", marks=pytest.mark.slow), "last.safetensors"])
 def test_a_disk_full_at_the_weights_keeps_the_former_ones(
     data: Path, tmp_path: Path, file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,13 +81,14 @@ def test_images_of_a_batch_differ_in_size_and_every_term_is_logged(whole: Path) 
         assert event["loss"] == pytest.approx(sum(terms.values()))
 
 
+@pytest.mark.slow
 def test_the_loss_of_one_batch_falls(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     result = overfit_batch(tiny_detection_config(data, "model.head.roi.dropout=0.0"), quiet=True, steps=60)
     assert result["ok"]  # about 0.7 of where it began, and 0.9 is asked for
 
 
-@pytest.mark.parametrize("step", [1, 3])
+@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_resumed_is_the_uninterrupted_run(
     whole: Path, data: Path, tmp_path: Path, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

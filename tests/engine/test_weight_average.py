@@ -119,7 +119,7 @@ def test_what_is_measured_is_the_average(averaged: Path, tmp_path: Path) -> None
     assert run_evaluation(averaged / "best.safetensors", wishes=second)["metrics"]["mIoU"] == best
 
 
-@pytest.mark.parametrize("step", [1, 4, 7])
+@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 4, pytest.param(7, marks=pytest.mark.slow)])
 def test_resumed_is_the_uninterrupted_run(
     data: Path, averaged: Path, tmp_path: Path, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -78,7 +78,7 @@ def run_of_tidecv(tidecv: Any, arrays: dict[str, np.ndarray], overlap: float) ->
     return tidecv.TIDE(pos_threshold=overlap).evaluate(truth, found)
 
 
-@pytest.mark.parametrize("overlap", [0.5, 0.75])
+@pytest.mark.parametrize("overlap", [0.5, pytest.param(0.75, marks=pytest.mark.slow)])
 def test_numbers_are_those_of_tidecv(tidecv: Any, overlap: float) -> None:
     names = ["Cls", "Loc", "Both", "Dupe", "Bkg", "Miss"]
     for seed in range(500):

@@ -83,8 +83,12 @@ MIXED = [(107, 150), (96, 131), (90, 160), (101, 97)]
 
 @pytest.mark.parametrize(
     "sizes",
-    [FRIENDLY, [(160, 224)], ODD, MIXED],
-    ids=["friendly", "P6 of 160 rows is not 160 / 64 high", "odd", "mixed"],
+    [
+        pytest.param(FRIENDLY, id="friendly", marks=pytest.mark.slow),
+        pytest.param([(160, 224)], id="P6 of 160 rows is not 160 / 64 high"),
+        pytest.param(ODD, id="odd", marks=pytest.mark.slow),
+        pytest.param(MIXED, id="mixed"),
+    ],
 )
 def test_detections_are_torchvisions(sizes: list[tuple[int, int]]) -> None:
     theirs = make_theirs(rpn_pre_nms_top_n_test=300, rpn_post_nms_top_n_test=200).eval()
@@ -139,7 +143,7 @@ def their_losses(theirs: FasterRCNN, images: list[np.ndarray]) -> dict[str, torc
     "sizes",
     [
         pytest.param([(96, 160)] * 2, id="friendly", marks=pytest.mark.slow),
-        pytest.param([(99, 135)], id="odd"),
+        pytest.param([(99, 135)], id="odd", marks=pytest.mark.slow),
         pytest.param(MIXED[:2], id="mixed"),
         pytest.param(MIXED, id="four", marks=pytest.mark.slow),
     ],

@@ -523,7 +523,7 @@ def finds(found: Detections, boxes: Boxes) -> bool:
     return float(found.scores[:2].min()) > 0.8 and float(iou.min()) > 0.8
 
 
-@pytest.mark.parametrize("kind", ["fpn", "2015"])
+@pytest.mark.parametrize("kind", ["fpn", pytest.param("2015", marks=pytest.mark.slow)])
 def test_overfits_one_picture(kind: str) -> None:
     """Two rectangles of two colours are found again by a net of a few thousand parameters, in as many steps as it needs.
 

@@ -29,7 +29,8 @@ def tiny(tmp_path: Path) -> tuple[Config, Anatomy]:
 
 @pytest.mark.parametrize(("name", "size"), [
     ("tiny/unet_shapes", (64, 80)), ("classify/lenet5", (28, 28)), ("tiny/dilated_shapes", (134, 142)),
-    ("tiny/segnet_camvid", (90, 120)), ("tiny/faster_rcnn_shapes", (96, 128)), ("tiny/unet_em", (220, 236)),
+    ("tiny/segnet_camvid", (90, 120)), ("tiny/faster_rcnn_shapes", (96, 128)),
+    pytest.param("tiny/unet_em", (220, 236), marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_nothing_outside_the_theoretical_field_matters(name: str, size: tuple[int, int]) -> None:
     config, anatomy = shipped(name, size)

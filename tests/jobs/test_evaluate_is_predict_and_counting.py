@@ -51,7 +51,13 @@ def both(folder: Path, out: Path, formats: list[str], **options: Any) -> tuple[d
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"tta": "flips"}, {"tta": "flips+scales", "tile": 28}, {"tile": "auto", "memory": 1000}, {"samples": 3}],
+    [
+        {},
+        pytest.param({"tta": "flips"}, marks=pytest.mark.slow),
+        {"tta": "flips+scales", "tile": 28},
+        {"tile": "auto", "memory": 1000},
+        {"samples": 3},
+    ],
     ids=str,
 )
 def test_label_maps(options: dict[str, Any], dense: Path, tmp_path: Path) -> None:
@@ -63,7 +69,9 @@ def test_label_maps(options: dict[str, Any], dense: Path, tmp_path: Path) -> Non
     assert all(str(value) in about["command"] for value in options.values())
 
 
-@pytest.mark.parametrize("options", [{}, {"tta": "flips"}, {"score": 0.3}], ids=str)
+@pytest.mark.parametrize(
+    "options", [pytest.param({}, marks=pytest.mark.slow), {"tta": "flips"}, {"score": 0.3}], ids=str
+)
 def test_boxes(options: dict[str, Any], boxes: Path, tmp_path: Path) -> None:
     model, files = both(boxes, tmp_path, ["coco"], **options)
     for name, value in model["metrics"].items():

@@ -55,7 +55,9 @@ def test_its_weights_score_as_then(task: str, tmp_path: Path) -> None:
     assert result["losses"] == pytest.approx(ANSWERS["losses"][task], rel=1e-4)
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(
+    "task", [pytest.param(task, marks=pytest.mark.slow) if task == "detection" else task for task in TASKS]
+)
 def test_its_run_goes_on_as_then(task: str, tmp_path: Path) -> None:
     folder = copied(task, tmp_path)
     config = load_config(folder / "config.yaml", ["train.steps=34", f"data.root={tmp_path / 'data'}"])

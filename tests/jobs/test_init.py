@@ -62,7 +62,9 @@ def labels_of(sample: Any) -> Any:
     return sample.boxes.labels if sample.boxes is not None else sample.image_label
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "masks-flat" else name for name in TRAINED]
+)
 def test_the_config_passes_the_check_and_trains(tmp_path: Path, toolkit: Any, name: str, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     folder = made(tmp_path / "data", name)

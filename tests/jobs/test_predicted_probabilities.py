@@ -47,7 +47,15 @@ def read(out: Path, stem: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return found, bits, np.asarray(Image.open(out / f"{stem}.png"))
 
 
-@pytest.mark.parametrize(("tile", "tta"), [(None, None), (32, None), (None, "flips"), (32, "flips+scales")])
+@pytest.mark.parametrize(
+    ("tile", "tta"),
+    [
+        (None, None),
+        pytest.param(32, None, marks=pytest.mark.slow),
+        pytest.param(None, "flips", marks=pytest.mark.slow),
+        (32, "flips+scales"),
+    ],
+)
 def test_they_sum_to_one_and_agree_with_labels_and_entropy(
     tile: int | None, tta: str | None, folder: Path, tmp_path: Path
 ) -> None:

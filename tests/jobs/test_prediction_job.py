@@ -77,7 +77,7 @@ def test_kills_change_nothing(often: bool, pictures: Path, few: Path, tmp_path: 
         assert len(found["whole"]) > len(job[2]), job
 
 
-@pytest.mark.parametrize("batch_size", [1, 2])
+@pytest.mark.parametrize("batch_size", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_shares_merged_are_one_run(batch_size: int, dense: Restored, pictures: Path, tmp_path: Path) -> None:
     for number in (1, 2, 3, 4):
         told = run_prediction(
@@ -240,7 +240,9 @@ def test_the_share_of_a_launched_process(monkeypatch: pytest.MonkeyPatch) -> Non
     assert Share.of_launcher() == Share(3, 8)
 
 
-@pytest.mark.parametrize("batch_size", [2, 3, 8])
+@pytest.mark.parametrize(
+    "batch_size", [pytest.param(2, marks=pytest.mark.slow), 3, pytest.param(8, marks=pytest.mark.slow)]
+)
 def test_pictures_of_all_sizes_share_batches_and_stay_in_order(
     batch_size: int, dense: Restored, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

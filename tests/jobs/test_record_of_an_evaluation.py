@@ -79,8 +79,15 @@ def test_everything_is_written_and_the_same_again(runs: dict[str, Path], task: s
     }
 
 
-@pytest.mark.parametrize("task", ["segmentation", "detection"])
-@pytest.mark.parametrize("override", ["evaluate.batch_size=3", "data.workers=2"])
+@pytest.mark.parametrize(
+    ("task", "override"),
+    [
+        ("segmentation", "data.workers=2"),
+        ("detection", "evaluate.batch_size=3"),
+        pytest.param("segmentation", "evaluate.batch_size=3", marks=pytest.mark.slow),
+        pytest.param("detection", "data.workers=2", marks=pytest.mark.slow),
+    ],
+)
 def test_batches_and_workers_change_nothing(runs: dict[str, Path], task: str, override: str) -> None:
     folder = runs[task] / "evaluation" / "val"
     run_evaluation(runs[task], overrides=["evaluate.batch_size=1"], quiet=True)
@@ -264,7 +271,7 @@ def test_json_holds_what_scripts_read(runs: dict[str, Path]) -> None:
     assert found["record"] == str(runs["segmentation"] / "evaluation" / "val")
 
 
-@pytest.mark.parametrize("steps", [8, 20])
+@pytest.mark.parametrize("steps", [pytest.param(8, marks=pytest.mark.slow), 20])
 def test_a_training_leaves_the_record_of_its_best_weights(tmp_path: Path, steps: int) -> None:
     """With a rate that ruins what was learnt, the best weights are not the last ones."""
     rate = ["train.optimizer.lr=0.01"] if steps == 8 else ["train.optimizer.lr=0.5", "train.schedule=null"]

@@ -76,6 +76,7 @@ class Journal:
         self._others: list[int] = []
         """Where entries of pictures begin that are not in the listing any more."""
         self._file: Any = None
+        self._done = False
 
     def begin(self, pictures: int) -> None:
         """A new, empty journal for so many pictures, in place of what is there."""
@@ -106,11 +107,17 @@ class Journal:
                     self._others.append(begins)
             elif not entry.failed and is_there(entry._replace(number=place + 1)):
                 done += self._places[place] == _NONE
+                self._done = True
                 self._places[place] = begins
         with self.path.open("rb+") as file:
             file.truncate(end)  # the rest is a line that a kill has cut
         self._open()
         return done
+
+    @property
+    def has_entries(self) -> bool:
+        """Whether any picture of the listing is done."""
+        return self._done
 
     def is_done(self, place: int) -> bool:
         """Whether a picture of the listing, counted from 0, is done."""
@@ -125,6 +132,7 @@ class Journal:
         except OSError as error:
             raise cannot_write(self.path, error) from error
         self._places[place] = begins
+        self._done = True
 
     def entries(self) -> Iterator[Entry]:
         """All entries: those of the listing in its order, then those of pictures that are gone from it."""

@@ -239,7 +239,11 @@ class PredictionWork:
 
     def todo(self, journal: Journal) -> Iterator[range]:
         """The blocks of the journal's share that have a picture which is not done."""
-        for block in blocks(len(self.pictures), self.predictor.batch_size, journal.share):
+        every = blocks(len(self.pictures), self.predictor.batch_size, journal.share)
+        if not journal.has_entries:
+            yield from every
+            return
+        for block in every:
             if not all(map(journal.is_done, block)):
                 yield block
 

@@ -78,7 +78,14 @@ def assert_same(found: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(("size", "tile", "rows"), [((130, 197), 300, 2), ((41, 300), 204, 3), ((300, 97), 380, 2)])
+@pytest.mark.parametrize(
+    ("size", "tile", "rows"),
+    [
+        ((130, 197), 300, 2),
+        pytest.param((41, 300), 204, 3, marks=pytest.mark.slow),
+        pytest.param((300, 97), 380, 2, marks=pytest.mark.slow),
+    ],
+)
 def test_the_unet_of_2015(size, tile, rows):
     model, batch = paper_unet(), batch_of(size)
     tiled = TiledPrediction(model, tile)

@@ -162,9 +162,9 @@ class _Walk:
 
 def _suffix(path: str) -> str:
     """The suffix of a path in lower case, as `Path.suffix` has it: "" of a hidden name and of one that ends with a dot."""
-    name = path.rpartition(os.sep)[2]
-    place = name.rfind(".")
-    return name[place:].lower() if 0 < place < len(name) - 1 else ""
+    begin = path.rfind(os.sep) + 1
+    place = path.rfind(".", begin)
+    return path[place:].lower() if begin < place < len(path) - 1 else ""
 
 
 def kind_of_entry(entry: os.DirEntry[str]) -> tuple[bool, bool]:

@@ -64,14 +64,12 @@ def _folded(stem: str) -> str:
 
 def _stem(name: str) -> str:
     """A path below a folder without its suffix. Raises ValueError for one that is none."""
-    path = name.replace(os.sep, "/")
-    file = path.rpartition("/")[2]
-    if path.startswith("/") or not file or ".." in path.split("/"):
+    path = name if os.sep == "/" else name.replace(os.sep, "/")
+    begin = path.rfind("/") + 1
+    if path.startswith("/") or begin == len(path) or (".." in path and ".." in path.split("/")):
         raise ValueError(f"not a path below a folder: '{path}'")
-    place = file.rfind(".")
-    if not 0 < place < len(file) - 1:
-        return path
-    return path[: len(path) - len(file) + place]
+    place = path.rfind(".", begin)
+    return path[:place] if begin < place < len(path) - 1 else path
 
 
 def _free(stem: str, is_taken: Callable[[str], bool]) -> str:
