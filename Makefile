@@ -25,7 +25,7 @@ help:
 	@sed -n '/^# make/p;/^# Each/p;/^#  /p' Makefile
 
 # One process a core and one thread a process: many threads in many processes slow one another down.
-RUN_TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --maxprocesses 8 --dist loadfile
+RUN_TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --maxprocesses 8 --dist worksteal
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

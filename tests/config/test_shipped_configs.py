@@ -19,7 +19,9 @@ from toolkit.samples import Boxes, Sample, collate
 ROOT = Path(__file__).resolve().parents[2] / "configs"
 FILES = {path.relative_to(ROOT).with_suffix("").as_posix(): path for path in sorted(ROOT.rglob("*.yaml"))}
 TINY = [name for name in FILES if name.startswith("tiny/")]
-SLOW = {"tiny/faster_rcnn_shapes", "tiny/own_pictures", "tiny/dilated_shapes"}
+SLOW = {
+    f"tiny/{name}" for name in ("faster_rcnn_shapes", "own_pictures", "dilated_shapes", "unet_camvid", "segnet_camvid")
+}
 
 # Learnable numbers, image size, output size, multiply-adds: those of the authors' files, or worked out from them.
 PUBLISHED = {
