@@ -68,15 +68,15 @@ class GeotiffWriter(Writer):
             place: where the picture lies; None: nowhere.
             kind: of prediction, one of `takes`.
         """
-        with replacing(self.path_of(stem), durable=False) as part:
-            with self.draft(self.path_of(stem), size, place, kind) as (file, put):
-                yield put
-                file.build_overviews(_factors(size), importlib.import_module("rasterio.enums").Resampling.nearest)
-                file.close()
-                importlib.import_module("rasterio.shutil").copy(
-                    file.name, part, driver="COG", COMPRESS="DEFLATE", BLOCKSIZE=_BLOCK, BIGTIFF="IF_SAFER",
-                    OVERVIEW_RESAMPLING="NEAREST",
-                )  # fmt: skip
+        path = self.path_of(stem)
+        with replacing(path, durable=False) as part, self.draft(path, size, place, kind) as (file, put):
+            yield put
+            file.build_overviews(_factors(size), importlib.import_module("rasterio.enums").Resampling.nearest)
+            file.close()
+            importlib.import_module("rasterio.shutil").copy(
+                file.name, part, driver="COG", COMPRESS="DEFLATE", BLOCKSIZE=_BLOCK, BIGTIFF="IF_SAFER",
+                OVERVIEW_RESAMPLING="NEAREST",
+            )  # fmt: skip
 
     @contextmanager
     def draft(
@@ -99,7 +99,9 @@ class GeotiffWriter(Writer):
         with gdal() as rasterio:
             try:
                 aim.parent.mkdir(parents=True, exist_ok=True)
-                with rasterio.open(path, "w", driver="GTiff", compress="LZW", **shape, **blocks, **_where(place)) as file:
+                with rasterio.open(
+                    path, "w", driver="GTiff", compress="LZW", **shape, **blocks, **_where(place)
+                ) as file:
                     self._describe(file, labels, place)
                     yield file, lambda top, left, found, known: _put(file, top, left, found, known, numbers)
             except rasterio.errors.RasterioError as error:
