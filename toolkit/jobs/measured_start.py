@@ -58,7 +58,7 @@ def with_size_and_steps(
 
     Args:
         start: what is known so far.
-        train: the training's data set.
+        train: the data set that the training reads.
         sizes: (height, width) of its pictures.
         numbers: how many images each split has.
         minutes: time that the training may take.
