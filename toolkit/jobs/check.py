@@ -19,7 +19,7 @@ from toolkit.contracts import Dataset
 from toolkit.data.loading.loader import eval_loader, train_loader
 from toolkit.engine.loggers import missing_packages
 from toolkit.engine.prepare import check_parts
-from toolkit.engine.process import pick_device
+from toolkit.engine.process import pick_device, precision_on
 from toolkit.errors import ConfigError, Problem, UserError
 from toolkit.jobs.agreement import (
     check_channels,
@@ -356,6 +356,9 @@ def first_batch(config: Config, seen: Seen, report: Report, tried: Tried | None)
         pace = try_batch(report, model, train, transforms, _batch_size(config), config.seed, groups, draws, macs)
         if pace is not None and tried is not None and config.train.device in ("auto", "cpu"):
             note_time(report, _amounts(config, seen, tried), pace)
+            precision = precision_on(config.train, "cpu")
+            if precision != "32-true":
+                report.note("", f"timed in float32: the training's {precision} has a pace of its own")
 
     report.attempt("first_batch", attempt)
     first_evaluation(config, seen, report, model, tried)
