@@ -71,6 +71,20 @@ def test_labels_without_names_are_numbered_and_it_is_said(masks: tuple[Path, Pat
     assert any("--classes" in note for note in result["notes"])
 
 
+def test_what_predict_wrote_beside_a_mask_is_passed_over_and_said(masks: tuple[Path, Path]) -> None:
+    alone = evaluate_files(*masks, classes=NAMES, out=masks[0].parent / "alone")
+    for ending in ("_overlay.jpg", "_heat.jpg", "_uncertainty.png", ".tif"):
+        Image.fromarray(np.zeros((12, 20), np.uint8)).save(masks[0] / "clip0" / f"0{ending}")
+    both = evaluate_files(*masks, classes=NAMES, out=masks[0].parent / "both")
+    assert both["metrics"] == alone["metrics"]
+    assert any(
+        "4 results of other formats were passed over: clip0/0.tif, clip0/0_heat.jpg" in note for note in both["notes"]
+    )
+    (masks[0] / "clip0" / "0.png").rename(masks[0] / "clip0" / "0_overlay.png")  # no result of ours is called so
+    with pytest.raises(DataError, match=r"belong to none of the 5.*0_overlay\.png"):
+        evaluate_files(*masks, classes=NAMES, out=masks[0].parent / "wrong")
+
+
 def spoil(answers: Path, truth: Path, fault: str) -> None:
     first = answers / "clip0" / "0.png"
     if fault == "missing":

@@ -24,6 +24,8 @@ from toolkit.data.images.label_maps import read_label_map
 from toolkit.data.images.listing import image_files
 from toolkit.data.splits.names import image_finder
 from toolkit.errors import ConfigError, DataError, Place, Problem, UserError, listed
+from toolkit.inference.writers.label_maps import MaskWriter
+from toolkit.inference.writers.outputs import WRITERS
 from toolkit.jobs.build import build_dataset, build_evaluators, classes_of
 from toolkit.jobs.division import sample_names
 from toolkit.labels import IGNORE_INDEX, ClassTable, default_palette
@@ -33,6 +35,9 @@ from toolkit.samples import Boxes, LabelMap, Prediction, Truth
 _SHOWN = 5
 _MOST_FAULTS = 20
 """Files that cannot be compared, of which so many are told at once."""
+
+_OTHER_RESULTS = tuple(sorted({kind.suffix for kind in WRITERS.values()} - {MaskWriter.suffix}))
+"""How files of other formats end that `toolkit predict` writes of a picture."""
 
 Look = Mapping[str, np.ndarray] | None
 Pairs = Iterator[tuple[Prediction, Truth, Look]]
@@ -173,7 +178,7 @@ def _with_config(answers: Path, path: Path, split: str, overrides: Sequence[str]
         notes = (*dataset.notes, *told, *notes)
         return Compared(table, build, part, count, config.data.group, notes, config.seed, reader_of(dataset))
     names = sample_names(dataset)
-    masks = _answers_of(answers, names, f"images of '{split}'")
+    masks, left = _answers_of(answers, names, f"images of '{split}'")
     _refuse_other_classes(answers, table.names)
     reader = LabelReader(table.names)
 
@@ -187,7 +192,7 @@ def _with_config(answers: Path, path: Path, split: str, overrides: Sequence[str]
         _all(pair, len(names)),
         len(names),
         config.data.group,
-        dataset.notes,
+        (*dataset.notes, *left),
         config.seed,
         reader_of(dataset),
     )
@@ -206,7 +211,7 @@ def _with_masks(answers: Path, truth: Path, classes: str | Sequence[str] | None)
     if not listing.paths:
         raise DataError(Problem(truth, "holds no masks", "wanted the annotated masks, one an image"))
     names = [path.relative_to(truth).as_posix() for path in listing.paths]
-    masks = _answers_of(answers, names, f"masks in {truth}")
+    masks, left = _answers_of(answers, names, f"masks in {truth}")
     table, notes = _mask_classes(classes, truth, [*listing.paths, *masks])
     for folder in (answers, truth):
         _refuse_other_classes(folder, table.names)
@@ -221,7 +226,7 @@ def _with_masks(answers: Path, truth: Path, classes: str | Sequence[str] | None)
     def build() -> list[Evaluator]:
         return [EVALUATORS.find("semantic")(list(table.names))]  # type: ignore[call-arg]
 
-    return Compared(table, build, _all(pair, len(names)), len(names), None, notes)
+    return Compared(table, build, _all(pair, len(names)), len(names), None, (*notes, *left))
 
 
 def _all(pair: Callable[[int], tuple[Prediction, Truth, Look]], count: int) -> Pairs:
@@ -249,12 +254,32 @@ def _mask(path: Path, reader: LabelReader, size: tuple[int, int], whose: str) ->
     return LabelMap(torch.from_numpy(labels))
 
 
-def _answers_of(folder: Path, names: Sequence[str], whose: str) -> list[Path]:
-    """The predicted mask of each name. Raises DataError, with the names, for masks that are missing or of no image."""
+def _masks_in(folder: Path) -> tuple[list[Path], tuple[str, ...]]:
+    """The masks of a folder, and a note on what `toolkit predict` wrote beside the mask of the same picture."""
+    paths = image_files(folder).paths
+    there = set(paths)
+
+    def is_beside(path: Path) -> bool:
+        stems = (path.name.removesuffix(ending) for ending in _OTHER_RESULTS if path.name.endswith(ending))
+        return any(path.with_name(f"{stem}{MaskWriter.suffix}") in there for stem in stems)
+
+    left = [path for path in paths if is_beside(path)]
+    if not left:
+        return paths, ()
+    names = listed([path.relative_to(folder).as_posix() for path in left], _SHOWN)
+    there -= set(left)
+    return [path for path in paths if path in there], (
+        f"{len(left)} results of other formats were passed over: {names}",
+    )
+
+
+def _answers_of(folder: Path, names: Sequence[str], whose: str) -> tuple[list[Path], tuple[str, ...]]:
+    """The predicted mask of each name, and notes. Raises DataError, with the names, for masks that are missing or of no image."""
     find = image_finder(names)
     found: dict[int, Path] = {}
     unknown, twice = [], []
-    for path in image_files(folder).paths:
+    masks, notes = _masks_in(folder)
+    for path in masks:
         place = find(path.relative_to(folder).as_posix())
         if place is None:
             unknown.append(str(path))
@@ -269,7 +294,7 @@ def _answers_of(folder: Path, names: Sequence[str], whose: str) -> list[Path]:
     problems = [Problem(folder, f"{message}: {listed(members, _SHOWN)}") for members, message in told if members]
     if problems:
         raise DataError(problems)
-    return [found[place] for place in range(len(names))]
+    return [found[place] for place in range(len(names))], notes
 
 
 def _mask_classes(
