@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -61,6 +62,21 @@ def tiny_segnet() -> VisionModel:
     return model
 
 
+def other_windows(model: VisionModel) -> VisionModel:
+    """The net with indices, which in the middle of each map now unpools to the pixel beside the maximum."""
+
+    def moved(_: object, given: tuple) -> tuple:
+        x, indices = given
+        height, width = indices.codes.shape[2:]
+        codes = indices.codes.clone()
+        codes[:, :, height // 3 : -height // 3, width // 3 : -width // 3] ^= 1
+        return x, indices._replace(codes=codes)
+
+    for unpool in model.neck.unpools:
+        unpool.register_forward_pre_hook(moved)
+    return model
+
+
 def tiny_coarse(grid: str = "half_pixel", interpolate: str = "logits") -> VisionModel:
     """Logits at stride 4, upsampled behind the head."""
 
@@ -81,6 +97,28 @@ def tiny_lite() -> VisionModel:
             backbone.spec, to_stride=2, channels=[16, 12, 8, 8], upsample="bilinear", norm="batch"
         )
         return VisionModel(backbone, neck, HEADS.find("pixel")(neck.spec, 3), CLASSES)
+
+    return _seeded(make)
+
+
+def tiny_classifier(backbone: str, grid: int = 1, pool: str = "average", **options: Any) -> VisionModel:
+    """A classic net in its own width, pooled to a grid."""
+
+    def make() -> VisionModel:
+        body = BACKBONES.find(backbone)(**options)
+        return VisionModel(body, None, HEADS.find("image")(body.spec, 3, grid=grid, pool=pool), CLASSES)
+
+    return _seeded(make)
+
+
+def tiny_of_library(backbone: str, neck: str = "", **options: Any) -> VisionModel:
+    """A net of smp or timm, with a decoder of smp's or logits at its finest stride."""
+
+    def make() -> VisionModel:
+        body = BACKBONES.find(backbone)(**options)
+        made = NECKS.find(neck)(body.spec) if neck else None
+        spec = body.spec if made is None else made.spec
+        return VisionModel(body, made, HEADS.find("pixel")(spec, 3), CLASSES)
 
     return _seeded(make)
 

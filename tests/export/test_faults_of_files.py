@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from planted_faults import FAULTS, enlarge
-from tiny_export import tiny_unet
+from planted_faults import FAULTS, enlarge, reorder
+from tiny_export import other_windows, tiny_segnet, tiny_unet
 
 from toolkit.export.certificate import Certificate, prove
 from toolkit.export.comparison import BOUNDS
@@ -27,14 +27,26 @@ pytest.importorskip("onnxruntime")
 SIZE = (37, 51)
 
 
-def proof(right: VisionModel, wrong: VisionModel, folder: Path, *, half: bool = False, **about: Any) -> Certificate:
+def noise() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
+
+
+def proof(
+    right: VisionModel,
+    wrong: VisionModel,
+    folder: Path,
+    given: np.ndarray | None = None,
+    *,
+    half: bool = False,
+    **about: Any,
+) -> Certificate:
     """The certificate of one model for the file of another."""
     program = write_down(ExportGraph(wrong, half=half, blocks=True).eval(), SIZE)
     notes = metadata_of(right, {}, program, raw=False) | about
     write_onnx(program, folder / "model.onnx", notes)
     write_runner(folder / "model.onnx", "onnx")
     picture = folder / "picture.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)).save(picture)
+    Image.fromarray(noise() if given is None else given).save(picture)
     bounds = BOUNDS["half" if half else "float32"]
     return prove(right, folder / "model.onnx", "onnx", [picture], bounds, size=SIZE)
 
@@ -75,3 +87,20 @@ def test_stale_names_are_refused_where_the_answers_are_the_same(tmp_path: Path) 
 def test_the_model_itself_is_proved(tmp_path: Path) -> None:
     found = proof(tiny_unet(), tiny_unet(), tmp_path)
     assert found.ok, found.problems
+
+
+def test_a_fault_beside_ties_of_pooling_windows_is_named(tmp_path: Path) -> None:
+    wrong = other_windows(tiny_segnet())
+    reorder(wrong)
+    found = proof(tiny_segnet(), wrong, tmp_path, np.full((*SIZE, 3), 200, np.uint8))
+    assert not found.ok
+    assert found.fault is not None
+    assert found.fault.block == "logits"
+    assert "class order" in found.fault.why
+
+
+def test_another_window_than_that_of_the_maximum_is_named(tmp_path: Path) -> None:
+    found = proof(tiny_segnet(), other_windows(tiny_segnet()), tmp_path)
+    assert not found.ok
+    assert found.fault is not None
+    assert found.fault.block == "neck.unpools.0"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
-from tiny_export import tiny_segnet
+from tiny_export import other_windows, tiny_segnet
 
 from toolkit.export.graph import RAW, ExportGraph
 from toolkit.export.pooling_ties import choices_of, unpooled
@@ -20,22 +18,6 @@ def flat() -> torch.Tensor:
 
 def noisy() -> torch.Tensor:
     return torch.randint(0, 256, (1, *SIZE, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-
-
-def choosing_otherwise() -> VisionModel:
-    """The net that in the middle of each map unpools to the pixel beside the maximum."""
-    model = copy.deepcopy(tiny_segnet())
-
-    def moved(_: object, given: tuple) -> tuple:
-        x, indices = given
-        height, width = indices.codes.shape[2:]
-        codes = indices.codes.clone()
-        codes[:, :, height // 3 : -height // 3, width // 3 : -width // 3] ^= 1
-        return x, indices._replace(codes=codes)
-
-    for unpool in model.neck.unpools:
-        unpool.register_forward_pre_hook(moved)
-    return model
 
 
 def answered(model: VisionModel, given: torch.Tensor) -> dict:
@@ -55,7 +37,7 @@ def again(export: VisionModel, given: torch.Tensor) -> tuple:
 
 
 def test_an_export_that_takes_the_other_of_two_equals_agrees_with_the_model_that_does() -> None:
-    before, after, chosen = again(choosing_otherwise(), flat())
+    before, after, chosen = again(other_windows(tiny_segnet()), flat())
     assert before > 1e-2
     assert after <= 1e-6
     assert chosen.windows > 0
@@ -63,7 +45,7 @@ def test_an_export_that_takes_the_other_of_two_equals_agrees_with_the_model_that
 
 
 def test_a_value_beside_a_true_maximum_is_no_tie() -> None:
-    _, _, chosen = again(choosing_otherwise(), noisy())
+    _, _, chosen = again(other_windows(tiny_segnet()), noisy())
     assert chosen.windows > 0
     assert chosen.gap > 1e-2
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from toolkit.backbones.unet_encoder import UNetEncoder
 from toolkit.contracts import Transform
-from toolkit.export.certificate import _as_resized_inside
+from toolkit.export.reference import as_resized_inside
 from toolkit.heads.pixel import PixelHead
 from toolkit.models.vision_model import VisionModel
 from toolkit.samples import Sample
@@ -37,7 +37,7 @@ def inside(change: tuple[int, int]) -> tuple[np.ndarray, int]:
     backbone = UNetEncoder(3, 4, depth=2)
     model = VisionModel(backbone, None, PixelHead(backbone.spec, 2), ["a", "b"])
     model.transforms = [Given(image)]
-    found, count = _as_resized_inside(model, WANTED, WANTED)
+    found, count = as_resized_inside(model, WANTED, WANTED)
     assert (found == (image if count else WANTED)).all()
     return found, count
 

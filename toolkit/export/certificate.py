@@ -6,38 +6,29 @@ The model's side is this package, as `toolkit predict` runs it. The other side i
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from PIL import Image, ImageOps
 
-from toolkit.data.images.picture import Picture, sample_of
-from toolkit.data.transforms.pipeline import Pipeline
-from toolkit.errors import Problem, UserError
-from toolkit.export import fresh_side
-from toolkit.export.answers import arrays_of, prediction_of
+from toolkit.errors import UserError
+from toolkit.export.answers import prediction_of
+from toolkit.export.bisection import bisect
 from toolkit.export.comparison import Answers, Bounds, Difference, compared, total
-from toolkit.export.detector import DetectorGraph
-from toolkit.export.faults import Fault, first_fault, other_classes
-from toolkit.export.graph import ALL, MEAN, RAW, VARIANCE, Cut, ExportGraph
+from toolkit.export.faults import Fault, other_classes
+from toolkit.export.fresh_process import run_fresh
+from toolkit.export.graph import Cut
 from toolkit.export.inside import with_blocks
 from toolkit.export.metric_lost import Measure, metric_lost
 from toolkit.export.pooling_ties import choices_of, unpooled
+from toolkit.export.reference import reference
 from toolkit.models.modes import evaluating
-from toolkit.models.monte_carlo import predictions_of, seeded_moments
 from toolkit.models.vision_model import VisionModel
-from toolkit.samples import Detections, Prediction, collate
+from toolkit.samples import Prediction
 
-_ROUNDED = 1e-3
-"""Share of bytes that two ways of summing floats in a resize may round to neighbouring levels: far above what was seen."""
 MOST = 32
 """Pictures at most."""
 
@@ -172,8 +163,10 @@ def prove(
             if problems and stale is None:
                 worst = _worst(rows, bounds)
                 try:
-                    fault = bisect(model, file, target, files[worst], folder, cut=cut, raw=raw, coarse=bounds.relative)
-                    more = None if fault else "in a second run that shows the values inside, no value differs"
+                    fault = bisect(model, file, target, files[worst], folder, bounds, cut=cut, raw=raw)
+                    ties = rows[worst].difference.ties and unpooled(model)
+                    but = f" but for {rows[worst].difference.ties} pooling windows of two equal values" if ties else ""
+                    more = None if fault else f"in a second run that shows the values inside, no value differs{but}"
                 except UserError as error:
                     more = f"the values inside cannot be looked at: {error.problems[0].message}"
                 problems += [f"{rows[worst].name}: {more}"] if more else []
@@ -212,180 +205,6 @@ def _with_its_choices(
         return pair
     left = pair._replace(logit=again.logit, unmatched=chosen.windows, ties=chosen.windows)
     return pair if left._replace(labels=None).problems(bounds) else left
-
-
-def run_fresh(
-    file: Path, target: str, pictures: Sequence[Path], folder: Path
-) -> tuple[Iterator[dict[str, np.ndarray]], dict[str, Any], list[float]]:
-    """Answers of an exported file from a fresh process: arrays of each picture, the file's metadata, seconds of each.
-
-    The arrays are read as they are asked for, while the folder is there.
-
-    Raises UserError with what the process said when it fails.
-
-    Args:
-        file: the exported file, with `run.py` beside it.
-        target: what the file is of: onnx, openvino or torch.
-        pictures: files of pictures, in formats that Pillow reads.
-        folder: for what is handed over.
-    """
-    out = Path(tempfile.mkdtemp(dir=folder))
-    without = ["toolkit", "cv2"] + ([] if target == "torch" else ["torch"])
-    job = {
-        "runner": str(file.with_name("run.py").absolute()),
-        "file": str(file.absolute()),
-        "pictures": [str(Path(path).absolute()) for path in pictures],
-        "out": str(out),
-        "without": without,
-    }
-    told = out / "job.json"
-    told.write_text(json.dumps(job))
-    command = [sys.executable, "-I", str(Path(fresh_side.__file__)), str(told)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        last = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        message = f"cannot be run by a process of its own: {last[-1] if last else f'exit {done.returncode}'}"
-        raise UserError(Problem(file, message))
-    return (
-        _answers(out, len(pictures)),
-        json.loads((out / "notes.json").read_text()),
-        json.loads((out / "seconds.json").read_text()),
-    )
-
-
-def _answers(folder: Path, count: int) -> Iterator[dict[str, np.ndarray]]:
-    for number in range(count):
-        with np.load(folder / f"{number}.npz") as arrays:
-            yield {name.replace("|", "/"): arrays[name] for name in arrays.files}
-
-
-class Reference(NamedTuple):
-    """The model's own answer for a picture.
-
-    Args:
-        arrays: by the names of a graph's outputs, first axis 1.
-        prediction: the same, as predictions are, without thresholds.
-        rounded: bytes that the program's own resizing rounds to the neighbouring level; the model was given these, too.
-        others: of a detector, what it might answer if it were rounded otherwise, by the same names.
-    """
-
-    arrays: dict[str, np.ndarray]
-    prediction: Prediction
-    rounded: int
-    others: Callable[[], Iterator[Answers]] = lambda: iter(())
-
-
-@torch.inference_mode()
-def reference(
-    model: VisionModel, path: Path, cut: Cut | None = None, *, raw: bool = False, ties: float = 0.0
-) -> Reference:
-    """The model's own answer for a file, as `toolkit predict` makes it.
-
-    Where the resizing of the program and that of the data part by one level in at most `_ROUNDED` of the bytes (sums that
-    end half-way between two levels), the model gets the program's bytes, so that the nets are compared. Any other
-    difference stays, and is found in the answers.
-
-    Args:
-        model: the model, in eval mode.
-        path: file of a picture, which is answered for.
-        cut: lowest scores that count; None: all do.
-        raw: whether only the head's outputs are wanted.
-        ties: how near to a limit a score, an overlap or a rank lies where rounding decides.
-    """
-    picture = Picture(path, path.name)
-    given = picture.read(model.in_channels, model.value_range)
-    transforms = [] if raw else model.transforms  # a raw program begins behind them
-    sample = Pipeline(transforms)(sample_of(picture, given, 0), 0)
-    image, rounded = (sample.image, 0) if raw else _as_resized_inside(model, given, sample.image)
-    batch = collate([sample._replace(image=image)])
-    if model.samples > 1 and not raw:
-        moments = seeded_moments(model, batch, model.samples)
-        (prediction,) = predictions_of(model.head, *moments, batch)  # type: ignore[arg-type]
-        named = {name: one.numpy() for name, one in zip((MEAN, VARIANCE), moments, strict=True)}
-        return Reference({**arrays_of(prediction, cut), **named}, prediction, rounded)
-    pyramid = model.pyramid(model.prepared(batch), model.prepared_sizes(batch))
-    scored, model.head.with_scores = model.head.with_scores, True
-    try:
-        (prediction,) = model.head.predict(pyramid, batch)
-    finally:
-        model.head.with_scores = scored
-    arrays = {} if raw else arrays_of(prediction, cut)
-    if model.head.max_detections is None:
-        output = model.head(pyramid)
-        arrays[RAW] = output.float().numpy()
-
-    def others() -> Iterator[Answers]:
-        for one in model.head.near_limits(pyramid, batch, ties):
-            for step in (0.0,) if cut is None else (-ties / 2, ties / 2):
-                limit = cut and replace(cut, thresholds=tuple(value + step for value in cut.thresholds))
-                yield arrays_of(one, limit)
-
-    return Reference(arrays, prediction, rounded, others)
-
-
-def _as_resized_inside(model: VisionModel, given: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, int]:
-    """The bytes that the program makes of a picture, if they are the data's but for a few roundings, and their number.
-
-    Args:
-        model: the model, whose transforms are tried.
-        given: (H, W, C) uint8, the picture's bytes.
-        wanted: (h, w, C) uint8, what the data's own transforms make of it.
-    """
-    pictures = torch.from_numpy(given.copy())[None]
-    inside = ExportGraph(model).resized(pictures)[0].permute(1, 2, 0).numpy()
-    if inside.shape != wanted.shape:
-        return wanted, 0
-    gaps = np.abs(inside.astype(np.int16) - wanted)
-    count = int((gaps > 0).sum())
-    few = count <= _ROUNDED * gaps.size and gaps.max(initial=0) <= 1
-    return (inside, count) if few and count else (wanted, 0)
-
-
-def bisect(
-    model: VisionModel,
-    file: Path,
-    target: str,
-    picture: Path,
-    folder: Path,
-    *,
-    cut: Cut | None,
-    raw: bool,
-    coarse: bool,
-) -> Fault | None:
-    """The first value inside the two programs that differs for a picture; None where none does.
-
-    Raises UserError when the program cannot be run with the values inside shown.
-
-    Args:
-        model: the model, in eval mode.
-        file: the exported file, with `run.py` beside it.
-        target: what the file is of: onnx, openvino or torch.
-        picture: the picture that differs most.
-        folder: for files that are made.
-        cut: lowest scores that count inside the export; None: all do.
-        raw: whether the program begins at pixels.
-        coarse: whether roundings of half precision or of eight bits are no difference.
-    """
-    kind = DetectorGraph if model.head.gives is Detections else ExportGraph
-    graph = kind(model, cut=cut, blocks=True, samples=1 if raw else model.samples).eval()
-    given = Picture(picture, picture.name).read(model.in_channels, model.value_range)[None]
-    with torch.no_grad():
-        example = torch.from_numpy(np.ascontiguousarray(given))
-        values = graph(example, *graph.more(example).values())
-    named = {name: value.numpy() for name, value in zip(graph.names, values, strict=True)}
-    blocks = [name for name in graph.names if name not in graph.answers]
-    answers = graph.answers[::-1]
-    last = [name for name in answers if name.startswith(ALL)]
-    order = [*blocks, *(name for name in answers if name not in last), *last]
-    wanted = {"given": given} | {name: named[name] for name in order}
-    opened = with_blocks(file, target, blocks, folder / "opened")
-    again, *_ = run_fresh(opened, target, [picture], folder)
-    found = next(again)
-    stats = {"mean": model.pixel_stats.mean, "std": model.pixel_stats.std, "bgr": model.pixel_stats.bgr}
-    if raw:
-        wanted.pop("given")
-        found[next(name for name in wanted if name.endswith("input"))] = found.pop("given")
-    return first_fault(wanted, found, stats, 0.05 if coarse else 1e-3)
 
 
 def _worst(rows: Sequence[Proved], bounds: Bounds) -> int:
