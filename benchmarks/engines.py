@@ -8,12 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import toolkit
 from benchmarks.measure import FOLDER
 from benchmarks.predict_folder import write_pictures
 from benchmarks.rows import Goal, Measurements, Row, Way, Work
+from benchmarks.untrained import settled
 from toolkit.config.load import load_config
 from toolkit.export.engines import with_engine
 from toolkit.inference.folder import predict
@@ -90,11 +91,7 @@ def _model(name: str, *, toy: bool) -> VisionModel:
         recipe = segnet if name == "segnet" else "faster_rcnn_r18_fpn_bccd"
         config = load_config(str(FOLDER.parent / "configs" / f"{recipe}.yaml"), [])
         model = build_model(config, pretrained=False)
-    for module in model.modules():  # statistics that are not 0 and 1, so that nothing is left out
-        if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None and module.running_var is not None:
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.5, 1.5)
-    return model.eval()
+    return settled(model)
 
 
 def _same(returned: dict[str, Any], share: float) -> None:

@@ -24,6 +24,7 @@ import torch
 from torch import nn
 
 from benchmarks.receipt import ROOT
+from benchmarks.untrained import settled
 from toolkit.config.load import load_config
 from toolkit.config.plain import to_yaml
 from toolkit.data.images.picture import Picture, sample_of
@@ -189,14 +190,11 @@ def _seconds(calls: dict[str, Callable[[], object]]) -> dict[str, float]:
 
 
 def _random(system: System) -> Restored:
-    """A net with random weights, statistics that are not 0 and 1, and, of a detector, boxes and scores that are spread."""
+    """A net with random weights and settled statistics, and, of a detector, boxes and scores that are spread."""
     config = load_config(str(ROOT / "configs" / f"{system.config}.yaml"), list(system.overrides))
     torch.manual_seed(0)
     model = build_model(config, pretrained=False)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None and module.running_var is not None:
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.5, 1.5)
+    settled(model)
     if isinstance(model.head, RcnnHead):
         rpn, roi = model.head.rpn, model.head.roi
         for layer, deviation in ((rpn.deltas, 0.1), (rpn.objectness, 1.0), (roi.classes, 0.6), (roi.deltas, 0.3)):

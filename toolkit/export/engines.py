@@ -109,10 +109,12 @@ def _cached(model: VisionModel, engine: str) -> Path:
         return path
     told(f"engine {engine}: the model is exported once, into {folder}", log)
     about = {EXPORT: {"input": {"name": PIXELS}, "outputs": _outputs(model), "raw": True}}
-    source = folder / "model.onnx"
-    if not source.is_file():
-        write_onnx(write_down(_graph(model)), source, about)
-    if engine == "openvino":
+    if engine != "openvino":
+        write_onnx(write_down(_graph(model)), path, about)
+        return path
+    with tempfile.TemporaryDirectory() as between:
+        source = Path(between) / "model.onnx"
+        write_onnx(write_down(_graph(model), comparing=True), source, about)
         write_openvino(source, path, about, half=False)
     return path
 

@@ -16,6 +16,7 @@ from toolkit.errors import PartsError, Problem
 from toolkit.export.graph import BLOCK
 from toolkit.export.installed import needed
 from toolkit.export.metadata import as_texts
+from toolkit.export.onnx_pooling import pooling_translations
 from toolkit.export.program import Program
 from toolkit.files import replacing
 
@@ -40,7 +41,7 @@ def write_onnx(program: Program, path: Path, metadata: Mapping[str, Any]) -> Non
         try:
             made = torch.onnx.export(
                 program.exported, dynamo=True, opset_version=OPSET, verbose=False, output_names=list(program.outputs),
-                input_names=[program.input, *program.more], custom_translation_table=program.translations,
+                input_names=[program.input, *program.more], custom_translation_table=pooling_translations() | program.translations,
             )  # fmt: skip
         except Exception as error:  # one class of many layers, whose cause stands in its last lines
             last = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -222,7 +222,7 @@ def write(restored: Restored, path: Path, to: Target, wishes: Wishes, pictures: 
         pictures: files that ranges of eight bits are measured on.
     """
     graph = graph_of(restored, wishes, to, blocks=to != "torch")
-    program = write_down(graph, wishes.size)
+    program = write_down(graph, wishes.size, comparing=to == "openvino")
     about = about_export(restored, program, graph, wishes)
     if to == "onnx" and not wishes.int8:
         write_onnx(program, path, about)

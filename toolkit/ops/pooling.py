@@ -5,13 +5,15 @@ device. What is kept for backward is the codes alone, and no result depends on t
 Source: Badrinarayanan, Kendall, Cipolla, "SegNet", section 3 ("2 bits for each 2x2 pooling window").
 
 Three ways lead to the same bits: C kernels (CPU, `pooling_kernels.py`), PyTorch's own operators with the indices
-converted (where there is no kernel), and plain tensor formulas (while compiling, tracing or exporting, and for
-unpooling on GPUs, where PyTorch's operator is not deterministic).
+converted (where there is no kernel), and plain tensor formulas (while compiling, and for unpooling on GPUs, where
+PyTorch's operator is not deterministic). Programs that are written down have PyTorch's operators, or `by_comparing` the
+formulas.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
@@ -42,8 +44,8 @@ def max_pool(
     (4.0, [[0.0, 0.0], [4.0, 0.0]])
     """
     stride = kernel_size if stride is None else stride
-    if _tracing() and storage != "uint8":
-        storage = "uint8"  # a program that is written down stores nothing for backward; bytes are its simplest form
+    if _tracing():  # a program that is written down stores nothing for backward
+        storage = "uint8" if _compares else "int64"
     if kernel_size != 2 or stride != 2 or storage == "int64":
         pooled, codes = F.max_pool2d(x, kernel_size, stride, ceil_mode=ceil_mode, return_indices=True)
     elif x.requires_grad and torch.is_grad_enabled() and not _tracing():
@@ -71,6 +73,21 @@ def max_unpool(x: Tensor, indices: PoolIndices) -> Tensor:
     if x.requires_grad and torch.is_grad_enabled() and not _tracing():
         return _Place.apply(x, codes, indices.size, False)
     return _place(x, codes, indices.size, False)
+
+
+_compares = False
+
+
+@contextmanager
+def by_comparing() -> Iterator[None]:
+    """While it is open programs are written down with comparisons in the place of indices, for engines that are slow with
+    these (OpenVINO)."""
+    global _compares
+    before, _compares = _compares, True
+    try:
+        yield
+    finally:
+        _compares = before
 
 
 def _tracing() -> bool:
