@@ -111,6 +111,17 @@ def tiny_classifier(backbone: str, grid: int = 1, pool: str = "average", **optio
     return _seeded(make)
 
 
+def tiny_lrn() -> VisionModel:
+    """A classifier with local response normalisation, pooled to 3x3 cells and fully connected."""
+
+    def make() -> VisionModel:
+        body = BACKBONES.find("segnet_basic_encoder")(num_stages=2, width=6)
+        head = HEADS.find("image")(body.spec, 3, grid=3, hidden=[8])
+        return VisionModel(body, None, head, CLASSES)
+
+    return _seeded(make)
+
+
 def tiny_of_library(backbone: str, neck: str = "", **options: Any) -> VisionModel:
     """A net of smp or timm, with a decoder of smp's or logits at its finest stride."""
 

@@ -9,13 +9,16 @@ import click
 from toolkit.cli.options import json_option, print_json, say, trust_option
 
 
+LIBRARIES = ("torchvision", "smp", "timm")
+
+
 @click.command("export", epilog="Example: toolkit export runs/unet_shapes --to onnx")
 @click.argument("checkpoint", type=click.Path(), metavar="CHECKPOINT_OR_RUN")
 @click.argument("overrides", nargs=-1, metavar="[key=value ...]")
 @click.option(
     "--to",
     "target",
-    type=click.Choice(["onnx", "openvino", "torch", "torchvision", "smp", "timm"]),
+    type=click.Choice(["onnx", "openvino", "torch", *LIBRARIES]),
     default="onnx",
     show_default=True,
     help="A program of an engine, or weights that another library's own net loads.",
@@ -64,6 +67,13 @@ def command(
     """
     if size is not None and dynamic:
         raise click.UsageError("--size fixes what --dynamic leaves open; give one of them")
+    of_programs = {
+        "--size": size, "--dynamic": dynamic, "--half": half, "--int8": int8, "--raw": raw, "--samples": samples,
+        "--samples-mc": samples_mc, "--check": check, "--no-thresholds": no_thresholds, "key=value": overrides,
+    }  # fmt: skip
+    given = [name for name, value in of_programs.items() if value]
+    if given and target in LIBRARIES:
+        raise click.UsageError(f"{', '.join(given)}: of programs alone; --to {target} writes the weights as they are")
     from toolkit.config.load import refuse_wrong_weights
 
     refuse_wrong_weights(checkpoint, overrides, trust_code=trust_code)
@@ -72,7 +82,7 @@ def command(
 
     wanted = read_size(size) if size is not None else None
 
-    if target in ("torchvision", "smp", "timm"):
+    if target in LIBRARIES:
         _weights(checkpoint, target, out, trust_code, as_json)
         return
     wishes = Wishes(wanted, half, raw, int8, not no_thresholds, samples, samples_mc)
@@ -83,7 +93,7 @@ def command(
     if as_json:
         print_json(result)
     else:
-        _say(result)
+        _say(result, samples)
     if not result["parity"]["ok"]:
         raise click.exceptions.Exit(1)
 
@@ -105,7 +115,7 @@ def _weights(checkpoint: str, target: str, out: str | None, trust_code: bool, as
         raise click.exceptions.Exit(1)
 
 
-def _say(result: dict[str, Any]) -> None:
+def _say(result: dict[str, Any], samples: str | None) -> None:
     parity = result["parity"]
     say(f"{result['file']}: {'proved' if parity['ok'] else 'REFUSED'} on {parity['images']} pictures; {result['page']}")
     if parity["max_logit"] is not None:
@@ -128,6 +138,10 @@ def _say(result: dict[str, Any]) -> None:
         )
         if one["low"] is not None:
             say(f"lost by the export: {one['low']:+.3g} to {one['high']:+.3g} (95 % interval over pictures)")
+    elif samples is not None:
+        say(
+            f"no metric is compared: the pictures of {samples} have no annotations here; the run's own have, without --samples"
+        )
     for problem in parity["problems"]:
         say(f"refused: {problem}", err=True)
     if parity["fault"]:

@@ -17,7 +17,6 @@ from toolkit.models.vision_model import VisionModel
 from toolkit.models.weights import save_weights
 
 Library = Literal["torchvision", "smp", "timm"]
-LIBRARIES = ("torchvision", "smp", "timm")
 _LARGEST = 1e-4
 """Difference of a logit up to which the other net is the same."""
 

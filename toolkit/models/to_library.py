@@ -46,5 +46,6 @@ def library_state(model: VisionModel, part: str, target: nn.Module, where: str) 
         else:
             found[name] = filled.to(tensor.dtype)
     if missing:
-        raise PartsError(Problem("model", f"is not {where}: it has nothing for {listed(missing)}"))
+        message = f"is not {where}: it has nothing for {listed(missing)}"
+        raise PartsError(Problem("model", message, "toolkit export --to onnx writes every net"))
     return found

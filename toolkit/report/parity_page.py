@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,7 @@ from toolkit.report.page import render, write_page
 def write_parity_page(path: Path, parity: Mapping[str, Any]) -> Path:
     """Writes the page of a certificate. parity: what parity.json holds."""
     totals = _totals(parity)
-    rows = [
-        (row["picture"], f"{row['height']}x{row['width']}", _number(row["max_logit"]), _share(row["labels_equal"]),
-         _number(row["max_box"]), f"{row['unmatched']} ({row['ties']} at a limit)" if row["unmatched"] else "0")
-        for row in parity["pictures"]
-    ]  # fmt: skip
+    columns = _columns(parity["pictures"])
     said = (
         "Within the bounds: the file may take the place of the model."
         if parity["ok"]
@@ -25,10 +21,35 @@ def write_parity_page(path: Path, parity: Mapping[str, Any]) -> Path:
     names = ("file", "weights", "precision", "passes", "opset", "versions", "made")
     facts = [(name, str(parity[name])) for name in names if parity.get(name) is not None]
     page = render(
-        "parity.html", file=Path(parity["file"]).name, said=said, totals=totals, problems=parity["problems"], rows=rows,
-        engine=parity["engine"], facts=facts,
+        "parity.html", file=Path(parity["file"]).name, said=said, totals=totals, problems=parity["problems"], columns=columns,
+        count=len(parity["pictures"]), engine=parity["engine"], facts=facts,
     )  # fmt: skip
     return write_page(path, page)
+
+
+def _columns(pictures: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
+    """Heading and cells of what the answers for pictures have."""
+
+    def of(name: str, text: Callable[[Any], str]) -> list[str]:
+        return [text(one[name]) for one in pictures]
+
+    found = [
+        ("picture", of("picture", str)),
+        ("height x width", [f"{one['height']}x{one['width']}" for one in pictures]),
+        ("largest difference", of("max_logit", _number)),
+    ]
+    if any(one["labels_equal"] is not None for one in pictures):
+        found.append(("labels equal", of("labels_equal", _share)))
+    if any(one["max_box"] is not None for one in pictures):
+        found.append(("boxes apart (px)", of("max_box", _number)))
+        found.append(("without a partner", [_lonely(one) for one in pictures]))
+    elif any(one["ties"] for one in pictures):
+        found.append(("other value of a window", of("ties", str)))
+    return found
+
+
+def _lonely(picture: Mapping[str, Any]) -> str:
+    return f"{picture['unmatched']} ({picture['ties']} at a limit)" if picture["unmatched"] else "0"
 
 
 def _totals(parity: Mapping[str, Any]) -> list[tuple[str, str, str]]:
