@@ -8,7 +8,6 @@ import click
 
 from toolkit.cli.options import json_option, print_json, say, trust_option
 
-
 LIBRARIES = ("torchvision", "smp", "timm")
 
 

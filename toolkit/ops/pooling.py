@@ -80,8 +80,7 @@ _compares = False
 
 @contextmanager
 def by_comparing() -> Iterator[None]:
-    """While it is open programs are written down with comparisons in the place of indices, for engines that are slow with
-    these (OpenVINO)."""
+    """While it is open programs are written down with comparisons, for engines that are slow with indices (OpenVINO)."""
     global _compares
     before, _compares = _compares, True
     try:
