@@ -33,6 +33,8 @@ from toolkit.errors import UserError
 from toolkit.export.certificate import prove
 from toolkit.export.comparison import BOUNDS
 from toolkit.export.metric_lost import Measure
+from toolkit.export.openvino import write_openvino
+from toolkit.export.pooling_ties import unpooled
 from toolkit.export.programs import load_program
 from toolkit.export.runner import write_runner
 from toolkit.heads.rcnn import RcnnHead
@@ -138,7 +140,11 @@ def measured(system: System, run: str, folder: Path, count: int) -> dict[str, An
                 first, second = (build_evaluators(restored.config, model.classes)[0] for _ in range(2))
                 measure = Measure((first, second), samples.truths)
             try:
-                write(restored, path, to, Wishes())  # type: ignore[arg-type]
+                if to == "openvino" and "onnx" in runs and not unpooled(model):  # the program is the same
+                    between = Path(name) / "onnx" / "model.onnx"
+                    write_openvino(between, path, load_program(between).metadata, half=False)
+                else:
+                    write(restored, path, to, Wishes())  # type: ignore[arg-type]
                 write_runner(path, to, detects=model.head.gives is Detections)
                 proof = prove(model, path, to, pictures, BOUNDS["float32"], measure=measure)
             except UserError as error:
@@ -197,7 +203,7 @@ def _random(system: System) -> Restored:
     settled(model)
     if isinstance(model.head, RcnnHead):
         rpn, roi = model.head.rpn, model.head.roi
-        for layer, deviation in ((rpn.deltas, 0.1), (rpn.objectness, 1.0), (roi.classes, 0.6), (roi.deltas, 0.3)):
+        for layer, deviation in ((rpn.deltas, 0.1), (rpn.objectness, 1.0), (roi.classes, 0.6), (roi.deltas, 0.05)):
             nn.init.normal_(layer.weight, std=deviation)
     about = {"config": to_yaml(config), "classes": list(model.classes)}
     return Restored(model.eval(), config, Path(system.config), about)

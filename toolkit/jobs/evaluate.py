@@ -327,7 +327,7 @@ def _told(
         "losses": result.losses,
         "unlabelled": result.unlabelled,
         "tables": result.tables,
-        **told_of_record(record, folder, [*dataset.notes, *_not_measured(restored.model), *_as_val(split)]),
+        **told_of_record(record, folder, [*dataset.notes, *_not_measured(restored), *_as_val(split)]),
     }
 
 
@@ -336,11 +336,17 @@ def _as_val(split: str) -> list[str]:
     return [note] if split == "train" else []
 
 
-def _not_measured(model: VisionModel) -> list[str]:
-    """What is left out for a model that another engine computes."""
-    if not isinstance(model, EngineModel):
+def _not_measured(restored: Restored) -> list[str]:
+    """What is left out for a model that another engine computes, and what is otherwise than for its checkpoint."""
+    if not isinstance(restored.model, EngineModel):
         return []
-    return ["the loss is not measured: it asks for maps of the net, which an exported file keeps to itself"]
+    notes = ["the loss is not measured: it asks for maps of the net, which an exported file keeps to itself"]
+    precision = restored.config.train.precision
+    if "16" in precision:
+        notes.append(
+            f"the checkpoint is measured in {precision}, and this file is not: compare with train.precision=32-true"
+        )
+    return notes
 
 
 def _refuse_unannotated(dataset: Dataset, split: str) -> None:
