@@ -1,4 +1,4 @@
-# make demo       the whole job on synthetic data, in about four minutes
+# make demo       the whole job on synthetic data, in about two minutes
 # make test       lint, types and tests
 # make test-slow  the long tests
 #                 (make test-slow SHARD=2/4: the second quarter of them)

@@ -12,7 +12,7 @@ from toolkit.cli.options import json_option, print_json, say
 @click.option("--out", default="demo", show_default=True, type=click.Path(), help="Folder; a used one gets a number.")
 @json_option
 def command(task: str, out: str, as_json: bool) -> None:
-    """The whole job in about four minutes, on data it makes itself.
+    """The whole job in about two minutes, on data it makes itself.
 
     Makes synthetic scenes, checks them, trains a small model, measures it, labels a folder of pictures, and says where
     to look. No download.

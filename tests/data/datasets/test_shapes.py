@@ -60,6 +60,13 @@ def test_a_thing_leaves_the_wanted_share_of_what_is_in_sight(visible, monkeypatc
         make_scene((60, 80), seed, visible=visible)
 
 
+def test_pictures_have_as_many_things_as_asked_for(tmp_path):
+    assert {len(make_scene((48, 64), seed, things=(1, 1)).things) for seed in range(30)} == {1}
+    assert max(len(make_scene((48, 64), seed, things=(2, 3)).things) for seed in range(30)) == 3
+    with pytest.raises(ConfigError, match="things: wanted the smaller of two first, found 3, 2"):
+        Shapes(str(tmp_path / "none"), "train", things=(3, 2))
+
+
 def test_a_folder_of_before_there_was_a_share_is_still_the_same_set(made):
     assert "visible" not in json.loads((made / "shapes.json").read_text())
     with pytest.raises(DataError, match=r"visible None \(wanted 0\.8\)"):

@@ -40,6 +40,7 @@ class Shapes(Dataset):
         seed: number that all scenes follow from; another one gives other pictures.
         texture: strength of the patterns on the shapes, 0 (plain colours) to 1.
         visible: least share, 0 to 1, of what is in sight of a shape that one more laid on it leaves; 1 lets none cover another.
+        things: how many shapes a picture has at least and at most; one that finds no room is left out.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Shapes(Dataset):
         seed: NonNegativeInt = 0,
         texture: Probability = 1.0,
         visible: Probability = 0.4,
+        things: tuple[PositiveInt, PositiveInt] = (4, 8),
     ) -> None:
         self.classes, self.palette, _ = class_table("shapes_boxes" if target in ("boxes", "largest") else "shapes")
         self.split = split
@@ -62,7 +64,10 @@ class Shapes(Dataset):
         if min(image_size) < 32:
             message = f"scenes need at least 32 pixels a side, got {tuple(image_size)}"
             raise ConfigError(Problem("image_size", message))
-        recipe = Recipe(count_train, count_val, (image_size[0], image_size[1]), seed, texture, visible)
+        if things[0] > things[1]:
+            raise ConfigError(Problem("things", f"wanted the smaller of two first, found {things[0]}, {things[1]}"))
+        size, number = (image_size[0], image_size[1]), (things[0], things[1])
+        recipe = Recipe(count_train, count_val, size, seed, texture, visible, number)
         make_shapes(self.root, recipe, make)
         self.reader = LabelReader(class_table("shapes").names)
         self.pairs = tuple(find_pairs(self.root / "images" / split, self.root / "masks" / split))

@@ -39,6 +39,7 @@ class Recipe(NamedTuple):
         seed: seed that every scene's is made from.
         texture: strength of the patterns, 0 (plain colours) to 1.
         visible: least share, 0 to 1, of what is in sight of a thing that one more leaves of it.
+        things: how many things are drawn in an image, at least and at most.
     """
 
     count_train: int
@@ -47,13 +48,13 @@ class Recipe(NamedTuple):
     seed: int
     texture: float = 1.0
     visible: float = 0.4
+    things: tuple[int, int] = (4, 8)
 
     def as_json(self) -> dict[str, Any]:
-        """The recipe as it stands in its file, whose older ones do not have `visible`."""
-        found = {"maker": _MAKER, **self._asdict(), "image_size": list(self.image_size)}
-        if self.visible == self._field_defaults["visible"]:
-            del found["visible"]
-        return found
+        """The recipe as it stands in its file, whose older ones do not have `visible` and `things`."""
+        usual = {name for name in ("visible", "things") if getattr(self, name) == self._field_defaults[name]}
+        found = {"maker": _MAKER, **self._asdict(), "image_size": list(self.image_size), "things": list(self.things)}
+        return {name: value for name, value in found.items() if name not in usual}
 
 
 def make_shapes(root: Path, recipe: Recipe, make: bool = True) -> None:
@@ -82,7 +83,8 @@ def _write(root: Path, recipe: Recipe) -> None:
         (root / "masks" / split).mkdir(parents=True)
         coco = _empty_coco()
         for index in range(count):
-            scene = make_scene(recipe.image_size, mix(recipe.seed, number, index), recipe.texture, recipe.visible)
+            seed = mix(recipe.seed, number, index)
+            scene = make_scene(recipe.image_size, seed, recipe.texture, recipe.visible, recipe.things)
             _write_scene(root, split, f"{index:04d}", scene)
             _annotate(coco, f"{index:04d}.jpg", scene)
         write_json(root / "annotations" / f"instances_{split}.json", coco)

@@ -44,14 +44,17 @@ class Scene(NamedTuple):
     things: tuple[Thing, ...]
 
 
-def make_scene(size: tuple[int, int], seed: int, texture: float = 1.0, visible: float = 0.4) -> Scene:
-    """The scene of a seed, size (height, width) pixels. Holds 3 to 8 things where they fit.
+def make_scene(
+    size: tuple[int, int], seed: int, texture: float = 1.0, visible: float = 0.4, things: tuple[int, int] = (4, 8)
+) -> Scene:
+    """The scene of a seed, size (height, width) pixels.
 
     Args:
         size: (height, width) of the picture in pixels.
         seed: seed of everything drawn in it.
         texture: how strongly patterns stand out, 0 (plain colours, easier) to 1.
         visible: least share, 0 to 1, of what is in sight of a thing that one more leaves of it.
+        things: how many are drawn at least and at most; one that finds no room is left out.
     """
     rng = np.random.default_rng(seed)
     fine = (size[0] * _FINE, size[1] * _FINE)
@@ -61,7 +64,7 @@ def make_scene(size: tuple[int, int], seed: int, texture: float = 1.0, visible: 
     canvas = surface(rng, size, 1, ground, texture) * (0.8 + 0.35 * clouds(rng, size, min(size) * 0.9, 2))[:, :, None]
     owner = np.zeros(fine, np.uint8)
     labels: list[int] = []
-    for _ in range(int(rng.integers(4, 9))):
+    for _ in range(int(rng.integers(things[0], things[1] + 1))):
         label = int(rng.integers(len(SHAPES)))
         mask = _place(rng, label, owner, labels, visible)
         if mask is not None:
