@@ -21,6 +21,7 @@ from toolkit.engine.machine import bf16_instructions
 from toolkit.engine.settings import TrainSettings
 from toolkit.errors import ConfigError, Problem, UserError
 from toolkit.samples import Batch
+from toolkit.unneeded import without
 
 
 def pick_device(name: str) -> str:
@@ -107,9 +108,15 @@ def _silence_notices() -> None:
     warnings.filterwarnings("ignore", message=".*No device id is provided via `init_process_group` or `barrier")
 
 
+def _import_fabric() -> None:
+    with without("torchmetrics"):  # of which only the version is asked; its import takes longer than Fabric's
+        import lightning_fabric  # noqa: F401
+
+
 def make_fabric(settings: TrainSettings) -> Any:
     """A launched Fabric: under torchrun or SLURM one of its processes, else as `settings.devices` and `nodes` say."""
-    from lightning_fabric import Fabric  # slow to import, and not needed for a config error
+    _import_fabric()  # slow, and not needed for a config error
+    from lightning_fabric import Fabric
 
     _silence_notices()
     if settings.threads is not None:
@@ -162,7 +169,8 @@ def on_device(fabric: Any, batch: Batch) -> Batch:
 
 def alone(fabric: Any, precision: str) -> Any:
     """A Fabric of this process only, on the same device: for trials in which the others take no part."""
-    from lightning_fabric import Fabric  # slow to import
+    _import_fabric()
+    from lightning_fabric import Fabric
 
     device = fabric.device
     devices = [device.index] if device.type == "cuda" and device.index is not None else 1

@@ -12,8 +12,7 @@ import inspect
 import os
 import sys
 import typing
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, ClassVar, Literal
 
@@ -23,6 +22,7 @@ from toolkit.contracts import Transform
 from toolkit.data.transforms.box_geometry import MIN_VISIBLE, cut_boxes
 from toolkit.errors import ConfigError, DataError, Problem
 from toolkit.samples import IGNORE_INDEX, Sample
+from toolkit.unneeded import without
 
 _SCALING = frozenset({"Resize", "LongestMaxSize", "SmallestMaxSize"})
 _DETERMINISTIC = _SCALING | {
@@ -122,26 +122,11 @@ def operation_class(name: str) -> type[Albumentation] | None:
     return cls
 
 
-@contextmanager
-def _without(package: str) -> Iterator[None]:
-    """A package looks as if it were not installed: albumentations can do without this one, whose import takes as long as
-    its own.
-    """
-    there = sys.modules.get(package)
-    sys.modules[package] = None  # type: ignore[assignment]  # what Python's import statement takes for "not there"
-    try:
-        yield
-    finally:
-        del sys.modules[package]
-        if there is not None:
-            sys.modules[package] = there
-
-
 @cache
 def _operations() -> Mapping[str, type]:
     # Set before the import: albumentations asks the network for its newest version otherwise.
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-    with _without("huggingface_hub"):
+    with without("huggingface_hub"):  # whose import takes as long as its own
         import albumentations
     from albumentations.core.transforms_interface import BasicTransform, DualTransform, ImageOnlyTransform
 
