@@ -42,6 +42,7 @@ PUBLISHED = {
 
 SLOW = {
     "bayesian_segnet_camvid",
+    "tiny/own_pictures",
     *(f"classify/{name}" for name in ("resnet18", "vgg16_bn", "googlenet", "densenet121")),
 }
 """As large as others of their kind."""

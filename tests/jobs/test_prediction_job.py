@@ -56,7 +56,7 @@ def boxes() -> Restored:
 def test_kills_change_nothing(often: bool, pictures: Path, few: Path, tmp_path: Path) -> None:
     kills = 20 if often else 1
     jobs: list[tuple[str, Path, tuple[str, ...], int]] = [
-        ("dense", pictures, DENSE, 20 if often else 8),
+        ("dense", pictures, DENSE, 20 if often else 5),
         ("dense", pictures if often else few, NUMBERS, kills),
     ]
     if often:
