@@ -75,8 +75,8 @@ def test_overfitting_a_batch_falls_and_is_the_same_batch(data: Path, elsewhere: 
     assert result["ok"]
     assert len(result["losses"]) == 80
     assert result["last"] < 0.5 * result["first"]  # it is a sixth
-    again = overfit_batch(tiny_config(data), quiet=True, steps=80)
-    assert again["losses"] == result["losses"]
+    again = overfit_batch(tiny_config(data), quiet=True, steps=10)
+    assert again["losses"] == result["losses"][:10]
     assert is_empty(elsewhere)
 
 
@@ -109,7 +109,7 @@ def test_the_finder_writes_curve_and_picture_into_a_fresh_folder(
     err = capfd.readouterr().err
     assert "<- suggestion" in err
     assert "train.optimizer.lr=" in err
-    assert find_lr(tiny_config(data), quiet=True)["run"] == str(Path("runs") / "tiny-find-lr-2")
+    assert find_lr(tiny_config(data), quiet=True, steps=20)["run"] == str(Path("runs") / "tiny-find-lr-2")
 
 
 def test_the_finder_leaves_the_weights_alone(data: Path, tmp_path: Path) -> None:
