@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,10 @@ from tiny_export import tiny_image, tiny_unet
 
 from toolkit.export.engine_model import EngineModel
 from toolkit.export.engines import TorchPass
+from toolkit.export.graph import PICTURES, RAW, ExportGraph
+from toolkit.export.metadata import EXPORT
+from toolkit.export.programs import Run
+from toolkit.inference.several_looks import several_looks
 from toolkit.inference.tiling.boxes import TiledBoxes
 from toolkit.models.vision_model import VisionModel
 from toolkit.samples import Detections, Sample, collate
@@ -20,6 +26,39 @@ from toolkit.samples import Detections, Sample, collate
 def handed_over(model: VisionModel) -> EngineModel:
     other = copy.deepcopy(model)
     return EngineModel(other, TorchPass(other, "torch"))
+
+
+class Pictures(Run):
+    """Stands for an exported file: bytes of pictures in, answers out."""
+
+    engine = "graph"
+
+    def __init__(self, model: VisionModel) -> None:
+        super().__init__(Path())
+        self.graph = ExportGraph(model)
+        self.metadata = {EXPORT: {"input": {"name": PICTURES}, "outputs": [RAW]}}
+
+    def __call__(self, given: np.ndarray, files: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        with torch.no_grad():
+            found = self.graph(torch.from_numpy(given))
+        return {name: one.numpy() for name, one in zip(self.graph.names, found, strict=True)}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mirrorings": 2},
+        *(pytest.param(one, marks=pytest.mark.slow) for one in ({"scales": (1.0, 0.75)}, {"tile": 96})),
+    ],
+    ids=["mirror images", "other sizes", "tiles"],
+)
+def test_a_file_that_takes_bytes_is_looked_at_more_than_once(options: dict[str, Any]) -> None:
+    model = tiny_unet()
+    file = EngineModel(tiny_unet(), Pictures(tiny_unet()))
+    picture = np.random.default_rng(0).integers(0, 256, (150, 130, 3), np.uint8)
+    batch = collate([Sample(picture, "a", 0, picture.shape[:2])])
+    (wanted,), (found,) = (several_looks(one, **options)(batch) for one in (model, file))
+    assert (wanted.numpy() == found.numpy()).mean() >= 0.999
 
 
 @pytest.mark.parametrize("style", ["fpn", "2015"])

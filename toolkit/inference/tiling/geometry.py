@@ -97,7 +97,8 @@ def _noise(model: VisionModel, along: int, across: int, axis: int) -> Tensor:
 
 
 def _logits(model: VisionModel, images: Tensor) -> Tensor:
-    logits: Tensor = model.head(model.pyramid(images))
+    """What the layers themselves make of floats, also where an exported file answers for pictures, which takes bytes."""
+    logits: Tensor = model.head(VisionModel.pyramid(model, images))
     return logits.float()
 
 
