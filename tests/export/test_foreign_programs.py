@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from toolkit.cli.main import run
@@ -76,6 +77,28 @@ def test_a_misspelt_key_is_answered(foreign: Path, picture: Path, tmp_path: Path
     words = ["program.clases=[a,b]", *SAID[1:]]
     assert run(["predict", str(foreign), str(picture), *words, "--out", str(tmp_path / "out")]) == 2
     assert "classes" in capfd.readouterr().err
+
+
+def test_pictures_that_a_program_of_one_size_does_not_take_are_refused_in_words(
+    foreign: Path, picture: Path, tmp_path: Path, capfd: Any
+) -> None:
+    model = onnx.load(str(foreign))
+    for side in model.graph.input[0].type.tensor_type.shape.dim[2:]:
+        side.dim_value = 32
+    onnx.save(model, str(tmp_path / "fixed.onnx"))
+    assert run(["predict", str(tmp_path / "fixed.onnx"), str(picture), *SAID, "--out", str(tmp_path / "out")]) == 1
+    assert "takes Nx3x32x32; a picture, normalised and padded, is 1x3x64x64 float32" in capfd.readouterr().err
+
+
+def test_a_foreign_program_of_pytorch_labels_pixels(picture: Path, tmp_path: Path, capfd: Any) -> None:
+    net = torch.nn.Conv2d(3, 2, 1)
+    with torch.no_grad():
+        net.weight[:] = torch.tensor([-1.0, 1.0]).reshape(2, 1, 1, 1)
+        net.bias.zero_()
+    program = torch.export.export(net.eval(), (torch.zeros(1, 3, 64, 64),))
+    torch.export.save(program, tmp_path / "theirs.pt2")
+    assert run(["predict", str(tmp_path / "theirs.pt2"), str(picture), *SAID, "--out", str(tmp_path / "out")]) == 0
+    assert (np.asarray(Image.open(tmp_path / "out" / "half.png"))[:, [0, -1]] == [0, 1]).all()
 
 
 def test_it_cannot_be_evaluated_for_it_names_no_data(foreign: Path, capfd: Any) -> None:

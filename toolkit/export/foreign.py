@@ -14,7 +14,7 @@ import yaml
 from torch import Tensor
 
 from toolkit.contracts import HEADS, Backbone, FeaturePyramid, PixelStats, PyramidSpec, SizeRule
-from toolkit.errors import ConfigError, Problem, did_you_mean
+from toolkit.errors import ConfigError, Problem, did_you_mean, first_line
 from toolkit.export.engine_model import EngineModel
 from toolkit.export.graph import PIXELS
 from toolkit.export.metadata import EXPORT
@@ -69,13 +69,29 @@ class _Foreign(Run):
 
     def __call__(self, given: Any, files: Any = None) -> dict[str, Any]:
         """See `Run`."""
-        found = self.inner(given)[self.output]
+        found = self._ran(given)[self.output]
         if found.ndim == 3:
             found = found[:, None]
         if found.ndim != 4:
             message = f"its output {self.output} is {found.shape}; wanted (pictures, classes, height, width)"
             raise ConfigError(Problem(self.path, message, "name another with program.output_name=NAME"))
         return {"logits": found if found.shape[1] > 1 else np.concatenate([self.first_of(found), found], 1)}
+
+    def _ran(self, given: np.ndarray) -> dict[str, Any]:
+        """The outputs. Raises ConfigError for pixels of a shape that the program does not take."""
+        _, shape, _ = self.inputs[0]
+        fits = len(shape) == given.ndim and all(
+            type(side) is not int or side == n for side, n in zip(shape, given.shape, strict=True)
+        )
+        try:
+            if fits or not shape:
+                return self.inner(given)
+            why = f"takes {'x'.join(map(str, shape))}"
+        except Exception as error:  # engines raise classes of their own, and RuntimeError
+            why = f"cannot be run by {self.engine}: {first_line(error)}"
+        message = f"{why}; a picture, normalised and padded, is {'x'.join(map(str, given.shape))} {given.dtype}"
+        advice = "give pictures of that size (program.multiple=N: what they are padded to), or write the file with open sides"
+        raise ConfigError(Problem(self.path, message, advice))
 
     @staticmethod
     def first_of(second: np.ndarray) -> np.ndarray:

@@ -141,9 +141,11 @@ class TorchRun(Run):
         exported = torch.export.load(str(path), extra_files=texts)
         self.program = exported.module()
         self.metadata = json.loads(texts["toolkit.json"]) if texts["toolkit.json"] else {}
-        names = (self.notes or {}).get("outputs", [])
-        self.inputs = [("input 0", (), "")]
-        self.outputs = [(name, (), "") for name in names]
+        nodes = {node.name: node for node in exported.graph.nodes}
+        given, made = exported.graph_signature.user_inputs, exported.graph_signature.user_outputs
+        names = (self.notes or {}).get("outputs") or [f"output {place}" for place in range(len(made))]
+        self.inputs = [(str(name), *_shape_and_type(nodes.get(name))) for name in given]
+        self.outputs = [(name, *_shape_and_type(nodes.get(one))) for name, one in zip(names, made, strict=True)]
 
     def __call__(self, given: np.ndarray, files: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """See `Run`."""
@@ -153,8 +155,15 @@ class TorchRun(Run):
             more = more_of(given, files)[: len((self.notes or {}).get("more_inputs", []))]
             found = self.program(torch.from_numpy(given), *map(torch.from_numpy, more))
         values = found if isinstance(found, (tuple, list)) else (found,)
-        names = [name for name, *_ in self.outputs] or [f"output {place}" for place in range(len(values))]
-        return {name: value.numpy() for name, value in zip(names, values, strict=True)}
+        return {name: value.numpy() for (name, *_), value in zip(self.outputs, values, strict=True)}
+
+
+def _shape_and_type(node: Any) -> tuple[tuple[Any, ...], str]:
+    """Sides (numbers, "?" where they are open) and type of a value of PyTorch's program."""
+    value = getattr(node, "meta", {}).get("val")
+    if value is None:
+        return (), ""
+    return tuple(side if type(side) is int else "?" for side in value.shape), str(value.dtype).removeprefix("torch.")
 
 
 _RUNS: Mapping[str, Callable[[Path, int | None], Run]] = {".onnx": OnnxRun, ".xml": OpenvinoRun, ".pt2": TorchRun}
