@@ -2,6 +2,7 @@
 
 python -m benchmarks.export_table PICTURES --system NAME ...    adds rows to docs/export.md
 python -m benchmarks.export_table PICTURES --system NAME=RUN    with the weights of a run, on pictures of its val
+python -m benchmarks.export_table --certificate NAME=RUN ...    proves a run's ONNX file on pictures of its val
 python -m benchmarks.export_table --list                        names the systems
 
 Without a run weights are random with a fixed seed; PICTURES is a folder of real pictures. Speed is of the file in this process
@@ -95,22 +96,47 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pictures", nargs="?", type=Path)
     parser.add_argument("--system", action="append", default=[])
+    parser.add_argument("--certificate", action="append", default=[])
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--count", type=int, default=2, help="pictures, each at three sizes")
     given = parser.parse_args()
-    if given.list or given.pictures is None:
+    if given.list or (given.pictures is None and not given.certificate):
         print("\n".join(SYSTEMS))
         return
     torch.set_num_threads(1)
-    for asked in given.system or list(SYSTEMS):
+    for asked in given.certificate:
         name, _, run = asked.partition("=")
-        row = measured(SYSTEMS[name], run, given.pictures, given.count)
-        rows = json.loads(ROWS.read_text()) if ROWS.is_file() else {}
-        rows[name] = row
-        ROWS.parent.mkdir(parents=True, exist_ok=True)
-        ROWS.write_text(json.dumps({one: rows[one] for one in SYSTEMS if one in rows}, indent=1) + "\n")
-        PAGE.write_text(page(json.loads(ROWS.read_text())))
-        print(name, json.dumps(row), flush=True)
+        keep("certificates", name, certified(run, given.count))
+    for asked in [] if given.certificate else given.system or list(SYSTEMS):
+        name, _, run = asked.partition("=")
+        keep("systems", name, measured(SYSTEMS[name], run, given.pictures, given.count))
+
+
+def keep(kind: str, name: str, row: dict[str, Any]) -> None:
+    """Adds a row to what is kept, and makes the page anew."""
+    rows = json.loads(ROWS.read_text()) if ROWS.is_file() else {"systems": {}, "certificates": {}}
+    rows = rows if "systems" in rows else {"systems": rows, "certificates": {}}  # TEMP
+    rows[kind][name] = row
+    rows["systems"] = {one: rows["systems"][one] for one in SYSTEMS if one in rows["systems"]}
+    ROWS.parent.mkdir(parents=True, exist_ok=True)
+    ROWS.write_text(json.dumps(rows, indent=1) + "\n")
+    PAGE.write_text(page(rows["systems"], rows["certificates"]))
+    print(name, json.dumps(row), flush=True)
+
+
+def certified(run: str, count: int) -> dict[str, Any]:
+    """What the verb says of a run's ONNX file on so many pictures of its val, at three sizes each."""
+    restored = restore(run)
+    pictures = samples_of(restored, None, count)
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "model.onnx"
+        write_runner(path, "onnx", detects=restored.model.head.gives is Detections)
+        write(restored, path, "onnx", Wishes())
+        evaluators = tuple(build_evaluators(restored.config, restored.model.classes)[0] for _ in range(2))
+        measure = Measure((evaluators[0], evaluators[1]), pictures.truths)
+        proof = prove(restored.model, path, "onnx", pictures.pictures, BOUNDS["float32"], measure=measure)
+    found = proof.whole._asdict() | {"ok": proof.ok, "metric": proof.metric, "problems": proof.problems}
+    return found | {"pictures": len(pictures.pictures), "fault": str(proof.fault) if proof.fault else None}
 
 
 def measured(system: System, run: str, folder: Path, count: int) -> dict[str, Any]:
@@ -209,16 +235,17 @@ def _random(system: System) -> Restored:
     return Restored(model.eval(), config, Path(system.config), about)
 
 
-def page(rows: dict[str, Any]) -> str:
-    """The page as Markdown."""
+def page(rows: dict[str, Any], certificates: dict[str, Any]) -> str:
+    """The page as Markdown. rows: of the systems, by name. certificates: of trained nets, by name."""
     lines = [
         "# Exports, measured",
         "",
-        "Made by `python -m benchmarks.export_table PICTURES`; [how an export is proved](howto/export.md). Each cell: the largest",
-        "difference of a logit, or of a box's score; equal labels, or the largest distance of boxes in pixels and how many have no",
-        "partner (in brackets those at a limit, where the last bit decides); for trained nets the difference of the metric, in",
-        "points. Real pictures at three sizes each, both sides from the files' bytes. Last, how many times as fast as `predict` in",
-        "eager PyTorch the file answers a picture in memory, on one thread: medians of three in turns, on a machine others used.",
+        "Made by `python -m benchmarks.export_table PICTURES --count 1`; [how an export is proved](howto/export.md). Each cell:",
+        "the largest difference of a logit, or of a box's score; equal labels, or the largest distance of boxes in pixels and how",
+        "many have no partner (in brackets those at a limit, where the last bit decides); for trained nets the difference of the",
+        "metric, in points. Real pictures at three sizes each, both sides from the files' bytes; nets without a run have random",
+        "weights, whose logits are spread as trained ones. Last, how many times as fast as `predict` in eager PyTorch the file",
+        "answers a picture in memory, on one thread: medians of three in turns, on a machine that others used.",
         "",
         "| system | weights | pictures | " + " | ".join(FORMATS.values()) + " |",
         "|---|---|---|" + "---|" * len(FORMATS),
@@ -228,7 +255,28 @@ def page(rows: dict[str, Any]) -> str:
         lines.append(f"| {name} | {row['weights']} | {row['pictures']} | {' | '.join(cells)} |")
     if missing := [name for name in SYSTEMS if name not in rows]:
         lines += ["", f"Not measured yet: {'; '.join(missing)}."]
+    if certificates:
+        lines += ["", "## Certificates of trained nets", "", *_CERTIFICATES]
+    for name, one in certificates.items():
+        alike = f"{100 * one['labels']:.5g} %" if one["labels"] is not None else (
+            f"{one['boxes']:.1e} px, {one['unmatched']} ({one['ties']})"
+        )  # fmt: skip
+        metric = one["metric"]
+        scores = [f"{100 * metric[side]:.4f}" for side in ("model", "export")]
+        between = f"{metric['low']:+.2g} to {metric['high']:+.2g}" if metric["low"] is not None else "-"
+        verdict = "proved" if one["ok"] else f"refused: {one['fault'] or one['problems'][0]}"
+        cells = [name, one["pictures"], f"{one['logit']:.1e}", alike, metric["name"], *scores, between, verdict]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines) + "\n"
+
+
+_CERTIFICATES = (
+    "ONNX files of runs on pictures of their val, three sizes each (`--certificate NAME=RUN`); the metric at all sizes that have",
+    "annotations, in per cent, and what the export loses of it, with its 95 % interval over pictures.",
+    "",
+    "| run | pictures | difference | labels or boxes | metric | model | export | lost | |",
+    "|---|---|---|---|---|---|---|---|---|",
+)
 
 
 def _cell(found: dict[str, Any], seconds: dict[str, float], to: str) -> str:
