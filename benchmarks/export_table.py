@@ -229,7 +229,7 @@ def _random(system: System) -> Restored:
     settled(model)
     if isinstance(model.head, RcnnHead):
         rpn, roi = model.head.rpn, model.head.roi
-        for layer, deviation in ((rpn.deltas, 0.1), (rpn.objectness, 1.0), (roi.classes, 0.6), (roi.deltas, 0.05)):
+        for layer, deviation in ((rpn.deltas, 0.02), (rpn.objectness, 1.0), (roi.classes, 0.6), (roi.deltas, 0.05)):
             nn.init.normal_(layer.weight, std=deviation)
     about = {"config": to_yaml(config), "classes": list(model.classes)}
     return Restored(model.eval(), config, Path(system.config), about)

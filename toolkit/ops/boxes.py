@@ -263,4 +263,5 @@ def voted(kept: Tensor, boxes: Tensor, scores: Tensor, groups: Tensor, iou: floa
     near = box_iou(boxes[kept], boxes, plus_one) >= iou
     near[torch.arange(len(kept), device=kept.device), kept] = True  # its own, if it is empty
     weights = torch.where(near & (groups[kept][:, None] == groups), scores, scores.new_zeros(()))
-    return (weights.to(boxes.dtype) @ boxes) / weights.sum(1, keepdim=True).to(boxes.dtype)
+    with torch.autocast(boxes.device.type, enabled=False):  # in bf16 the product puts boxes a pixel elsewhere
+        return (weights.to(boxes.dtype) @ boxes) / weights.sum(1, keepdim=True).to(boxes.dtype)
