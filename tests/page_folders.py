@@ -13,7 +13,8 @@ from doc_pages import REPOSITORY
 from own_folders import own_folders
 from tiny_video import make_video
 
-import toolkit
+from toolkit.config.load import load_config
+from toolkit.jobs.build import build_model
 
 
 def page_folder(place: Path, starts: list[str], trained: Path) -> None:
@@ -49,9 +50,12 @@ def page_folder(place: Path, starts: list[str], trained: Path) -> None:
 
 
 def weights_of_others(place: Path) -> None:
-    """`unet.pth` as segmentation-models-pytorch saves it; `net.pth` in names of its own, with `table.yaml` for them."""
+    """`unet.pth` as segmentation-models-pytorch saves it; `net.pth` in names of its own, with `table.yaml` for them.
+
+    It is the net of `configs/unet_resnet34_camvid.yaml`.
+    """
     torch.save(smp.Unet("resnet18", encoder_weights=None, classes=2).state_dict(), place / "unet.pth")
-    model = toolkit.unet("resnet18", num_classes=2)
+    model = build_model(load_config(REPOSITORY / "configs/unet_resnet34_camvid.yaml"), pretrained=False)
     torch.save({f"net.{name}": tensor for name, tensor in model.state_dict().items()}, place / "net.pth")
     (place / "table.yaml").write_text("about: names of somebody\nrules:\n  - net.{rest*} -> {rest*}\n")
 

@@ -166,6 +166,13 @@ def test_steps_of_detectron2s_table_give_its_answers() -> None:
     assert found["head.roi.classes.weight"].flatten().tolist() == [2, 0, 1]
 
 
+def test_a_word_for_any_characters_may_have_its_star_on_both_sides() -> None:
+    tensor = torch.zeros(1)
+    for target in ("{rest}", "{rest*}"):
+        naming = naming_of({"about": "somebody's", "rules": [f"net.{{rest*}} -> {target}"]}, "table")
+        assert list(rename({"net.a.b.weight": tensor}, naming).tensors) == ["a.b.weight"]
+
+
 def test_show_and_verify(resnet: dict[str, Tensor], tmp_path: Path) -> None:
     shown = show_weights(str(tmp_path / "net.pth"))
     assert shown["tensors"]["conv1.weight"] == {"shape": [64, 3, 7, 7], "dtype": "float32"}

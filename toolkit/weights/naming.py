@@ -86,7 +86,7 @@ class Naming(NamedTuple):
     def _value(self, word: re.Match[str], match: re.Match[str]) -> str:
         text, change = match[word[1]], word[2]
         text = self.words.get(word[1], {}).get(text, text)
-        return str(int(text) + int(change)) if change else text
+        return text if change in (None, "*") else str(int(text) + int(change))
 
 
 OWN = Naming("this backbone's own names")
