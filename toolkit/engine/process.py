@@ -57,7 +57,7 @@ def _check_precision(settings: TrainSettings, device: str) -> None:
 def precision_on(settings: TrainSettings, device: str) -> str:
     """Number format of the passes on a device of that type; `auto` is told apart here alone.
 
-    Only matrix units count: other instructions for bfloat16 save memory, and seldom time.
+    Only matrix units count; what other instructions for bfloat16 gain has not been measured.
 
     >>> precision_on(TrainSettings(precision="auto"), "mps")
     '32-true'

@@ -65,7 +65,7 @@ def _processor(report: MachineReport) -> None:
     capability = torch.backends.cpu.get_cpu_capability()
     words = {
         "AMX": "matrix units (AMX), fast",
-        "AVX-512": "AVX-512, which saves memory more than time",
+        "AVX-512": "AVX-512, which auto does not take",
         "": "no instructions that PyTorch knows, slow",
     }
     halves = words[bf16_instructions()]
