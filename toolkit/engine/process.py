@@ -59,7 +59,7 @@ def precision_on(settings: TrainSettings, device: str) -> str:
 
     Only matrix units count; what other instructions for bfloat16 gain has not been measured.
 
-    >>> precision_on(TrainSettings(precision="auto"), "mps")
+    >>> precision_on(TrainSettings(steps=1, precision="auto"), "mps")
     '32-true'
     """
     if settings.precision != "auto":
