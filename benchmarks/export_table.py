@@ -115,7 +115,6 @@ def main() -> None:
 def keep(kind: str, name: str, row: dict[str, Any]) -> None:
     """Adds a row to what is kept, and makes the page anew."""
     rows = json.loads(ROWS.read_text()) if ROWS.is_file() else {"systems": {}, "certificates": {}}
-    rows = rows if "systems" in rows else {"systems": rows, "certificates": {}}  # TEMP
     rows[kind][name] = row
     rows["systems"] = {one: rows["systems"][one] for one in SYSTEMS if one in rows["systems"]}
     ROWS.parent.mkdir(parents=True, exist_ok=True)

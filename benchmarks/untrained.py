@@ -32,5 +32,5 @@ def settled(model: VisionModel) -> VisionModel:
     if isinstance(logits, torch.Tensor):
         for layer in model.head.class_layers():
             for parameter in layer.parameters():
-                parameter *= 3 / logits.std()
+                parameter.mul_(3 / logits.std())
     return model

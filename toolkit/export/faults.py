@@ -138,6 +138,8 @@ def _of_pictures(mine: np.ndarray, theirs: np.ndarray) -> str:
         return f"the file is read as {theirs.shape}, wanted {mine.shape}"
     if np.array_equal(mine[..., ::-1], theirs):
         return "channels are swapped: BGR in the place of RGB"
+    if mine.shape[-1] == 1:
+        return "Pillow makes gray of a coloured file in another way than the toolkit; save it gray, as PNG"
     return "Pillow decodes the file to other bytes than the toolkit; save it as PNG"
 
 

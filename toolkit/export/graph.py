@@ -111,7 +111,7 @@ class ExportGraph(nn.Module):
         generator = torch.Generator().manual_seed(0)
         shape = (count, *size, self.model.in_channels)
         pictures = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
-        return self.prepared(pictures.permute(0, 3, 1, 2)).float() if self.raw else pictures
+        return self.prepared(pictures.permute(0, 3, 1, 2)).float().contiguous() if self.raw else pictures
 
     def more(self, example: Tensor) -> dict[str, Tensor]:
         """Inputs beside the pictures, by name, for an example of pictures; none here. The first axis of each is N."""
