@@ -55,7 +55,9 @@ def write_down(graph: ExportGraph, size: tuple[int, int] | None = None, *, compa
     rule = graph.model.spec.sizes
     if size is not None and graph.model.illegal_sizes == "refuse" and graph.model.border == 0:
         check_size(size, rule)
-    traced_at = size or tuple(max(n, rule.minimum) for n in _DYNAMIC)
+    # Without a neck the coarsest map is read: an example of one cell would stand for one cell in every size.
+    more_cells = 2 * max(graph.model.spec.strides) if graph.model.neck is None else 0
+    traced_at = size or tuple(max(n, rule.minimum) + more_cells for n in _DYNAMIC)
     example = graph.example((traced_at[0], traced_at[1]), count=2 if size is None else 1)
     axes = (0, 2, 3) if graph.raw else (0, 1, 2)
     more = graph.more(example)
