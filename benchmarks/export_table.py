@@ -90,8 +90,8 @@ SYSTEMS = {
 NOTES = {
     "U-Net 2015, valid convolutions": "the pictures are coloured JPEG files, of which Pillow makes gray in another way than the "
     "toolkit; on the gray sections of EM it is proved, see below",
-    "U-Net on ResNet-34": "with random weights rounding grows through 34 layers, whose statistics are of few pictures: to 3e-4 of the "
-    "logits' spread, and the bound is absolute; PyTorch's own program differs by nothing",
+    "U-Net on ResNet-34": "with random weights rounding grows to 3e-4 of the logits' spread, and the bound is absolute; "
+    "PyTorch's own program differs by nothing",
     "AlexNet": "of the picture that is shrunk from 480x640 to 64x64, OpenCV rounds 23 of 12,288 bytes to the neighbouring level; "
     "one in 1,000 is allowed. At its other two sizes no byte differs, and logits agree to 2.4e-7",
     "Faster R-CNN 2015, a quarter as wide": "OpenVINO's boxes lie up to 0.0013 pixels off, and 0.001 is allowed",
