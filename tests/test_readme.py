@@ -70,19 +70,12 @@ def three_lines(name: str, folder: Path, capfd: pytest.CaptureFixture[str]) -> N
         assert run([*words[1:], *changes]) == 0, (words, capfd.readouterr().err)
 
 
-def test_three_lines_on_own_masks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("config", ["mine.yaml", pytest.param("own_boxes.yaml", marks=pytest.mark.slow)])
+def test_three_lines(
+    config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    three_lines("mine.yaml", tmp_path, capfd)
-
-
-@pytest.mark.slow
-def test_three_lines_on_own_boxes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    three_lines("own_boxes.yaml", tmp_path, capfd)
+    three_lines(config, tmp_path, capfd)
 
 
 @pytest.mark.slow

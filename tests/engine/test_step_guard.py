@@ -13,6 +13,7 @@ import torch
 from tiny_run import tiny_config, write_tiny
 from torch import Tensor
 
+from toolkit.engine import process
 from toolkit.engine.settings import TrainSettings
 from toolkit.engine.step_guard import training_remedies
 from toolkit.errors import UserError
@@ -69,6 +70,18 @@ def test_what_was_saved_is_named(data: Path, tmp_path: Path, monkeypatch: pytest
     ):
         run_training(tiny_config(data, "evaluate.loss=false"), tmp_path / "run", quiet=True)
     assert (tmp_path / "run" / "last.state").is_file()
+
+
+def test_bf16_is_a_remedy_where_auto_does_not_take_it(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(self: VisionModel, batch: Any) -> dict[str, Tensor]:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(process, "bf16_instructions", lambda: "")
+    monkeypatch.setattr(VisionModel, "loss", fails)
+    with pytest.raises(UserError, match=r"step 1 does not.*train\.precision=bf16-mixed: about half"):
+        run_training(tiny_config(data, "train.precision=auto"), tmp_path / "run", quiet=True)
 
 
 def test_an_evaluation_that_does_not_fit(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,10 +14,9 @@ import torch
 from toolkit.analysis.device_memory import device_memory, gigabytes, peak, reset_peak
 from toolkit.analysis.out_of_memory import is_out_of_memory, kept_by
 from toolkit.contracts import OptimizerRule
-from toolkit.engine.prepare import trained_groups, trained_module, with_base_rates
+from toolkit.engine.prepare import trial_step
 from toolkit.engine.process import alone, not_deterministic, precision_on
 from toolkit.engine.settings import TrainSettings
-from toolkit.engine.step import TrainingStep
 from toolkit.errors import ConfigError, Problem, UserError
 from toolkit.models.vision_model import VisionModel
 from toolkit.ops.kept_bytes import kept_for_backward
@@ -126,9 +125,7 @@ class _Trials:
     ) -> None:
         self.device, self.samples = fabric.device, samples
         own = alone(fabric, precision_on(settings, fabric.device.type))
-        optimizer = with_base_rates(rule.build(trained_groups(model, rule.lr, settings, rule.weight_decay)))
-        module, optimizer = own.setup(trained_module(fabric, model, settings), optimizer)
-        self.step = TrainingStep(own, module, optimizer, settings, stop_at_nonfinite=False)
+        self.step = trial_step(own, model, rule, settings)
         memory = device_memory(self.device)
         self.on_gpu = self.device.type == "cuda"
         if memory is None or not (self.on_gpu or reset_peak()):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from toolkit.contracts import FeaturePyramid
+from toolkit.contracts import FeaturePyramid, OptimizerRule
 from toolkit.engine.batch_norm import freeze_batch_norms
 from toolkit.engine.checkpoint import TrainState, restore_state
 from toolkit.engine.job import Job
@@ -58,6 +58,21 @@ def prepare(
         folder=job.run.path if job.kept else None,
         config=job.config_text,
     )
+
+
+def trial_step(fabric: Any, model: VisionModel, rule: OptimizerRule, settings: TrainSettings) -> TrainingStep:
+    """A training step that is made to see what it costs; no run comes of it, and what is not finite does not stop it.
+
+    Args:
+        fabric: a launched Fabric, whose device and precision it has.
+        model: what is trained, on the fabric's device; it is changed in place as in a training.
+        rule: the optimizer, whose update is made too.
+        settings: what of the model is trained, and how its update is made; the schedule does not count.
+    """
+    module = trained_module(fabric, model, settings)
+    optimizer = with_base_rates(rule.build(trained_groups(model, rule.lr, settings, rule.weight_decay)))
+    module, optimizer = fabric.setup(module, optimizer)
+    return TrainingStep(fabric, module, optimizer, settings, stop_at_nonfinite=False)
 
 
 def with_base_rates(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -54,7 +54,7 @@ def _check_precision(settings: TrainSettings, device: str) -> None:
         raise ConfigError(Problem("train.precision", message, "take bf16-mixed, which needs no scaler, or 32-true"))
 
 
-def precision_on(settings: TrainSettings, device: str) -> str:
+def precision_on(settings: TrainSettings, device: str) -> Literal["32-true", "bf16-mixed", "16-mixed"]:
     """Number format of the passes on a device of that type; `auto` is told apart here alone.
 
     Only matrix units count; what other instructions for bfloat16 gain has not been measured.

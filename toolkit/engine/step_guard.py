@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
 from toolkit.analysis.out_of_memory import is_out_of_memory, out_of_memory
 from toolkit.engine.job import Job
-from toolkit.engine.process import not_deterministic
+from toolkit.engine.process import not_deterministic, precision_on
 from toolkit.engine.settings import TrainSettings
 from toolkit.engine.step import TrainingStep
 from toolkit.errors import Problem, UserError, first_line
@@ -43,7 +44,8 @@ class StepGuard:
     def _memory(self, error: BaseException) -> UserError:
         number, batch = self.step.current
         images = batch.images if batch is not None else None
-        remedies = training_remedies(self.settings, self.job.step_images, self.fabric.world_size)
+        settings = replace(self.settings, precision=precision_on(self.settings, self.fabric.device.type))
+        remedies = training_remedies(settings, self.job.step_images, self.fabric.world_size)
         if self.job.run.state.is_file():
             remedies[-1] += (
                 f". What was saved last is whole: continue with --resume --allow-changes --run-folder {self.job.run.path}"

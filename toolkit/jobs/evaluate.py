@@ -17,7 +17,7 @@ from toolkit.data.loading.workers import worker_deaths_explained
 from toolkit.engine.evaluate import Evaluation
 from toolkit.engine.interrupt import StopRequest
 from toolkit.engine.machine import environment
-from toolkit.engine.process import make_fabric
+from toolkit.engine.process import make_fabric, pick_device, precision_on
 from toolkit.engine.run_folder import RunFolder
 from toolkit.engine.settings import TrainSettings
 from toolkit.errors import ConfigError, DataError, Problem
@@ -341,7 +341,8 @@ def _not_measured(restored: Restored) -> list[str]:
     if not isinstance(restored.model, EngineModel):
         return []
     notes = ["the loss is not measured: it asks for maps of the net, which an exported file keeps to itself"]
-    precision = restored.config.train.precision
+    settings = restored.config.train
+    precision = precision_on(settings, pick_device(settings.device))
     if "16" in precision:
         notes.append(
             f"the checkpoint is measured in {precision}, and this file is not: compare with train.precision=32-true"

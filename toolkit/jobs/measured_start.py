@@ -17,9 +17,8 @@ from toolkit.contracts import Dataset
 from toolkit.data.classes.frequencies import count_classes, median_frequency_weights, softened_weights
 from toolkit.data.formats.boxed import BoxDataset
 from toolkit.data.loading.loader import train_loader
-from toolkit.engine.prepare import trained_groups, trained_module, with_base_rates
+from toolkit.engine.prepare import trial_step
 from toolkit.engine.process import make_fabric
-from toolkit.engine.step import TrainingStep
 from toolkit.errors import DataError, Problem, UserError
 from toolkit.jobs.build import build_model, build_optimizer_rule, build_transforms
 from toolkit.jobs.check import meta_model
@@ -174,16 +173,13 @@ def _minutes(steps: int, seconds: float, evaluation: float, every: int) -> str:
 
 def _step_seconds(config: Config, train: Dataset, start: StartingPoint) -> tuple[float, str]:
     """Seconds of a training step with real images, the middle of some that are made; and on what."""
-    settings, rule = config.train, build_optimizer_rule(config)
-    fabric, taken = make_fabric(settings), list[float]()
+    fabric, taken = make_fabric(config.train), list[float]()
     with torch.random.fork_rng(), waiting("the time of a training step is measured ..."):
         torch.manual_seed(config.seed)
         model = build_model(config, pretrained=False, classes=ClassTable(start.classes, start.palette)).to(
             fabric.device
         )
-        optimizer = with_base_rates(rule.build(trained_groups(model, rule.lr, settings, rule.weight_decay)))
-        module, optimizer = fabric.setup(trained_module(fabric, model, settings), optimizer)
-        step = TrainingStep(fabric, module, optimizer, settings, stop_at_nonfinite=False)
+        step = trial_step(fabric, model, build_optimizer_rule(config), config.train)
         began = time.perf_counter()
         loader = train_loader(train, build_transforms(config, "train"), start.batch, config.seed, 0, _MEASURED)
         for number, batch in enumerate(loader):
