@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, TiffImagePlugin
 
+from toolkit.inference.writers import polygons
 from toolkit.inference.writers.outputs import Outputs
 from toolkit.inference.writers.polygons import raster_features, region_features
 from toolkit.labels import ClassTable
@@ -55,6 +57,27 @@ def test_they_are_the_polygons_that_gdal_finds(tmp_path: Path) -> None:
             file.write(labels, 1)
         with rasterio.open(tmp_path / "a.tif") as file:
             assert list(raster_features(file, classes)) == list(region_features(labels, classes))
+
+
+def test_a_place_that_only_rasterio_reads_is_said_once_where_it_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[42113] = "7"  # GDAL's number of unknown pixels
+    Image.new("L", (6, 4)).save(tmp_path / "plain.tif")
+    for name in ("a", "b"):
+        Image.new("L", (6, 4)).save(tmp_path / f"{name}.tif", tiffinfo=tags)
+    monkeypatch.setitem(sys.modules, "rasterio", None)
+    monkeypatch.setattr(polygons, "find_spec", lambda name: None)
+    writer = polygons.GeojsonWriter(tmp_path / "out", ("x",))
+    writer.sources = {name: tmp_path / f"{name}.tif" for name in ("plain", "a", "b")}
+    said = []
+    for stem in writer.sources:
+        writer.add(stem, np.zeros((4, 6, 3), np.uint8), LabelMap(torch.zeros((4, 6), dtype=torch.uint8)))
+        said.append(len(caplog.records))
+    assert said == [0, 1, 1]
+    assert str(tmp_path / "a.tif") in caplog.text
+    assert "toolkit-dense[geo]" in caplog.text
 
 
 def test_each_is_a_region_with_its_area_its_rings_turn_as_geojson_wants(tmp_path: Path) -> None:

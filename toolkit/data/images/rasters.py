@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from toolkit.data.faults.leaving_out import FileError
 from toolkit.data.images.bands import ValueRange, refuse_bands, refuse_unscaled, to_bytes, with_channels
@@ -26,6 +27,8 @@ CACHE_BYTES = 64 << 20
 _ROWS = 512
 _DRIVERS = ["GTiff", "COG", "PNG", "JPEG", "BMP", "WEBP", "GIF", "JP2OpenJPEG"]
 """Formats that are read: none that names other files or addresses (VRT)."""
+_RASTER_TAGS = {33550, 33922, 34264, 34735, 42113}
+"""Pixel scale, tie points, transformation and key directory of GeoTIFF 1.1 (OGC 19-008, table 1), and GDAL's nodata value."""
 
 
 class Georeference(NamedTuple):
@@ -189,6 +192,18 @@ def georeference_of(path: Path, size: tuple[int, int]) -> Georeference | None:
             return raster.place if raster.size == size else None
     except UserError:
         return None
+
+
+def has_raster_tags(path: Path) -> bool:
+    """Whether a TIFF file says where it lies, or which number stands for unknown pixels; read without rasterio.
+
+    False for a file that is no TIFF or cannot be opened.
+    """
+    try:
+        with Image.open(path) as image:
+            return any(tag in _RASTER_TAGS for tag in getattr(image, "tag_v2", ()))
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return False
 
 
 def _palette(dataset: Any) -> np.ndarray:

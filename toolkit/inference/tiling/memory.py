@@ -14,7 +14,9 @@ from toolkit.layers.row_bands import BAND_BYTES, in_row_bands
 from toolkit.models.modes import evaluating
 from toolkit.models.vision_model import VisionModel
 
-_SIDES = (128, 256)
+MEASURED_SIDE = 256
+"""Of the larger of the two passes, in pixels, without the model's border."""
+_SIDES = (MEASURED_SIDE // 2, MEASURED_SIDE)
 _RESERVE = 1.2
 """What a process takes beyond the storages that are counted and the copies of convolutions: gaps of the allocator."""
 _OF_BANDS = 4 * BAND_BYTES

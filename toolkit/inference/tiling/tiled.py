@@ -15,7 +15,7 @@ from toolkit.contracts import HEADS, DenseHead, Part
 from toolkit.errors import PartsError, Problem
 from toolkit.inference.tiling.choice import Pair, TilePlan, plan_of_side, plan_within
 from toolkit.inference.tiling.geometry import cells_of, measure_geometry, unprobed_geometry
-from toolkit.inference.tiling.memory import tile_memory
+from toolkit.inference.tiling.memory import MEASURED_SIDE, tile_memory
 from toolkit.inference.tiling.plan import Results, Tile, TileGeometry
 from toolkit.layers.row_bands import in_row_bands
 from toolkit.models.monte_carlo import moments, placed_samples
@@ -241,6 +241,10 @@ class TiledPrediction:
             return plan_of_side(size, cells, side, self.geometry, results)
         answers = pixels.original_size[0] * pixels.original_size[1] if pixels.answer_held else 0
         held = pixels.held + self._answer_bytes * answers
+
+        if self.memory >= MEMORY and max(size) <= self._start.legal(2 * self.model.border + MEASURED_SIDE):
+            # Finding out what it takes would take as much: the forecast makes a pass of that size.
+            return plan_of_side(size, cells, max(size), self._start, results)
 
         def cost(tile: Pair) -> float:
             return held + self._forecast.bytes(tile)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -14,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from toolkit.data.images.rasters import Georeference, gdal, georeference_of
+from toolkit.data.images.rasters import Georeference, gdal, georeference_of, has_raster_tags
 from toolkit.data.writers.pixel_outlines import begun, label_regions
 from toolkit.inference.writers.base import Writer, write_lines
 from toolkit.inference.writers.geotiff import GeotiffWriter, Put, of_source
@@ -22,6 +23,7 @@ from toolkit.labels import IGNORE_INDEX, ClassTable
 from toolkit.printing import printable
 from toolkit.samples import Detections, LabelMap, Prediction
 
+_LOG = logging.getLogger(__name__)
 IN_PIXELS = "pixels of the picture: x to the right, y down, pixel (row r, column c) covers x c..c+1 and y r..r+1"
 """What coordinates mean where a picture has no place on a map; `crs` is then null, which readers take for no map."""
 
@@ -43,6 +45,7 @@ class GeojsonWriter(Writer):
     sources: Mapping[str, Path] = MappingProxyType({})
     """The file of each stem, for where it lies."""
     takes: ClassVar[tuple[type, ...]] = (LabelMap, Detections)
+    _told = False
 
     def add(self, stem: str, image: np.ndarray, prediction: Prediction) -> list[Path]:
         """Writes the file of one picture, a feature a line.
@@ -100,15 +103,32 @@ class GeojsonWriter(Writer):
     def _place(self, stem: str, size: tuple[int, int]) -> Georeference | None:
         """Where a GeoTIFF lies on a map; None for all other pictures."""
         path = self.sources.get(stem)
-        place = georeference_of(path, size) if path is not None and may_lie_on_a_map(path) else None
+        if path is None or not may_lie_on_a_map(path):
+            return None
+        if find_spec("rasterio") is None:
+            self._say_what_is_not_read(path)
+            return None
+        place = georeference_of(path, size)
         return place if place is not None and place.lies_on_a_map else None
 
     def _known(self, stem: str, size: tuple[int, int]) -> np.ndarray | bool:
         """Which pixels of a GeoTIFF are known; of all other pictures all."""
         path = self.sources.get(stem)
-        if path is None or not may_lie_on_a_map(path) or find_spec("rasterio") is None:
+        if path is None or not may_lie_on_a_map(path):
             return True
+        if find_spec("rasterio") is None:
+            return True  # `_place` says so
         return of_source(path, size)[1]
+
+    def _say_what_is_not_read(self, path: Path) -> None:
+        """Says once that a TIFF file tells its place, or its unknown pixels, to nobody without rasterio."""
+        if not self._told and has_raster_tags(path):
+            self._told = True
+            _LOG.warning(
+                "%s says where it lies, or which of its pixels are unknown, and rasterio, which reads that, is not "
+                "installed: polygons are in pixels, and of unknown ones too, here and in all such files "
+                "(pip install 'toolkit-dense[geo]')", path,
+            )  # fmt: skip
 
 
 def may_lie_on_a_map(path: Path) -> bool:
