@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -41,15 +42,16 @@ def measure(arguments: Sequence[str], code: int, cold: bool, work: Work) -> Meas
     Args:
         arguments: of the command line, behind `toolkit`.
         code: the exit code that is expected; another is an error.
-        cold: whether Python finds no compiled file of ours: its cache is an empty folder each time.
+        cold: whether Python finds no compiled file of ours, as after the installation: the package is a fresh copy.
         work: rounds and a folder for the synthetic data.
     """
     data = [f"data.root={work.folder / 'data'}"] if arguments[0] == "check" else []
 
     def ours() -> Measured:
         with tempfile.TemporaryDirectory(dir=work.folder) as empty:
-            extra = {"PYTHONPYCACHEPREFIX": empty} if cold else {}
-            return in_process(["-m", "toolkit", *arguments, *data], code, extra)
+            if cold:
+                shutil.copytree(ROOT / "toolkit", Path(empty, "toolkit"), ignore=shutil.ignore_patterns("__pycache__"))
+            return in_process(["-m", "toolkit", *arguments, *data], code, Path(empty) if cold else ROOT)
 
     return work.in_turn({"toolkit": ours, IMPORT: lambda: in_process(["-c", "import torch"], 0)})
 
@@ -65,18 +67,18 @@ print(json.dumps([code, time.perf_counter() - began, used.ru_utime + used.ru_sti
 """Started between: what a process begins with counts as its peak memory, and this one is small."""
 
 
-def in_process(arguments: Sequence[str], code: int, extra: dict[str, str] | None = None) -> Measured:
+def in_process(arguments: Sequence[str], code: int, folder: Path = ROOT) -> Measured:
     """Time and peak memory of a new interpreter. Raises RuntimeError with what it says when its exit code is another.
 
     Args:
         arguments: of the interpreter.
         code: the exit code that is expected.
-        extra: further variables of its environment.
+        folder: it runs there, and the package lies there.
     """
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "NO_ALBUMENTATIONS_UPDATE": "1", **(extra or {})}
+    environment = {**os.environ, "PYTHONPATH": str(folder), "NO_ALBUMENTATIONS_UPDATE": "1"}
     with tempfile.NamedTemporaryFile("r") as told:
         command = [sys.executable, "-S", "-c", _RUNNER, told.name, sys.executable, *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, check=True)
         found, seconds, processor, peak = json.loads(done.stdout)
         if found != code:
             raise RuntimeError(f"exit code {found}, not {code}: {told.read()[-500:]}")
