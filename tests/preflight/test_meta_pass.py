@@ -16,7 +16,7 @@ from toolkit.config.sections import Config
 from toolkit.data.classes.tables import class_table
 from toolkit.errors import ConfigError, ImageSizeError, PartsError, Problem
 from toolkit.jobs.build import build_model
-from toolkit.jobs.check import meta_model, part_names
+from toolkit.jobs.check_parts import meta_model, part_names
 from toolkit.preflight.model.meta_pass import MetaPass, _Work, run_meta_pass
 
 

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import torch
 
 from toolkit.config.sections import Config
 from toolkit.config.validate import SECTIONS
@@ -19,70 +16,38 @@ from toolkit.contracts import Dataset
 from toolkit.data.loading.loader import eval_loader, train_loader
 from toolkit.engine.loggers import missing_packages
 from toolkit.engine.prepare import check_parts
-from toolkit.engine.process import pick_device, precision_on
-from toolkit.errors import ConfigError, Problem, UserError
+from toolkit.errors import ConfigError, Problem
 from toolkit.jobs.agreement import (
-    check_channels,
     check_class_weights,
-    check_neck,
-    check_pretrained_channels,
-    check_start,
 )
 from toolkit.jobs.build import (
     aspect_groups_of,
-    build_evaluators,
-    build_model,
     build_optimizer_rule,
-    build_part,
     build_schedule,
     build_transforms,
     draws_of,
-    with_class_weights,
 )
+from toolkit.jobs.check_first_batch import first_batch, first_evaluation, forecast_memory
+from toolkit.jobs.check_parts import meta_model, try_model, try_parts, whole_batch
 from toolkit.jobs.data_folders import data_folders
 from toolkit.jobs.data_of_a_run import compare_with_run
 from toolkit.jobs.epochs import epochs_said, with_steps
 from toolkit.jobs.look_at_data import CHOOSES_BEST, Seen, look_at_data
 from toolkit.jobs.picture_cache import cache_size
-from toolkit.jobs.restore import initialise
 from toolkit.labels import ClassTable
-from toolkit.layers.shapes_only import shapes_only
-from toolkit.models.transfer import Transfer
 from toolkit.models.vision_model import VisionModel
 from toolkit.ops.native import without_kernels
 from toolkit.preflight.data.copies import check_shared_images
 from toolkit.preflight.data.readings import note_readings
 from toolkit.preflight.data.scan import scan
 from toolkit.preflight.findings import Finding, Report
-from toolkit.preflight.model.anchors import check_anchors
-from toolkit.preflight.model.first_batch import try_batch, try_evaluation
-from toolkit.preflight.model.forecasts import Amounts, note_memory, note_time
-from toolkit.preflight.model.geometry_trace import boxes_seen, first_traces, traces_of_some, usual_size
-from toolkit.preflight.model.meta_pass import MetaPass, PartNames, run_meta_pass
 from toolkit.preflight.model.plan import Plan, check_plan
-from toolkit.preflight.model.sizes import check_sizes, compare_with_validation, model_sizes
 from toolkit.preflight.preview import refuse_data_folder, write_preview
 from toolkit.report.check.page import check_page, marks_of
 from toolkit.report.page import write_page
-from toolkit.samples import Sample
-from toolkit.weights.downloads import NeedsDownloadError, without_downloads
 
 _TRAIN_SAMPLES, _VAL_SAMPLES = 24, 12
 """Samples in a preview."""
-
-
-class Tried(NamedTuple):
-    """What the parts have shown without numbers.
-
-    Args:
-        meta: of the pass on the meta device; None when the parts do not fit.
-        size: (height, width) that most training images have.
-        validation: sizes of some validation images, the largest among them.
-    """
-
-    meta: MetaPass | None
-    size: tuple[int, int]
-    validation: tuple[tuple[int, int], ...]
 
 
 def check_config(
@@ -176,94 +141,6 @@ def quick_check(config: Config, model: VisionModel, datasets: dict[str, Dataset]
     return report
 
 
-def try_model(config: Config, seen: Seen, report: Report) -> VisionModel | None:
-    """The model without weights, built on the meta device; None when its parts do not fit, or no classes are known.
-
-    Args:
-        config: names the parts and their arguments.
-        seen: the classes that the data says, for the head.
-        report: takes what does not fit as errors, the model's size as a fact.
-    """
-    model = report.attempt("parts", meta_model, config, seen.table)
-    if model is not None:
-        count = sum(parameter.numel() for parameter in model.parameters())
-        report.note("model", f"{count:,} parameters; the head reads {model.spec.describe()}")
-    return model
-
-
-def meta_model(config: Config, table: ClassTable | None) -> VisionModel | None:
-    """The model without weights or memory. Without classes only backbone and neck are built, and nothing is returned.
-
-    Raises PartsError for parts that do not fit, ConfigError for arguments they refuse.
-    """
-    with shapes_only():
-        if table is not None:
-            return build_model(config, pretrained=False, classes=table)
-        backbone = build_part(config.model.backbone, pretrained=False)
-        if config.model.neck is not None:
-            build_part(config.model.neck, pretrained=False, spec=backbone.spec)
-    return None
-
-
-def part_names(config: Config) -> PartNames:
-    """`backbone 'resnet'` ..., with their places in the config."""
-    section = config.model
-    neck = f"model.neck '{section.neck.name}'" if section.neck is not None else ""
-    return PartNames(f"model.backbone '{section.backbone.name}'", neck, f"model.head '{section.head.name}'")
-
-
-def try_parts(config: Config, seen: Seen, report: Report, model: VisionModel, *, suggest: bool = True) -> Tried:
-    """A model against the data: channels, image sizes, anchors; its parts on one another at the size they will get.
-
-    Args:
-        config: whose parts the model is made of.
-        seen: what is known of the data; splits that could not be built are passed over.
-        report: takes what does not fit as errors, what may surprise as warnings.
-        model: the net on the meta device, without numbers.
-        suggest: whether better anchors are searched for; takes a second or two.
-    """
-    train, transforms = seen.datasets.get("train"), seen.transforms.get("train")
-    like = report.attempt("sample", lambda: train[0]) if train is not None and len(train) else None
-    size = usual_size(transforms or [], model.in_channels)
-    check_neck(report, model)
-    check_pretrained_channels(report, config.model.backbone, model.in_channels)
-    if train is not None and like is not None:
-        check_channels(report, config, model, like)
-        if transforms is not None:
-            size = _sizes(config, seen, report, like, model) or size
-            layout = model.head.anchor_layout()
-            if layout is not None and like.boxes is not None:
-                boxes = boxes_seen(train, transforms, config.seed)
-                check_anchors(report, boxes, layout, model.classes, suggest=suggest)
-    validation = _validation_sizes(seen, report)
-    if validation and like is not None:
-        pads = model.illegal_sizes == "pad"
-        compare_with_validation(report, size, validation, model.spec.sizes, pads=pads)
-    meta = report.attempt("parts", run_meta_pass, model, part_names(config), size, _own_batch(config))
-    return Tried(meta, size, tuple(validation))
-
-
-def _sizes(config: Config, seen: Seen, report: Report, like: Sample, model: VisionModel) -> tuple[int, int] | None:
-    """Image sizes against the model; the size that most training images have."""
-    train, batch_size = seen.datasets["train"], _batch_size(config)
-    groups = report.attempt("group_by_aspect", aspect_groups_of, config, train)
-    traces = first_traces(report, train, seen.transforms["train"], config.seed, like, batch_size, groups)
-    if not traces:
-        return None
-    size = traces[0][0].after
-    check_sizes(report, traces, model_sizes(model, size), batch_size)
-    return size
-
-
-def _validation_sizes(seen: Seen, report: Report) -> list[tuple[int, int]]:
-    """Sizes of some validation images as an evaluation sees them, the largest among them."""
-    val, steps = seen.datasets.get("val"), seen.transforms.get("val")
-    if val is None or steps is None or not len(val):
-        return []
-    like = report.attempt("sample", lambda: val[0])
-    return [] if like is None else [trace.after for trace in traces_of_some(report, val, steps, like)]
-
-
 def plan(config: Config, seen: Seen, report: Report, model: VisionModel | None) -> None:
     """The `train` section: what it builds, what of it contradicts itself, and what will surprise.
 
@@ -287,7 +164,7 @@ def plan(config: Config, seen: Seen, report: Report, model: VisionModel | None) 
         rule.lr,
         images.get("train", 0),
         images.get("val", 0) if config.evaluate.evaluators else 0,
-        0 if config.data.batch_size == "auto" else _batch_size(config),
+        0 if config.data.batch_size == "auto" else whole_batch(config),
         config.data.workers,
     )
     check_plan(report, numbers, model)
@@ -329,122 +206,6 @@ def _measured_at_all(config: Config, report: Report, valid: frozenset[str]) -> N
         report.warn("no_evaluator", Problem("evaluate.evaluators", "no evaluator: nothing will be measured"))
 
 
-def first_batch(config: Config, seen: Seen, report: Report, tried: Tried | None) -> None:
-    """Weights as the training will start with, and one batch forward and backward; only where all else is well.
-
-    Args:
-        config: names weights, batch size and seed.
-        seen: the training data; without it nothing is done.
-        report: takes what fails as errors, the losses as a fact.
-        tried: what an image costs, for a smaller batch where all of it takes long; None for unknown.
-    """
-    if report.errors or seen.table is None or "train" not in seen.datasets:
-        return
-    train = seen.datasets["train"]
-    config = report.attempt("class_weights", with_class_weights, config, train) or config
-    torch.manual_seed(config.seed)
-    model = report.attempt("weights", _with_weights, config, seen.table, report)
-    if model is None:
-        return
-    taken = report.attempt("init_from", _initialised, model, config, report)
-    if taken is not None:
-        check_start(report, config, taken, seen.table.names)
-
-    def attempt() -> None:
-        groups, draws = aspect_groups_of(config, train), draws_of(config, train)
-        transforms, macs = seen.transforms["train"], tried.meta.macs if tried and tried.meta else 0.0
-        pace = try_batch(report, model, train, transforms, _batch_size(config), config.seed, groups, draws, macs)
-        if pace is not None and tried is not None and config.train.device in ("auto", "cpu"):
-            note_time(report, _amounts(config, seen, tried), pace)
-            precision = precision_on(config.train, "cpu")
-            if precision != "32-true":
-                report.note("", f"timed in float32: the training's {precision} has a pace of its own")
-
-    report.attempt("first_batch", attempt)
-    first_evaluation(config, seen, report, model, tried)
-    if tried is not None:
-        forecast_memory(config, seen, report, model, tried)
-
-
-def _with_weights(config: Config, table: ClassTable, report: Report) -> VisionModel:
-    """The model with the weights it will start with, unless they have to be fetched first, which is said."""
-    if config.model.init_from is None:
-        try:
-            with without_downloads():
-                return build_model(config, classes=table)
-        except NeedsDownloadError as error:
-            report.note("start", str(error.problems[0]))
-    return build_model(config, pretrained=False, classes=table)
-
-
-def _initialised(model: VisionModel, config: Config, report: Report) -> Transfer | None:
-    """What `model.init_from` gives, unless it has to be fetched first, which is said."""
-    try:
-        with without_downloads():
-            return initialise(model, config)
-    except NeedsDownloadError as error:
-        report.note("start", str(error.problems[0]))
-        return None
-
-
-def first_evaluation(config: Config, seen: Seen, report: Report, model: VisionModel, tried: Tried | None) -> None:
-    """One small validation image predicted by a model with numbers, and measured by every evaluator.
-
-    Args:
-        config: names the evaluators that are tried.
-        seen: what is known of the data; without a validation split nothing is done.
-        report: takes what an evaluator refuses as errors.
-        model: with weights, on the CPU; its mode is left as it was.
-        tried: what an image costs, for not trying what takes long; None for unknown.
-    """
-    val, transforms = seen.datasets.get("val"), seen.transforms.get("val")
-    if report.errors or val is None or not len(val) or transforms is None:
-        return
-    sample = report.attempt("sample", lambda: val[0])
-    built = report.attempt("evaluators", build_evaluators, config, model.classes)
-    if sample is None or not built:
-        return
-    named = [(part.name, one) for part, one in zip(config.evaluate.evaluators, built, strict=True)]
-    meta = tried.meta if tried else None
-    cost = meta.macs / (meta.size[0] * meta.size[1]) if meta else 0.0
-    report.attempt("evaluators", try_evaluation, model, named, sample, transforms, cost)
-
-
-def forecast_memory(config: Config, seen: Seen, report: Report, model: VisionModel, tried: Tried) -> None:
-    """What a step and an evaluation will take on the training's device; a device that is not here is a warning.
-
-    Args:
-        config: names device, batch and evaluation.
-        seen: what is known of the data.
-        report: takes the forecast as facts, too little memory as warnings.
-        model: with numbers, on the CPU.
-        tried: the sizes of training and validation images.
-    """
-    if report.errors:
-        return
-    try:
-        device = torch.device(pick_device(config.train.device))
-    except UserError as error:
-        for problem in error.problems:
-            report.warn("device", problem)
-        return
-    note_memory(report, model, _amounts(config, seen, tried), device)
-
-
-def _amounts(config: Config, seen: Seen, tried: Tried) -> Amounts:
-    measured = "val" in seen.datasets and bool(config.evaluate.evaluators)
-    return Amounts(
-        tried.size,
-        _own_batch(config),
-        config.train.steps,
-        _batch_size(config) * config.train.accumulate,
-        tried.validation if measured else (),
-        len(seen.datasets["val"]) if measured else 0,
-        config.evaluate.batch_size or _own_batch(config),
-        tried.meta.macs if tried.meta else 0.0,
-    )
-
-
 def _preview(config: Config, seen: Seen, report: Report, model: VisionModel | None, folder: Path) -> None:
     """Pictures of the first training batches, exactly those of a training, and of the first validation samples."""
     refuse_data_folder(folder, seen.datasets.values())
@@ -452,7 +213,7 @@ def _preview(config: Config, seen: Seen, report: Report, model: VisionModel | No
         return
     written: list[Path] = []
     if "train" in seen.datasets and "train" in seen.transforms:
-        train, size = seen.datasets["train"], _batch_size(config)
+        train, size = seen.datasets["train"], whole_batch(config)
         groups, draws = aspect_groups_of(config, train), draws_of(config, train)
         count = -(-_TRAIN_SAMPLES // size)
         loader = train_loader(train, seen.transforms["train"], size, config.seed, 0, count, groups=groups, draws=draws)
@@ -471,19 +232,3 @@ def _write_page(config: Config, seen: Seen, report: Report, path: Path) -> Path:
     names, palette = (seen.table.names, seen.table.palette) if seen.table is not None else ((), ())
     text = check_page(report, config.name or "check", names, palette, marks_of(seen.datasets, names))
     return write_page(path, text, data_folders(config, seen.datasets))
-
-
-def _processes(config: Config) -> int:
-    """How many share a batch."""
-    return config.train.devices * config.train.nodes
-
-
-def _own_batch(config: Config) -> int:
-    """Images of one process's batch."""
-    return max(1, _batch_size(config) // _processes(config))
-
-
-def _batch_size(config: Config) -> int:
-    """Images of a batch, of all processes together."""
-    size: Any = config.data.batch_size
-    return size if isinstance(size, int) else 2 * _processes(config)  # "auto": found when training begins
