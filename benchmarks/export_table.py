@@ -44,7 +44,7 @@ from toolkit.jobs.export import ENDINGS, Wishes, write
 from toolkit.jobs.export_samples import samples_of
 from toolkit.jobs.restore import Restored, restore
 from toolkit.models.vision_model import VisionModel
-from toolkit.samples import Detections, collate
+from toolkit.samples import collate
 
 PAGE = ROOT / "docs" / "export.md"
 ROWS = ROOT / "benchmarks" / "results" / "export.json"
@@ -139,7 +139,7 @@ def certified(run: str, count: int) -> dict[str, Any]:
     pictures = samples_of(restored, None, count)
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "model.onnx"
-        write_runner(path, "onnx", detects=restored.model.head.gives is Detections)
+        write_runner(path, "onnx", restored.model)
         write(restored, path, "onnx", Wishes())
         evaluators = tuple(build_evaluators(restored.config, restored.model.classes)[0] for _ in range(2))
         measure = Measure((evaluators[0], evaluators[1]), pictures.truths)
@@ -180,7 +180,7 @@ def measured(system: System, run: str, folder: Path, count: int) -> dict[str, An
                     write_openvino(between, path, load_program(between).metadata, half=False)
                 else:
                     write(restored, path, to, Wishes())  # type: ignore[arg-type]
-                write_runner(path, to, detects=model.head.gives is Detections)
+                write_runner(path, to, model)
                 proof = prove(model, path, to, pictures, BOUNDS["float32"], measure=measure)
             except UserError as error:
                 row[to] = {"refused": str(error.problems[0])}

@@ -44,7 +44,7 @@ def proof(
     program = write_down(ExportGraph(wrong, half=half, blocks=True).eval(), SIZE)
     notes = metadata_of(right, {}, program, raw=False) | about
     write_onnx(program, folder / "model.onnx", notes)
-    write_runner(folder / "model.onnx", "onnx")
+    write_runner(folder / "model.onnx", "onnx", right)
     picture = folder / "picture.png"
     Image.fromarray(noise() if given is None else given).save(picture)
     bounds = BOUNDS["half" if half else "float32"]

@@ -119,6 +119,11 @@ def _say(result: dict[str, Any], samples: str | None) -> None:
     say(f"{result['file']}: {'proved' if parity['ok'] else 'REFUSED'} on {parity['images']} pictures; {result['page']}")
     if parity["max_logit"] is not None:
         say(f"largest difference {parity['max_logit']:.3g}")
+    if parity["exact"] is not None and parity["exact"]["explains"]:
+        say(
+            "that is rounding of float32: from the net in float64 the model itself is {model:.3g} away, the export "
+            "{export:.3g}".format(**parity["exact"])
+        )
     if parity["labels_equal"] is not None:
         say(f"labels equal {100 * parity['labels_equal']:.4f} %")
     if parity["max_box"] is not None:

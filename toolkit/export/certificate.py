@@ -18,6 +18,7 @@ from toolkit.errors import UserError
 from toolkit.export.answers import prediction_of
 from toolkit.export.bisection import bisect
 from toolkit.export.comparison import Answers, Bounds, Difference, compared, total
+from toolkit.export.exact import exact_model, explained
 from toolkit.export.faults import Fault, other_classes
 from toolkit.export.fresh_process import run_fresh
 from toolkit.export.graph import Cut
@@ -141,12 +142,16 @@ def prove(
         files = three_sizes(pictures, folder, size)
         found, notes, seconds = run_fresh(file, target, files, folder)
         rows = []
+        exact: VisionModel | None = None
         with evaluating(model):
             for path, theirs in zip(files, found, strict=True):
                 mine, prediction, rounded, others = reference(model, path, cut, raw=raw, ties=bounds.ties)
                 pair = compared(mine, theirs, bounds, others)
                 if pair.problems(bounds) and unpooled(model) and not bounds.relative:
                     pair = _with_its_choices(model, file, target, path, theirs, pair, bounds, cut=cut, raw=raw)
+                if pair.problems(bounds) and not bounds.relative and model.head.max_detections is None:
+                    exact = exact or exact_model(model)
+                    pair = explained(exact, path, mine, theirs, pair, raw=raw)
                 given = theirs["given"].shape
                 shape = (given[1], given[2]) if not raw else (given[2], given[3])
                 if not raw:

@@ -59,6 +59,8 @@ class Difference(NamedTuple):
             decides.
         finite: whether everything exported is a finite number.
         compared: how many labels of the picture were compared.
+        exact: how far the model's logits, and the export's, are from those of the net in float64, where that was asked.
+        left: what of `logit` rounding of float32 does not explain, where that was asked; then it is what must be within bounds.
     """
 
     logit: float | None = None
@@ -69,6 +71,8 @@ class Difference(NamedTuple):
     ties: int = 0
     finite: bool = True
     compared: int = 0
+    exact: tuple[float, float] | None = None
+    left: float | None = None
 
     def problems(self, bounds: Bounds) -> list[str]:
         """What exceeds the bounds, in words."""
@@ -76,8 +80,14 @@ class Difference(NamedTuple):
         most = bounds.logit * (self.spread or 1.0) if bounds.relative else bounds.logit
         if not self.finite:
             found.append("numbers that are not finite")
-        if self.logit is not None and not self.logit <= most:
-            found.append(f"a difference of {self.logit:.3g}, allowed {most:.3g}")
+        left = self.logit if self.left is None else self.left
+        if left is not None and not left <= most:
+            exact = (
+                "; in float64 the model itself is {:.3g} away, the export {:.3g}".format(*self.exact)
+                if self.exact
+                else ""
+            )
+            found.append(f"a difference of {left:.3g}, allowed {most:.3g}{exact}")
         if self.labels is not None and self.labels < bounds.labels:
             found.append(f"{100 * self.labels:.3f} % of labels equal, wanted {100 * bounds.labels:g} %")
         if self.boxes is not None and self.boxes > bounds.boxes:
@@ -105,8 +115,7 @@ def compared(
     if "boxes" in wanted:
         kinds = [name for name in ("", ALL) if f"{name}boxes" in wanted and f"{name}boxes" in found]
         return total([_boxes(kind, wanted, found, bounds, others) for kind in kinds])
-    raws = [pair for name, pair in shared.items() if name not in ("labels", "scores") or "logits" not in wanted]
-    raws = [pair for pair in raws if pair[0].dtype.kind == "f"]
+    raws = [pair for pair in shared.values() if pair[0].dtype.kind == "f"]
     if any(one.shape != other.shape for one, other in shared.values()):
         return Difference(logit=float("inf"), labels=0.0 if "labels" in wanted else None)
     numbers = [one for _, one in shared.values() if one.dtype.kind == "f"]
@@ -114,7 +123,7 @@ def compared(
     labels = shared.get("labels")
     return Difference(
         logit=max(gaps) if gaps else None,
-        spread=float(np.std(raws[0][0])) if raws else None,
+        spread=float(np.std(shared.get("logits", raws[0])[0])) if raws else None,
         labels=float((labels[0] == labels[1]).mean()) if labels is not None else None,
         finite=all(bool(np.isfinite(one).all()) for one in numbers),
         compared=labels[0].size if labels is not None else 0,
@@ -193,6 +202,8 @@ def total(rows: Sequence[Difference]) -> Difference:
     spreads = [row.spread for row in rows if row.spread is not None]
     labels = [(row.labels, row.compared) for row in rows if row.labels is not None]
     count = sum(number for _, number in labels)
+    exacts = [row.exact for row in rows if row.exact is not None]
+    lefts = [row.logit if row.left is None else row.left for row in rows]
     return Difference(
         max(logits, default=None),
         float(np.mean(spreads)) if spreads else None,
@@ -202,4 +213,6 @@ def total(rows: Sequence[Difference]) -> Difference:
         sum(row.ties for row in rows),
         all(row.finite for row in rows),
         count,
+        (max(own for own, _ in exacts), max(other for _, other in exacts)) if exacts else None,
+        max((one for one in lefts if one is not None), default=None) if exacts else None,
     )

@@ -17,10 +17,11 @@ from toolkit.export.comparison import Answers
 from toolkit.export.graph import MEAN, RAW, VARIANCE, Cut, ExportGraph
 from toolkit.models.monte_carlo import predictions_of, seeded_moments
 from toolkit.models.vision_model import VisionModel
-from toolkit.samples import Prediction, collate
+from toolkit.ops.opencv_resize import half_levels
+from toolkit.samples import Batch, Prediction, collate
 
 ROUNDED = 1e-3
-"""Share of bytes that two ways of summing floats in a resize may round to neighbouring levels: far above what was seen."""
+"""Share of bytes, beside those half-way between two levels, that a resize may round to the neighbouring one."""
 
 
 class Reference(NamedTuple):
@@ -45,9 +46,9 @@ def reference(
 ) -> Reference:
     """The model's own answer for a file, as `toolkit predict` makes it.
 
-    Where the resizing of the program and that of the data part by one level in at most `ROUNDED` of the bytes (sums that
-    end half-way between two levels), the model gets the program's bytes, so that the nets are compared. Any other
-    difference stays, and is found in the answers.
+    Where the resizing of the program and that of the data part by one level, at values half-way between two levels or in at
+    most `ROUNDED` of the bytes, the model gets the program's bytes, so that the nets are compared. Any other difference
+    stays, and is found in the answers.
 
     Args:
         model: the model, in eval mode.
@@ -56,12 +57,7 @@ def reference(
         raw: whether only the head's outputs are wanted.
         ties: how near to a limit a score, an overlap or a rank lies where rounding decides.
     """
-    picture = Picture(path, path.name)
-    given = picture.read(model.in_channels, model.value_range)
-    transforms = [] if raw else model.transforms  # a raw program begins behind them
-    sample = Pipeline(transforms)(sample_of(picture, given, 0), 0)
-    image, rounded = (sample.image, 0) if raw else as_resized_inside(model, given, sample.image)
-    batch = collate([sample._replace(image=image)])
+    batch, rounded = shown(model, path, raw=raw)
     if model.samples > 1 and not raw:
         moments = seeded_moments(model, batch, model.samples)
         (prediction,) = predictions_of(model.head, *moments, batch)  # type: ignore[arg-type]
@@ -87,6 +83,21 @@ def reference(
     return Reference(arrays, prediction, rounded, others)
 
 
+def shown(model: VisionModel, path: Path, *, raw: bool = False) -> tuple[Batch, int]:
+    """What a model is shown of a file: a batch of one; and how many of its bytes are the program's, which rounds them otherwise.
+
+    Args:
+        model: the model.
+        path: file of a picture.
+        raw: whether the program begins behind the model's transforms.
+    """
+    picture = Picture(path, path.name)
+    given = picture.read(model.in_channels, model.value_range)
+    sample = Pipeline([] if raw else model.transforms)(sample_of(picture, given, 0), 0)
+    image, rounded = (sample.image, 0) if raw else as_resized_inside(model, given, sample.image)
+    return collate([sample._replace(image=image)]), rounded
+
+
 def as_resized_inside(model: VisionModel, given: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, int]:
     """The bytes that the program makes of a picture, if they are the data's but for a few roundings, and their number.
 
@@ -101,5 +112,6 @@ def as_resized_inside(model: VisionModel, given: np.ndarray, wanted: np.ndarray)
         return wanted, 0
     gaps = np.abs(inside.astype(np.int16) - wanted)
     count = int((gaps > 0).sum())
-    few = count <= ROUNDED * gaps.size and gaps.max(initial=0) <= 1
+    others = int(((gaps > 0) & ~half_levels(given, (wanted.shape[0], wanted.shape[1]))).sum())
+    few = others <= ROUNDED * gaps.size and gaps.max(initial=0) <= 1
     return (inside, count) if few and count else (wanted, 0)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from toolkit.files import replacing
+from toolkit.models.vision_model import VisionModel
+from toolkit.samples import Detections
 
 _HEAD = '''"""Answers of {name} for pictures: python run.py PICTURE...   (pip install {packages} numpy pillow)"""
 
@@ -57,6 +59,19 @@ def load(path):
 ''',
 }  # fmt: skip
 
+_OPENED = "ImageOps.exif_transpose(Image.open(path))"
+_GRAY = '''
+def gray(path):
+    """A picture, upright; colours as luma: a JPEG's own, else weighed as libpng and OpenCV do, to the bit."""
+    picture = Image.open(path)
+    picture.draft("L", picture.size)
+    weights, half = ([9797, 19234, 3737], 0) if picture.format == "PNG" else ([9798, 19235, 3735], 16384)
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode not in ("RGB", "RGBA", "P"):
+        return picture
+    return Image.fromarray((np.asarray(picture.convert("RGB")) @ np.array(weights) + half >> 15).astype(np.uint8))
+
+'''
 _READ = '''
 def sizes(pictures):
     """Height and width of each picture, for programs that ask (detectors)."""
@@ -66,7 +81,7 @@ def sizes(pictures):
 def read(path, notes):
     """A picture, upright, as the program takes it: (1, height, width, channels) uint8."""
     wanted = notes["export"]["input"]
-    picture = ImageOps.exif_transpose(Image.open(path))
+    picture = {opened}
     if not notes["value_range"]:
         picture = picture.convert("L" if wanted["channels"] == 1 else "RGB")
     if not notes["export"]["raw"] and wanted["height"] and picture.size != (wanted["width"], wanted["height"]):
@@ -114,13 +129,14 @@ PACKAGES = {"onnx": ("onnxruntime", "onnxruntime"), "openvino": ("openvino", "op
 """The module that a format's runner imports, and the package it is in."""
 
 
-def runner_of(name: str, target: str, *, detects: bool = False) -> str:
+def runner_of(name: str, target: str, *, detects: bool = False, gray: bool = False) -> str:
     """The text of `run.py` for a file.
 
     Args:
         name: of the file, beside the runner.
         target: what the file is of: onnx, openvino or torch.
         detects: whether it answers with boxes; PyTorch runs it with torchvision's operators.
+        gray: whether it takes pictures of one channel, of which coloured ones become gray.
     """
     module, package = PACKAGES[target]
     modules, packages = f"import {module}", package
@@ -130,18 +146,21 @@ def runner_of(name: str, target: str, *, detects: bool = False) -> str:
             f"{packages} torchvision",
         )
     head = _HEAD.format(name=name, packages=packages, modules=modules)
-    return head + f"FILE = {name!r}\n\n" + _LOAD[target] + _READ
+    read = _READ.replace("{opened}", "gray(path)" if gray else _OPENED)
+    return head + f"FILE = {name!r}\n\n" + _LOAD[target] + (_GRAY if gray else "") + read
 
 
-def write_runner(path: Path, target: str, *, detects: bool = False) -> Path:
+def write_runner(path: Path, target: str, model: VisionModel) -> Path:
     """Writes `run.py` beside an exported file. Raises UserError when the disk refuses.
 
     Args:
         path: the exported file, whose name the runner holds.
         target: what the file is of: onnx, openvino or torch.
-        detects: whether it answers with boxes.
+        model: the model that it is of.
     """
     runner = path.with_name("run.py")
+    gray = model.in_channels == 1 and model.value_range is None
     with replacing(runner) as part:
-        part.write_text(runner_of(path.name, target, detects=detects), encoding="utf-8")
+        text = runner_of(path.name, target, detects=model.head.gives is Detections, gray=gray)
+        part.write_text(text, encoding="utf-8")
     return runner

@@ -13,8 +13,10 @@ from typing import Any, Literal, NamedTuple
 
 from toolkit.errors import ConfigError, PartsError, Problem
 from toolkit.export.certificate import MOST, Certificate, prove
-from toolkit.export.comparison import BOUNDS
+from toolkit.export.comparison import BOUNDS, Bounds, Difference
 from toolkit.export.detector import DetectorGraph, OnnxDetectorGraph
+from toolkit.export.exact import FARTHER
+from toolkit.export.exact import MOST as MOST_ROUNDED
 from toolkit.export.graph import Cut, ExportGraph
 from toolkit.export.installed import needed
 from toolkit.export.int8 import quantise
@@ -89,7 +91,7 @@ def run_export(
 
     Returns:
         {"file", "runner", "page", "parity": {"ok", "max_logit", "labels_equal", "max_box", "unmatched", "ties", "metric",
-        "problems", "fault", "images", "seconds"}}.
+        "problems", "fault", "images", "seconds", "exact"}}.
 
     Raises:
         UserError: a bad checkpoint, a size that is not legal, a package that is not installed, a net that cannot be
@@ -112,7 +114,7 @@ def run_export(
     if not check:
         _refuse_other(path)
         tell(f"writing {path}")
-        write_runner(path, to, detects=restored.model.head.gives is Detections)
+        write_runner(path, to, restored.model)
         write(restored, path, to, wishes, samples.pictures)
     sizes = "one size" if wishes.size is not None else "three sizes each"
     tell(f"proving it on {len(samples.pictures)} pictures of {samples.said}, {sizes}")
@@ -288,6 +290,7 @@ def _proved(restored: Restored, path: Path, to: Target, wishes: Wishes, samples:
     page = write_parity_page(path.with_name("parity.html"), parity)
     short = {name: parity[name] for name in (
         "ok", "max_logit", "labels_equal", "max_box", "unmatched", "ties", "metric", "problems", "fault", "images", "seconds",
+        "exact",
     )}  # fmt: skip
     return {"file": str(path), "runner": str(path.with_name("run.py")), "page": str(page), "parity": short}
 
@@ -320,6 +323,7 @@ def told(found: Certificate, restored: Restored, path: Path, to: Target, kind: s
         "bounds": found.bounds._asdict(),
         "max_logit": whole.logit,
         "spread": whole.spread,
+        "exact": _exact(whole, found.bounds),
         "labels_equal": whole.labels,
         "max_box": whole.boxes,
         "unmatched": whole.unmatched,
@@ -341,3 +345,16 @@ def told(found: Certificate, restored: Restored, path: Path, to: Target, kind: s
             for row in found.rows
         ],
     }  # fmt: skip
+
+
+def _exact(whole: Difference, bounds: Bounds) -> dict[str, Any] | None:
+    """Distances from the net in float64, where logits exceed their bound: whether that is rounding of float32."""
+    if whole.exact is None:
+        return None
+    model, export = whole.exact
+    why = (
+        f"where logits differ by more than the bound, both sides are compared with the net in float64: the export may be "
+        f"{FARTHER:g} times as far from it as the model itself, which must be within {MOST_ROUNDED:g} of the logits' spread"
+    )
+    explains = whole.left is not None and whole.left <= bounds.logit
+    return {"model": model, "export": export, "times": FARTHER, "explains": explains, "why": why}

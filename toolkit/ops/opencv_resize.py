@@ -11,6 +11,7 @@ pixels. Sizes may be symbols: nothing here depends on a condition on them.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,6 +34,27 @@ def resize_bytes(images: Tensor, size: tuple[int, int]) -> Tensor:
     values = images.float()
     linear = _linear(values, size, shrinks)
     return torch.where(shrinks & both, _area(values, size), linear).to(torch.uint8)
+
+
+def half_levels(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Where a shrunk image is half-way between two levels, as near as OpenCV's sums of float32 can tell: (h, w, C) bool.
+
+    There either byte is right. Nowhere for an image that does not shrink on both sides: that is whole numbers in OpenCV, too.
+
+    Args:
+        image: (H, W, C) uint8.
+        size: (h, w) that it is resized to.
+
+    >>> half_levels(np.array([[[0], [1], [2], [4]]], np.uint8), (1, 2)).ravel().tolist()
+    [True, False]
+    """
+    height, width = image.shape[:2]
+    if size[0] > height or size[1] > width or size == (height, width):
+        return np.zeros((*size, image.shape[2]), np.bool_)
+    rows, columns = (_overlaps(*sides).double().numpy() for sides in ((height, size[0]), (width, size[1])))
+    values = np.moveaxis(rows @ np.moveaxis(image, 2, 0) @ columns.T, 0, 2) / (height * width)
+    additions = height / size[0] + width / size[1] + 4
+    return np.abs(values - np.floor(values) - 0.5) <= 255 * 2.0**-24 * additions
 
 
 def _linear(values: Tensor, size: tuple[int, int], as_area: Tensor) -> Tensor:

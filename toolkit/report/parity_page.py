@@ -61,6 +61,11 @@ def _totals(parity: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     of_boxes = parity["max_box"] is not None
     what = "largest difference of scores" if of_boxes else "largest difference of logits or values"
     totals = [(what, _number(found) + unit, f"{bounds['logit']:g}{unit}")]
+    if exact := parity.get("exact"):
+        totals.append(("from the net in float64: the model itself", _number(exact["model"]), "-"))
+        totals.append(
+            ("from the net in float64: the export", _number(exact["export"]), f"{exact['times']:g} times as far")
+        )
     if parity["labels_equal"] is not None:
         totals.append(("labels equal", _share(parity["labels_equal"]), _share(bounds["labels"])))
     if of_boxes:
@@ -74,7 +79,7 @@ def _totals(parity: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         totals.append((name, str(parity["ties"]), f"within {bounds['ties']:g} of the map's spread"))
     if parity["rounded_bytes"]:
         name = "bytes that the resize inside rounds to a neighbouring level"
-        totals.append((name, str(parity["rounded_bytes"]), "1 in 1000"))
+        totals.append((name, str(parity["rounded_bytes"]), "those half-way between two, else 1 in 1000"))
     metric = parity["metric"]
     if metric is not None:
         totals.append((f"{metric['name']} apart", _number(metric["difference"]), f"{bounds['metric']:g}"))

@@ -1,0 +1,62 @@
+"""A difference of logits is rounding where the model itself is as far from the net in float64, and else a difference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_export import tiny_unet
+
+from toolkit.export.comparison import BOUNDS, Difference, compared, total
+from toolkit.export.exact import exact_model, explained
+from toolkit.export.graph import RAW
+from toolkit.export.reference import reference, shown
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "noise.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (33, 41, 3), dtype=np.uint8)).save(path)
+    return path
+
+
+def judged(picture: Path, times: float, more: float = 0.0) -> Difference:
+    """What is said of an export that is `times` as far from float64 as the model, on its other side, and of one fault."""
+    model = tiny_unet()
+    exact = exact_model(model)
+    mine = reference(model, picture).arrays
+    batch, _ = shown(exact, picture)
+    with torch.inference_mode():
+        wanted = exact(exact.prepared(batch)).numpy()
+    theirs = {RAW: wanted - times * (mine[RAW] - wanted)}
+    theirs[RAW].flat[7] += more
+    strict = BOUNDS["float32"]._replace(logit=0.0)
+    found = explained(exact, picture, mine, theirs, compared(mine, theirs, strict), raw=False)
+    assert bool(found.problems(strict)) == (found.left != 0)
+    return found
+
+
+@pytest.mark.parametrize("times", [0.5, 1.5])
+def test_a_model_that_is_as_far_from_float64_explains_the_difference(picture: Path, times: float) -> None:
+    found = judged(picture, times)
+    assert found.exact is not None
+    assert found.exact[1] == pytest.approx(times * found.exact[0], rel=1e-6)
+    assert found.left == 0.0
+
+
+@pytest.mark.parametrize(("times", "more"), [(3.0, 0.0), (1.0, 1e-3)])
+def test_an_export_that_is_farther_is_not_explained(picture: Path, times: float, more: float) -> None:
+    found = judged(picture, times, more)
+    assert found.left == found.logit
+    assert "in float64 the model itself is" in found.problems(BOUNDS["float32"]._replace(logit=0.0))[0]
+
+
+def test_a_picture_that_is_explained_hides_no_other() -> None:
+    bounds = BOUNDS["float32"]
+    rounding = Difference(5e-3, 10.0, exact=(4e-3, 3e-3), left=0.0)
+    assert total([rounding, Difference(5e-5, 10.0)]).problems(bounds) == []
+    assert total([rounding, Difference(2e-3, 10.0)]).problems(bounds) != []
+    assert total([rounding, Difference(2e-3, 10.0, exact=(1e-4, 2e-3), left=2e-3)]).problems(bounds) != []

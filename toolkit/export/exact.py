@@ -1,0 +1,52 @@
+"""What rounding alone does to a net: its logits once more in float64, as what both sides are near to.
+
+Float32 rounds every sum, and each layer carries that on. Of a net with random weights, or of logits of hundreds, two right
+answers differ by more than a bound of trained nets. Whether a difference is that is measured, not assumed: the model itself
+must be as far from the net in float64 as the export is.
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from toolkit.export.comparison import Answers, Difference
+from toolkit.export.graph import RAW
+from toolkit.export.reference import shown
+from toolkit.models.vision_model import VisionModel
+
+FARTHER = 2.0
+"""How many times as far from float64 as the model an export may be: engines sum in other orders, by luck worse or better."""
+MOST = 1e-3
+"""Share of the logits' spread up to which the model's own distance is taken for rounding of float32."""
+
+
+def exact_model(model: VisionModel) -> VisionModel:
+    """A copy of a model that computes in float64."""
+    return copy.deepcopy(model).double()
+
+
+@torch.inference_mode()
+def explained(
+    exact: VisionModel, picture: Path, mine: Answers, theirs: Answers, pair: Difference, *, raw: bool
+) -> Difference:
+    """The difference of a picture, with both sides' distance from float64; nothing is `left` of it where that explains it.
+
+    Args:
+        exact: the model in float64.
+        picture: file of the picture.
+        mine: the model's answer for it.
+        theirs: the export's.
+        pair: how far these are apart.
+        raw: whether the export begins at pixels.
+    """
+    if pair.logit is None or pair.spread is None or RAW not in mine or RAW not in theirs:
+        return pair
+    batch, _ = shown(exact, picture, raw=raw)
+    wanted = exact.head(exact.pyramid(exact.prepared(batch), exact.prepared_sizes(batch))).numpy()
+    own, other = (float(np.abs(one[RAW] - wanted).max()) for one in (mine, theirs))
+    rounding = own <= MOST * pair.spread and other <= FARTHER * own and pair.logit <= own + other
+    return pair._replace(exact=(own, other), left=0.0 if rounding else pair.logit)
