@@ -17,7 +17,8 @@ from toolkit.evaluators.coco import CocoEvaluator
 from toolkit.heads.rcnn import RcnnHead
 from toolkit.heads.rcnn_presets import FASTER_RCNN_2015
 from toolkit.heads.rpn import AnchorSettings
-from toolkit.jobs.build import build_dataset, build_evaluators, build_model, build_transforms, classes_of
+from toolkit.jobs.build import build_evaluators, build_model
+from toolkit.jobs.build_data import build_dataset, build_transforms, classes_of
 from toolkit.models.vision_model import VisionModel
 from toolkit.samples import Truth
 

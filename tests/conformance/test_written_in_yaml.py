@@ -12,7 +12,7 @@ import yaml
 from toolkit.config.load import parse_config
 from toolkit.config.sections import Config, PartSpec
 from toolkit.contracts import REGISTRIES, PyramidSpec
-from toolkit.jobs.build import build_part
+from toolkit.jobs.build_part import build_part
 
 REQUIRED: dict[tuple[str, str], dict[str, Any]] = {
     ("backbone", "timm"): {"model": "resnet18"},

@@ -19,7 +19,8 @@ from toolkit.engine.batch_size import largest_batch, largest_fitting
 from toolkit.engine.process import make_fabric
 from toolkit.errors import ConfigError, UserError
 from toolkit.jobs.assemble import largest_samples
-from toolkit.jobs.build import build_dataset, build_model, build_optimizer_rule
+from toolkit.jobs.build import build_model, build_optimizer_rule
+from toolkit.jobs.build_data import build_dataset
 from toolkit.jobs.evaluate import run_evaluation
 from toolkit.jobs.train import run_training
 
@@ -136,7 +137,8 @@ from tiny_run import tiny_config
 from toolkit.engine import batch_size
 from toolkit.engine.process import make_fabric
 from toolkit.jobs.assemble import largest_samples
-from toolkit.jobs.build import build_dataset, build_model, build_optimizer_rule
+from toolkit.jobs.build import build_model, build_optimizer_rule
+from toolkit.jobs.build_data import build_dataset
 real = batch_size.device_memory
 batch_size.device_memory = lambda device: real(device)._replace(free=int(60e6 / batch_size.CPU_SHARE))
 config = tiny_config(sys.argv[1], "model.backbone.width=64")

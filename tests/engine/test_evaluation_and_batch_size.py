@@ -16,7 +16,8 @@ from tiny_run import tiny_config
 from toolkit.contracts import Dataset, Evaluator
 from toolkit.data.loading.loader import eval_loader
 from toolkit.engine.evaluate import Evaluation, evaluate
-from toolkit.jobs.build import build_dataset, build_evaluators, build_model
+from toolkit.jobs.build import build_evaluators, build_model
+from toolkit.jobs.build_data import build_dataset
 from toolkit.ops.confusion import confusion_matrix
 from toolkit.samples import Sample, collate
 

@@ -14,7 +14,8 @@ from tiny_run import tiny_config
 from toolkit.config.sections import Config
 from toolkit.data.loading.loader import eval_loader
 from toolkit.engine.evaluate import ValidationLoss, predict_and_measure
-from toolkit.jobs.build import build_dataset, build_model, build_transforms
+from toolkit.jobs.build import build_model
+from toolkit.jobs.build_data import build_dataset, build_transforms
 from toolkit.jobs.evaluate import run_evaluation
 from toolkit.jobs.train import run_training
 from toolkit.models.vision_model import VisionModel

@@ -17,7 +17,7 @@ from toolkit.data.faults.leaving_out import Fault, raise_or_note
 from toolkit.data.faults.skipped import without
 from toolkit.errors import DataError, Problem
 from toolkit.jobs.bad_samples import leniently
-from toolkit.jobs.build import build_dataset
+from toolkit.jobs.build_data import build_dataset
 from toolkit.jobs.check import check_config
 from toolkit.jobs.evaluate import RecordWishes, run_evaluation
 from toolkit.jobs.train import run_training

@@ -13,7 +13,8 @@ from tiny_detection import tiny_detection_config
 from tiny_run import tiny_config, write_tiny
 
 from toolkit.errors import ConfigError
-from toolkit.jobs.build import build_dataset, build_model
+from toolkit.jobs.build import build_model
+from toolkit.jobs.build_data import build_dataset
 from toolkit.jobs.check import check_config, quick_check
 from toolkit.jobs.train import run_training
 

@@ -15,7 +15,7 @@ from toolkit.config.load import parse_config
 from toolkit.config.plain import to_yaml
 from toolkit.errors import ConfigError
 from toolkit.jobs.assemble import assemble
-from toolkit.jobs.build import build_dataset, draws_of
+from toolkit.jobs.build_data import build_dataset, draws_of
 from toolkit.jobs.check import check_config
 
 SQUARE = [[10, 10, 50, 10, 50, 50, 10, 50]]

@@ -19,7 +19,7 @@ from toolkit.data.datasets.coco_masks import CocoMasks
 from toolkit.data.datasets.image_masks import ImageMasks
 from toolkit.data.datasets.voc import VocDataset
 from toolkit.errors import ConfigError
-from toolkit.jobs.build import build_part
+from toolkit.jobs.build_part import build_part
 from toolkit.jobs.convert import WRITERS, convert
 
 SQUARE, HOLE = [(10.5, 8), (90.25, 8), (90.25, 70), (10.5, 70)], [(30, 20), (50, 20), (50, 40.5), (30, 40.5)]

@@ -17,7 +17,7 @@ from toolkit.config.load import parse_config
 from toolkit.config.sections import Config
 from toolkit.data.splits.lists import read_lists, write_lists
 from toolkit.errors import ConfigError, DataError
-from toolkit.jobs.build import build_dataset, build_transforms, division_of, transforms_to_measure
+from toolkit.jobs.build_data import build_dataset, build_transforms, division_of, transforms_to_measure
 from toolkit.jobs.check import check_config
 from toolkit.jobs.evaluate import run_evaluation
 from toolkit.jobs.report import reader_of_run

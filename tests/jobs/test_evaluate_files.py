@@ -244,7 +244,7 @@ def test_categories_in_another_order_are_refused(tmp_path: Path) -> None:
 
 def test_masks_against_the_data_set_of_a_config(tmp_path: Path) -> None:
     from toolkit.config.load import load_config
-    from toolkit.jobs.build import build_dataset
+    from toolkit.jobs.build_data import build_dataset
 
     config = write_tiny(tmp_path, tmp_path / "data")
     dataset = build_dataset(load_config(config), "val")

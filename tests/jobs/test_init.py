@@ -17,7 +17,7 @@ from PIL import Image
 
 from toolkit.config.load import load_config
 from toolkit.jobs import measured_start
-from toolkit.jobs.build import build_dataset
+from toolkit.jobs.build_data import build_dataset
 
 READ = list(MADE)
 TRAINED = ("masks-flat", "voc-small", "class-folders")

@@ -17,7 +17,7 @@ from torch import Tensor
 from toolkit.data.loading.loader import train_loader
 from toolkit.engine.batch_norm import recompute_bn
 from toolkit.errors import CheckpointError, ConfigError
-from toolkit.jobs.build import build_dataset, build_transforms
+from toolkit.jobs.build_data import build_dataset, build_transforms
 from toolkit.jobs.check import check_config
 from toolkit.jobs.evaluate import run_evaluation
 from toolkit.jobs.predict import run_prediction

@@ -15,7 +15,7 @@ import toolkit
 from toolkit.errors import ConfigError
 from toolkit.inference.tiling.tiled import predict_tiled
 from toolkit.jobs.assemble import answer_as_evaluated
-from toolkit.jobs.build import build_dataset
+from toolkit.jobs.build_data import build_dataset
 from toolkit.jobs.evaluate import RecordWishes, run_evaluation
 from toolkit.jobs.train import run_training
 from toolkit.samples import Batch, collate

@@ -17,7 +17,7 @@ from toolkit.config.load import load_config
 from toolkit.engine.interrupt import Interrupted
 from toolkit.errors import ConfigError
 from toolkit.jobs import study as study_module
-from toolkit.jobs.build import build_dataset
+from toolkit.jobs.build_data import build_dataset
 from toolkit.jobs.study import run_study
 from toolkit.jobs.study_plan import Asked, planned_runs
 from toolkit.jobs.train import run_training

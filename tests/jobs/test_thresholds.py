@@ -15,7 +15,7 @@ from tiny_run import tiny_config
 from toolkit.cli.thresholds import command
 from toolkit.config.sections import Config
 from toolkit.errors import ConfigError
-from toolkit.jobs.build import build_dataset
+from toolkit.jobs.build_data import build_dataset
 from toolkit.jobs.evaluate import run_evaluation
 from toolkit.jobs.predict import run_prediction
 from toolkit.jobs.thresholds import choose_thresholds

@@ -10,7 +10,7 @@ import torch
 from tiny_detection import tiny_detection_config
 
 from toolkit.contracts import AnchorLayout
-from toolkit.jobs.build import build_dataset, build_transforms
+from toolkit.jobs.build_data import build_dataset, build_transforms
 from toolkit.jobs.check import check_config
 from toolkit.ops.anchors import base_anchors, grid_anchors, inside_image
 from toolkit.ops.boxes import box_iou

@@ -17,7 +17,8 @@ from toolkit.data.loading.loader import train_loader
 from toolkit.errors import DataError
 from toolkit.evaluators.classification import ClassificationEvaluator
 from toolkit.heads.image import ImageHead
-from toolkit.jobs.build import build_dataset, build_model, build_transforms
+from toolkit.jobs.build import build_model
+from toolkit.jobs.build_data import build_dataset, build_transforms
 from toolkit.models.vision_model import VisionModel
 from toolkit.preflight.findings import Report
 from toolkit.preflight.model.first_batch import Extent, affordable, try_batch, try_evaluation

@@ -16,7 +16,7 @@ from toolkit.data.classes.tables import class_table
 from toolkit.data.loading.loader import train_loader
 from toolkit.drawing import shown_colors
 from toolkit.errors import ConfigError
-from toolkit.jobs.build import build_dataset, build_transforms
+from toolkit.jobs.build_data import build_dataset, build_transforms
 from toolkit.jobs.check import check_config
 from toolkit.preflight.preview import CELL, refuse_data_folder, write_preview
 from toolkit.samples import IGNORE_INDEX, Boxes, Sample, collate

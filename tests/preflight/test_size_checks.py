@@ -12,7 +12,7 @@ from tiny_run import TINY, tiny_config
 
 from toolkit.config.load import load_config, parse_config
 from toolkit.contracts import SizeRule
-from toolkit.jobs.build import classes_of
+from toolkit.jobs.build_data import classes_of
 from toolkit.jobs.check import check_config
 from toolkit.jobs.check_parts import meta_model
 from toolkit.preflight.data.files import spread

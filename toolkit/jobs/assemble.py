@@ -28,21 +28,23 @@ from toolkit.errors import ConfigError, PartsError, UserError
 from toolkit.inference.several_looks import several_looks
 from toolkit.jobs.bad_samples import SkipTable, read_skip_table, skip_table
 from toolkit.jobs.build import (
-    aspect_groups_of,
-    build_dataset,
     build_evaluators,
     build_model,
     build_optimizer_rule,
     build_schedule,
+    computed_weights,
+    with_class_weights,
+)
+from toolkit.jobs.build_data import (
+    aspect_groups_of,
+    build_dataset,
     build_transforms,
     check_classes,
     classes_of,
-    computed_weights,
     division_of,
     draws_of,
     joined_by_name,
     transforms_to_measure,
-    with_class_weights,
 )
 from toolkit.jobs.conventions import conventions_of
 from toolkit.jobs.division import Divided, kept_parts, written_out

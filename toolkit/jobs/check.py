@@ -20,13 +20,8 @@ from toolkit.errors import ConfigError, Problem
 from toolkit.jobs.agreement import (
     check_class_weights,
 )
-from toolkit.jobs.build import (
-    aspect_groups_of,
-    build_optimizer_rule,
-    build_schedule,
-    build_transforms,
-    draws_of,
-)
+from toolkit.jobs.build import build_optimizer_rule, build_schedule
+from toolkit.jobs.build_data import aspect_groups_of, build_transforms, draws_of
 from toolkit.jobs.check_first_batch import first_batch, first_evaluation, forecast_memory
 from toolkit.jobs.check_parts import meta_model, try_model, try_parts, whole_batch
 from toolkit.jobs.data_folders import data_folders

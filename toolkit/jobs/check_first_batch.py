@@ -10,13 +10,8 @@ from toolkit.errors import UserError
 from toolkit.jobs.agreement import (
     check_start,
 )
-from toolkit.jobs.build import (
-    aspect_groups_of,
-    build_evaluators,
-    build_model,
-    draws_of,
-    with_class_weights,
-)
+from toolkit.jobs.build import build_evaluators, build_model, with_class_weights
+from toolkit.jobs.build_data import aspect_groups_of, draws_of
 from toolkit.jobs.check_parts import Tried, own_batch, whole_batch
 from toolkit.jobs.look_at_data import Seen
 from toolkit.jobs.restore import initialise

@@ -10,11 +10,9 @@ from toolkit.jobs.agreement import (
     check_neck,
     check_pretrained_channels,
 )
-from toolkit.jobs.build import (
-    aspect_groups_of,
-    build_model,
-    build_part,
-)
+from toolkit.jobs.build import build_model
+from toolkit.jobs.build_data import aspect_groups_of
+from toolkit.jobs.build_part import build_part
 from toolkit.jobs.look_at_data import Seen
 from toolkit.labels import ClassTable
 from toolkit.layers.shapes_only import shapes_only

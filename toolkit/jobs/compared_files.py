@@ -26,7 +26,8 @@ from toolkit.data.splits.names import image_finder
 from toolkit.errors import ConfigError, DataError, Place, Problem, UserError, listed
 from toolkit.inference.writers.label_maps import MaskWriter
 from toolkit.inference.writers.outputs import WRITERS
-from toolkit.jobs.build import build_dataset, build_evaluators, classes_of
+from toolkit.jobs.build import build_evaluators
+from toolkit.jobs.build_data import build_dataset, classes_of
 from toolkit.jobs.division import sample_names
 from toolkit.labels import IGNORE_INDEX, ClassTable, default_palette
 from toolkit.report.evaluation.pictures import Reader, reader_of

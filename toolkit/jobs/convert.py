@@ -28,7 +28,8 @@ from toolkit.data.writers.voc import VocFolder
 from toolkit.data.writers.yolo import YoloFolder
 from toolkit.errors import ConfigError, DataError, Problem, missing_path
 from toolkit.files import cannot_write, replacing
-from toolkit.jobs.build import build_dataset, build_part
+from toolkit.jobs.build_data import build_dataset
+from toolkit.jobs.build_part import build_part
 from toolkit.jobs.init import folder_config
 from toolkit.preflight.data.read import sample_name
 from toolkit.progress import Progress

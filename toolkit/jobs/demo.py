@@ -15,7 +15,7 @@ from toolkit.config.sections import Config
 from toolkit.engine.run_folder import next_free
 from toolkit.errors import ConfigError
 from toolkit.inference.folder import predict
-from toolkit.jobs.build import build_dataset
+from toolkit.jobs.build_data import build_dataset
 from toolkit.jobs.check import check_config
 from toolkit.jobs.evaluate import run_evaluation
 from toolkit.jobs.predict import run_prediction

@@ -16,7 +16,8 @@ from toolkit.data.images.read import image_size, read_image
 from toolkit.drawing import as_rgb
 from toolkit.engine.parameters import parameter_groups
 from toolkit.errors import ConfigError, ImageSizeError, Problem, UserError
-from toolkit.jobs.build import build_dataset, build_model, classes_of
+from toolkit.jobs.build import build_model
+from toolkit.jobs.build_data import build_dataset, classes_of
 from toolkit.jobs.data_folders import data_folders
 from toolkit.jobs.effective_fields import UNASKED, light_enough, shown_fields
 from toolkit.labels import ClassTable

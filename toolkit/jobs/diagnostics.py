@@ -30,7 +30,8 @@ from toolkit.engine.run_folder import RunFolder, fresh_for_all
 from toolkit.engine.train import train
 from toolkit.errors import listed
 from toolkit.jobs.assemble import Assembled, assemble, build_job, evaluation, with_batch_size
-from toolkit.jobs.build import build_model, build_transforms, with_train_settings
+from toolkit.jobs.build import build_model, with_train_settings
+from toolkit.jobs.build_data import build_transforms
 from toolkit.jobs.check import check_settings
 from toolkit.jobs.data_folders import refuse_run_in_data
 from toolkit.jobs.restore import restore

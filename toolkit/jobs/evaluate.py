@@ -27,7 +27,8 @@ from toolkit.files import cannot_write
 from toolkit.inference.tiling.tiled import MEMORY
 from toolkit.jobs.agreement import check_channels
 from toolkit.jobs.assemble import agreed_parts, agreed_table, evaluation
-from toolkit.jobs.build import build_dataset, build_evaluators, check_classes
+from toolkit.jobs.build import build_evaluators
+from toolkit.jobs.build_data import build_dataset, check_classes
 from toolkit.jobs.predicted_files import PredictedFiles
 from toolkit.jobs.predictor import Predictor
 from toolkit.jobs.record import (

@@ -23,7 +23,7 @@ from toolkit.data.layouts.tree import Tree, scan, spread
 from toolkit.engine.machine import usable_cores
 from toolkit.errors import ConfigError, DataError, Problem, UserError
 from toolkit.files import cannot_write
-from toolkit.jobs.build import build_dataset, build_whole
+from toolkit.jobs.build_data import build_dataset, build_whole
 from toolkit.jobs.first_config import config_text, start_said
 from toolkit.jobs.measured_start import channels_of, with_numbers_of_classes, with_size_and_steps
 from toolkit.jobs.starting_point import DIVIDED, LITE, StartingPoint, batch_size

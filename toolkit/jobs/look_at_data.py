@@ -16,8 +16,8 @@ from toolkit.jobs.agreement import (
     check_class_weights,
 )
 from toolkit.jobs.bad_samples import leniently, skipping
-from toolkit.jobs.build import (
-    build_evaluators,
+from toolkit.jobs.build import build_evaluators
+from toolkit.jobs.build_data import (
     build_transforms,
     build_whole,
     class_lists_differ,

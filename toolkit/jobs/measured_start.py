@@ -20,7 +20,8 @@ from toolkit.data.loading.loader import train_loader
 from toolkit.engine.prepare import trial_step
 from toolkit.engine.process import make_fabric
 from toolkit.errors import DataError, Problem, UserError
-from toolkit.jobs.build import build_model, build_optimizer_rule, build_transforms
+from toolkit.jobs.build import build_model, build_optimizer_rule
+from toolkit.jobs.build_data import build_transforms
 from toolkit.jobs.check_parts import meta_model
 from toolkit.jobs.first_config import config_text, flow
 from toolkit.jobs.starting_point import (

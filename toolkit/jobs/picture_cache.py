@@ -19,7 +19,7 @@ from toolkit.data.loading.pixel_cache import PixelCache, Place, cache_name, plac
 from toolkit.data.transforms.pipeline import Pipeline
 from toolkit.errors import ConfigError, Problem
 from toolkit.files import cache_folder
-from toolkit.jobs.build import build_transforms
+from toolkit.jobs.build_data import build_transforms
 from toolkit.report.quantities import bytes_of
 
 SHARE_OF_MEMORY = 0.7

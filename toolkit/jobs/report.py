@@ -9,7 +9,7 @@ from typing import Any
 from toolkit.config.load import parse_config
 from toolkit.config.paths import config_text
 from toolkit.errors import UserError
-from toolkit.jobs.build import build_dataset
+from toolkit.jobs.build_data import build_dataset
 from toolkit.jobs.division import kept_parts
 from toolkit.jobs.record_folders import record_folder_of, run_of
 from toolkit.report.evaluation.comparison import write_comparison_page

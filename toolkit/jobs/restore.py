@@ -20,7 +20,8 @@ from toolkit.export.engine_model import EngineModel
 from toolkit.export.foreign import foreign_model
 from toolkit.export.metadata import EXPORT, FORMAT
 from toolkit.export.programs import Run, is_program, load_program
-from toolkit.jobs.build import build_model, build_transforms
+from toolkit.jobs.build import build_model
+from toolkit.jobs.build_data import build_transforms
 from toolkit.jobs.conventions import as_trained
 from toolkit.jobs.start_from import given_weights, start_from
 from toolkit.labels import ClassTable

@@ -10,7 +10,7 @@ from toolkit.config.division import with_splits
 from toolkit.config.sections import Config, DivisionSection
 from toolkit.data.splits.lists import write_lists
 from toolkit.errors import ConfigError, Place, Problem
-from toolkit.jobs.build import division_of
+from toolkit.jobs.build_data import division_of
 from toolkit.jobs.data_folders import data_folders
 
 

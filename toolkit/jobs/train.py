@@ -21,7 +21,7 @@ from toolkit.engine.run_folder import RunFolder, fresh_for_all
 from toolkit.engine.train import train
 from toolkit.jobs.assemble import Assembled, agreed_parts, agreed_table, assemble, build_job, with_batch_size
 from toolkit.jobs.bad_samples import skip_table
-from toolkit.jobs.build import build_transforms
+from toolkit.jobs.build_data import build_transforms
 from toolkit.jobs.check import check_settings, quick_check
 from toolkit.jobs.conventions import as_trained
 from toolkit.jobs.data_folders import refuse_run_in_data

@@ -15,7 +15,8 @@ from toolkit.config.load import parse_config
 from toolkit.config.plain import to_plain, to_yaml
 from toolkit.config.sections import Config
 from toolkit.errors import CheckpointError, ConfigError, Problem, UserError, missing_path
-from toolkit.jobs.build import build_model, classes_of
+from toolkit.jobs.build import build_model
+from toolkit.jobs.build_data import classes_of
 from toolkit.jobs.conventions import conventions_of
 from toolkit.jobs.guess_model import guess_model
 from toolkit.jobs.start_from import Given, given_weights, start_from

@@ -17,7 +17,7 @@ from toolkit.contracts import Dataset, Subset
 from toolkit.data.classes.frequencies import class_counts
 from toolkit.data.loading.class_presence import class_presence
 from toolkit.errors import DataError
-from toolkit.jobs.build import build_dataset
+from toolkit.jobs.build_data import build_dataset
 from toolkit.jobs.check import check_config
 
 CONFIG = """

@@ -18,7 +18,7 @@ from toolkit.data.loading.batches import StepBatches
 from toolkit.data.loading.class_presence import class_presence
 from toolkit.data.loading.sampling import ClassBalanced, Draws, Epochs, RepeatFactors, repeat_factors
 from toolkit.errors import ConfigError, DataError
-from toolkit.jobs.build import aspect_groups_of, build_dataset, draws_of
+from toolkit.jobs.build_data import aspect_groups_of, build_dataset, draws_of
 from toolkit.samples import IGNORE_INDEX
 
 # 10 images, 3 classes: everywhere, in four, in one; image 9 holds nothing.

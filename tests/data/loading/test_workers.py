@@ -15,7 +15,7 @@ from tiny_run import tiny_config
 from toolkit.data.loading.loader import Loader, train_loader
 from toolkit.data.loading.workers import worker_deaths_explained
 from toolkit.errors import UserError
-from toolkit.jobs.build import build_dataset
+from toolkit.jobs.build_data import build_dataset
 from toolkit.samples import Batch
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="workers are told apart on Linux only")

@@ -12,7 +12,7 @@ from toolkit.config.load import parse_config
 from toolkit.config.plain import to_yaml
 from toolkit.data.transforms.rare_class_crop import RareClassCrop
 from toolkit.errors import ConfigError
-from toolkit.jobs.build import build_transforms
+from toolkit.jobs.build_data import build_transforms
 from toolkit.samples import Boxes, Sample
 
 NAMES = ["ground", "car", "sign"]

@@ -15,7 +15,7 @@ from tiny_run import tiny_config
 
 from toolkit.engine.evaluate import counted_rows
 from toolkit.evaluators.classification import ClassificationEvaluator
-from toolkit.jobs.build import build_dataset
+from toolkit.jobs.build_data import build_dataset
 from toolkit.report.evaluation.page import evaluation_page, write_evaluation_page
 from toolkit.report.evaluation.pictures import reader_of, thresholds
 from toolkit.results.record import Record
