@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from typing import Any
 
 import pytest
@@ -13,8 +14,9 @@ from toolkit.backbones.resnet import ResNet
 from toolkit.backbones.unet_encoder import UNetEncoder
 from toolkit.contracts import BACKBONES, Backbone
 from toolkit.layers.conv import ConvNormAct
-from toolkit.layers.recomputed import Recompute, Recomputed, recompute
+from toolkit.layers.recomputed import Recompute, Recomputed, after, recompute
 from toolkit.ops.kept_bytes import kept_for_backward
+from toolkit.ops.pooling import max_pool, max_unpool
 
 LEVELS = ("units", "blocks")
 NETS: dict[str, dict[str, Any]] = {
@@ -162,6 +164,43 @@ def test_of_a_row_only_the_last_convolution_is_done_again(monkeypatch: pytest.Mo
     monkeypatch.setattr(nn.Conv2d, "forward", noted)
     net(torch.rand(2, 3, 8, 8)).sum().backward()
     assert done == [4, 5, 6, 6]
+
+
+def test_a_last_convolution_of_many_channels_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = nn.Sequential(ConvNormAct(3, 129), ConvNormAct(129, 2))
+    recompute(net, "units")
+    done: list[int] = []
+    real = nn.Conv2d.forward
+
+    def noted(self: nn.Conv2d, x: Tensor) -> Tensor:
+        out = real(self, x)
+        done.append(self.out_channels)
+        return out
+
+    monkeypatch.setattr(nn.Conv2d, "forward", noted)
+    net(torch.rand(2, 3, 8, 8)).sum().backward()
+    assert done == [129, 2]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_of_an_unpooling_before_a_unit_only_the_small_map_is_kept(level: Recompute) -> None:
+    torch.manual_seed(0)
+    pooled, indices = max_pool(torch.randn(2, 8, 20, 30))
+    unpool = functools.partial(max_unpool, indices=indices)
+    plain = nn.Sequential(ConvNormAct(8, 4), ConvNormAct(4, 4))
+    net = copy.deepcopy(plain)
+    recompute(net, level)
+    found = []
+    for one in (plain, net):
+        small = pooled.clone().requires_grad_()
+        with kept_for_backward(one) as kept:
+            out = after(unpool, one, small)
+        out.square().sum().backward()
+        found.append([out, small.grad, *(p.grad for p in one.parameters())])
+    for first, second in zip(*found, strict=True):
+        assert torch.equal(first, second)
+    first_convolution = 2 * 4 * 20 * 30
+    assert kept.bytes == 4 * (pooled.numel() + (first_convolution if level == "units" else 0))
 
 
 def test_a_copy_computes_with_its_own_weights() -> None:

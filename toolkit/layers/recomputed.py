@@ -6,8 +6,10 @@ are those of the ordinary net, to the bit: the second pass sees the same random 
 
 Units in a row are cut behind their convolutions: convolution | norm, activation, convolution | ... Of each piece its
 input is kept, and norm and activation are done again, which is cheap; a convolution at the end of a piece is not,
-because nothing inside needs what it gives. Only the last piece ends with its norm and activation, so that the row's
-output need not be kept: its convolution is done again. A unit that stands alone is such a last piece.
+because nothing inside needs what it gives. The last convolution gets a cut only where it has many channels: where they
+are few, as in the large maps of a net's first stages, it is done again for a small part of a step's time, and what it
+gives need not be kept. What stands before a row, and is cheap, is done again with it (`after`): of an unpooling the small
+map is kept, and not the large one that it fills with zeros.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ Recompute = Literal["none", "units", "blocks"]
 _WEIGHTED = (_ConvNd, nn.Linear)
 _NORMS = (_BatchNorm, nn.GroupNorm, nn.LayerNorm)
 _ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Sigmoid)
+_CHEAP = 9 * 128
+"""Products for a number of the output up to which a row's last convolution is done again: a 3x3 kernel of 128 channels."""
 _LONG = 4
 """Norms beyond which a flat sequence is a whole net: as one block it would need everything at once in backward."""
 
@@ -43,17 +47,32 @@ class Recomputed(nn.Module):
 
     row: bool
 
-    def forward(self, *args: Any, **named: Any) -> Any:
-        """What the module's own forward gives."""
-        inner = super().forward
+    def forward(self, *args: Any, before: Callable[[Tensor], Tensor] | None = None, **named: Any) -> Any:
+        """What the module's own forward gives; `before` is done first (`after`)."""
+        inner: Callable[..., Any] = super().forward
+        if before is not None:
+            inner = _through([before, inner])
         if not torch.is_grad_enabled() or torch.compiler.is_exporting() or torch.jit.is_tracing():  # type: ignore[attr-defined]
             return inner(*args, **named)
         if not self.row:
             return _again(inner, [self], *args, **named)
         (x,) = args
-        for piece in _pieces(_layers(self)):
-            x = _again(_through(piece), piece, x) if any(isinstance(m, _NORMS) for m in piece) else _through(piece)(x)
+        for number, piece in enumerate(_pieces(_layers(self))):
+            first = [before] if before is not None and number == 0 else []
+            call = _through([*first, *piece])
+            x = _again(call, piece, x) if first or any(isinstance(m, _NORMS) for m in piece) else call(x)
         return x
+
+
+def after(before: Callable[[Tensor], Tensor], module: nn.Module, x: Tensor) -> Any:
+    """`module(before(x))`; where the module's insides are computed again in backward, so is what stands before it.
+
+    Args:
+        before: cheap, without random numbers and weights.
+        module: takes what `before` gives.
+        x: (N, C, H, W), which is kept in place of `before(x)`.
+    """
+    return module(x, before=before) if isinstance(module, Recomputed) else module(before(x))
 
 
 def recompute(net: nn.Module, level: Recompute) -> int:
@@ -140,7 +159,7 @@ def _with_recomputation(cls: type[nn.Module], row: bool) -> type[nn.Module]:
 
 
 def _pieces(layers: Sequence[nn.Module]) -> list[list[nn.Module]]:
-    """A row cut behind every weighted layer but the last one that has a norm, and behind that one's activation."""
+    """A row cut behind every weighted layer and behind the last norm's activation; a cheap last layer has no cut."""
     normed = [n for n, layer in enumerate(layers) if isinstance(layer, _NORMS)]
     last = max((n for n, layer in enumerate(layers[: normed[-1]]) if isinstance(layer, _WEIGHTED)), default=-1)
     end = normed[-1] + 1
@@ -150,13 +169,13 @@ def _pieces(layers: Sequence[nn.Module]) -> list[list[nn.Module]]:
         if number == end:
             pieces.append([])
         pieces[-1].append(layer)
-        if isinstance(layer, _WEIGHTED) and number < last:
+        if isinstance(layer, _WEIGHTED) and (number < last or (number == last and layer.weight[0].numel() > _CHEAP)):
             pieces.append([])
     return [piece for piece in pieces if piece]
 
 
-def _through(layers: Sequence[nn.Module]) -> Callable[[Tensor], Tensor]:
-    def call(x: Tensor) -> Tensor:
+def _through(layers: Sequence[Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    def call(x: Any) -> Any:
         for layer in layers:
             x = layer(x)
         return x

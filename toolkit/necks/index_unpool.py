@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 from torch import nn
@@ -13,6 +14,7 @@ from toolkit.layers.batch_norm import set_batch_norm
 from toolkit.layers.conv import Activation, ConvNormAct
 from toolkit.layers.init import he_normal_
 from toolkit.layers.max_unpool import MaxUnpool
+from toolkit.layers.recomputed import after
 
 VGG16_MIRROR = (3, 3, 3, 2, 1)
 """Convolutions a stage of Models/segnet_train.prototxt, deepest first, without conv1_1_D, which is the head's."""
@@ -93,7 +95,7 @@ class IndexUnpool(Neck):
         """The last map (N, C, h, w) in, one map of the finest map's size out."""
         x = pyramid.maps[-1]
         for unpool, stage, indices in zip(self.unpools, self.stages, reversed(pyramid.pools), strict=True):
-            x = stage(unpool(x, indices))
+            x = after(functools.partial(unpool, indices=indices), stage, x)
         return FeaturePyramid((x,), self.spec, pyramid.image_size)
 
 
