@@ -225,13 +225,13 @@ def _train(start: StartingPoint) -> list[str]:
     lines = ["", "train:"]
     lines += [f"  steps: {start.steps}  # {start.time}" if start.time else f"  steps: {start.steps}"]
     boxes_on_cpu = start.task == "detection" and not start.on_gpu
-    masks_from_nothing = start.task == "segmentation" and not start.on_gpu and not _has_lite(start)
+    masks_on_cpu = start.task == "segmentation" and not start.on_gpu
     if not start.on_gpu:
         lines += ["  precision: auto  # bf16 where the processor has matrix units for it, else float32"]
     lines += _optimizer(start)
     lines += ["  schedule: {name: cosine}", f"  warmup_steps: {min(100, start.steps // 10)}"]
-    lines += ["  clip_norm: 5.0"] if start.task == "detection" or masks_from_nothing else []
-    if boxes_on_cpu or masks_from_nothing:
+    lines += ["  clip_norm: 5.0"] if start.task == "detection" or masks_on_cpu else []
+    if boxes_on_cpu or masks_on_cpu:
         lines += [
             f"  ema_decay: {1 - 1 / max(10, start.steps // 20):.3g}  # the weights are averaged over a twentieth of the steps",
             "  channels_last: true  # faster here",
@@ -247,11 +247,13 @@ def _train(start: StartingPoint) -> list[str]:
 
 
 def _optimizer(start: StartingPoint) -> list[str]:
-    """What updates the weights: from random numbers, dense nets and detectors learn from far fewer images by Muon."""
-    if start.task == "classification" or start.on_gpu or _has_lite(start):
+    """What updates the weights: dense nets, and detectors from random numbers, learn from far fewer images by Muon."""
+    if start.task == "classification" or start.on_gpu or (start.task == "detection" and _has_lite(start)):
         return ["  optimizer: {name: adamw, lr: 0.001, weight_decay: 0.01}"]
     if start.task == "segmentation":
-        return ["  optimizer: {name: muon, lr: 0.05, weight_decay: 0.02}"]
+        lines = ["  optimizer: {name: muon, lr: 0.05, weight_decay: 0.02}"]
+        slow = ["  backbone_lr_factor: 0.1  # what ImageNet taught moves slowly"]
+        return [*lines, *slow] if _has_lite(start) else lines
     return [
         "  optimizer: {name: muon, lr: 0.05}",
         "  # The pyramid and the head have no batch normalisation, which would make up for long steps.",
