@@ -83,9 +83,10 @@ def run_of(model: VisionModel, engine: str, threads: int | None = None) -> Run:
     return load_program(_cached(model, engine), threads)
 
 
-def _graph(model: VisionModel) -> ExportGraph:
-    """What an engine computes of a model."""
-    return (ExportGraph(model, raw=True) if isinstance(model.head, DenseHead) else MapsGraph(model)).eval()
+def _graph(model: VisionModel, *, blocks: bool = False) -> ExportGraph:
+    """What an engine computes of a model. blocks: whether values between the layers keep their names in the file."""
+    dense = isinstance(model.head, DenseHead)
+    return (ExportGraph(model, raw=True, blocks=blocks) if dense else MapsGraph(model)).eval()
 
 
 def _outputs(model: VisionModel) -> list[str]:
@@ -109,12 +110,13 @@ def _cached(model: VisionModel, engine: str) -> Path:
         return path
     told(f"engine {engine}: the model is exported once, into {folder}", log)
     about = {EXPORT: {"input": {"name": PIXELS}, "outputs": _outputs(model), "raw": True}}
+    graph = _graph(model, blocks=True)
     if engine != "openvino":
-        write_onnx(write_down(_graph(model)), path, about)
+        write_onnx(write_down(graph), path, about)
         return path
     with tempfile.TemporaryDirectory() as between:
         source = Path(between) / "model.onnx"
-        write_onnx(write_down(_graph(model), comparing=True), source, about)
+        write_onnx(write_down(graph, comparing=True), source, about)
         write_openvino(source, path, about, half=False)
     return path
 

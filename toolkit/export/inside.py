@@ -8,16 +8,17 @@ from pathlib import Path
 
 
 def with_blocks(file: Path, target: str, names: Sequence[str], folder: Path) -> Path:
-    """A copy of a file whose outputs include the named values, those it has, with its `run.py`.
+    """A copy of a file whose outputs include the named values, those it has, with its `run.py` where there is one.
 
     Args:
-        file: an exported file; `run.py` lies beside it.
+        file: an exported file.
         target: onnx, openvino or torch; a program of torch.export is left as it is.
         names: names of values inside the program.
         folder: where the copy goes; it is made.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(file.with_name("run.py"), folder / "run.py")
+    if (runner := file.with_name("run.py")).is_file():
+        shutil.copy(runner, folder / "run.py")
     copy = folder / file.name
     if target == "onnx":
         _onnx(file, names, copy)
