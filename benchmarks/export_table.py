@@ -76,6 +76,8 @@ SYSTEMS = {
     "Dilated context, a quarter as wide": System("tiny/dilated_camvid"),
     "GoogLeNet": System("classify/googlenet_bccd"),
     "AlexNet": System("classify/alexnet_bccd"),
+    "VGG-11": System("classify/vgg11_bccd"),
+    "LeNet-5": System("classify/lenet5_bccd"),
     "DenseNet-121": System("classify/densenet121_bccd"),
     "SMP: DeepLabV3+ on ResNet-18": System(
         "unet_resnet34_camvid",
@@ -87,16 +89,8 @@ SYSTEMS = {
     "Faster R-CNN, ResNet-18 and FPN": System("faster_rcnn_r18_fpn_bccd"),
     "Faster R-CNN 2015, a quarter as wide": System("faster_rcnn_vgg16_voc", _SMALL_2015),
 }
-_ROUNDING = "with random weights logits differ by more than the bound, though 99.99 % of labels agree; not tried with trained ones"
-NOTES = {
-    "U-Net 2015, valid convolutions": "the pictures are coloured JPEG files, of which Pillow makes gray in another way than the "
-    "toolkit; on the gray sections of EM it is proved, see below",
-    "U-Net on ResNet-34": _ROUNDING,
-    "timm: U-Net on MobileNetV3": _ROUNDING,
-    "AlexNet": "of the picture that is shrunk from 480x640 to 64x64, OpenCV rounds 23 of 12,288 bytes to the neighbouring level; "
-    "one in 1,000 is allowed. At its other two sizes no byte differs, and logits agree to 2.4e-7",
-}
-"""Why something is refused, where that was looked into."""
+NOTES: dict[str, str] = {}
+"""Why something is refused, where that was looked into, by the system's name."""
 FORMATS = {"onnx": "ONNX, onnxruntime", "openvino": "OpenVINO", "torch": ".pt2, PyTorch"}
 _ROUNDS = 3
 
@@ -188,7 +182,8 @@ def measured(system: System, run: str, folder: Path, count: int) -> dict[str, An
             whole = proof.whole
             row[to] = {
                 "ok": proof.ok, "difference": whole.logit, "labels": whole.labels, "boxes": whole.boxes,
-                "unmatched": whole.unmatched, "ties": whole.ties, "metric": proof.metric and proof.metric["difference"],
+                "unmatched": whole.unmatched, "ties": whole.ties, "exact": whole.exact,
+                "metric": proof.metric and proof.metric["difference"],
                 "fault": str(proof.fault) if proof.fault else None,
             }  # fmt: skip
             runs[to] = _file_call(path, model, pictures[0])
@@ -253,8 +248,12 @@ def page(rows: dict[str, Any], certificates: dict[str, Any]) -> str:
         "the largest difference of a logit, or of a box's score; equal labels, or the largest distance of boxes in pixels and how",
         "many have no partner (in brackets those at a limit, where the last bit decides); for trained nets the difference of the",
         "metric, in points. Real pictures at three sizes each, both sides from the files' bytes; nets without a run have random",
-        "weights, whose logits are spread as trained ones. Last, how many times as fast as `predict` in eager PyTorch the file",
-        "answers a picture in memory, on one thread: medians of three in turns, on a machine that others used.",
+        "weights. Last, how many times as fast as `predict` in eager PyTorch the file answers a picture in memory, on one",
+        "thread: medians of three in turns, on a machine that others used.",
+        "",
+        "*From float64*: where logits differ by more than 0.0001 the net computes once more in float64; how far the model itself",
+        "is from that, and how far the export. Rounding it is where the export is not twice as far. *Ties*: pooling windows of two",
+        "values that are equal but for rounding, of which the export took the other.",
         "",
         "| system | weights | pictures | " + " | ".join(FORMATS.values()) + " |",
         "|---|---|---|" + "---|" * len(FORMATS),
@@ -293,7 +292,10 @@ _CERTIFICATES = (
 def _cell(found: dict[str, Any], seconds: dict[str, float], to: str) -> str:
     if "refused" in found:
         return f"refused: {found['refused']}"
-    parts = [f"{found['difference']:.1e}"]
+    exact = found.get("exact")
+    parts = [f"{found['difference']:.1e}" + (f" (from float64: {exact[0]:.1e}, {exact[1]:.1e})" if exact else "")]
+    if found["boxes"] is None and found["ties"]:
+        parts.append(f"{found['ties']} ties")
     if found["labels"] is not None:
         parts.append(f"{100 * found['labels']:.5g} %")
     if found["boxes"] is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,23 @@ def test_a_foreign_program_of_pytorch_labels_pixels(picture: Path, tmp_path: Pat
 def test_it_cannot_be_evaluated_for_it_names_no_data(foreign: Path, capfd: Any) -> None:
     assert run(["evaluate", str(foreign), *SAID]) == 2
     assert "no data is named" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("text.pt2", "no archive"), ("zip.pt2", "no program of torch.export"), ("text.xml", "does not begin as a net"),
+     ("text.onnx", "protobuf|Protobuf")],
+)  # fmt: skip
+def test_what_a_file_is_not_is_said_in_a_line(name: str, words: str, tmp_path: Path, capfd: Any) -> None:
+    path = tmp_path / name
+    path.write_text("hello")
+    path.with_suffix(".bin").write_bytes(b"")
+    if name == "zip.pt2":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("hello.txt", "hello")
+    with pytest.raises(CheckpointError, match=words):
+        load_program(path)
+    assert capfd.readouterr().err == ""
 
 
 def test_a_damaged_file_and_a_missing_package_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from noise_detectors import noise, tiny_detector
 from tiny_export import tiny_unet
 
 from toolkit.contracts import TRANSFORMS
-from toolkit.errors import ConfigError
+from toolkit.errors import CheckpointError, ConfigError
 from toolkit.export.detector import DetectorGraph
 from toolkit.export.engine_model import EngineModel
 from toolkit.export.graph import Cut, ExportGraph
@@ -23,7 +23,7 @@ from toolkit.export.onnx import write_onnx
 from toolkit.export.program import write_down
 from toolkit.export.programs import Run, more_of
 from toolkit.inference.several_looks import several_looks
-from toolkit.inference.tiling.boxes import unlimited
+from toolkit.inference.tiling.boxes import TiledBoxes, unlimited
 from toolkit.models.monte_carlo import seeded_monte_carlo
 from toolkit.models.vision_model import VisionModel
 from toolkit.samples import Batch, Detections, LabelMap
@@ -130,6 +130,47 @@ def test_a_file_for_one_size_refuses_another() -> None:
     assert answers(file, noise([(64, 96)]))
     with pytest.raises(ConfigError, match="is for pictures of 64x96"):
         file.predict(noise([(50, 41)]))
+
+
+@pytest.mark.parametrize(
+    ("make", "graph", "looks", "name"),
+    [
+        (tiny_unet, ExportGraph, several_looks, "labels"),
+        (lambda: tiny_detector("fpn"), DetectorGraph, TiledBoxes, "scores"),
+    ],
+    ids=["pixels", "boxes"],
+)
+def test_a_file_for_one_size_is_never_shown_a_smaller_picture(make: Any, graph: Any, looks: Any, name: str) -> None:
+    """Not to see how much memory tiles take either."""
+    size, model = (260, 288), make()
+    run = GraphRun(graph(make()))
+    run.metadata[EXPORT]["input"] |= {"height": size[0], "width": size[1]}
+    batch = noise([size], [size])
+    (wanted,), (found,) = model.predict(batch), looks(EngineModel(make(), run))(batch)
+    assert (getattr(wanted, name) == getattr(found, name)).float().mean() >= 0.999
+
+
+@pytest.mark.parametrize("mirrorings", [1, 2])
+def test_a_file_for_one_size_pads_itself_what_looks_pad(mirrorings: int) -> None:
+    """Of the mirror image of a picture that is padded at its right the padding is on the left: that cannot be shown to it."""
+    size, model = (37, 40), tiny_unet()
+    run = GraphRun(ExportGraph(tiny_unet()))
+    run.metadata[EXPORT]["input"] |= {"height": size[0], "width": size[1]}
+    batch, file = noise([size], [size]), EngineModel(tiny_unet(), run)
+    (wanted,), (found,) = (several_looks(one, mirrorings=mirrorings)(batch) for one in (model, file))
+    assert (wanted.labels == found.labels).float().mean() >= 0.999
+    run.metadata[EXPORT]["input"] |= {"height": 40, "width": 37}
+    wide = noise([(40, 37)], [(40, 37)])
+    if mirrorings == 2:
+        with pytest.raises(ConfigError, match="is for pictures of 40x37"):
+            several_looks(file, mirrorings=2)(wide)
+
+
+def test_an_engine_that_fails_is_told_in_a_line() -> None:
+    run = GraphRun(ExportGraph(tiny_unet()))
+    run.graph = torch.nn.Linear(2, 2)
+    with pytest.raises(CheckpointError, match="graph cannot run it for 1x32x40x3 uint8"):
+        EngineModel(tiny_unet(), run).predict(noise([(32, 40)], [(32, 40)]))
 
 
 @pytest.mark.parametrize("padding", ["same", "valid"])

@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 
 from toolkit.contracts import DenseHead, FeaturePyramid, Part
-from toolkit.errors import ConfigError, DataError, Problem
+from toolkit.errors import CheckpointError, ConfigError, DataError, Problem, UserError, first_line
 from toolkit.export.answers import prediction_of
 from toolkit.export.graph import MAP, MEAN, PIXELS, RAW, VARIANCE, ExportGraph
 from toolkit.export.program_limits import ProgramLimits
 from toolkit.export.programs import Run
 from toolkit.models.vision_model import VisionModel
+from toolkit.ops.padding import mirror_positions
 from toolkit.samples import Batch, Detections, Prediction
 
 
@@ -67,13 +68,14 @@ class EngineModel(VisionModel):
             message = "answers for whole pictures, and this asks for what its layers make of a part or a mirror image"
             raise ConfigError(Problem(self.run.path, message, "leave --tile and --tta out, or take the checkpoint"))
         if self.whole:
-            self._refuse_other_size((images.shape[-2], images.shape[-1]))
-            found = self.run(_bytes(images))
+            picture = self._unpadded(images)
+            self._refuse_other_size((picture.shape[-2], picture.shape[-1]))
+            found = self._ran(_bytes(picture))
             return AnsweredPyramid(
                 (), self.spec, (images.shape[-2], images.shape[-1]), raw=torch.from_numpy(found[RAW])
             )
         pixels = self.entering(images, sizes)
-        found = self.run(np.ascontiguousarray(self.padded(pixels).float().numpy()))
+        found = self._ran(np.ascontiguousarray(self.padded(pixels).float().numpy()))
         if self.by_maps:
             maps = tuple(torch.from_numpy(found[f"{MAP}{number}"]) for number in range(len(self.spec.strides)))
             return FeaturePyramid(maps, self.spec, (pixels.shape[-2], pixels.shape[-1]))
@@ -110,7 +112,7 @@ class EngineModel(VisionModel):
             self._refuse_other_size((height, width))
             picture = _bytes(batch.images[index : index + 1, :, :height, :width])
             files = batch.original_sizes[index : index + 1].numpy()
-            arrays = self.run(picture, files)
+            arrays = self._ran(picture, files)
             one = self._made_of(arrays, (height, width), batch.original_sizes[index].tolist())
             big_height, big_width = batch.original_sizes[index].tolist()
             resized = (height, width) != (big_height, big_width)
@@ -137,6 +139,42 @@ class EngineModel(VisionModel):
         part = Part.whole((first.shape[1], first.shape[2]), size, (original[0], original[1]))
         return self.head.predict_samples(first, more[0], part) if more else self.head.predict_part(first, part)
 
+    def _ran(self, given: np.ndarray, files: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """What the engine makes of pictures or pixels. Raises CheckpointError with its first line where it fails.
+
+        Args:
+            given: (N, H, W, C) uint8 pictures or (N, C, H, W) float32 pixels.
+            files: (N, 2) sizes of the pictures' files, of programs that ask for them.
+        """
+        try:
+            return self.run(given, files)
+        except UserError:
+            raise
+        except Exception as error:  # engines raise classes of their own, and RuntimeError
+            shape = "x".join(map(str, given.shape))
+            message = f"{self.run.engine} cannot run it for {shape} {given.dtype}: {first_line(error)}"
+            raise CheckpointError(Problem(self.run.path, message)) from error
+
+    def _unpadded(self, images: Tensor) -> Tensor:
+        """Images (N, C, H, W) without what was mirrored up to a legal size, where the file is for one size and does that itself."""
+        fixed = self.fixed_size
+        if fixed is None or fixed == tuple(images.shape[-2:]):
+            return images
+        cut, again = images[..., : fixed[0], : fixed[1]], images
+        for axis, side in zip((-2, -1), fixed, strict=True):
+            more = images.shape[axis] - side
+            if more < 0:
+                return images
+            again = again.index_select(axis, mirror_positions(side, 0, more, images.device))
+        return cut if torch.equal(again, images) else images
+
+    @property
+    def fixed_size(self) -> tuple[int, int] | None:
+        """See `VisionModel`."""
+        given = (self.run.notes or {}).get("input", {})
+        height, width = given.get("height"), given.get("width")
+        return None if height is None or width is None else (height, width)
+
     def _refuse_other_size(self, size: tuple[int, int]) -> None:
         """Raises ConfigError for a picture that the program would change before it looks at it, or that it cannot take.
 
@@ -144,9 +182,8 @@ class EngineModel(VisionModel):
         """
         if size in self._shown:
             return
-        given = (self.run.notes or {}).get("input", {})
-        fixed = given.get("height"), given.get("width")
-        if None not in fixed and fixed != size:
+        fixed = self.fixed_size
+        if fixed is not None and fixed != size:
             message = f"is for pictures of {fixed[0]}x{fixed[1]} (height x width), and one is {size[0]}x{size[1]}"
             raise ConfigError(
                 Problem(self.run.path, message, "export the checkpoint without --size, or with that size")

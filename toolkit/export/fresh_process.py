@@ -42,7 +42,7 @@ def run_fresh(
     }
     told = out / "job.json"
     told.write_text(json.dumps(job))
-    command = [sys.executable, "-I", str(Path(fresh_side.__file__)), str(told)]
+    command = [sys.executable, "-IB", str(Path(fresh_side.__file__)), str(told)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip() or done.stdout.strip()).splitlines()

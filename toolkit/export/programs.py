@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +16,8 @@ from toolkit.errors import CheckpointError, Problem, UserError, first_line
 from toolkit.export.installed import needed
 from toolkit.export.metadata import EXPORT, from_texts
 
+_BEGIN = 4096
+"""Bytes of an .xml file in which its first element stands."""
 ENDINGS = {".onnx": "onnxruntime", ".xml": "openvino", ".pt2": "torch"}
 """The engine that runs a file of each ending."""
 
@@ -138,7 +142,13 @@ class TorchRun(Run):
         import torchvision.ops  # noqa: F401  (operators of detectors)
 
         texts = {"toolkit.json": ""}
-        exported = torch.export.load(str(path), extra_files=texts)
+        log = logging.getLogger("torch.export")
+        before = log.level
+        log.setLevel(logging.CRITICAL)  # it writes a traceback before it raises
+        try:
+            exported = torch.export.load(str(path), extra_files=texts)
+        finally:
+            log.setLevel(before)
         self.program = exported.module()
         self.metadata = json.loads(texts["toolkit.json"]) if texts["toolkit.json"] else {}
         nodes = {node.name: node for node in exported.graph.nodes}
@@ -200,12 +210,24 @@ def load_program(path: str | Path, threads: int | None = None) -> Run:
         raise CheckpointError(Problem(path, "there is no such file"))
     if path.suffix.lower() == ".xml" and not path.with_suffix(".bin").is_file():
         raise CheckpointError(Problem(path, f"its weights, {path.with_suffix('.bin').name}, are not beside it"))
-    run = _RUNS[path.suffix.lower()]
+    ending = path.suffix.lower()
+    run = _RUNS[ending]
     try:
+        if ending == ".pt2" and not zipfile.is_zipfile(path):  # of which PyTorch would show pages of traceback
+            raise ValueError("it is no archive, or its end is missing")
+        if (
+            ending == ".xml" and b"<net" not in path.read_bytes()[:_BEGIN]
+        ):  # OpenVINO would try it as other libraries' files
+            raise ValueError("it does not begin as a net of OpenVINO's")
         return run(path, threads)
     except (UserError, ImportError):
         raise
     except Exception as error:  # engines raise classes of their own, and RuntimeError
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        # OpenVINO names its own source files first.
+        why = lines[-1] if ending == ".xml" and lines else first_line(error)
+        why = "it is no program of torch.export" if "deserializing" in why else why
+        advice = "export it again, or fetch it again"
         raise CheckpointError(
-            Problem(path, f"is no {path.suffix} file that can be run, or a damaged one: {first_line(error)}")
+            Problem(path, f"is no {ending} file that can be run, or a damaged one: {why}", advice)
         ) from error

@@ -143,7 +143,6 @@ def _filled_program(file: Path, run: Run, overrides: Sequence[str], *, trust_cod
     if config.data.val is not None:
         model.transforms = tuple(build_transforms(config, "val"))
     model.category_ids = _stored_ids(run.metadata, table)
-    model.value_range = run.metadata.get("value_range")
     return Restored(EngineModel(model, run), config, file, run.metadata)
 
 
@@ -162,7 +161,7 @@ def _noted(metadata: Mapping[str, Any]) -> dict[str, str]:
 
 def _stored_table(metadata: Mapping[str, Any], file: Path) -> ClassTable:
     """Classes and palette of a file's metadata. Raises CheckpointError for anything else than names and colours."""
-    names, palette = metadata["classes"], metadata.get("palette") or []
+    names, palette = metadata.get("classes"), metadata.get("palette") or []
     is_named = isinstance(names, list) and all(isinstance(name, str) for name in names)
     is_painted = isinstance(palette, list) and all(
         isinstance(color, list) and len(color) == 3 and all(type(part) is int and 0 <= part <= 255 for part in color)

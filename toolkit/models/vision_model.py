@@ -134,6 +134,11 @@ class VisionModel(nn.Module):
         return self.backbone.in_channels
 
     @property
+    def fixed_size(self) -> tuple[int, int] | None:
+        """(height, width) that pictures must have, None for any: a model is for any, an exported file may be for one."""
+        return None
+
+    @property
     def pixel_stats(self) -> PixelStats:
         """How images are normalised."""
         return self.backbone.pixel_stats

@@ -89,6 +89,8 @@ class TiledBoxes:
 
     def plan(self, size: tuple[int, int]) -> BoxPlan | None:
         """How a picture of (height, width) pixels is looked at; None: whole."""
+        if self.tile == "auto" and self.model.fixed_size is not None:  # it cannot be asked what a smaller one takes
+            return None
         if size not in self._plans:
             if not self._plans:
                 self._tell()

@@ -239,6 +239,8 @@ class TiledPrediction:
             reach = max(0 if read is None else read.reach for read in results)
             side = self.geometry.reaching(reach).largest(self.tile)
             return plan_of_side(size, cells, side, self.geometry, results)
+        if self.model.fixed_size is not None:  # it cannot be asked for a smaller one, to see what that takes
+            return plan_of_side(size, cells, max(size), self._start, results)
         answers = pixels.original_size[0] * pixels.original_size[1] if pixels.answer_held else 0
         held = pixels.held + self._answer_bytes * answers
 
