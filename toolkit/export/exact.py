@@ -36,10 +36,10 @@ def explained(
     """The difference of a picture, with both sides' distance from float64; nothing is `left` of it where that explains it.
 
     Args:
-        exact: the model in float64.
-        picture: file of the picture.
+        exact: the same model in float64, of which `exact_model` made it.
+        picture: file of the picture that both sides answered.
         mine: the model's answer for it.
-        theirs: the export's.
+        theirs: the export's answer for the same file.
         pair: how far these are apart.
         raw: whether the export begins at pixels.
     """

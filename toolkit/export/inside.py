@@ -11,7 +11,7 @@ def with_blocks(file: Path, target: str, names: Sequence[str], folder: Path) -> 
     """A copy of a file whose outputs include the named values, those it has, with its `run.py` where there is one.
 
     Args:
-        file: an exported file.
+        file: an exported file, which is left as it is.
         target: onnx, openvino or torch; a program of torch.export is left as it is.
         names: names of values inside the program.
         folder: where the copy goes; it is made.

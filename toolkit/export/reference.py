@@ -87,8 +87,8 @@ def shown(model: VisionModel, path: Path, *, raw: bool = False) -> tuple[Batch, 
     """What a model is shown of a file: a batch of one; and how many of its bytes are the program's, which rounds them otherwise.
 
     Args:
-        model: the model.
-        path: file of a picture.
+        model: the model, whose transforms are applied.
+        path: file of the picture that is read.
         raw: whether the program begins behind the model's transforms.
     """
     picture = Picture(path, path.name)

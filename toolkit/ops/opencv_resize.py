@@ -42,7 +42,7 @@ def half_levels(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     There either byte is right. Nowhere for an image that does not shrink on both sides: that is whole numbers in OpenCV, too.
 
     Args:
-        image: (H, W, C) uint8.
+        image: (H, W, C) uint8, as it is before it shrinks.
         size: (h, w) that it is resized to.
 
     >>> half_levels(np.array([[[0], [1], [2], [4]]], np.uint8), (1, 2)).ravel().tolist()
