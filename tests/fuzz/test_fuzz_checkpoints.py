@@ -74,7 +74,7 @@ def spoil_weights(made: Path, seeds: range, tmp_path: Path, capsys: pytest.Captu
         if seed % 3 == 0:
             says_one_thing(run(["evaluate", str(file), "--json"]), capsys, "spoilt.safetensors")
         elif seed % 3 == 1:
-            out = str(tmp_path / "out")
+            out = str(tmp_path / f"out{seed}")  # a folder of another model is refused
             says_one_thing(
                 run(["predict", str(file), picture(made), "--out", out, "--json"]), capsys, "spoilt.safetensors"
             )

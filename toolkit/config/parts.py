@@ -19,7 +19,7 @@ from typing import Any
 from toolkit.config.habits import usual_name
 from toolkit.config.sections import KINDS
 from toolkit.config.signatures import Schema, signature_schema
-from toolkit.errors import ConfigError, Problem, did_you_mean
+from toolkit.errors import ConfigError, Problem, did_you_mean, shortened
 from toolkit.version import package_version
 
 FILE = Path(__file__).with_name("parts.json")
@@ -80,7 +80,9 @@ class Parts:
         refused = self._defs[KINDS[kind]].get("x-refused", {}).get(name)
         if refused is not None:
             raise ConfigError(Problem("", refused))
-        message = f"no {kind} is called '{name}'" + (", here or in albumentations" if kind == "transform" else "")
+        message = f"no {kind} is called '{shortened(name)}'" + (
+            ", here or in albumentations" if kind == "transform" else ""
+        )
         raise ConfigError(Problem("", message, self._meant(kind, name)))
 
     def _meant(self, kind: str, name: str) -> str:
@@ -111,7 +113,7 @@ class Parts:
             (package_version(package) or "") != read for package, read in known.get("x-versions", {}).items()
         ):
             return None
-        return Problem("", f"no {word} is called '{name}'", did_you_mean(name, known["enum"]))
+        return Problem("", f"no {word} is called '{shortened(name)}'", did_you_mean(name, known["enum"]))
 
 
 @cache

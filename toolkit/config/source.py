@@ -11,11 +11,10 @@ from typing import Any
 
 import yaml
 
-from toolkit.errors import ConfigError, Place, Problem
+from toolkit.errors import ConfigError, Place, Problem, shortened
 
 KeyPath = tuple[str | int, ...]
 _PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
-_LONGEST_WORD = 100
 _MAX_DEPTH = 50
 _TOO_DEEP = f"more than {_MAX_DEPTH} lists and mappings inside one another"
 _MAX_NODES = 10_000  # more than any experiment needs; stops a file whose aliases multiply
@@ -92,11 +91,6 @@ class Source:
 def dotted(path: KeyPath) -> str:
     """`("data", "transforms", 0, "p")` as `data.transforms.0.p`."""
     return ".".join(shortened(str(part)) for part in path)
-
-
-def shortened(word: str) -> str:
-    """A word for a message, cut where no name is as long."""
-    return word if len(word) <= _LONGEST_WORD else f"{word[: _LONGEST_WORD - 3]}..."
 
 
 class _Reader:

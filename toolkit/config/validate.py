@@ -25,10 +25,10 @@ from toolkit.config.sections import (
     TrainSection,
 )
 from toolkit.config.signatures import Schema, construct, signature_schema
-from toolkit.config.source import KeyPath, Source, dotted, shortened
+from toolkit.config.source import KeyPath, Source, dotted
 from toolkit.config.values import MisfitError, numbers_in, read_value, without_null
 from toolkit.config.words import describe_type, part_kind, with_article
-from toolkit.errors import ConfigError, Problem, did_you_mean
+from toolkit.errors import ConfigError, Problem, did_you_mean, shortened
 
 _FAILED: Any = object()
 _LARGEST = (1 << 63) - 1  # what tensors, arrays and files can hold

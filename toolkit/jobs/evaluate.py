@@ -14,13 +14,14 @@ from toolkit.config.sections import Config
 from toolkit.contracts import Dataset
 from toolkit.data.classes.choice import by_name
 from toolkit.data.loading.workers import worker_deaths_explained
+from toolkit.data.splits.groups import image_groups
 from toolkit.engine.evaluate import Evaluation
 from toolkit.engine.interrupt import StopRequest
 from toolkit.engine.machine import environment
 from toolkit.engine.process import make_fabric, pick_device, precision_on
 from toolkit.engine.run_folder import RunFolder
 from toolkit.engine.settings import TrainSettings
-from toolkit.errors import ConfigError, DataError, Problem
+from toolkit.errors import CheckpointError, ConfigError, DataError, Problem
 from toolkit.export.engine_model import EngineModel
 from toolkit.export.programs import is_program
 from toolkit.files import cannot_write
@@ -29,6 +30,7 @@ from toolkit.jobs.agreement import check_channels
 from toolkit.jobs.assemble import agreed_parts, agreed_table, evaluation
 from toolkit.jobs.build import build_evaluators
 from toolkit.jobs.build_data import build_dataset, check_classes
+from toolkit.jobs.division import sample_names
 from toolkit.jobs.predicted_files import PredictedFiles
 from toolkit.jobs.predictor import Predictor
 from toolkit.jobs.record import (
@@ -42,7 +44,7 @@ from toolkit.jobs.record import (
     with_all_numbers,
     write_record,
 )
-from toolkit.jobs.restore import Restored, restore
+from toolkit.jobs.restore import Restored, in_file, restore
 from toolkit.labels import ClassTable
 from toolkit.models.vision_model import VisionModel
 from toolkit.models.weights import read_weights, tensors_digest
@@ -166,10 +168,10 @@ def run_evaluation(
     source = _source(restored, checkpoint, split, overrides, wishes, answers)
     folder = record_folder(restored.path, split, wishes.out)
     tags = read_tags(wishes.tags) if wishes.tags is not None else None
+    rule = _fitting_groups(restored, dataset, wishes.group, overrides)
     if folder is not None and fabric.is_global_zero:
         refuse_other_record(folder, source)
         make_folder(folder)
-    rule = wishes.group if wishes.group is not None else config.data.group
     result = _evaluated(fabric, restored, dataset, split, folder, rule is None, wishes.save_predictions, answers)
     about = about_evaluation(
         build_evaluators(config, restored.model.classes), class_table_of(restored.model, dataset), split, source
@@ -204,6 +206,28 @@ def measured_split(fabric: Any, restored: Restored, split: str) -> Dataset:
             Problem("evaluate.evaluators", "the config names no evaluator", "add evaluate.evaluators=[semantic]")
         )
     return dataset
+
+
+def _fitting_groups(restored: Restored, dataset: Dataset, asked: str | None, overrides: Sequence[str]) -> str | None:
+    """The rule by which images belong together. Raises UserError, before anything is measured, when it does not fit.
+
+    Args:
+        restored: the model, whose config has a rule.
+        dataset: the images.
+        asked: `--group`, which counts before the config's.
+        overrides: changes of the config, on the command line.
+    """
+    rule = restored.config.data.group if asked is None else asked
+    try:
+        image_groups(sample_names(dataset), rule)
+    except DataError as error:
+        (problem,) = error.problems
+        if problem.where != "data.group" or any(override.startswith("data.group=") for override in overrides):
+            raise
+        if asked is not None:
+            raise DataError(problem.at("--group")) from error
+        raise CheckpointError(in_file(problem, restored.path)) from error
+    return rule
 
 
 def _evaluated(

@@ -90,7 +90,7 @@ def _restored_weights(
     except CheckpointError as error:
         raise _other_model(error, overrides) from error
     except UserError as error:  # not the command line's fault: name the file
-        raise error if overrides else CheckpointError(_in_file(problem, file) for problem in error.problems) from error
+        raise error if overrides else CheckpointError(in_file(problem, file) for problem in error.problems) from error
     return Restored(model.eval(), config, file, metadata)
 
 
@@ -198,7 +198,8 @@ def _filled_model(config: Config, table: ClassTable, state: Mapping[str, Tensor]
     return model
 
 
-def _in_file(problem: Problem, file: Path) -> Problem:
+def in_file(problem: Problem, file: Path) -> Problem:
+    """A problem of the config that a weights file holds."""
     return problem.at(Place(f"{file} (config)", key=problem.where))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from toolkit.data.classes.imagenet_synsets import SYNSETS
-from toolkit.errors import ConfigError, Problem, did_you_mean
+from toolkit.errors import ConfigError, Problem, did_you_mean, shortened
 from toolkit.labels import ClassTable, Color, default_palette
 
 
@@ -31,7 +31,8 @@ def class_table(classes: str | Sequence[str] | Mapping[str, object], where: str 
     """
     if isinstance(classes, str):
         if classes not in _PRESETS:
-            raise ConfigError(Problem(where, f"no class preset is called '{classes}'", did_you_mean(classes, _PRESETS)))
+            message = f"no class preset is called '{shortened(classes)}'"
+            raise ConfigError(Problem(where, message, did_you_mean(classes, _PRESETS)))
         return _PRESETS[classes]
     names = tuple(name for name in classes if not (isinstance(classes, Mapping) and name == "ignore"))
     problems = []
