@@ -48,7 +48,13 @@ class Recomputed(nn.Module):
     row: bool
 
     def forward(self, *args: Any, before: Callable[[Tensor], Tensor] | None = None, **named: Any) -> Any:
-        """What the module's own forward gives; `before` is done first (`after`)."""
+        """What the module's own forward gives.
+
+        Args:
+            args: of the module's own forward.
+            before: done first to the only one of them, and again in backward (`after`).
+            named: of the module's own forward.
+        """
         inner: Callable[..., Any] = super().forward
         if before is not None:
             inner = _through([before, inner])
@@ -68,8 +74,8 @@ def after(before: Callable[[Tensor], Tensor], module: nn.Module, x: Tensor) -> A
     """`module(before(x))`; where the module's insides are computed again in backward, so is what stands before it.
 
     Args:
-        before: cheap, without random numbers and weights.
-        module: takes what `before` gives.
+        before: a function of a map, cheap, without random numbers and weights.
+        module: any module, which takes what `before` gives.
         x: (N, C, H, W), which is kept in place of `before(x)`.
     """
     return module(x, before=before) if isinstance(module, Recomputed) else module(before(x))
