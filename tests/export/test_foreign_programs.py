@@ -108,6 +108,27 @@ def test_it_cannot_be_evaluated_for_it_names_no_data(foreign: Path, capfd: Any) 
 
 
 @pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("program.classes=text", "two names or more"),
+        ("program.classes=[a,b,c]", "has 1 channels"),
+        ("program.mean=hello", "wanted a list of numbers, found hello"),
+        ("program.mean=[0.5]", "wanted 3 numbers"),
+        ("program.std=[0.5,0,0.5]", "above 0"),
+        ("program.stride=4", "program.stride=1"),
+        ("program.multiple=many", "whole number"),
+        ("program.bgr=perhaps", "true or false"),
+        ("program.mean=[0.5", "cannot be read"),
+    ],
+)
+def test_what_is_said_otherwise_than_asked_for_is_refused_in_words(
+    said: str, words: str, foreign: Path, picture: Path, tmp_path: Path, capfd: Any
+) -> None:
+    assert run(["predict", str(foreign), str(picture), "--out", str(tmp_path / "out"), *SAID, said]) != 0
+    assert words in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("name", "words"),
     [("text.pt2", "no archive"), ("zip.pt2", "no program of torch.export"), ("text.xml", "does not begin as a net"),
      ("text.onnx", "protobuf|Protobuf")],
