@@ -71,7 +71,7 @@ SYSTEMS = {
     "SegNet, a quarter as wide": System("tiny/segnet_camvid"),
     "SegNet": System("segnet_camvid"),
     "SegNet-Basic": System("segnet_basic_camvid"),
-    "Bayesian SegNet-Basic, 8 samples": System("tiny/bayesian_segnet_shapes"),
+    "Bayesian SegNet-Basic, 2 samples": System("tiny/bayesian_segnet_shapes", ("model.samples=2",)),
     "Dilated front end, a quarter as wide": System("dilated_frontend_camvid", ("model.backbone.width=16",)),
     "Dilated context, a quarter as wide": System("tiny/dilated_camvid"),
     "GoogLeNet": System("classify/googlenet_bccd"),
@@ -241,32 +241,27 @@ def _random(system: System) -> Restored:
 
 def page(rows: dict[str, Any], certificates: dict[str, Any]) -> str:
     """The page as Markdown. rows: of the systems, by name. certificates: of trained nets, by name."""
-    lines = [
-        "# Exports, measured",
-        "",
-        "Made by `python -m benchmarks.export_table PICTURES --count 1`; [how an export is proved](howto/export.md). Each cell:",
-        "the largest difference of a logit, or of a box's score; equal labels, or the largest distance of boxes in pixels and how",
-        "many have no partner (in brackets those at a limit, where the last bit decides); for trained nets the difference of the",
-        "metric, in points. Real pictures at three sizes each, both sides from the files' bytes; nets without a run have random",
-        "weights. Last, how many times as fast as `predict` in eager PyTorch the file answers a picture in memory, on one",
-        "thread: medians of three in turns, on a machine that others used.",
-        "",
-        "*From float64*: where logits differ by more than 0.0001 the net computes once more in float64; how far the model itself",
-        "is from that, and how far the export. Rounding it is where the export is not twice as far. *Ties*: pooling windows of two",
-        "values that are equal but for rounding, of which the export took the other.",
-        "",
-        "| system | weights | pictures | " + " | ".join(FORMATS.values()) + " |",
-        "|---|---|---|" + "---|" * len(FORMATS),
-    ]
+    formats = " | ".join(FORMATS.values())
+    lines = [*_INTRODUCTION, "", f"| system | weights | {formats} |", "|---|---|" + "---|" * len(FORMATS)]
     for name, row in rows.items():
-        cells = [_cell(row[to], row["seconds"], to) for to in FORMATS]
-        lines.append(f"| {name} | {row['weights']} | {row['pictures']} | {' | '.join(cells)} |")
+        lines.append(f"| {name} | {row['weights']} | {' | '.join(_cell(row[to]) for to in FORMATS)} |")
     refused = [name for name, row in rows.items() if not all(row[to].get("ok") for to in FORMATS)]
-    lines += ["", *(f"* {name}: {NOTES[name]}." for name in refused if name in NOTES)]
+    if told := [name for name in refused if name in NOTES]:
+        lines += ["", *(f"* {name}: {NOTES[name]}." for name in told)]
     if missing := [name for name in SYSTEMS if name not in rows]:
         lines += ["", f"Not measured yet: {'; '.join(missing)}."]
+    exact = [(name, to, row[to]["exact"]) for name, row in rows.items() for to in FORMATS if row[to].get("exact")]
+    if exact:
+        lines += ["", *_ROUNDING]
+        lines += [f"| {name} | {FORMATS[to]} | {mine:.1e} | {theirs:.1e} |" for name, to, (mine, theirs) in exact]
+    lines += ["", *_SPEED, f"| system | {formats} |", "|---|" + "---:|" * len(FORMATS)]
+    for name, row in rows.items():
+        ratios = [
+            f"{row['seconds']['model'] / row['seconds'][to]:.2f}" if to in row["seconds"] else "-" for to in FORMATS
+        ]
+        lines.append(f"| {name} | {' | '.join(ratios)} |")
     if certificates:
-        lines += ["", "## Certificates of trained nets", "", *_CERTIFICATES]
+        lines += ["", *_CERTIFICATES]
     for name, one in certificates.items():
         alike = f"{100 * one['labels']:.5g} %" if one["labels"] is not None else (
             f"{one['boxes']:.1e} px, {one['unmatched']} ({one['ties']})"
@@ -280,29 +275,59 @@ def page(rows: dict[str, Any], certificates: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+_INTRODUCTION = (
+    "# Exports, measured",
+    "",
+    "Is every system's file as good as its checkpoint, and how fast is it? Each net is exported in three formats, and each",
+    "file is [proved](howto/export.md#how-it-is-proved) on a real picture at three sizes, from the bytes of image files on",
+    "both sides (`python -m benchmarks.export_table PICTURES --count 1`; `--system NAME=RUN` for the nets that are trained).",
+    "",
+    "## The same answers?",
+    "",
+    "A cell has the largest difference of a logit, or of a box's score, and how many labels are equal, or how far apart boxes",
+    "are. Metrics of trained nets are equal unless a difference is shown, in points. *Ties* are pooling windows of two values",
+    "that are equal but for rounding, of which the export took the other one. What was not proved is marked as refused.",
+)
+_ROUNDING = (
+    "Where logits differ by more than 0.0001 the net computes once more in float64. The model itself is as far from that as",
+    "its export is, so that the difference is rounding of float32, which nets with random weights magnify:",
+    "",
+    "| system | format | model, from float64 | export, from float64 |",
+    "|---|---|---:|---:|",
+)
+_SPEED = (
+    "## How fast?",
+    "",
+    "How many times as fast as `predict` of the checkpoint in eager PyTorch a file answers a picture in memory, from bytes to",
+    "labels or boxes, on one thread: medians of three in turns, on a machine that others used. Small nets lose what an engine",
+    "needs for each call.",
+    "",
+)
 _CERTIFICATES = (
+    "## Certificates of trained nets",
+    "",
     "ONNX files of runs on pictures of their val, three sizes each (made by the same module); the metric at their own size,",
-    "in per cent, and what the export loses of it, with its 95 % interval over pictures.",
+    "in per cent, and what the export loses of it, with its 95 % interval over pictures. Of boxes: those without a partner,",
+    "in brackets those of them at a limit, where the last bit decides.",
     "",
     "| run | pictures | difference | labels or boxes | metric | model | export | lost | |",
     "|---|---|---|---|---|---|---|---|---|",
 )
 
 
-def _cell(found: dict[str, Any], seconds: dict[str, float], to: str) -> str:
+def _cell(found: dict[str, Any]) -> str:
     if "refused" in found:
         return f"refused: {found['refused']}"
-    exact = found.get("exact")
-    parts = [f"{found['difference']:.1e}" + (f" (from float64: {exact[0]:.1e}, {exact[1]:.1e})" if exact else "")]
-    if found["boxes"] is None and found["ties"]:
-        parts.append(f"{found['ties']} ties")
+    parts = [f"{found['difference']:.1e}"]
     if found["labels"] is not None:
         parts.append(f"{100 * found['labels']:.5g} %")
     if found["boxes"] is not None:
-        parts.append(f"{found['boxes']:.1e} px, {found['unmatched']} ({found['ties']})")
-    if found["metric"] is not None:
+        lonely = f", {found['unmatched']} without a partner ({found['ties']} at a limit)" if found["unmatched"] else ""
+        parts.append(f"{found['boxes']:.1e} px{lonely}")
+    elif found["ties"]:
+        parts.append(f"{found['ties']} ties")
+    if found["metric"]:
         parts.append(f"metric {found['metric']:.2g}")
-    parts.append(f"{seconds['model'] / seconds[to]:.2f}x")
     return "; ".join(parts) + ("" if found["ok"] else "; **refused**")
 
 
