@@ -280,7 +280,7 @@ _INTRODUCTION = (
     "",
     "Is every system's file as good as its checkpoint, and how fast is it? Each net is exported in three formats, and each",
     "file is [proved](howto/export.md#how-it-is-proved) on a real picture at three sizes, from the bytes of image files on",
-    "both sides (`python -m benchmarks.export_table PICTURES --count 1`; `--system NAME=RUN` for the nets that are trained).",
+    "both sides: `python -m benchmarks.export_table PICTURES --count 1 --system NAME`, with `NAME=RUN` for trained nets.",
     "",
     "## The same answers?",
     "",
