@@ -65,15 +65,15 @@ def tiny_segnet() -> VisionModel:
 def other_windows(model: VisionModel) -> VisionModel:
     """The net with indices, which in the middle of each map now unpools to the pixel beside the maximum."""
 
-    def moved(_: object, given: tuple) -> tuple:
-        x, indices = given
+    def moved(_: object, given: tuple, named: dict) -> tuple:
+        indices = named["indices"]
         height, width = indices.codes.shape[2:]
         codes = indices.codes.clone()
         codes[:, :, height // 3 : -height // 3, width // 3 : -width // 3] ^= 1
-        return x, indices._replace(codes=codes)
+        return given, {"indices": indices._replace(codes=codes)}
 
     for unpool in model.neck.unpools:
-        unpool.register_forward_pre_hook(moved)
+        unpool.register_forward_pre_hook(moved, with_kwargs=True)
     return model
 
 

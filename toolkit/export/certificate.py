@@ -149,7 +149,7 @@ def prove(
                 pair = compared(mine, theirs, bounds, others)
                 if pair.problems(bounds) and unpooled(model) and not bounds.relative:
                     pair = _with_its_choices(model, file, target, path, theirs, pair, bounds, cut=cut, raw=raw)
-                if pair.problems(bounds) and not bounds.relative and model.head.max_detections is None:
+                elif pair.problems(bounds) and not bounds.relative and model.head.max_detections is None:
                     exact = exact or exact_model(model)
                     pair = explained(exact, path, mine, theirs, pair, raw=raw)
                 given = theirs["given"].shape
@@ -205,10 +205,15 @@ def _with_its_choices(
         found, *_ = run_fresh(with_blocks(file, target, names, folder / "opened"), target, [picture], folder)
         inside = next(found)
     with choices_of(model, inside) as chosen:
-        again = compared(reference(model, picture, cut, raw=raw).arrays, theirs, bounds)
-    if not chosen.windows or chosen.gap > bounds.ties or again.logit is None or pair.logit is None:
+        mine = reference(model, picture, cut, raw=raw).arrays
+    again = compared(mine, theirs, bounds)
+    if again._replace(labels=None).problems(bounds):
+        exact = exact_model(model)
+        with choices_of(exact, inside):
+            again = explained(exact, picture, mine, theirs, again, raw=raw)
+    if chosen.gap > bounds.ties or again.logit is None or pair.logit is None:
         return pair
-    left = pair._replace(logit=again.logit, unmatched=chosen.windows, ties=chosen.windows)
+    left = again._replace(labels=pair.labels, unmatched=chosen.windows, ties=chosen.windows)
     return pair if left._replace(labels=None).problems(bounds) else left
 
 
