@@ -90,8 +90,8 @@ SYSTEMS = {
     "Faster R-CNN 2015, a quarter as wide": System("faster_rcnn_vgg16_voc", _SMALL_2015),
 }
 NOTES = {
-    "SegNet": "with random weights a few pooling windows of two values that are equal but for rounding change half a per cent of the "
-    "labels, and those count. With the same choices logits agree to within rounding of float32",
+    "SegNet": "with random weights a few pooling windows of two values that are equal but for rounding change half a per cent of "
+    "the labels, and those count. With the same choices logits agree to within rounding of float32",
     "Bayesian SegNet-Basic, 2 samples": "by bisection onnxruntime parts from the model at `neck.unpools.2`, OpenVINO at "
     "`backbone.stages.3`; not looked into further. Ties of pooling windows are not told from faults where samples are averaged",
 }
