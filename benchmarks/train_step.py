@@ -54,6 +54,8 @@ from toolkit.models.vision_model import VisionModel
 from toolkit.samples import Batch
 
 Step = Callable[[Batch], None]
+PLAIN = ("train.optimizer={name: adamw, lr: 0.001, weight_decay: 0.01}", "train.precision=32-true")
+"""What all ways do alike, whatever the config says: PyTorch has AdamW fused and not; a bare loop computes in float32."""
 REFERENCE = "bare, fused"
 
 
@@ -130,7 +132,7 @@ def serve_steps(pipe: Any, name: str, toy: bool, threads: int) -> None:
     torch.set_num_threads(threads)
     if name == "toolkit":
         keep_freed_memory()
-    config = load_config("configs/tiny/unet_camvid.yaml")
+    config = load_config("configs/tiny/unet_camvid.yaml", PLAIN)
     model = build_model(config, pretrained=False).train()
     batch = batch_of(1 if toy else 4, *((32, 48) if toy else (144, 192)), model.num_classes)
     optimizer = optimizer_of(config, model, fused=name != "bare eager loop")
@@ -212,7 +214,7 @@ def main() -> None:
     )
     parser.add_argument("overrides", nargs="*", help="key=value, as for toolkit train")
     arguments = parser.parse_args()
-    overrides = [*arguments.overrides, "data.workers=1", f"train.threads={arguments.threads}", "train.log_every=10"]
+    overrides = [*PLAIN, *arguments.overrides, "data.workers=1", f"train.threads={arguments.threads}", "train.log_every=10"]
     overrides += [f"data.root={arguments.data}"] if arguments.data else []
     config = load_config(arguments.config, overrides)
     config = with_train_settings(
