@@ -31,8 +31,9 @@ val, which is one clip, they say only what that clip or stack allows, and are ma
 ![mIoU over processor minutes, from ImageNet weights and from random ones]({PICTURE})
 
 The U-Net on EfficientNet-Lite0 of [unet_lite_camvid](../configs/unet_lite_camvid.yaml) on CamVid val at 360x480, trained from
-ImageNet's weights and from random ones, with a twelfth of the steps that the config has, a whole cosine each, and weights averaged
-over about 20 steps (see the receipts `lite_imagenet` and `lite_random`). Nothing was chosen by these curves.
+ImageNet's weights and from random ones (the backbone then learns at the rate of the rest), with a sixth of the steps that the
+config has, a whole cosine each, and weights averaged over about 20 steps (see the receipts `lite_imagenet` and `lite_random`).
+Nothing was chosen by these curves.
 """
 
 
