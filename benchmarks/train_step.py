@@ -214,7 +214,13 @@ def main() -> None:
     )
     parser.add_argument("overrides", nargs="*", help="key=value, as for toolkit train")
     arguments = parser.parse_args()
-    overrides = [*PLAIN, *arguments.overrides, "data.workers=1", f"train.threads={arguments.threads}", "train.log_every=10"]
+    overrides = [
+        *PLAIN,
+        *arguments.overrides,
+        "data.workers=1",
+        f"train.threads={arguments.threads}",
+        "train.log_every=10",
+    ]
     overrides += [f"data.root={arguments.data}"] if arguments.data else []
     config = load_config(arguments.config, overrides)
     config = with_train_settings(
