@@ -161,7 +161,8 @@ def _noted(metadata: Mapping[str, Any]) -> dict[str, str]:
 
 def _stored_table(metadata: Mapping[str, Any], file: Path) -> ClassTable:
     """Classes and palette of a file's metadata. Raises CheckpointError for anything else than names and colours."""
-    names, palette = metadata.get("classes"), metadata.get("palette") or []
+    names: Any = metadata.get("classes")
+    palette = metadata.get("palette") or []
     is_named = isinstance(names, list) and all(isinstance(name, str) for name in names)
     is_painted = isinstance(palette, list) and all(
         isinstance(color, list) and len(color) == 3 and all(type(part) is int and 0 <= part <= 255 for part in color)
