@@ -138,7 +138,8 @@ class Record:
         """
         folder = Path(folder)
         with replacing(folder / ARRAYS_FILE, durable=False) as part, part.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **self._own_arrays(), **dict(self.arrays))
+            arrays: dict[str, Any] = {**self._own_arrays(), **self.arrays}
+            np.savez_compressed(file, **arrays)  # of numbers alone; NumPy before 2.2 takes `allow_pickle` for one of them
         digest = _digest(folder / ARRAYS_FILE)
         self._write_numbers(folder, digest)
 
