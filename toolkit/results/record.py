@@ -138,8 +138,9 @@ class Record:
         """
         folder = Path(folder)
         with replacing(folder / ARRAYS_FILE, durable=False) as part, part.open("wb") as file:
+            # Numbers alone: NumPy before 2.2 would take `allow_pickle` for one of the arrays.
             arrays: dict[str, Any] = {**self._own_arrays(), **self.arrays}
-            np.savez_compressed(file, **arrays)  # of numbers alone; NumPy before 2.2 takes `allow_pickle` for one of them
+            np.savez_compressed(file, **arrays)
         digest = _digest(folder / ARRAYS_FILE)
         self._write_numbers(folder, digest)
 
