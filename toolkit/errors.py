@@ -134,13 +134,13 @@ class ImageSizeError(UserError):
     """An image has a size the model cannot take."""
 
 
-LONGEST_WORD = 100
+_LONGEST_WORD = 100
 """Letters of a name in a message; no real one is as long."""
 
 
 def shortened(word: str) -> str:
     """A word for a message, cut where no name is as long."""
-    return word if len(word) <= LONGEST_WORD else f"{word[: LONGEST_WORD - 3]}..."
+    return word if len(word) <= _LONGEST_WORD else f"{word[: _LONGEST_WORD - 3]}..."
 
 
 def listed(names: Iterable[object], most: int = 5) -> str:

@@ -150,9 +150,9 @@ def test_a_flat_sequence_is_recomputed_piece_by_piece() -> None:
     assert kept.bytes == 4 * 2 * (3 * 21**2 + 8 * 19**2)
 
 
-def test_of_a_row_only_the_last_convolution_is_done_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    net = nn.Sequential(ConvNormAct(3, 4), ConvNormAct(4, 5), ConvNormAct(5, 6), nn.Dropout(0.5))
-    assert recompute(net, "units") == 1
+@pytest.fixture
+def done(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The output channels of every convolution that is done, in order."""
     done: list[int] = []
     real = nn.Conv2d.forward
 
@@ -162,22 +162,19 @@ def test_of_a_row_only_the_last_convolution_is_done_again(monkeypatch: pytest.Mo
         return out
 
     monkeypatch.setattr(nn.Conv2d, "forward", noted)
+    return done
+
+
+def test_of_a_row_only_the_last_convolution_is_done_again(done: list[int]) -> None:
+    net = nn.Sequential(ConvNormAct(3, 4), ConvNormAct(4, 5), ConvNormAct(5, 6), nn.Dropout(0.5))
+    assert recompute(net, "units") == 1
     net(torch.rand(2, 3, 8, 8)).sum().backward()
     assert done == [4, 5, 6, 6]
 
 
-def test_a_last_convolution_of_many_channels_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_last_convolution_of_many_channels_is_not(done: list[int]) -> None:
     net = nn.Sequential(ConvNormAct(3, 129), ConvNormAct(129, 2))
     recompute(net, "units")
-    done: list[int] = []
-    real = nn.Conv2d.forward
-
-    def noted(self: nn.Conv2d, x: Tensor) -> Tensor:
-        out = real(self, x)
-        done.append(self.out_channels)
-        return out
-
-    monkeypatch.setattr(nn.Conv2d, "forward", noted)
     net(torch.rand(2, 3, 8, 8)).sum().backward()
     assert done == [129, 2]
 

@@ -222,10 +222,12 @@ def _fitting_groups(restored: Restored, dataset: Dataset, asked: str | None, ove
         image_groups(sample_names(dataset), rule)
     except DataError as error:
         (problem,) = error.problems
-        if problem.where != "data.group" or any(override.startswith("data.group=") for override in overrides):
+        if problem.where != "data.group":  # a table, which names itself
             raise
         if asked is not None:
             raise DataError(problem.at("--group")) from error
+        if any(override.startswith("data.group=") for override in overrides):
+            raise
         raise CheckpointError(in_file(problem, restored.path)) from error
     return rule
 
