@@ -73,7 +73,4 @@ def bisect(
     if raw:
         wanted.pop("given")
         found[next(name for name in wanted if name.endswith("input"))] = found.pop("given")
-    tolerance = (
-        1.0 if bounds.typical else bounds.logit if bounds.relative else 1e-3
-    )  # of a block's spread, its largest difference
-    return first_fault(wanted, found, stats, tolerance)
+    return first_fault(wanted, found, stats, 0.05 if bounds.relative else 1e-3)

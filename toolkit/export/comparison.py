@@ -28,8 +28,6 @@ class Bounds(NamedTuple):
         ties: how near to a limit the score, overlap or rank of an unmatched box must lie, 0..1; and how near to each other,
             in standard deviations of their map, two values of a pooling window of which either may be the maximum.
         relative: whether `logit` counts in standard deviations of the model's own logits.
-        typical: whether `logit` is of the root mean square of the differences, not of the largest: of eight bits, whose rounding
-            reaches everywhere, and by pooling indices far.
     """
 
     logit: float
@@ -38,13 +36,12 @@ class Bounds(NamedTuple):
     metric: float
     ties: float
     relative: bool = False
-    typical: bool = False
 
 
 BOUNDS = {
     "float32": Bounds(1e-4, 0.9999, 1e-3, 0.05, 1e-4),
     "half": Bounds(0.05, 0.995, 0.5, 0.2, 0.01, relative=True),
-    "int8": Bounds(0.25, 0.95, 4.0, 1.0, 0.1, relative=True, typical=True),
+    "int8": Bounds(1.0, 0.95, 4.0, 1.0, 0.1, relative=True),
 }
 
 
@@ -63,7 +60,6 @@ class Difference(NamedTuple):
         finite: whether everything exported is a finite number.
         compared: how many labels of the picture were compared.
         exact: how far the model's logits, and the export's, are from those of the net in float64, where that was asked.
-        typical: root mean square of the differences of `logit`; None of boxes.
         left: what of `logit` rounding of float32 does not explain, where that was asked; then it is what must be within bounds.
     """
 
@@ -76,7 +72,6 @@ class Difference(NamedTuple):
     finite: bool = True
     compared: int = 0
     exact: tuple[float, float] | None = None
-    typical: float | None = None
     left: float | None = None
 
     def problems(self, bounds: Bounds) -> list[str]:
@@ -86,15 +81,13 @@ class Difference(NamedTuple):
         if not self.finite:
             found.append("numbers that are not finite")
         left = self.logit if self.left is None else self.left
-        left = self.typical if bounds.typical and self.typical is not None else left
         if left is not None and not left <= most:
             exact = (
                 "; in float64 the model itself is {:.3g} away, the export {:.3g}".format(*self.exact)
                 if self.exact
                 else ""
             )
-            kind = " (root mean square)" if bounds.typical else ""
-            found.append(f"a difference of {left:.3g}{kind}, allowed {most:.3g}{exact}")
+            found.append(f"a difference of {left:.3g}, allowed {most:.3g}{exact}")
         if self.labels is not None and self.labels < bounds.labels:
             found.append(f"{100 * self.labels:.3f} % of labels equal, wanted {100 * bounds.labels:g} %")
         if self.boxes is not None and self.boxes > bounds.boxes:
@@ -127,7 +120,6 @@ def compared(
         return Difference(logit=float("inf"), labels=0.0 if "labels" in wanted else None)
     numbers = [one for _, one in shared.values() if one.dtype.kind == "f"]
     gaps = [float(np.abs(one.astype(np.float64) - other).max()) for one, other in raws if one.size]
-    squares = [float(np.square(one.astype(np.float64) - other).mean()) for one, other in raws if one.size]
     labels = shared.get("labels")
     return Difference(
         logit=max(gaps) if gaps else None,
@@ -135,7 +127,6 @@ def compared(
         labels=float((labels[0] == labels[1]).mean()) if labels is not None else None,
         finite=all(bool(np.isfinite(one).all()) for one in numbers),
         compared=labels[0].size if labels is not None else 0,
-        typical=max(squares) ** 0.5 if squares else None,
     )
 
 
@@ -223,6 +214,5 @@ def total(rows: Sequence[Difference]) -> Difference:
         all(row.finite for row in rows),
         count,
         (max(own for own, _ in exacts), max(other for _, other in exacts)) if exacts else None,
-        max((row.typical for row in rows if row.typical is not None), default=None),
         max((one for one in lefts if one is not None), default=None) if exacts else None,
     )

@@ -91,7 +91,7 @@ def run_export(
 
     Returns:
         {"file", "runner", "page", "parity": {"ok", "max_logit", "labels_equal", "max_box", "unmatched", "ties", "metric",
-        "problems", "fault", "images", "seconds", "exact", "typical"}}.
+        "problems", "fault", "images", "seconds", "exact"}}.
 
     Raises:
         UserError: a bad checkpoint, a size that is not legal, a package that is not installed, a net that cannot be
@@ -290,7 +290,7 @@ def _proved(restored: Restored, path: Path, to: Target, wishes: Wishes, samples:
     page = write_parity_page(path.with_name("parity.html"), parity)
     short = {name: parity[name] for name in (
         "ok", "max_logit", "labels_equal", "max_box", "unmatched", "ties", "metric", "problems", "fault", "images", "seconds",
-        "exact", "typical",
+        "exact",
     )}  # fmt: skip
     return {"file": str(path), "runner": str(path.with_name("run.py")), "page": str(page), "parity": short}
 
@@ -323,7 +323,6 @@ def told(found: Certificate, restored: Restored, path: Path, to: Target, kind: s
         "bounds": found.bounds._asdict(),
         "max_logit": whole.logit,
         "spread": whole.spread,
-        "typical": whole.typical,
         "exact": _exact(whole, found.bounds),
         "labels_equal": whole.labels,
         "max_box": whole.boxes,

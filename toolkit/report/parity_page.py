@@ -56,12 +56,10 @@ def _totals(parity: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """What was found and what is allowed, for what the answers have."""
     bounds, spread = parity["bounds"], parity["spread"]
     relative = bounds["relative"] and bool(spread)
-    typical = bounds.get("typical") and parity.get("typical") is not None
-    largest, unit = parity["typical" if typical else "max_logit"], " of their spread" if relative else ""
+    largest, unit = parity["max_logit"], " of their spread" if relative else ""
     found = largest / spread if relative and largest is not None else largest
     of_boxes = parity["max_box"] is not None
-    kind = "root mean square" if typical else "largest"
-    what = f"{kind} difference of {'scores' if of_boxes else 'logits or values'}"
+    what = "largest difference of scores" if of_boxes else "largest difference of logits or values"
     totals = [(what, _number(found) + unit, f"{bounds['logit']:g}{unit}")]
     if exact := parity.get("exact"):
         totals.append(("from the net in float64: the model itself", _number(exact["model"]), "-"))
