@@ -10,6 +10,7 @@ about the bytes a pixel of photographs. albumentations decodes with OpenCV, torc
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -96,7 +97,7 @@ def write_files(folder: Path, task: Task) -> None:
 
 def run(batches: Iterator[Any]) -> tuple[Any, Any]:
     """Goes through the batches; the shapes of the last one."""
-    *_, (images, masks) = batches
+    ((images, masks),) = deque(batches, maxlen=1)  # one at a time: a list of all would grow with the epoch
     assert images.dtype == torch.uint8
     return tuple(images.shape), None if masks is None else tuple(masks.shape)
 

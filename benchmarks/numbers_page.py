@@ -28,14 +28,14 @@ val, which is one clip, they say only what that clip or stack allows, and are ma
 
 ## Pretrained against scratch
 
-![mIoU over processor minutes, from ImageNet weights and from random ones]({PICTURE})
+![mIoU over images seen, from ImageNet weights and from random ones]({PICTURE})
 
 The U-Net on EfficientNet-Lite0 of [unet_lite_camvid](../configs/unet_lite_camvid.yaml) on CamVid val at 360x480, trained from
 ImageNet's weights and from random ones (the backbone then learns at the rate of the rest), with a sixth of the steps that the
 config has, a whole cosine each, and weights averaged over about 20 steps (see the receipts `lite_imagenet` and `lite_random`).
 Nothing was chosen by these curves. After 50, 100, 150 and 200 steps: 34.16, 46.95, 54.38 and 59.33 from ImageNet's weights, 17.68,
-26.63, 38.10 and 41.36 from random ones, where that training was stopped. Both ran beside other work, the random one beside more: a
-step costs both the same, and read by steps the curves are fair, by processor minutes the random one looks slower than it is.
+26.63, 38.10 and 41.36 from random ones, where that training was stopped. An image costs both the same time; what the receipts say of
+processor minutes was measured beside other work, the random start's beside more.
 """
 
 
@@ -136,15 +136,15 @@ def _text(value: float, evaluation: Mapping[str, Any]) -> str:
 
 
 def pretrained_curve(receipts: Receipts) -> Markup:
-    """mIoU over processor minutes of the runs in `PRETRAINED` whose receipts are there."""
+    """mIoU over images seen of the runs in `PRETRAINED` whose receipts are there."""
     drawn = []
     for name, (title, color) in PRETRAINED.items():
         if name in receipts:
             metric = receipts[name]["evaluation"]["metric"]
             points = [point for point in receipts[name]["curve"] if metric in point]
-            drawn.append(Curve(title, [(p["processor_minutes"], 100 * p[metric]) for p in points], color))
-    label = "mIoU on CamVid val over processor minutes: " + " and ".join(curve.name for curve in drawn)
-    return curves(drawn, label, ("processor minutes", "mIoU on CamVid val, %"))
+            drawn.append(Curve(title, [(p["images_seen"], 100 * p[metric]) for p in points], color))
+    label = "mIoU on CamVid val over images seen: " + " and ".join(curve.name for curve in drawn)
+    return curves(drawn, label, ("images seen", "mIoU on CamVid val, %"))
 
 
 def write_numbers_page(
