@@ -34,7 +34,7 @@ The U-Net on EfficientNet-Lite0 of [unet_lite_camvid](../configs/unet_lite_camvi
 ImageNet's weights and from random ones (the backbone then learns at the rate of the rest), with a sixth of the steps that the
 config has, a whole cosine each, and weights averaged over about 20 steps (see the receipts `lite_imagenet` and `lite_random`).
 Nothing was chosen by these curves. After 50, 100, 150 and 200 steps: 34.16, 46.95, 54.38 and 59.33 from ImageNet's weights, 17.68,
-26.63, 38.10 and 41.36 from random ones, where that training was stopped. An image costs both the same time; what the receipts say of
+26.63, 38.10 and 41.36 from random ones, where that training was stopped. An image costs both the same time; what receipts say of
 processor minutes was measured beside other work, the random start's beside more.
 """
 
