@@ -18,6 +18,7 @@ from lightning_fabric.utilities.apply_func import move_data_to_device
 from rehearsed_device import ACCELERATOR, CPU, MixedDevicesError, label, on_accelerator, put, rehearsal
 from torch import Tensor
 from torch.utils._pytree import tree_iter, tree_map
+from versions import OLD_TORCH
 
 import toolkit.evaluators
 import toolkit.heads
@@ -199,6 +200,8 @@ OTHER_CASES = [
 
 @pytest.mark.parametrize(("name", "arguments"), [*FIRST_CASES, *OTHER_CASES])
 def test_a_loss_stays_on_its_device(name: str, arguments: dict[str, Any]) -> None:
+    if OLD_TORCH and name == "lovasz":
+        pytest.skip("the gradient of sorting in torch 2.11 makes its zeros below what a rehearsal sees")
     assert_few(step_with(LOSSES.find(name)(**arguments)), name)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_export import tiny_classifier, tiny_coarse, tiny_lite, tiny_lrn, tiny_of_library, tiny_segnet, tiny_unet
+from versions import OLD_TORCH
 
 from toolkit.export.graph import ExportGraph
 from toolkit.export.onnx import write_onnx
@@ -38,6 +39,7 @@ LARGER = [(1, 101, 131), (3, 128, 160), (2, 224, 100)]
 """For nets that pool their last map: of one cell a side it would be another program."""
 
 
+@pytest.mark.skipif(OLD_TORCH, reason="the exporter of torch 2.11 ties this program to odd sizes")
 def test_a_program_answers_as_its_graph_at_every_size() -> None:
     graph = ExportGraph(tiny_lrn()).eval()
     program = write_down(graph)

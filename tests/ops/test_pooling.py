@@ -217,7 +217,7 @@ def test_compiles_as_one_graph(storage, backend):
 
 @pytest.mark.skipif(
     tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 15),
-    reason="torch 2.11's exporter cannot prove that a size is rounded up to an even one; 2.15's can",
+    reason="the exporter of torch 2.14 cannot prove that a size is rounded up to an even one",
 )
 @pytest.mark.parametrize("storage", STORAGES)
 def test_one_exported_program_serves_even_and_odd_sizes(storage):

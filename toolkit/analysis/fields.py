@@ -60,6 +60,14 @@ RULES: dict[str, Rule] = {}
 """By the name of the ATen operation, without overload. Operations with the tag `pointwise` need none."""
 
 
+ACTIVATIONS = frozenset(
+    {
+        *("relu", "leaky_relu", "gelu", "silu", "hardswish", "hardsigmoid", "sigmoid", "tanh", "elu", "celu", "selu"),
+        *("mish", "prelu", "_prelu_kernel", "hardtanh", "softplus", "relu6", "log_sigmoid_forward", "threshold"),
+    }
+)
+"""Operations that are layers by themselves, each element from the one at its place."""
+
 BLANK = frozenset(
     {
         *("new_zeros", "new_ones", "new_empty", "new_full", "new_empty_strided"),
@@ -111,7 +119,8 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
     *("copy_", "_to_copy", "clone", "contiguous", "alias", "detach", "lift_fresh", "where", "masked_fill"),
     *("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "cudnn_batch_norm"),
     *("_batch_norm_no_update", "_batch_norm_with_update", "native_group_norm", "native_layer_norm", "_fused_rms_norm"),
-    *("native_dropout", "prelu", "_prelu_kernel", "rrelu_with_noise", "log_sigmoid_forward"),
+    *("native_dropout", "rrelu_with_noise"),
+    *ACTIVATIONS,  # not all of their in-place forms carry PyTorch's tag
 )
 def _matched(known: Known, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Field:
     """Elements of the same place, after broadcasting. Statistics of normalisation layers do not count as seeing."""

@@ -8,14 +8,8 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from toolkit.analysis.anatomy import Pair
+from toolkit.analysis.fields import ACTIVATIONS
 from toolkit.analysis.windows import UPSAMPLINGS, pair
-
-ACTIVATIONS = frozenset(
-    {
-        *("relu", "leaky_relu", "gelu", "silu", "hardswish", "hardsigmoid", "sigmoid", "tanh", "elu", "celu", "selu"),
-        *("mish", "prelu", "_prelu_kernel", "hardtanh", "softplus", "relu6", "log_sigmoid_forward", "threshold"),
-    }
-)
 
 KINDS = {
     "max_pool2d_with_indices": "max pool",

@@ -88,8 +88,10 @@ class Extent(NamedTuple):
 
 
 def extent(span: Span) -> Extent:
-    """Lengths and first centre; a cell that sees nothing has length 0."""
+    """Lengths and first centre; a cell that sees nothing has length 0. Raises RuntimeError where no cell is left."""
     lo, hi = span.cells()
+    if not len(lo):
+        raise RuntimeError("no cell is left: the image is too small for so many layers")
     lengths = np.maximum(hi - lo + 1, 0)
     return Extent(int(lengths.max()), int(lengths.min()), float(lo[0] + hi[0]) / 2)
 

@@ -87,9 +87,10 @@ def rgb_pixels(image: Image.Image) -> np.ndarray:
     """The (H, W, 3) uint8 pixels; in strips, so that a large picture is not in memory three times."""
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     rows = max(1, _STRIP // max(1, image.width))
-    for top in range(0, image.height, rows):
-        strip = image.crop((0, top, image.width, min(image.height, top + rows)))
-        pixels[top : top + rows] = np.asarray(strip if strip.mode == "RGB" else strip.convert("RGB"))
+    with any_size():
+        for top in range(0, image.height, rows):
+            strip = image.crop((0, top, image.width, min(image.height, top + rows)))
+            pixels[top : top + rows] = np.asarray(strip if strip.mode == "RGB" else strip.convert("RGB"))
     return pixels
 
 
