@@ -47,13 +47,14 @@ def tiny_unet(padding: str = "same", samples: int = 1) -> VisionModel:
     return _seeded(make)
 
 
-def tiny_segnet() -> VisionModel:
-    """Two stages with pooling indices."""
+def tiny_segnet(samples: int = 1) -> VisionModel:
+    """Two stages with pooling indices; with several samples, dropout on the deeper one."""
 
     def make() -> VisionModel:
-        backbone = BACKBONES.find("segnet_basic_encoder")(num_stages=2, width=6)
-        neck = NECKS.find("index_unpool")(backbone.spec, convs=[1, 1], kernel_size=7, activation="none")
-        return VisionModel(backbone, neck, HEADS.find("pixel")(neck.spec, 3), CLASSES)
+        drops: dict[str, Any] = {"dropout_after": [2], "dropout": 0.3} if samples > 1 else {}
+        backbone = BACKBONES.find("segnet_basic_encoder")(num_stages=2, width=6, **drops)
+        neck = NECKS.find("index_unpool")(backbone.spec, convs=[1, 1], kernel_size=7, activation="none", **drops)
+        return VisionModel(backbone, neck, HEADS.find("pixel")(neck.spec, 3), CLASSES, samples=samples)
 
     model = _seeded(make)
     with torch.no_grad():  # untrained logits are of 100, whose last bit is 1e-5: these are of units, as trained ones

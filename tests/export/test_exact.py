@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_export import tiny_unet
+from tiny_export import other_windows, tiny_segnet, tiny_unet
 
+from toolkit.export import certificate
 from toolkit.export.comparison import BOUNDS, Difference, compared, total
 from toolkit.export.exact import exact_model, explained
-from toolkit.export.graph import RAW
+from toolkit.export.graph import RAW, ExportGraph
+from toolkit.export.pooling_ties import choices_of
 from toolkit.export.reference import reference, shown
 
 
@@ -52,6 +54,39 @@ def test_an_export_that_is_farther_is_not_explained(picture: Path, times: float,
     found = judged(picture, times, more)
     assert found.left == found.logit
     assert "in float64 the model itself is" in found.problems(BOUNDS["float32"]._replace(logit=0.0))[0]
+
+
+@pytest.mark.parametrize(("times", "explains"), [(1.5, True), (4.0, False)])
+def test_rounding_is_measured_beside_other_choices_of_equal_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: float, explains: bool
+) -> None:
+    picture = tmp_path / "flat.png"
+    Image.fromarray(np.full((64, 96, 3), 200, np.uint8)).save(picture)
+    model, export = tiny_segnet(), ExportGraph(other_windows(tiny_segnet()), blocks=True)
+    with torch.inference_mode():
+        made = export(torch.full((1, 64, 96, 3), 200, dtype=torch.uint8))
+    inside = {name: one.numpy() for name, one in zip(export.names, made, strict=True)}
+    with choices_of(model, inside):
+        mine = reference(model, picture).arrays
+    exact = exact_model(model)
+    batch, _ = shown(exact, picture)
+    with torch.inference_mode(), choices_of(exact, inside):
+        wanted = exact(exact.prepared(batch)).numpy()
+    theirs = {RAW: wanted - times * (mine[RAW] - wanted)}
+    monkeypatch.setattr(certificate, "with_blocks", lambda *given: None)
+    monkeypatch.setattr(certificate, "run_fresh", lambda *given: (iter([inside]), {}, []))
+    strict = BOUNDS["float32"]._replace(logit=0.0)
+    pair = compared(reference(model, picture).arrays, theirs, strict)
+    found = certificate._with_its_choices(model, picture, "onnx", picture, theirs, pair, strict, cut=None, raw=False)
+    assert pair.problems(strict)
+    if explains:
+        assert found.ties == found.unmatched > 0
+        assert found.left == 0.0
+        assert not found.problems(strict)
+        assert found.exact is not None
+        assert found.exact[1] == pytest.approx(times * found.exact[0], rel=1e-6)
+    else:
+        assert found == pair
 
 
 def test_a_picture_that_is_explained_hides_no_other() -> None:

@@ -63,3 +63,20 @@ def test_class_names_in_another_order_are_stale() -> None:
     found = other_classes(CLASSES, ("road", "sky", "car"))
     assert found is not None
     assert "stale class order" in found.why
+
+
+def test_labels_between_two_equal_classes_are_called_that() -> None:
+    maps = np.random.default_rng(0).normal(size=(1, 3, 8, 10)).astype(np.float32)
+    maps[0, 1] = maps[0, 0] = maps[0].max(0)
+    labels = maps.argmax(1).astype(np.uint8)
+    other = labels.copy()
+    other[0, 2, 3] = 1
+    mine = {"logits": maps, "labels": labels}
+    found = first_fault(mine, {"logits": maps, "labels": other}, {})
+    assert found is not None
+    assert "1.2 % of labels, where two classes are equal but for rounding" in found.why
+    other[0, 2, 3] = 2
+    apart = {"logits": maps - np.array([0, 0, 9], np.float32).reshape(1, 3, 1, 1), "labels": labels}
+    found = first_fault(apart, apart | {"labels": other}, {})
+    assert found is not None
+    assert "upsampling" in found.why

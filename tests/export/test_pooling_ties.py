@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from tiny_export import other_windows, tiny_segnet
 
-from toolkit.export.graph import RAW, ExportGraph
+from toolkit.export.graph import MEAN, RAW, ExportGraph
 from toolkit.export.pooling_ties import choices_of, unpooled
 from toolkit.models.vision_model import VisionModel
 
@@ -21,7 +21,7 @@ def noisy() -> torch.Tensor:
 
 
 def answered(model: VisionModel, given: torch.Tensor) -> dict:
-    graph = ExportGraph(model, blocks=True)
+    graph = ExportGraph(model, blocks=True, samples=model.samples)
     with torch.no_grad():
         found = graph(given)
     return {name: one.numpy() for name, one in zip(graph.names, found, strict=True)}
@@ -29,16 +29,28 @@ def answered(model: VisionModel, given: torch.Tensor) -> dict:
 
 def again(export: VisionModel, given: torch.Tensor) -> tuple:
     """How far the model is from an export: as it is, and with its choices, of which the number and the widest are told."""
-    model, theirs = tiny_segnet(), answered(export, given)
-    before = abs(answered(model, given)[RAW] - theirs[RAW]).max()
+    model, theirs = tiny_segnet(export.samples), answered(export, given)
+    answer = RAW if export.samples == 1 else MEAN
+    before = abs(answered(model, given)[answer] - theirs[answer]).max()
     with choices_of(model, {name: theirs[name] for name in unpooled(model)}) as chosen:
-        after = abs(answered(model, given)[RAW] - theirs[RAW]).max()
+        after = abs(answered(model, given)[answer] - theirs[answer]).max()
     return before, after, chosen
 
 
 def test_an_export_that_takes_the_other_of_two_equals_agrees_with_the_model_that_does() -> None:
     before, after, chosen = again(other_windows(tiny_segnet()), flat())
     assert before > 1e-2
+    assert after <= 1e-6
+    assert chosen.windows > 0
+    assert chosen.gap <= 1e-4
+
+
+def test_each_sample_has_choices_of_its_own() -> None:
+    model = tiny_segnet(samples=3)
+    assert len(set(unpooled(model))) == 6
+    assert set(unpooled(model)) <= set(answered(model, flat()))
+    before, after, chosen = again(other_windows(tiny_segnet(samples=3)), flat())
+    assert before > 1e-3
     assert after <= 1e-6
     assert chosen.windows > 0
     assert chosen.gap <= 1e-4

@@ -19,8 +19,6 @@ from toolkit.export.detector import DetectorGraph
 from toolkit.export.engine_model import EngineModel
 from toolkit.export.graph import Cut, ExportGraph
 from toolkit.export.metadata import EXPORT
-from toolkit.export.onnx import write_onnx
-from toolkit.export.program import write_down
 from toolkit.export.programs import Run, more_of
 from toolkit.inference.several_looks import several_looks
 from toolkit.inference.tiling.boxes import TiledBoxes, unlimited
@@ -200,17 +198,3 @@ def test_a_file_of_whole_pictures_refuses_tiles(padding: str) -> None:
     file = EngineModel(tiny_unet(padding), run)
     with pytest.raises(ConfigError, match="answers for whole pictures"):
         several_looks(file, 1, tile=64)(noise([(97, 131)], [(97, 131)]))
-
-
-@pytest.mark.slow
-def test_an_onnx_file_draws_the_same_noise(tmp_path: Path) -> None:
-    pytest.importorskip("onnxscript")
-    onnxruntime = pytest.importorskip("onnxruntime")
-    graph = ExportGraph(tiny_unet(), samples=2).eval()
-    program = write_down(graph, (37, 51))
-    write_onnx(program, tmp_path / "model.onnx", {})
-    with torch.no_grad():
-        wanted = graph(program.example)
-    found = onnxruntime.InferenceSession(tmp_path / "model.onnx").run(None, {"pictures": program.example.numpy()})
-    for name, mine, theirs in zip(graph.names, wanted, found, strict=True):
-        np.testing.assert_allclose(theirs, mine, rtol=0, atol=1e-5, err_msg=name)

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from toolkit.errors import CheckpointError, UserError
+from toolkit.config.load import load_config
+from toolkit.engine.checkpoint import load_state
+from toolkit.errors import CheckpointError, ConfigError, UserError
 from toolkit.jobs.restore import load_model
 from toolkit.models.weights import save_weights
 
@@ -24,6 +26,27 @@ def test_weights_with_a_key_of_a_later_version_name_it(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="attention") as found:
         load_model(tmp_path / "own.safetensors")
     assert "written by" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [
+        ({"format": 2, "toolkit": "9.1.0"}, r"state of form 2, .* reads form 1.*continue with toolkit 9\.1\.0"),
+        ({"format": 1, "toolkit": 3}, r"not a state file of this version.*best, .* missing.*the toolkit that wrote it"),
+        ({}, "not a state file of this version.*says no form"),
+    ],
+)
+def test_a_state_of_another_form_says_both_and_what_to_do(tmp_path: Path, held: dict, said: str) -> None:
+    torch.save(held, tmp_path / "last.state")
+    with pytest.raises(CheckpointError, match=said):
+        load_state(tmp_path / "last.state")
+
+
+@pytest.mark.parametrize("name", ["theirs.xml", "theirs.onnx", "theirs.pt2"])
+def test_a_program_in_the_place_of_a_config_is_called_one(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("<net/>")
+    with pytest.raises(ConfigError, match=r"program of another engine; wanted a config.*toolkit predict"):
+        load_config(tmp_path / name)
 
 
 def test_an_export_of_another_form_is_refused(tmp_path: Path) -> None:

@@ -105,12 +105,12 @@ def _weights(checkpoint: str, target: str, out: str | None, trust_code: bool, as
     if as_json:
         print_json(result)
     else:
-        gap = result["parity"]["max_logit"]
-        say(
-            f"{result['file']}: loaded strictly by {result['net']}"
-            + (f"; logits differ by {gap:.2g}" if gap is not None else "")
-        )
+        say(f"{result['file']}: loaded strictly by {result['net']}")
+        say(f"largest difference for random pixels: {result['parity']['max_logit']:.2g}")
+        if result["note"] is not None:
+            say(result["note"])
     if not result["parity"]["ok"]:
+        say("refused: that net takes the weights, and answers otherwise", err=True)
         raise click.exceptions.Exit(1)
 
 

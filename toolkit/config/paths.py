@@ -20,6 +20,7 @@ ENDINGS = (".yaml", ".yml")
 _LARGEST = 1 << 20  # bytes; every experiment in this project fits into five thousand
 _RUN_FILES = ("last.state", "best.safetensors", "last.safetensors", "metrics.jsonl")
 _WEIGHTS = (".safetensors", ".state", ".pth", ".pt", ".ckpt")
+_PROGRAMS = (".onnx", ".xml", ".pt2")
 
 
 def read(path: Path, overrides: Sequence[str] = ()) -> Source:
@@ -35,6 +36,12 @@ def config_text(path: Path) -> str:
         raise ConfigError(_folder(path))
     if path.suffix.lower() in _WEIGHTS and what_is(path) == "file":
         raise ConfigError(_weights(path))
+    if path.suffix.lower() in _PROGRAMS and what_is(path) == "file":
+        message = "is a program of another engine; wanted a config file (YAML)"
+        remedy = (
+            f"toolkit predict {path} PICTURES runs it, and says what goes in and comes out where it must be told more"
+        )
+        raise ConfigError(Problem(path, message, remedy))
     try:
         with path.open("rb") as file:
             data = file.read(_LARGEST + 1)

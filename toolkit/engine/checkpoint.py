@@ -21,9 +21,12 @@ from torch import Tensor, nn
 from toolkit.errors import CheckpointError, Problem, Where, missing_path
 from toolkit.files import replacing, writable
 from toolkit.models.weights import load_into
+from toolkit.version import __version__
 
 _FORMAT = 1
 _LARGEST_STEP = 1 << 53
+_LONGEST_VERSION = 40
+"""Letters; what is longer is no version."""
 
 
 class TrainState(NamedTuple):
@@ -138,7 +141,7 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
 def save_state(path: Path, state: TrainState) -> None:
     """By rename; raises UserError when the disk refuses, the former file then being whole."""
     with replacing(path) as part, writable(part) as file:
-        torch.save({"format": _FORMAT, **state._asdict()}, file)
+        torch.save({"format": _FORMAT, "toolkit": __version__, **state._asdict()}, file)
 
 
 def load_state(path: Path) -> TrainState:
@@ -158,7 +161,7 @@ def load_state(path: Path) -> TrainState:
         raise CheckpointError(Problem(path, message, "continue from an older copy, or start anew")) from error
     needed = set(TrainState._fields) - set(TrainState._field_defaults)
     if not isinstance(raw, dict) or not _is_format(raw.get("format")) or not needed <= set(raw):
-        raise CheckpointError(Problem(path, "is not a state file of this version of the toolkit", "start a new run"))
+        raise CheckpointError(_other_version(path, raw if isinstance(raw, dict) else {}, needed))
     fields = {name: raw[name] for name in TrainState._fields if name in raw}
     wrong = sorted(name for name, value in fields.items() if not _FIELDS[name](value))
     if not wrong and fields["evaluated"] > fields["step"]:
@@ -167,6 +170,32 @@ def load_state(path: Path) -> TrainState:
         message = f"has fields that hold something else than they should: {', '.join(wrong)}"
         raise CheckpointError(Problem(path, message, "continue from an older copy, or start anew"))
     return TrainState(**fields)
+
+
+def _other_version(path: Path, raw: Mapping[str, Any], needed: set[str]) -> Problem:
+    """What is wrong with a state that another version wrote, as far as it says.
+
+    Args:
+        path: the state file.
+        raw: what it holds, by name.
+        needed: names without which no state is one.
+    """
+    found, written = raw.get("format"), raw.get("toolkit")
+    if type(found) is not int:
+        message = f"is not a state file of this version of the toolkit ({__version__}): it says no form"
+    elif found != _FORMAT:
+        message = f"is a state of form {found}, and this toolkit ({__version__}) reads form {_FORMAT}"
+    else:
+        missing = ", ".join(sorted(needed - set(raw)))
+        message = f"is not a state file of this version of the toolkit ({__version__}): {missing} missing"
+    by = (
+        f"toolkit {written}"
+        if isinstance(written, str) and len(written) < _LONGEST_VERSION
+        else "the toolkit that wrote it"
+    )
+    return Problem(
+        path, message, f"continue with {by}, or start a new run from its weights: model.init_from={path.parent}"
+    )
 
 
 def _refuse_compressed(path: Path) -> None:

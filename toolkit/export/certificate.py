@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from toolkit.errors import UserError
+from toolkit.errors import UserError, listed
 from toolkit.export.answers import prediction_of
 from toolkit.export.bisection import bisect
 from toolkit.export.comparison import Answers, Bounds, Difference, compared, total
@@ -142,11 +142,13 @@ def prove(
         files = three_sizes(pictures, folder, size)
         found, notes, seconds = run_fresh(file, target, files, folder)
         rows = []
+        lacks: dict[str, None] = {}
         exact: VisionModel | None = None
         with evaluating(model):
             for path, theirs in zip(files, found, strict=True):
                 mine, prediction, rounded, others = reference(model, path, cut, raw=raw, ties=bounds.ties)
                 pair = compared(mine, theirs, bounds, others)
+                lacks |= dict.fromkeys(name for name in mine if name not in theirs)
                 if pair.problems(bounds) and unpooled(model) and not bounds.relative:
                     pair = _with_its_choices(model, file, target, path, theirs, pair, bounds, cut=cut, raw=raw)
                 elif pair.problems(bounds) and not bounds.relative and model.head.max_detections is None:
@@ -162,6 +164,7 @@ def prove(
             metric = metric_lost(measure, files, rows) if measure is not None and not raw else None
             stale = other_classes(list(model.classes), notes.get("classes", []))
             problems = whole.problems(bounds) + ([stale.why] if stale else [])
+            problems += [f"it has no output {listed(list(lacks))}"] if lacks else []
             if metric is not None and metric["difference"] > bounds.metric:
                 problems.append(f"{metric['name']} differs by {metric['difference']:.3g}, allowed {bounds.metric:g}")
             fault = stale

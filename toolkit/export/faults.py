@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from toolkit.errors import listed
-from toolkit.export.graph import BLOCK, RAW
+from toolkit.export.graph import BLOCK, MEAN, RAW
 
 _SMALL = 1e-3
 """Share of a block's spread from which on it counts as different, and below which two things count as the same."""
@@ -104,6 +104,8 @@ def _why(
         order = _reordered(mine, theirs)
         if order is not None:
             return f"stale class order: its channels are the model's channels {order}"
+    if name == "labels" and (said := _between_classes(mine, theirs, wanted)):
+        return said
     if name in ("labels", "scores", "values"):
         return (
             "the logits agree, so it is the upsampling or what follows it (align_corners, thresholds, order of classes)"
@@ -111,6 +113,26 @@ def _why(
     if _only_edges(mine, theirs):
         return "only its edges differ: padding"
     return "everything before it agrees: it computes something else (align_corners of an upsampling, say) or has other weights"
+
+
+def _between_classes(mine: np.ndarray, theirs: np.ndarray, wanted: Mapping[str, np.ndarray]) -> str | None:
+    """Where labels (N, H, W) differ only between two classes that are equal but for rounding, that; else None."""
+    maps = wanted.get(MEAN, wanted.get(RAW))
+    if maps is None or maps.ndim != 4 or maps.shape[2:] != mine.shape[1:] or mine.shape != theirs.shape:
+        return None
+    other = mine != theirs
+    if max(int(mine[other].max(initial=0)), int(theirs[other].max(initial=0))) >= maps.shape[1]:
+        return None  # no class: below a threshold
+    ours, its = (
+        np.take_along_axis(maps, one[:, None].astype(np.int64) % maps.shape[1], 1)[:, 0] for one in (mine, theirs)
+    )
+    margin = float(np.abs(ours - its)[other].max(initial=0.0))
+    if margin > _SMALL * float(np.std(maps)):
+        return None
+    return (
+        f"{100 * float(other.mean()):.2g} % of labels, where two classes are equal but for rounding (at most {margin:.2g} apart) "
+        "and each side names another one"
+    )
 
 
 def _of_boxes(name: str, wanted: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]) -> str | None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from toolkit.contracts import FeaturePyramid, SizeRule
 from toolkit.export.blocks import watched
+from toolkit.export.onnx_shift import shift_translations
 from toolkit.models.monte_carlo import moments, placed_samples, refuse_without_dropout
 from toolkit.models.vision_model import VisionModel
 from toolkit.ops.padding import mirror_positions
@@ -119,8 +120,8 @@ class ExportGraph(nn.Module):
 
     @property
     def translations(self) -> dict[Any, Any]:
-        """Operators of the graph that ONNX' exporter has to be told of (`custom_translation_table`); none here."""
-        return {}
+        """Operators of the graph that ONNX' exporter has to be told of (`custom_translation_table`): shifts of samples' noise."""
+        return shift_translations() if self.samples > 1 else {}
 
     def resized(self, pictures: Tensor) -> Tensor:
         """Pictures (N, H, W, C) after what evaluation does to them (a resize, say), (N, C, H', W') uint8."""
@@ -151,7 +152,7 @@ class ExportGraph(nn.Module):
             if more and self.model.transforms:  # pictures of one size, which they all have now
                 more = (torch.ones_like(more[0]) * torch.tensor([[images.shape[2], images.shape[3]]]), *more[1:])
             pixels = self.prepared(images, *more)
-        with watched(self.model) as blocks:
+        with watched(self.model, self.samples) as blocks:
             answers = self._answers(pixels, size, original, *more)
         outputs = answers
         if self.with_blocks:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from toolkit.contracts import FeaturePyramid, PoolIndices
+from toolkit.export.blocks import of_pass
 from toolkit.export.graph import BLOCK
 from toolkit.layers.max_unpool import MaxUnpool
 from toolkit.models.vision_model import VisionModel
@@ -37,24 +39,32 @@ class Chosen:
 
 
 def unpooled(model: VisionModel) -> list[str]:
-    """Names of the values inside a program that show where it unpooled to, deepest first; none for a net without indices."""
-    return [f"{BLOCK}{name}" for name, layer in model.named_modules() if isinstance(layer, MaxUnpool)]
+    """Names of the values inside a program that show where it unpooled to, deepest first; none for a net without indices.
+
+    Of a model that predicts from samples each pass has its own.
+    """
+    layers = [name for name, layer in model.named_modules() if isinstance(layer, MaxUnpool)]
+    return [
+        f"{BLOCK}{of_pass(name, number, model.samples)}" for number in range(1, model.samples + 1) for name in layers
+    ]
 
 
 @contextmanager
 def choices_of(model: VisionModel, inside: Mapping[str, np.ndarray]) -> Iterator[Chosen]:
-    """While it is open the model unpools to where an export did.
+    """While it is open the model unpools to where an export did, in each pass of a picture's.
 
     Args:
-        model: a model with unpooling, in eval mode.
+        model: a model with unpooling, in eval mode, which answers for one picture after the other.
         inside: maps (N, C, H, W) of the export by the names that `unpooled` gives, of those that it has.
     """
     found = Chosen()
-    names = reversed(unpooled(model))  # finest first, as the pyramid
-    placed = [torch.from_numpy(inside[name]) if name in inside else None for name in names]
+    names = unpooled(model)
+    layers = len(names) // model.samples
+    passes = cycle([names[first : first + layers][::-1] for first in range(0, len(names), layers)])  # finest first
 
     def hook(_: Any, given: tuple[FeaturePyramid]) -> tuple[FeaturePyramid]:
         (pyramid,) = given
+        placed = [torch.from_numpy(inside[name]) if name in inside else None for name in next(passes)]
         triples = zip(pyramid.maps, pyramid.pools, placed, strict=False)
         return (replace(pyramid, pools=tuple(_as_placed(*triple, found) for triple in triples)),)
 

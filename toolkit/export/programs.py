@@ -113,18 +113,20 @@ class OpenvinoRun(Run):
         if threads:
             options["INFERENCE_NUM_THREADS"] = threads
         self.made = core.compile_model(model, "CPU", options)
+        # Names are the file's: compiling gives a value also those of steps that it leaves out.
         self.inputs, self.outputs = (
             [
-                (one.get_any_name(), _sides(one.get_partial_shape()), one.get_element_type().get_type_name())
-                for one in ports
+                (named.get_any_name(), _sides(one.get_partial_shape()), one.get_element_type().get_type_name())
+                for named, one in zip(*ports, strict=True)
             ]
-            for ports in (self.made.inputs, self.made.outputs)
+            for ports in ((model.inputs, self.made.inputs), (model.outputs, self.made.outputs))
         )
 
     def __call__(self, given: np.ndarray, files: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """See `Run`."""
         more = more_of(given, files)[: len(self.inputs) - 1]
-        return {port.get_any_name(): np.array(value) for port, value in self.made([given, *more]).items()}
+        values = self.made([given, *more]).to_tuple()
+        return {name: np.array(value) for (name, *_), value in zip(self.outputs, values, strict=True)}
 
 
 def _sides(shape: Any) -> tuple[Any, ...]:

@@ -38,10 +38,11 @@ def load(path):
     core = openvino.Core()
     model = core.read_model(str(path))
     notes = json.loads(model.get_rt_info(["toolkit"]).astype(str))
+    names = [one.get_any_name() for one in model.outputs]
     made = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     def run(given):
         more = [sizes(given)] * (len(made.inputs) - 1)
-        return {one.get_any_name(): value for one, value in made([given, *more]).items()}
+        return dict(zip(names, made([given, *more]).to_tuple()))
     return run, notes
 ''',
     "torch": '''

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from toolkit.config.sections import Config
-from toolkit.errors import ConfigError, PartsError, Problem
+from toolkit.errors import ConfigError, PartsError, Problem, first_line
 from toolkit.files import replacing
 from toolkit.jobs.restore import Restored, restore
 from toolkit.models.to_library import library_state
@@ -19,14 +20,28 @@ from toolkit.models.weights import save_weights
 Library = Literal["torchvision", "smp", "timm"]
 _LARGEST = 1e-4
 """Difference of a logit up to which the other net is the same."""
+_SMP_ENCODER = {"depth": "encoder_depth", "output_stride": "encoder_output_stride"}
+_STEP_WIDTHS = [256, 128, 64, 32, 16]
+"""Widths of the steps of `_BY_STEPS` by default, theirs and ours."""
+_WIDTHS = {"channels": "decoder_channels"}
+_STEPS = {**_WIDTHS, "attention": "decoder_attention_type"}
+_ATROUS = {**_WIDTHS, "rates": "decoder_atrous_rates", "dropout": "decoder_aspp_dropout"}
+_SMP_DECODER = {
+    "unet": _STEPS, "unetplusplus": _STEPS, "manet": _WIDTHS, "deeplabv3": _ATROUS, "deeplabv3plus": _ATROUS,
+    "fpn": {"channels": "decoder_segmentation_channels", "dropout": "decoder_dropout"},
+    "pspnet": {"channels": "psp_out_channels", "dropout": "psp_dropout"},
+    "pan": _WIDTHS, "upernet": _WIDTHS, "segformer": {"channels": "decoder_segmentation_channels"},
+}  # fmt: skip
+"""What segmentation_models_pytorch calls the arguments of the backbone and the neck `smp`, by decoder."""
+_BY_STEPS = ("unet", "unetplusplus", "manet")
 
 
 def run_export_weights(
     checkpoint: str | Path, to: Library, out: str | Path | None = None, *, trust_code: bool = False
 ) -> dict[str, Any]:
-    """Writes the state dict; {"file", "net" (the line that builds theirs), "parity": {"ok", "max_logit"}}.
+    """Writes the state dict; {"file", "net" (the line that builds theirs), "note", "parity": {"ok", "max_logit"}}.
 
-    The other library's net is built, filled strictly and compared on random pixels, where it gives logits.
+    The other library's net is built, filled strictly and compared on random pixels: its logits, or a detector's maps.
 
     Args:
         checkpoint: a run folder or weights file.
@@ -46,8 +61,16 @@ def run_export_weights(
     net.load_state_dict(state, strict=True)
     gap = _gap(restored.model, net.eval())
     _write(path, state, restored, line)
-    parity = {"ok": gap is None or gap <= _LARGEST, "max_logit": gap, "labels_equal": None, "metric": None}
-    return {"file": str(path), "net": line, "parity": parity}
+    parity = {"ok": gap <= _LARGEST, "max_logit": gap, "labels_equal": None, "metric": None}
+    return {"file": str(path), "net": line, "note": _note(restored.model, to), "parity": parity}
+
+
+def _note(model: VisionModel, to: Library) -> str | None:
+    """What the net does otherwise with the same weights, that no tensor says."""
+    grid = getattr(model.head, "grid", None)
+    if to != "smp" or grid in (None, "ends") or getattr(model.head, "stride", 1) == 1:
+        return None
+    return f"that net upsamples its logits with corners aligned; the checkpoint does it by model.head.upsample={grid}"
 
 
 def their_net(config: Config, model: VisionModel, to: Library) -> tuple[str, nn.Module]:
@@ -104,18 +127,27 @@ def _timm(config: Config, count: int) -> tuple[str, nn.Module] | None:
 def _smp(config: Config, count: int) -> tuple[str, nn.Module] | None:
     import segmentation_models_pytorch as smp
 
-    neck = config.model.neck
+    neck, body = config.model.neck, config.model.backbone.arguments
     if config.model.backbone.name != "smp" or neck is None or neck.name != "smp":
         return None
-    encoder = config.model.backbone.arguments
-    decoder = str(neck.arguments.get("decoder", "unet"))
-    name, channels = encoder.get("encoder", "resnet34"), encoder.get("in_channels", 3)
-    depth = encoder.get("depth", 5)
-    net = smp.create_model(
-        decoder, encoder_name=name, encoder_weights=None, in_channels=channels, classes=count, encoder_depth=depth
-    )
-    line = f"smp.create_model({decoder!r}, {name!r}, encoder_weights=None, in_channels={channels}, classes={count})"
-    return line, net
+    decoder, encoder = str(neck.arguments.get("decoder", "unet")), body.get("encoder", "resnet34")
+    given = {"in_channels": body.get("in_channels", 3), "classes": count}
+    more = {_SMP_ENCODER[name]: body[name] for name in _SMP_ENCODER if body.get(name) is not None}
+    named = _SMP_DECODER.get(decoder, {})
+    more |= {named[name]: value for name, value in neck.arguments.items() if name in named and value is not None}
+    if decoder not in _BY_STEPS and named.get("channels") in more:
+        more[named["channels"]] = more[named["channels"]][0]  # one width, where we have a list of one
+    elif decoder in _BY_STEPS and "depth" in body:
+        more.setdefault("decoder_channels", _STEP_WIDTHS[-body["depth"] :])
+    if body.get("output_stride", 32) == 32 and decoder != "pan":
+        more.pop("encoder_output_stride", None)
+    try:
+        net = smp.create_model(decoder, encoder, encoder_weights=None, **given, **more)
+    except (TypeError, ValueError) as error:
+        message = f"segmentation_models_pytorch builds no such net: {first_line(error)}"
+        raise PartsError(Problem("--to", message, "toolkit export --to onnx writes every net")) from error
+    options = "".join(f", {name}={value!r}" for name, value in (given | more).items())
+    return f"smp.create_model({decoder!r}, {encoder!r}, encoder_weights=None{options})", net
 
 
 def _name(config: Config) -> str | None:
@@ -131,14 +163,25 @@ def _name(config: Config) -> str | None:
 
 
 @torch.no_grad()
-def _gap(model: VisionModel, net: nn.Module) -> float | None:
-    """Largest difference of the logits of random pixels; None where they cannot be compared so (boxes, other strides)."""
-    if model.head.max_detections is not None:
-        return None
+def _gap(model: VisionModel, net: nn.Module) -> float:
+    """Largest difference for random pixels: of the logits, upsampled as theirs are; of a detector of the maps its heads read.
+
+    Infinite where theirs have another shape.
+    """
     pixels = torch.rand(2, model.in_channels, 224, 224, generator=torch.Generator().manual_seed(0))
-    mine, theirs = model(pixels), net(model.normalise(pixels))
+    given = model.normalise(pixels)
+    if model.head.max_detections is not None:
+        maps = net.backbone(given).values()  # type: ignore[operator]
+        return max(_apart(*pair) for pair in zip(model.pyramid(pixels).maps, maps, strict=True))
+    mine, theirs = model(pixels), net(given)
     theirs = theirs[0] if isinstance(theirs, tuple) else theirs
-    return float((mine - theirs).abs().max()) if mine.shape == theirs.shape else None
+    if mine.ndim == 4 and mine.shape[2:] != theirs.shape[2:]:
+        mine = F.interpolate(mine, theirs.shape[2:], mode="bilinear", align_corners=True)
+    return _apart(mine, theirs)
+
+
+def _apart(mine: Tensor, theirs: Tensor) -> float:
+    return float((mine - theirs).abs().max()) if mine.shape == theirs.shape else float("inf")
 
 
 def _write(path: Path, state: dict[str, Tensor], restored: Restored, line: str) -> None:

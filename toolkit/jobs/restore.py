@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,6 +33,8 @@ from toolkit.models.vision_model import VisionModel
 from toolkit.models.weights import load_into, read_weights, refuse_misfit
 from toolkit.version import __version__
 from toolkit.weights.published import sha256_of
+
+log = logging.getLogger(__name__)
 
 
 class Restored(NamedTuple):
@@ -96,7 +100,13 @@ def _restored_weights(
 
 @contextmanager
 def _versions_told(written: Any) -> Iterator[None]:
-    """What is wrong with a file says, too, that another version of this package wrote it."""
+    """What is wrong with a file says, too, that another version of this package wrote it; a later one is warned of."""
+    if isinstance(written, str) and _numbers(written) > _numbers(__version__):
+        log.warning(
+            "the file was written by a later toolkit, %s; this is %s, which does not know what is new",
+            written,
+            __version__,
+        )
     try:
         yield
     except UserError as error:
@@ -106,6 +116,12 @@ def _versions_told(written: Any) -> Iterator[None]:
         raise type(error)(
             Problem(one.place, f"{one.message} ({note})", one.suggestion) for one in error.problems
         ) from error
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """(9, 1, 0) of "9.1.0"; () for a text that begins with no number."""
+    found = re.match(r"\d{1,9}(\.\d{1,9}){0,3}", version)
+    return tuple(map(int, found[0].split("."))) if found else ()
 
 
 def _restored_program(file: Path, overrides: Sequence[str], *, trust_code: bool) -> Restored:

@@ -128,7 +128,8 @@ def dropped(
     column = torch.arange(start[1], start[1] + cells[1], dtype=torch.int32, device=device)
     lines = _mixed(channel[:, None] ^ _mixed(row + 0x3C6EF372))  # (channels, h)
     bits = _mixed(lines[:, :, None] ^ _mixed(column + 0x1B873593))
-    return bits < int(rate * 2**32) - 2**31
+    # The first 24 bits decide: engines that compare integers as floats (OpenVINO) then answer the same.
+    return bits.bitwise_and_(-256) < (int(rate * 2**32) - 2**31 & -256)
 
 
 def _mixed(bits: Tensor) -> Tensor:
