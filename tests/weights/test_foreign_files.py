@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from toolkit.errors import CheckpointError
+from toolkit.jobs.start_from import given_weights
 from toolkit.models.weights import read_weights as read_own
 from toolkit.weights.read import read_weights
 
@@ -33,6 +34,9 @@ FORMS: dict[str, Any] = {
     "torchvision reference": {"model": dict(STATE), "args": argparse.Namespace(lr=0.1), "epoch": 1},
     "data parallel": wrapped("module."),
     "twice wrapped": {"state_dict": wrapped("model.module.")},
+    "averaged by torch": {**wrapped("module."), "n_averaged": torch.tensor(7)},
+    "under a name of one's own": {"net": dict(STATE), "epoch": 3, "optimizer": {"state": {}, "param_groups": []}},
+    "with averaged weights beside": {"model": dict(STATE), "model_ema": wrapped("module.")},
 }
 
 
@@ -44,6 +48,19 @@ def test_the_name_of_a_file_means_nothing(tmp_path: Path, form: str, name: str, 
     found = read_weights(str(tmp_path / name))
     assert found.keys() == STATE.keys()
     assert all(torch.equal(found[key], STATE[key]) for key in STATE)
+
+
+def test_averaged_weights_that_are_left_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    torch.save(FORMS["with averaged weights beside"], tmp_path / "a.pth")
+    read_weights(str(tmp_path / "a.pth"))
+    assert "tensors of 'model' are taken; model_ema beside them left" in caplog.text
+
+
+def test_a_wrapper_is_taken_off_in_both_formats(tmp_path: Path) -> None:
+    torch.save(wrapped("module."), tmp_path / "a.pth")
+    save_file(wrapped("module."), tmp_path / "a.safetensors")
+    for name in ("a.pth", "a.safetensors"):
+        assert given_weights(str(tmp_path / name)).state.keys() == STATE.keys()
 
 
 def test_safetensors_under_another_name(tmp_path: Path) -> None:
@@ -59,7 +76,9 @@ class Own:
     ("content", "said"),
     [
         ({"state_dict": dict(STATE), "hyper": Own()}, r"it holds objects beside tensors \(test_foreign_files\.Own\)"),
-        ({"a": 1}, "holds no state dict"),
+        ({"a": 1}, r"holds no state dict .* 1 entries, of which a \(int\); save the net's state_dict"),
+        ([1, 2], "holds no state dict .* but a list"),
+        ({"ema": dict(STATE), "raw": dict(STATE)}, r"holds 2 state dicts, ema, raw; .*\['ema'\]"),
         (b"hello, this is text and no weights", "it begins neither"),
         (b"PK\x03\x04 and nothing more", "truncated or damaged"),
     ],

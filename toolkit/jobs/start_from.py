@@ -18,7 +18,7 @@ from toolkit.models.vision_model import VisionModel
 from toolkit.models.weights import read_weights
 from toolkit.weights.naming import Naming
 from toolkit.weights.published import Offer, published_as, torchvision_entries, torchvision_offer
-from toolkit.weights.read import format_of
+from toolkit.weights.read import format_of, without_wrapper
 from toolkit.weights.read import read_weights as read_any_weights
 
 _PUBLISHED = re.compile(r"\w+_Weights\.\w+")
@@ -62,6 +62,8 @@ def given_weights(path: str) -> Given:
     file = weights_file(path)
     if format_of(file) == "safetensors":
         state, metadata = read_weights(file)
+        if "config" not in metadata:  # of another program
+            state = without_wrapper(state, file)
         return Given(state, metadata, None, str(file), False)
     state = read_any_weights(str(file))
     foreign = is_faster_rcnn(state)  # elsewhere nothing follows from whose file it is

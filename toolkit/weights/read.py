@@ -6,14 +6,14 @@ import argparse
 import errno
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from toolkit.errors import CheckpointError, ConfigError, Problem, did_you_mean, missing_path
+from toolkit.errors import CheckpointError, ConfigError, Problem, did_you_mean, listed, missing_path
 from toolkit.weights.downloads import refuse_download
 
 log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ def _read_file(path: Path) -> dict[str, Tensor]:
         if kind == "safetensors":
             from safetensors.torch import load_file
 
-            return _without_wrapper(load_file(path), path)
+            return without_wrapper(load_file(path), path)
         if not kind:
             reason = "it begins neither as safetensors nor as a file of torch.save"
             raise CheckpointError(_unreadable(path, reason, "fetch it again, or save the net's state_dict()"))
@@ -119,12 +119,51 @@ def _read_file(path: Path) -> dict[str, Tensor]:
         raise
     except Exception as error:
         raise CheckpointError(_not_loaded(path, error)) from error
-    for key in ("state_dict", "model", "model_state_dict"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping) or not content or not all(isinstance(x, Tensor) for x in content.values()):
-        raise CheckpointError(Problem("weights", f"{path.absolute()} holds no state dict (names with tensors)"))
-    return _without_wrapper(dict(content), path)
+    return without_wrapper(_state_in(content, path), path)
+
+
+_USUAL = ("state_dict", "model", "model_state_dict")
+"""Where trainings keep the net among other things; any other place counts only if it is the one with a state dict."""
+_DEPTH = 3
+
+
+def _state_in(content: Any, path: Path) -> dict[str, Tensor]:
+    """The state dict in what a training saved; other ones beside it, such as averaged weights, are named in the log."""
+    for _ in range(_DEPTH):
+        if _is_state(content) or not isinstance(content, Mapping):
+            break
+        states = [key for key, one in content.items() if _is_state(one)]
+        usual = [key for key in _USUAL if isinstance(content.get(key), Mapping)]
+        taken = usual[0] if usual else states[0] if len(states) == 1 else None
+        if taken is None:
+            raise CheckpointError(_no_state(path, content, states))
+        others = [str(key) for key in states if key != taken]
+        if others or not usual:
+            left = f"; {listed(others, 4)} beside them left" if others else ""
+            log.warning("%s: the tensors of '%s' are taken%s", path, taken, left)
+        content = content[taken]
+    if not _is_state(content):
+        raise CheckpointError(_no_state(path, content, ()))
+    return dict(content)
+
+
+def _is_state(content: Any) -> bool:
+    named = isinstance(content, Mapping) and len(content) > 0 and all(isinstance(name, str) for name in content)
+    return named and all(isinstance(one, Tensor) for one in content.values())
+
+
+def _no_state(path: Path, content: Any, states: Sequence[Any]) -> Problem:
+    """What a file holds instead of one state dict."""
+    if states:
+        message = f"holds {len(states)} state dicts, {listed([str(key) for key in states], 4)}; which one is wanted?"
+        remedy = f"save that one alone: torch.save(content[{states[0]!r}], 'net.pth')"
+        return Problem("weights", f"{path.absolute()} {message}", remedy)
+    found = f"a {type(content).__name__}"
+    if isinstance(content, Mapping):
+        others = [f"{name} ({type(one).__name__})" for name, one in content.items() if not isinstance(one, Tensor)]
+        found = f"{len(content)} entries, of which {listed(others, 4)}" if others else "nothing"
+    message = f"{path.absolute()} holds no state dict (names with tensors), but {found}"
+    return Problem("weights", message, "save the net's state_dict() alone where it was made")
 
 
 def _unreadable(path: Path, reason: str, remedy: str) -> Problem:
@@ -146,12 +185,23 @@ _WRAPPERS = ("module.", "model.", "_orig_mod.")
 """What DataParallel, Lightning and torch.compile put before every name."""
 
 
-def _without_wrapper(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """The state dict without a wrapper's beginning of all names, which is said."""
+_AVERAGED = "n_averaged"
+"""Counter that torch's AveragedModel keeps beside the net."""
+
+
+def without_wrapper(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """The state dict without a wrapper's beginning of all names, which is said.
+
+    Args:
+        state: tensors by name.
+        path: the file, for the log.
+    """
+    bare = {name: tensor for name, tensor in state.items() if name != _AVERAGED}
     for prefix in _WRAPPERS:
-        if state and all(name.startswith(prefix) for name in state):
-            log.warning("%s: all names begin with '%s', which is taken off", path, prefix)
-            return _without_wrapper({name[len(prefix) :]: tensor for name, tensor in state.items()}, path)
+        if bare and all(name.startswith(prefix) for name in bare):
+            counter = f", and {_AVERAGED} left" if len(bare) < len(state) else ""
+            log.warning("%s: all names begin with '%s', which is taken off%s", path, prefix, counter)
+            return without_wrapper({name[len(prefix) :]: tensor for name, tensor in bare.items()}, path)
     return state
 
 
