@@ -52,7 +52,7 @@ def test_the_installed_command_and_the_tools_are_the_same(tmp_path: Path) -> Non
 
 
 def test_every_verb_has_a_tool_file() -> None:
-    assert {path.stem for path in (REPOSITORY / "tools").glob("*.py")} == {*verbs(), "predict_ray"}
+    assert {path.stem for path in (REPOSITORY / "tools").glob("*.py")} == {*verbs()}
 
 
 @pytest.mark.parametrize("verb", verbs())

@@ -14,7 +14,7 @@ from toolkit.config.load import current_parts
 from toolkit.config.schema import editor_schema
 
 OF_OTHERS = {"--nproc-per-node", "--run-folder", "--kill-on-bad-exit", "--requeue", "--array", "--shm-size", "--opt-in"}
-"""Options of torchrun, SLURM, docker, and what tools/train.py calls --run."""
+"""Options of torchrun, SLURM, docker, and what `train` calls --run there."""
 MADE = {"reference/verbs.md", "reference/config.md", "reference/parts.md", "reference/python.md"}
 """Pages that the site makes; `make docs` holds links to them and to every heading."""
 
@@ -45,8 +45,14 @@ def test_commands_and_options_exist(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_commands_need_nothing_but_the_package(page: Path) -> None:
+    shown = [block.text for block in blocks(page) if block.language == "bash"]
+    assert not [text for text in shown if re.search(r"(?:^|\s)tools/", text)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_options_that_stand_alone_are_of_some_verb(page: Path) -> None:
-    ray = re.findall(r'"(--[a-z-]+)"', (REPOSITORY / "tools" / "predict_ray.py").read_text(encoding="utf-8"))
+    ray = re.findall(r'"(--[a-z-]+)"', (REPOSITORY / "toolkit" / "cli" / "predict_ray.py").read_text(encoding="utf-8"))
     every = set().union(*OPTIONS.values(), ray) | OF_OTHERS
     alone = {span.split()[0].partition("=")[0] for span in code_in_sentences(page) if span.startswith("--")}
     assert alone <= every

@@ -92,9 +92,8 @@ def one_command(words: list[str]) -> int:
         assert rest[-2] == "--wrap"
         return in_a_shell(rest[-1], SLURM_ARRAY_TASK_ID="1")
     if program == "torchrun":
-        tool = next(number for number, word in enumerate(rest) if word.startswith("tools/"))
-        small = made_small([Path(rest[tool]).stem, *rest[tool + 1 :]])[1:]
-        launcher = [sys.executable, "-m", "torch.distributed.run", *rest[: tool + 1], *small]
+        verb = rest.index("toolkit") + 1
+        launcher = [sys.executable, "-m", "torch.distributed.run", *rest[:verb], *made_small(rest[verb:])]
         return subprocess.run(launcher, timeout=600).returncode
     return subprocess.run([sys.executable, *rest] if program == "python" else words, timeout=600).returncode
 

@@ -20,7 +20,6 @@ from toolkit.jobs.predict import run_prediction
 from toolkit.jobs.train import run_training
 
 pytest.importorskip("ray", reason="ray is not installed: pip install 'toolkit-dense[ray]'")
-TOOL = Path(__file__).parents[2] / "tools" / "predict_ray.py"
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")]
 
 
@@ -55,7 +54,12 @@ def test_ray_leaves_what_one_process_leaves(formats: str, killed: bool, tmp_path
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_worker_niceness": "0",
     }
-    job = subprocess.Popen([sys.executable, str(TOOL), *arguments], env=environment, stderr=subprocess.PIPE, text=True)
+    job = subprocess.Popen(
+        [sys.executable, "-m", "toolkit.cli.predict_ray", *arguments],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     deaths = 0
     while killed and job.poll() is None and not deaths:
         time.sleep(0.05)

@@ -1,18 +1,24 @@
-"""`toolkit predict` on a Ray cluster with a shared disk: python tools/predict_ray.py RUN PICTURES... --out DIR (extra `[ray]`)."""
+"""`toolkit predict` on a Ray cluster with a shared disk (extra `[ray]`).
+
+python -m toolkit.cli.predict_ray RUN PICTURES... --out DIR
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import ray
 
 from toolkit.cli.main import run
-from toolkit.cli.predict import command, predict
-from toolkit.inference.journal import Entry
-from toolkit.jobs.prediction_work import PredictionWork
+from toolkit.cli.predict import command as predict_command  # a module with `command` would be a verb
+from toolkit.cli.predict import predict
+from toolkit.errors import ConfigError, Place, Problem
+
+if TYPE_CHECKING:
+    from toolkit.inference.journal import Entry
+    from toolkit.jobs.prediction_work import PredictionWork
 
 
 class Worker:
@@ -29,6 +35,12 @@ class Worker:
 
 def job(workers: int, gpus: float, **given: Any) -> None:
     """`toolkit predict` with an actor pool in place of this process: all of its options but --shard and --workers."""
+    try:
+        import ray
+    except ImportError as error:
+        raise ConfigError(Problem(Place("ray"), "is not installed", "pip install 'toolkit-dense[ray]'")) from error
+    from toolkit.inference.journal import Entry
+
     needs = {"concurrency": workers, "num_cpus": 1, "num_gpus": gpus}
 
     def on_ray(work: PredictionWork, todo: Iterable[range]) -> Iterator[tuple[int, Entry]]:
@@ -44,9 +56,9 @@ def program() -> click.Command:
     """The command line: that of `toolkit predict`, with processes in place of threads that read."""
     workers = click.Option(["--workers"], type=click.IntRange(1), default=2, show_default=True, help="Processes.")
     gpus = click.Option(["--gpus"], type=float, default=0.0, show_default=True, help="GPUs of each process.")
-    shared = [one for one in command.params if one.name not in ("readers", "shard")]
-    return click.Command("predict_ray.py", params=[*shared, workers, gpus], callback=job, help=job.__doc__)
+    shared = [one for one in predict_command.params if one.name not in ("readers", "shard")]
+    return click.Command("predict_ray", params=[*shared, workers, gpus], callback=job, help=job.__doc__)
 
 
 if __name__ == "__main__":
-    sys.exit(run(sys.argv[1:], program(), "predict_ray.py"))
+    sys.exit(run(sys.argv[1:], program(), "predict_ray"))
