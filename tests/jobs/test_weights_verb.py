@@ -85,11 +85,28 @@ def test_without_a_config_the_model_is_found_and_predicts(resnet: dict[str, Tens
         import_weights(str(tmp_path / "net.pth"), tmp_path / "out.safetensors")
 
 
-def test_what_nobody_knows_asks_for_a_config(tmp_path: Path) -> None:
+def test_a_net_for_gray_pictures_is_found_too(tmp_path: Path) -> None:
+    nets = {
+        "smp": smp.Linknet("resnet18", encoder_weights=None, in_channels=1, classes=2),
+        "resnet": torchvision.models.resnet18(num_classes=2),
+    }
+    nets["resnet"].conv1 = nn.Conv2d(1, 64, 7, 2, 3, bias=False)
+    for name, net in nets.items():
+        torch.save(net.state_dict(), tmp_path / f"{name}.pth")
+        result = import_weights(str(tmp_path / f"{name}.pth"), tmp_path / f"{name}.safetensors")
+        assert (result["missing"], result["reshaped"], result["model"]["backbone"]["in_channels"]) == ([], {}, 1)
+
+
+def test_what_nobody_knows_asks_for_a_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("toolkit.jobs.guess_model._ENCODERS", ("resnet18",))
     torch.save({"a.weight": torch.ones(2, 2)}, tmp_path / "net.pth")
     with pytest.raises(ConfigError, match="--for CONFIG"):
         import_weights(str(tmp_path / "net.pth"), tmp_path / "out.safetensors")
     torch.save(smp.Linknet("resnet18", encoder_weights=None, classes=2).state_dict(), tmp_path / "smp.pth")
+    narrow = smp.Linknet("resnet18", encoder_depth=4, encoder_weights=None, classes=2)
+    torch.save(narrow.state_dict(), tmp_path / "narrow.pth")
+    with pytest.raises(ConfigError, match=r"options that are not tried.*backbone and neck `smp`.*--for CONFIG"):
+        import_weights(str(tmp_path / "narrow.pth"), tmp_path / "out.safetensors")
     with pytest.raises(CheckpointError, match="and not of torchvision"):
         import_weights(str(tmp_path / "smp.pth"), tmp_path / "out.safetensors", library="torchvision")
 

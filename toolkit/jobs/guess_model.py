@@ -10,6 +10,7 @@ import yaml
 from torch import Tensor
 
 from toolkit.config.load import parse_config
+from toolkit.contracts import BACKBONES
 from toolkit.errors import ConfigError, Problem, UserError
 from toolkit.jobs.build import build_model
 from toolkit.labels import ClassTable, default_palette
@@ -17,6 +18,7 @@ from toolkit.layers.shapes_only import shapes_only
 from toolkit.models.torchvision_weights import is_faster_rcnn
 from toolkit.models.translate import translate
 from toolkit.weights.naming import namings_of, recognised
+from toolkit.weights.read import part_of
 
 _ENCODERS = (
     *(f"resnet{depth}" for depth in (18, 34, 50, 101, 152)), *(f"efficientnet-b{size}" for size in range(5)),
@@ -82,12 +84,19 @@ def guess_model(state: Mapping[str, Tensor], classes: Sequence[str], where: str,
             if own == {name: one.shape for name, one in found.tensors.items() if "num_batches" not in name}:
                 return Guess(model, text)
     remedy = "say which model it is for: --for CONFIG (toolkit list configs), and --map TABLE where its names are new"
+    if not is_faster_rcnn(state) and recognised(state, namings_of("whole_nets")) is not None:
+        remedy = (
+            "it is a net of segmentation-models-pytorch, of an encoder or options that are not tried: name them in a config "
+            "(backbone and neck `smp`, head `pixel`; docs/weights.md says which), and say --for CONFIG"
+        )
     raise ConfigError(Problem(where, f"its {len(state)} tensors are those of no net that is known", remedy))
 
 
 def _config(model: Mapping[str, Any], names: Sequence[str]) -> str:
     head = model["head"]["name"]
-    data = {"classes": list(names), "train": {"dataset": _DATA[head]}}
+    channels = model["backbone"].get("in_channels", 3)
+    dataset = _DATA[head] if channels == 3 else {**_DATA[head], "channels": channels}
+    data = {"classes": list(names), "train": {"dataset": dataset}}
     if head == "rcnn":  # torchvision's detectors scale every picture so themselves
         scaled = [{"name": "resize_shorter", "shorter": 800, "longer": 1333}]
         data |= {split: {"dataset": _DATA[head], "transforms": scaled} for split in ("train", "val")}
@@ -108,10 +117,11 @@ def _candidates(state: Mapping[str, Tensor]) -> Iterator[tuple[dict[str, Any], i
     if is_faster_rcnn(state):
         yield from _detectors(len(state["roi_heads.box_predictor.cls_score.weight"]) - 1)
     elif recognised(state, namings_of("whole_nets")) is not None:
-        yield from _segmenters(max(2, len(state["segmentation_head.0.weight"])))
+        yield from _segmenters(state, max(2, len(state["segmentation_head.0.weight"])))
     elif any(tensor.ndim == 4 for tensor in state.values()):
         last = [tensor for name, tensor in state.items() if name.endswith("weight") and tensor.ndim == 2]
-        yield from _classifiers(len(last[-1]) if last else 0)
+        for model, outputs in _classifiers(len(last[-1]) if last else 0):
+            yield {**model, "backbone": {**model["backbone"], **_gray(state)}}, outputs
 
 
 def _detectors(outputs: int) -> Iterator[tuple[dict[str, Any], int]]:
@@ -136,12 +146,34 @@ def _detectors(outputs: int) -> Iterator[tuple[dict[str, Any], int]]:
         )
 
 
-def _segmenters(outputs: int) -> Iterator[tuple[dict[str, Any], int]]:
+def _gray(state: Mapping[str, Tensor]) -> dict[str, int]:
+    """What a backbone says where a file's first kernel is not for three channels."""
+    first = next(tensor for tensor in state.values() if tensor.ndim == 4)
+    return {} if first.shape[1] == 3 else {"in_channels": first.shape[1]}
+
+
+def _encoders(state: Mapping[str, Tensor]) -> Iterator[tuple[str, dict[str, int]]]:
+    """Encoders of segmentation-models-pytorch that a file has, and what they say of channels where those are not three."""
+    body = {name: tensor.shape for name, tensor in part_of(state, "encoder.").items()}
     for encoder in _ENCODERS:
+        with shapes_only():
+            net = BACKBONES.find("smp")(encoder=encoder)
+        own = {name.removeprefix("net."): tensor.shape for name, tensor in net.state_dict().items()}
+        if not body or not body.keys() <= own.keys():
+            continue
+        others = [shape for name, shape in body.items() if shape != own[name]]
+        if not others:
+            yield encoder, {}
+        elif len(others) == 1 and len(others[0]) == 4:
+            yield encoder, {"in_channels": others[0][1]}
+
+
+def _segmenters(state: Mapping[str, Tensor], outputs: int) -> Iterator[tuple[dict[str, Any], int]]:
+    for encoder, channels in _encoders(state):
         for decoder, (body, neck, head) in _DECODERS.items():
             yield (
                 {
-                    "backbone": {"name": "smp", "encoder": encoder, **body},
+                    "backbone": {"name": "smp", "encoder": encoder, **channels, **body},
                     "neck": {"name": "smp", "decoder": decoder, **neck},
                     "head": {"name": "pixel", **head},
                 },
