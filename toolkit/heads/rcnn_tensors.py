@@ -99,11 +99,14 @@ def propose(
         values, places = best(logits, before, float("-inf"))
         boxes = _decoded(rpn, rows(deltas, places), rows(anchors, places), pictures)
         exists = (values > float("-inf")) & long_enough(boxes, pictures.min_sides, rpn.plus_one)
-        score = torch.where(exists, values.sigmoid(), ABSENT)
+        # In the place of probabilities, which round to the same number from a logit of 17 on, stand ranks.
+        rank = torch.arange(values.shape[1], 0, -1, device=values.device) / values.shape[1]
+        score = torch.where(exists, rank, ABSENT)
         found.append(boxes)
-        scores.append(suppress(boxes + _last_pixel(boxes, rpn.plus_one), score, settings.nms_iou, after))
-    values, places = best(torch.cat(scores, 1), after, ABSENT)
-    exists = values > ABSENT
+        kept = suppress(boxes + _last_pixel(boxes, rpn.plus_one), score, settings.nms_iou, after)
+        scores.append(torch.where(kept > ABSENT, values, float("-inf")))
+    values, places = best(torch.cat(scores, 1), after, float("-inf"))
+    exists = values > float("-inf")
     return torch.where(exists[..., None], rows(torch.cat(found, 1), places), 0.0), exists
 
 

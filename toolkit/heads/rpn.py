@@ -264,7 +264,7 @@ class Rpn(nn.Module):
             groups.append(torch.full_like(best[0], group))
             start += count
         index, from_map = torch.cat(chosen, 1), torch.cat(groups)
-        scores = logits.gather(1, index).sigmoid()
+        scores = logits.gather(1, index)  # their probabilities round to the same number from 17 on
         deltas = deltas.gather(1, index[..., None].expand(-1, -1, 4))
         decoded = [
             box_ops.clip(box_ops.decode(moved, anchors[best], plus_one=self.plus_one), size, self.plus_one)
