@@ -11,11 +11,12 @@ from PIL import Image
 from tiny_export import other_windows, tiny_segnet, tiny_unet
 
 from toolkit.export import certificate
+from toolkit.export import exact as rounding
 from toolkit.export.comparison import BOUNDS, Difference, compared, total
 from toolkit.export.exact import exact_model, explained
 from toolkit.export.graph import RAW, ExportGraph
 from toolkit.export.pooling_ties import choices_of
-from toolkit.export.reference import reference, shown
+from toolkit.export.reference import Reference, reference, shown
 
 
 @pytest.fixture
@@ -95,3 +96,32 @@ def test_a_picture_that_is_explained_hides_no_other() -> None:
     assert total([rounding, Difference(5e-5, 10.0)]).problems(bounds) == []
     assert total([rounding, Difference(2e-3, 10.0)]).problems(bounds) != []
     assert total([rounding, Difference(2e-3, 10.0, exact=(1e-4, 2e-3), left=2e-3)]).problems(bounds) != []
+
+
+@pytest.mark.parametrize(
+    ("times", "lost", "explains"), [(1.5, 0, True), (4.0, 0, False), (1.5, 1, False)], ids=["near", "far", "lost"]
+)
+def test_boxes_are_compared_with_those_of_float64(
+    monkeypatch: pytest.MonkeyPatch, times: float, lost: int, explains: bool
+) -> None:
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(0, 200, (1, 6, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(20, 100, (1, 6, 2))], 2)
+    off, score = rng.uniform(-0.004, 0.004, boxes.shape), np.full((1, 6), 0.5)
+
+    def answers(error: float) -> dict:
+        return {"boxes": boxes + error * off, "scores": score + error * 4e-5, "labels": np.arange(6)[None]}
+
+    wanted, mine, theirs = answers(0), answers(1), answers(-times)
+    theirs = {name: one[:, lost:] for name, one in theirs.items()} | {"given": np.zeros((1, 300, 300, 3))}
+    monkeypatch.setattr(rounding, "reference", lambda *given: Reference(wanted, None, 0))
+    bounds = BOUNDS["float32"]
+    pair = compared(mine, theirs, bounds)
+    assert pair.boxes is not None
+    assert pair.boxes > bounds.boxes
+    found = rounding.explained_boxes(tiny_unet(), Path(), mine, theirs, pair)
+    assert (not found.problems(bounds)) == explains
+    assert (found.left_boxes == 0) == (times < 2)
+    assert (not total([found, found]).problems(bounds)) == explains
+    if not explains and not lost:
+        assert "in float64 the model's are" in " ".join(found.problems(bounds))

@@ -123,6 +123,11 @@ def _say(result: dict[str, Any], samples: str | None) -> None:
         say(
             "that is rounding of float32: from the net in float64 the model itself is {model:.3g} away, the export "
             "{export:.3g}".format(**parity["exact"])
+            + (
+                "; of boxes {model:.3g} and {export:.3g} pixels".format(**boxes)
+                if (boxes := parity["exact"]["boxes"])
+                else ""
+            )
         )
     if parity["labels_equal"] is not None:
         say(f"labels equal {100 * parity['labels_equal']:.4f} %")

@@ -18,7 +18,7 @@ from toolkit.errors import UserError, listed
 from toolkit.export.answers import prediction_of
 from toolkit.export.bisection import bisect
 from toolkit.export.comparison import Answers, Bounds, Difference, compared, total
-from toolkit.export.exact import exact_model, explained
+from toolkit.export.exact import exact_model, explained, explained_boxes
 from toolkit.export.faults import Fault, other_classes
 from toolkit.export.fresh_process import run_fresh
 from toolkit.export.graph import Cut
@@ -151,9 +151,14 @@ def prove(
                 lacks |= dict.fromkeys(name for name in mine if name not in theirs)
                 if pair.problems(bounds) and unpooled(model) and not bounds.relative:
                     pair = _with_its_choices(model, file, target, path, theirs, pair, bounds, cut=cut, raw=raw)
-                elif pair.problems(bounds) and not bounds.relative and model.head.max_detections is None:
+                elif pair.problems(bounds) and not bounds.relative:
                     exact = exact or exact_model(model)
-                    pair = explained(exact, path, mine, theirs, pair, raw=raw)
+                    boxes = model.head.max_detections is not None
+                    pair = (
+                        explained_boxes(exact, path, mine, theirs, pair, cut)
+                        if boxes
+                        else explained(exact, path, mine, theirs, pair, raw=raw)
+                    )
                 given = theirs["given"].shape
                 shape = (given[1], given[2]) if not raw else (given[2], given[3])
                 if not raw:

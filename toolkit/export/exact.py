@@ -13,15 +13,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from toolkit.export.comparison import Answers, Difference
-from toolkit.export.graph import RAW
-from toolkit.export.reference import shown
+from toolkit.export.comparison import BOUNDS, Answers, Difference, compared
+from toolkit.export.graph import RAW, Cut
+from toolkit.export.reference import reference, shown
 from toolkit.models.vision_model import VisionModel
 
 FARTHER = 2.0
 """How many times as far from float64 as the model an export may be: engines sum in other orders, by luck worse or better."""
 MOST = 1e-3
-"""Share of the logits' spread up to which the model's own distance is taken for rounding of float32."""
+"""Share of the logits' spread up to which the model's own distance is taken for rounding of float32; of scores of boxes, of 1."""
+MOST_OF_SIDE = 1e-4
+"""The same of boxes: share of the picture's longer side."""
 
 
 def exact_model(model: VisionModel) -> VisionModel:
@@ -53,3 +55,44 @@ def explained(
     own, other = (float(np.abs(one[RAW] - wanted).max()) for one in (mine, theirs))
     rounding = own <= MOST * pair.spread and other <= FARTHER * own and pair.logit <= own + other
     return pair._replace(exact=(own, other), left=0.0 if rounding else pair.logit)
+
+
+@torch.inference_mode()
+def explained_boxes(
+    exact: VisionModel, picture: Path, mine: Answers, theirs: Answers, pair: Difference, cut: Cut | None = None
+) -> Difference:
+    """The same for a detector: both sides' boxes and scores are compared with those of the net in float64.
+
+    Boxes without a partner are not looked at; those that lie at no limit are refused as ever.
+
+    Args:
+        exact: the same model in float64, of which `exact_model` made it.
+        picture: file of the picture that both sides answered.
+        mine: the model's answer for it.
+        theirs: the export's answer for the same file.
+        pair: how far these are apart.
+        cut: lowest scores that count inside the export; None: all do.
+    """
+    if pair.boxes is None or pair.logit is None:
+        return pair
+    try:
+        wanted = reference(exact, picture, cut).arrays
+    except RuntimeError:  # as above
+        return pair
+    loose = BOUNDS["float32"]._replace(boxes=1.0)
+    own, other = (compared(wanted, one, loose) for one in (mine, theirs))
+    if own.boxes is None or other.boxes is None or own.logit is None or other.logit is None:
+        return pair
+    side = max(theirs["given"].shape[1:3])
+    boxes = (
+        own.boxes <= MOST_OF_SIDE * side
+        and other.boxes <= FARTHER * own.boxes
+        and pair.boxes <= own.boxes + other.boxes
+    )
+    scores = own.logit <= MOST and other.logit <= FARTHER * own.logit and pair.logit <= own.logit + other.logit
+    return pair._replace(
+        exact=(own.logit, other.logit),
+        left=0.0 if scores else pair.logit,
+        exact_boxes=(own.boxes, other.boxes),
+        left_boxes=0.0 if boxes else pair.boxes,
+    )

@@ -15,7 +15,7 @@ from toolkit.errors import ConfigError, PartsError, Problem
 from toolkit.export.certificate import MOST, Certificate, prove
 from toolkit.export.comparison import BOUNDS, Bounds, Difference
 from toolkit.export.detector import DetectorGraph, OnnxDetectorGraph
-from toolkit.export.exact import FARTHER
+from toolkit.export.exact import FARTHER, MOST_OF_SIDE
 from toolkit.export.exact import MOST as MOST_ROUNDED
 from toolkit.export.graph import Cut, ExportGraph
 from toolkit.export.installed import needed
@@ -348,13 +348,18 @@ def told(found: Certificate, restored: Restored, path: Path, to: Target, kind: s
 
 
 def _exact(whole: Difference, bounds: Bounds) -> dict[str, Any] | None:
-    """Distances from the net in float64, where logits exceed their bound: whether that is rounding of float32."""
+    """Distances from the net in float64, where something exceeds its bound: whether that is rounding of float32."""
     if whole.exact is None:
         return None
     model, export = whole.exact
     why = (
-        f"where logits differ by more than the bound, both sides are compared with the net in float64: the export may be "
-        f"{FARTHER:g} times as far from it as the model itself, which must be within {MOST_ROUNDED:g} of the logits' spread"
+        f"where logits or boxes differ by more than the bound, both sides are compared with the net in float64: the export may "
+        f"be {FARTHER:g} times as far from it as the model itself, which must be within {MOST_ROUNDED:g} of the logits' spread "
+        f"(of boxes: of a score of 1, and {MOST_OF_SIDE:g} of the picture's longer side)"
     )
     explains = whole.left is not None and whole.left <= bounds.logit
-    return {"model": model, "export": export, "times": FARTHER, "explains": explains, "why": why}
+    found = {"model": model, "export": export, "times": FARTHER, "explains": explains, "why": why, "boxes": None}
+    if whole.exact_boxes is not None and whole.left_boxes is not None:
+        found["boxes"] = dict(zip(("model", "export"), whole.exact_boxes, strict=True))
+        found["explains"] = explains and whole.left_boxes <= bounds.boxes
+    return found

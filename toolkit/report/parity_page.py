@@ -66,6 +66,9 @@ def _totals(parity: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         totals.append(
             ("from the net in float64: the export", _number(exact["export"]), f"{exact['times']:g} times as far")
         )
+        if boxes := exact.get("boxes"):
+            totals.append(("from its boxes, pixels: the model itself", _number(boxes["model"]), "-"))
+            totals.append(("from its boxes, pixels: the export", _number(boxes["export"]), "the same"))
     if parity["labels_equal"] is not None:
         totals.append(("labels equal", _share(parity["labels_equal"]), _share(bounds["labels"])))
     if of_boxes:
