@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 from noise_detectors import noise, tiny_detector
-from tiny_export import tiny_image, tiny_unet
+from tiny_export import tiny_image, tiny_segnet, tiny_unet
 
+from toolkit.errors import ConfigError, UserError
+from toolkit.export.comparison import BOUNDS
 from toolkit.export.engine_model import EngineModel
-from toolkit.export.engines import TorchPass
+from toolkit.export.engines import Bf16Pass, TorchPass, run_of
 from toolkit.export.graph import PICTURES, RAW, ExportGraph
 from toolkit.export.metadata import EXPORT
 from toolkit.export.programs import Run
@@ -91,3 +93,26 @@ def test_other_heads_answer_as_themselves(make: object) -> None:
     batch = collate([Sample(one, str(place), place, (37, 51)) for place, one in enumerate(pictures)])
     for mine, theirs in zip(model.predict(batch), handed_over(model).predict(batch), strict=True):
         np.testing.assert_allclose(mine.numpy(), theirs.numpy(), rtol=0, atol=1e-6)
+
+
+def test_a_decoder_in_bfloat16_answers_within_the_bounds_of_half_precision(caplog: pytest.LogCaptureFixture) -> None:
+    model = tiny_segnet()
+    batch = noise([(64, 96)])
+    with torch.inference_mode(), caplog.at_level("INFO"):
+        wanted = model(batch.images)
+        run = run_of(model, "bf16")
+        found = torch.from_numpy(run(model.entering(batch.images).numpy())[RAW])
+    apart = float((found - wanted).abs().max() / wanted.std())
+    assert 0 < apart <= BOUNDS["half"].logit
+    assert "engine bf16: logits differ from float32's by up to" in caplog.text
+    assert next(model.neck.parameters()).dtype == torch.float32
+
+
+def test_a_decoder_beyond_these_bounds_is_refused_and_other_nets_have_none() -> None:
+    model = tiny_segnet()
+    run = Bf16Pass(model)
+    run.graph.model.neck.neck.stages[-1].register_forward_hook(lambda *given: given[2] * 1.5)
+    with pytest.raises(UserError, match="bf16 answers otherwise than float32"), torch.inference_mode():
+        run(model.entering(noise([(64, 96)]).images).numpy())
+    with pytest.raises(ConfigError, match="which this one does not"):
+        run_of(tiny_unet(), "bf16")

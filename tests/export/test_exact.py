@@ -17,6 +17,7 @@ from toolkit.export.exact import exact_model, explained
 from toolkit.export.graph import RAW, ExportGraph
 from toolkit.export.pooling_ties import choices_of
 from toolkit.export.reference import Reference, reference, shown
+from toolkit.samples import LabelMap
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ def test_boxes_are_compared_with_those_of_float64(
 
     wanted, mine, theirs = answers(0), answers(1), answers(-times)
     theirs = {name: one[:, lost:] for name, one in theirs.items()} | {"given": np.zeros((1, 300, 300, 3))}
-    monkeypatch.setattr(rounding, "reference", lambda *given: Reference(wanted, None, 0))
+    monkeypatch.setattr(rounding, "reference", lambda *given: Reference(wanted, LabelMap(torch.zeros(1, 1)), 0))
     bounds = BOUNDS["float32"]
     pair = compared(mine, theirs, bounds)
     assert pair.boxes is not None

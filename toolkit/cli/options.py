@@ -58,7 +58,7 @@ def samples_option(function: F) -> F:
 def engine_option(default: str | None) -> Callable[[F], F]:
     """Adds the option `--engine` to a command."""
     said = "What computes the net on a CPU; auto measures them once for a model, size and machine. Digits change."
-    engines = click.Choice(["torch", "onnxruntime", "openvino", "compile", "auto"])
+    engines = click.Choice(["torch", "onnxruntime", "openvino", "compile", "bf16", "auto"])
     return click.option("--engine", type=engines, default=default, show_default=default is not None, help=said)
 
 

@@ -5,6 +5,7 @@ Engines round differently, so that digits change; none but `torch` is ever chose
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import logging
@@ -21,13 +22,15 @@ import torch
 
 from toolkit.contracts import DenseHead
 from toolkit.errors import ConfigError, Problem, UserError
+from toolkit.export.comparison import BOUNDS, compared
 from toolkit.export.engine_model import EngineModel
-from toolkit.export.fast_torch import compiled, folded
+from toolkit.export.fast_torch import Bf16Decoder, compiled, folded
 from toolkit.export.graph import MAP, PIXELS, RAW, ExportGraph, MapsGraph
 from toolkit.export.installed import needed
 from toolkit.export.metadata import EXPORT
 from toolkit.export.onnx import write_onnx
 from toolkit.export.openvino import write_openvino
+from toolkit.export.pooling_ties import unpooled
 from toolkit.export.program import write_down
 from toolkit.export.programs import Run, load_program
 from toolkit.files import cache_folder, replacing
@@ -37,8 +40,8 @@ from toolkit.progress import told
 from toolkit.version import __version__
 
 log = logging.getLogger(__name__)
-Engine = Literal["torch", "onnxruntime", "openvino", "compile", "auto"]
-ENGINES = ("torch", "onnxruntime", "openvino", "compile", "auto")
+Engine = Literal["torch", "onnxruntime", "openvino", "compile", "bf16", "auto"]
+ENGINES = ("torch", "onnxruntime", "openvino", "compile", "bf16", "auto")
 _ROUNDS = 3
 """Passes of each engine that are measured, in turns, after one that is not."""
 
@@ -74,11 +77,13 @@ def run_of(model: VisionModel, engine: str, threads: int | None = None) -> Run:
 
     Args:
         model: the model, in eval mode.
-        engine: torch (the model as it is), compile, onnxruntime or openvino.
+        engine: torch (the model as it is), compile, bf16, onnxruntime or openvino.
         threads: threads of one operation; None is the engine's choice.
     """
     if engine in ("torch", "compile"):
         return TorchPass(model, engine)
+    if engine == "bf16":
+        return Bf16Pass(model)
     needed("onnx", "onnxscript", engine)
     return load_program(_cached(model, engine), threads)
 
@@ -154,6 +159,44 @@ class TorchPass(Run):
         return {name: one.contiguous().numpy() for name, one in zip(self.names, found, strict=True)}
 
 
+class Bf16Pass(TorchPass):
+    """A net that unpools by indices (SegNet), folded and channels last, with its decoder in bfloat16.
+
+    Its first answer is compared with that of float32, by the bounds of half precision (`comparison.BOUNDS`); then it is told how
+    far they are apart.
+
+    Args:
+        model: the model whose layers are run. Raises ConfigError for one that does not unpool.
+    """
+
+    def __init__(self, model: VisionModel) -> None:
+        if not unpooled(model) or model.neck is None:
+            message = "bf16 is the decoder of a net that unpools by indices (SegNet), which this one does not"
+            raise ConfigError(Problem("--engine", message, "--engine onnxruntime, openvino or auto"))
+        super().__init__(model, "torch")
+        self.engine, self.channels_last = "bf16", True
+        self.float32: Any = _folded_if_equal(_graph(model))
+        self.graph = copy.deepcopy(self.float32)
+        self.graph.model.neck = Bf16Decoder(self.graph.model.neck)
+
+    def __call__(self, given: np.ndarray, files: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """See `Run`. Raises UserError where its first answer is beyond the bounds of half precision."""
+        found = super().__call__(given)
+        if self.float32 is not None:
+            self.float32, exact = None, self.float32
+            with torch.inference_mode():
+                pixels = torch.from_numpy(given).contiguous(memory_format=torch.channels_last)
+                wanted = dict(zip(self.names, (one.contiguous().numpy() for one in exact(pixels)), strict=True))
+            labels = {"labels": wanted[RAW].argmax(1)} if RAW in wanted else {}
+            pair = compared(wanted | labels, found | {name: found[RAW].argmax(1) for name in labels}, BOUNDS["half"])
+            if problems := pair.problems(BOUNDS["half"]):
+                raise UserError(Problem("--engine", f"bf16 answers otherwise than float32: {'; '.join(problems)}"))
+            apart = (pair.logit or 0.0) / (pair.spread or 1.0)
+            share = "" if pair.labels is None else f", {100 * pair.labels:.3f} % of labels equal"
+            told(f"engine bf16: logits differ from float32's by up to {apart:.2g} of their spread{share}", log)
+        return found
+
+
 def _folded_if_equal(graph: ExportGraph) -> ExportGraph:
     """The graph with folded normalisation; as it is, and said, where the layers' order does not allow that."""
     rule = graph.model.spec.sizes
@@ -201,7 +244,7 @@ class AutoRun(Run):
         size = "x".join(map(str, given.shape))
         key = f"{self.digest} {size} {platform.node()} {platform.machine()} {torch.get_num_threads()} threads"
         known = _read(memory)
-        if key in known:
+        if key in known and self._within_bounds(known[key]["engine"], given):
             found, ratio, how = known[key]["engine"], known[key]["ratio"], "as measured before"
         else:
             seconds = self._measured(given)
@@ -210,14 +253,24 @@ class AutoRun(Run):
             known[key] = {"engine": found, "ratio": ratio, "seconds": seconds}
             with replacing(memory) as part:
                 part.write_text(json.dumps(known, indent=1))
-        log.warning("engine auto: %s for %s, %.2f times as fast as torch (%s)", found, size, ratio, how)
+        more = "; its decoder is in bfloat16, within the bounds of half precision" if found == "bf16" else ""
+        log.warning("engine auto: %s for %s, %.2f times as fast as torch (%s)%s", found, size, ratio, how, more)
         return str(found)
+
+    def _within_bounds(self, engine: str, given: np.ndarray) -> bool:
+        """Whether this picture's answer is, too; only half precision is asked."""
+        try:
+            if engine == "bf16":
+                self._run(engine)(given)
+        except UserError:
+            return False
+        return True
 
     def _measured(self, given: np.ndarray) -> dict[str, float]:
         """Seconds of a pass by each engine that is here: the least of `_ROUNDS`, which others' work disturbs least."""
         runs: dict[str, Run] = {}
-        for engine in ("torch", "onnxruntime", "openvino"):
-            if engine != "torch" and (find_spec(engine) is None or find_spec("onnxscript") is None):
+        for engine in ("torch", "onnxruntime", "openvino", *(["bf16"] if unpooled(self.model) else [])):
+            if engine not in ("torch", "bf16") and (find_spec(engine) is None or find_spec("onnxscript") is None):
                 continue
             try:
                 runs[engine] = self._run(engine)

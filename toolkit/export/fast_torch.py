@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from toolkit.contracts import FeaturePyramid, Neck
 from toolkit.errors import UserError, first_line
 
 M = TypeVar("M", bound=nn.Module)
@@ -38,6 +40,26 @@ def _foldable(conv: Any, norm: Any) -> bool:
         and norm.running_mean is not None
         and norm.num_features == conv.out_channels
     )
+
+
+class Bf16Decoder(nn.Module):
+    """A neck that unpools by indices, in bfloat16; float32 goes in and comes out.
+
+    Where maxima stand is decided before it, in float32, so that rounding moves no value to another pixel.
+
+    Args:
+        neck: the neck, of which a copy is kept.
+    """
+
+    def __init__(self, neck: Neck) -> None:
+        super().__init__()
+        self.neck = copy.deepcopy(neck).bfloat16()
+        self.spec = neck.spec
+
+    def forward(self, pyramid: FeaturePyramid) -> FeaturePyramid:
+        """See `Neck`; only the last map is read."""
+        found: FeaturePyramid = self.neck(replace(pyramid, maps=(*pyramid.maps[:-1], pyramid.maps[-1].bfloat16())))
+        return replace(found, maps=tuple(one.float() for one in found.maps))
 
 
 def compiled(module: nn.Module) -> Any:

@@ -71,7 +71,7 @@ class Predictor:
             Monte-Carlo samples (`model.samples`) the mutual information.
         threads: threads of one operation of PyTorch on the CPU; None leaves them as they are.
         readers: how many threads read and decode pictures.
-        engine: torch, onnxruntime, openvino, compile, or auto, which measures them (`export/engines.py`).
+        engine: torch, onnxruntime, openvino, compile, bf16, or auto, which measures them (`export/engines.py`).
         trust_code: whether code that the weights name may be imported and run.
 
     Raises:
