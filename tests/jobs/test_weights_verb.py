@@ -14,9 +14,10 @@ import torchvision
 import yaml
 from click.testing import CliRunner
 from torch import Tensor, nn
+from torchvision.models import detection
 
 from toolkit.cli.weights import command
-from toolkit.config.load import load_config
+from toolkit.config.load import load_config, parse_config
 from toolkit.errors import CheckpointError, ConfigError
 from toolkit.jobs.build import build_model
 from toolkit.jobs.first_config import config_text, start_said
@@ -69,6 +70,49 @@ def test_every_tensor_is_accounted_for_and_classes_keep_their_rows(resnet: dict[
     assert torch.equal(model.state_dict()["backbone.conv1.weight"], resnet["conv1.weight"])
 
 
+SEGMENTER = """
+model:
+  backbone: {name: resnet, depth: 18}
+  neck: {name: skip, channels: [16, 16, 16, 16]}
+  head: {name: pixel}
+data: {classes: [car, tree], train: {dataset: {name: image_masks, root: ., images: a, masks: b}}}
+train: {steps: 1, optimizer: {name: sgd, lr: 0.1}}
+"""
+
+
+@pytest.mark.parametrize("kind", ["detector", "segmenter"])
+def test_the_body_of_another_kind_of_net_is_taken_and_the_rest_is_left_by_the_files_names(
+    kind: str, tmp_path: Path
+) -> None:
+    if kind == "detector":
+        body = detection.backbone_utils.resnet_fpn_backbone(backbone_name="resnet18", weights=None)
+        body.fpn.extra_blocks = None
+        theirs, prefix = (
+            detection.FasterRCNN(body, None, box_head=nn.Identity(), box_predictor=Rows()),
+            "backbone.body.",
+        )
+    else:
+        theirs, prefix = smp.Unet("resnet18", encoder_weights=None, classes=5, decoder_channels=[8] * 5), "encoder."
+    state = theirs.state_dict()
+    torch.save(state, tmp_path / "net.pth")
+    config = parse_config(SEGMENTER, "mine.yaml")
+    result = import_weights(str(tmp_path / "net.pth"), tmp_path / "out.safetensors", config=config)
+    model = load_model(tmp_path / "out.safetensors")
+    own = {name: tensor for name, tensor in model.backbone.state_dict().items() if "num_batches" not in name}
+    assert all(torch.equal(tensor, state[prefix + name]) for name, tensor in own.items())
+    counted = {name for name in state if "num_batches" not in name}
+    taken = {prefix + name.removeprefix("backbone.") for name in result["taken"]}
+    assert set(result["left"]) == counted - taken
+
+
+class Rows(nn.Module):
+    """The last layers of a detector, narrow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cls_score, self.bbox_pred = nn.Linear(8, 3), nn.Linear(8, 12)
+
+
 def test_without_a_config_the_model_is_found_and_predicts(resnet: dict[str, Tensor], tmp_path: Path) -> None:
     result = import_weights(str(tmp_path / "net.pth"), tmp_path / "out.safetensors", classes=["cat", "dog"])
     assert result["missing"] == []
@@ -85,6 +129,27 @@ def test_without_a_config_the_model_is_found_and_predicts(resnet: dict[str, Tens
         import_weights(str(tmp_path / "net.pth"), tmp_path / "out.safetensors")
 
 
+@pytest.mark.parametrize(
+    ("classes", "said"), [(["cat"], "names 1 classes, but the file tells 2 apart"), (["cat", "cat"], "more than once")]
+)
+@pytest.mark.parametrize("config", [None, CONFIG])
+def test_names_of_classes_are_one_for_each_row(
+    resnet: dict[str, Tensor], classes: list[str], said: str, config: str | None, tmp_path: Path
+) -> None:
+    target = None if config is None else parse_config(config, "mine.yaml")
+    with pytest.raises(ConfigError, match=said):
+        import_weights(str(tmp_path / "net.pth"), tmp_path / "out.safetensors", config=target, classes=classes)
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_numbers_that_are_not_finite_are_said(
+    resnet: dict[str, Tensor], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    torch.save({**resnet, "fc.bias": torch.full((2,), torch.nan)}, tmp_path / "net.pth")
+    import_weights(str(tmp_path / "net.pth"), tmp_path / "out.safetensors")
+    assert "not finite in fc.bias" in caplog.text
+
+
 def test_a_net_for_gray_pictures_is_found_too(tmp_path: Path) -> None:
     nets = {
         "smp": smp.Linknet("resnet18", encoder_weights=None, in_channels=1, classes=2),
@@ -99,6 +164,7 @@ def test_a_net_for_gray_pictures_is_found_too(tmp_path: Path) -> None:
 
 def test_what_nobody_knows_asks_for_a_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("toolkit.jobs.guess_model._ENCODERS", ("resnet18",))
+    monkeypatch.setattr("toolkit.jobs.guess_model._DECODERS", {"linknet": ({}, {}, {})})
     torch.save({"a.weight": torch.ones(2, 2)}, tmp_path / "net.pth")
     with pytest.raises(ConfigError, match="--for CONFIG"):
         import_weights(str(tmp_path / "net.pth"), tmp_path / "out.safetensors")
@@ -242,6 +308,8 @@ def test_the_command_line(resnet: dict[str, Tensor], tmp_path: Path, monkeypatch
         ("rules: ['a b']", "has no '->'"),
         ("rules: [{from: a, to: b, turn: 1}]", "no key 'turn'"),
         ("rules: ['a.{x} -> b.{y}']", "uses {y}"),
+        ("{rules: ['a -> b'], words: 3}", "words: should say"),
+        ("{rules: ['a -> b'], words: {x: [1]}}", "words: should say"),
         ("rules: [{from: 'conv1.weight', to: 'backbone.conv1.weight', reshape: [5, 5]}]", "does not fit"),
     ],
 )

@@ -125,7 +125,7 @@ def run(arguments: Sequence[str], program: click.Command = command_line, name: s
     except click.ClickException as error:
         usage = _usage_error(error, arguments)
         if isinstance(error, click.UsageError) and error.ctx is not None:
-            say(f"{error.ctx.get_usage()}\nTry 'toolkit {error.ctx.info_name} --help' for help.\n", err=True)
+            say(f"{error.ctx.get_usage()}\nTry '{error.ctx.command_path} --help' for help.\n", err=True)
         return report(usage, wants_json=wants_json)
     except UserError as error:
         if os.environ.get("TOOLKIT_DEBUG"):

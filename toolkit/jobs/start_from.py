@@ -25,6 +25,9 @@ _PUBLISHED = re.compile(r"\w+_Weights\.\w+")
 _WITHOUT_EPSILON = "FasterRCNN_ResNet50_FPN_Weights.COCO_V1"
 """What torchvision sets eps to 0 for (`fasterrcnn_resnet50_fpn`, after loading)."""
 
+_ANCHORED = "head.rpn.deltas.weight"
+"""What says of a box where it lies beside an anchor."""
+
 
 class Given(NamedTuple):
     """Weights as they were found.
@@ -101,7 +104,8 @@ def start_from(
     else:
         found = translate(model, given.state, part, where, naming, ordered=given.ordered)
     if is_faster_rcnn(given.state):
-        keep_torchvision_anchors(model.head)
+        if _ANCHORED in found.tensors and _ANCHORED in model.state_dict():  # else the body alone is taken
+            keep_torchvision_anchors(model.head)
     elif known:
         noted = given.metadata.get("conventions")
         notes = {str(key): str(value) for key, value in noted.items()} if isinstance(noted, dict) else {}
@@ -112,4 +116,4 @@ def start_from(
         model.backbone.origin = f"{offer.library}'s {offer.name} ({offer.licence}; {offer.source})"
     if given.published is not None and given.published.name == _WITHOUT_EPSILON:
         without_epsilon(model)
-    return taken._replace(reshaped={**found.reshaped, **taken.reshaped}), found
+    return taken._replace(reshaped={**found.reshaped, **taken.reshaped}, sources=found.sources), found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,19 @@ from torch import Tensor
 from toolkit.config.load import parse_config
 from toolkit.config.plain import to_plain, to_yaml
 from toolkit.config.sections import Config
-from toolkit.errors import CheckpointError, ConfigError, Problem, UserError, missing_path
+from toolkit.errors import CheckpointError, ConfigError, Problem, UserError, listed, missing_path
 from toolkit.jobs.build import build_model
 from toolkit.jobs.build_data import classes_of
 from toolkit.jobs.conventions import conventions_of
 from toolkit.jobs.guess_model import guess_model
 from toolkit.jobs.start_from import Given, given_weights, start_from
 from toolkit.labels import ClassTable, default_palette
+from toolkit.models.vision_model import VisionModel
 from toolkit.models.weights import save_weights, tensors_digest
 from toolkit.weights.naming import Naming, naming_of, namings_of, recognised
 from toolkit.weights.published import offers, published_as, sha256_of
+
+log = logging.getLogger(__name__)
 
 LIBRARIES = ("pip", "torchvision", "smp", "timm")
 _WHOLE = {"torchvision": "torchvision's Faster R-CNN", "smp": "segmentation-models-pytorch's net"}
@@ -128,6 +132,9 @@ def import_weights(
     torch.manual_seed(config.seed)
     model = build_model(config, pretrained=False, classes=known)
     taken, found = start_from(model, config.model.backbone.name, given, names, naming=naming)
+    if classes:
+        _refuse_other_number(model, found.tensors, classes)
+    _say_not_finite(given)
     result = taken.as_json(found.left)
     metadata = {
         "classes": list(model.classes), "palette": [list(color) for color in model.palette],
@@ -137,6 +144,26 @@ def import_weights(
     save_weights(out, model.state_dict(), metadata)
     section = to_plain(config)["model"]
     return {"file": given.source, "as": found.about, "out": str(out), **result, "model": section}
+
+
+def _refuse_other_number(model: VisionModel, tensors: Mapping[str, Tensor], classes: Sequence[str]) -> None:
+    """Names of classes that are not one for each row of the file's last layer would name the wrong rows."""
+    twice = sorted({name for name in classes if classes.count(name) > 1})
+    if twice:
+        raise ConfigError(Problem("--classes", f"names {listed(twice)} more than once", "each class has one name"))
+    names = {module: name for name, module in model.named_modules()}
+    for layer, rows in model.head.class_layers().items():
+        tensor = tensors.get(f"{names[layer]}.weight")
+        count = len(classes) if tensor is None else (len(tensor) - rows.before) // rows.each
+        if count != len(classes):
+            message = f"names {len(classes)} classes, but the file tells {count} apart"
+            raise ConfigError(Problem("--classes", message, "name each, in the order of their labels"))
+
+
+def _say_not_finite(given: Given) -> None:
+    bad = [name for name, tensor in given.state.items() if not _finite(tensor)]
+    if bad:
+        log.warning("%s: numbers that are not finite in %s", given.source, listed(bad, 4))
 
 
 def _of_library(given: Given, library: str | None) -> Naming | None:

@@ -28,6 +28,7 @@ class Transfer(NamedTuple):
         new: classes of the model that the file does not know; empty when it names no classes.
         reshaped: what was made to fit, {name: how}: the first convolution of a net for gray images from one for RGB, or
             the reverse.
+        sources: for tensors that were renamed before, the name that the file has.
     """
 
     loaded: tuple[str, ...]
@@ -38,6 +39,7 @@ class Transfer(NamedTuple):
     known: tuple[str, ...] = ()
     new: tuple[str, ...] = ()
     reshaped: Mapping[str, str] = {}
+    sources: Mapping[str, str] = {}
 
     def as_json(self, left: Mapping[str, str]) -> dict[str, Any]:
         """Every tensor accounted for: {"taken", "reshaped", "left", "missing"}, and the classes that were found by name.
@@ -46,10 +48,11 @@ class Transfer(NamedTuple):
         """
         unused = dict.fromkeys(self.unused, "the model has no such tensor")
         other = dict.fromkeys(self.mismatched, "of another shape")
+        here = {self.sources.get(name, name): why for name, why in {**unused, **other}.items()}
         return {
             "taken": [*self.loaded, *self.matched],
             "reshaped": dict(self.reshaped),
-            "left": {**left, **unused, **other},
+            "left": {**left, **here},
             "missing": [*self.missing, *self.mismatched],
             "classes": {"known": list(self.known), "new": list(self.new)},
         }

@@ -22,12 +22,14 @@ class Translated(NamedTuple):
         about: whose names the file has, in words.
         reshaped: by the model's names, what was done to a tensor.
         left: by the file's names, why a tensor is not taken.
+        sources: for tensors of another name, the one that the file has.
     """
 
     tensors: dict[str, Tensor]
     about: str
     reshaped: dict[str, str]
     left: dict[str, str]
+    sources: Mapping[str, str] = {}
 
 
 def translate(
@@ -85,7 +87,7 @@ def _by_table(
     for name in _single_outputs(model, tensors):
         tensors[name] = torch.cat([torch.zeros_like(tensors[name]), tensors[name]])
         reshaped[name] = "one output: the first class is 0, the second that output (a sigmoid as a softmax of two)"
-    return Translated(tensors, naming.about, reshaped, left)
+    return Translated(tensors, naming.about, reshaped, left, renamed.sources)
 
 
 def _single_outputs(model: VisionModel, tensors: Mapping[str, Tensor]) -> list[str]:

@@ -128,7 +128,8 @@ def read_weights(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
             texts = file.metadata() or {}
     except Exception as error:  # a damaged header arrives as one of several classes; none is a defect of ours
-        raise CheckpointError(Problem(path, f"is no safetensors file, or a damaged one ({error})")) from error
+        message = f"is no safetensors file, or a damaged one ({error})"
+        raise CheckpointError(Problem(path, message, "fetch or copy it again")) from error
     metadata = {name: _parsed(text) for name, text in texts.items()}
     aliases = metadata.pop(_ALIASES, None)
     if isinstance(aliases, dict):

@@ -186,11 +186,11 @@ def naming_of(content: Any, where: str) -> Naming:
     problems = [
         Problem(where, f"has no key '{key}'", did_you_mean(key, ["about", "rules", "words"])) for key in unknown
     ]
-    words = {
-        str(word): {str(key): str(value) for key, value in values.items()}
-        for word, values in (content.get("words") or {}).items()
-        if isinstance(values, dict)
-    }
+    lists = content.get("words") or {}
+    if not isinstance(lists, dict) or not all(isinstance(values, dict) for values in lists.values()):
+        remedy = "words: {stage: {2a: 1, 2b: 2}}"
+        raise ConfigError([*problems, Problem(where, "words: should say for each word what its values become", remedy)])
+    words = {str(word): {str(key): str(value) for key, value in values.items()} for word, values in lists.items()}
     read = [_rule_or_problem(one, words, f"rules[{number}]", where) for number, one in enumerate(content["rules"])]
     problems += [one for one in read if isinstance(one, Problem)]
     rules = [one for one in read if isinstance(one, Rule)]
