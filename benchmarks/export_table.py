@@ -92,8 +92,8 @@ SYSTEMS = {
 NOTES = {
     "SegNet": "with random weights a few pooling windows of two values that are equal but for rounding change half a per cent of "
     "the labels, and those count. With the same choices logits agree to within rounding of float32",
-    "Bayesian SegNet-Basic, 2 samples": "by bisection onnxruntime parts from the model at `neck.unpools.2`, OpenVINO at "
-    "`backbone.stages.3`; not looked into further. Ties of pooling windows are not told from faults where samples are averaged",
+    "Bayesian SegNet-Basic, 2 samples": "of nets with random weights each sample is sure of one class, so that the mean of two is "
+    "the same for two classes but for rounding",
 }
 """Why something is refused, where that was looked into, by the system's name."""
 FORMATS = {"onnx": "ONNX, onnxruntime", "openvino": "OpenVINO", "torch": ".pt2, PyTorch"}
