@@ -92,8 +92,6 @@ SYSTEMS = {
 NOTES = {
     "SegNet": "with random weights a few pooling windows of two values that are equal but for rounding change half a per cent of "
     "the labels, and those count. With the same choices logits agree to within rounding of float32",
-    "SegNet-Basic": "a value went to another pixel of its window in the .pt2 file, too; the values inside such files are not looked at, so that "
-    "ties there are not told from faults",
     "Bayesian SegNet-Basic, 2 samples": "of nets with random weights each sample is sure of one class, so that the mean of two is "
     "the same for two classes but for rounding",
 }

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
+import pytest
 import torch
 from tiny_export import other_windows, tiny_segnet
 
 from toolkit.export.graph import MEAN, RAW, ExportGraph
+from toolkit.export.inside import values_inside
 from toolkit.export.pooling_ties import choices_of, unpooled
+from toolkit.export.program import write_down
+from toolkit.export.torch_program import write_program
 from toolkit.models.vision_model import VisionModel
 
 SIZE = (64, 96)
@@ -66,3 +73,14 @@ def test_the_model_itself_has_no_ties() -> None:
     before, after, chosen = again(tiny_segnet(), noisy())
     assert before == after == 0
     assert (chosen.windows, chosen.gap) == (0, 0.0)
+
+
+@pytest.mark.slow
+def test_the_choices_of_a_pytorch_file_are_seen(tmp_path: Path) -> None:
+    model, given = tiny_segnet(), noisy()
+    write_program(write_down(ExportGraph(model).eval(), SIZE), tmp_path / "model.pt2", {})
+    found = values_inside(tmp_path / "model.pt2", unpooled(model), given.numpy())
+    wanted = answered(model, given)
+    assert set(found) == set(unpooled(model))
+    for name, mine in found.items():
+        np.testing.assert_allclose(mine, wanted[name], rtol=0, atol=1e-5)

@@ -22,7 +22,7 @@ from toolkit.export.exact import exact_model, explained, explained_boxes
 from toolkit.export.faults import Fault, other_classes
 from toolkit.export.fresh_process import run_fresh
 from toolkit.export.graph import Cut
-from toolkit.export.inside import with_blocks
+from toolkit.export.inside import values_inside, with_blocks
 from toolkit.export.metric_lost import Measure, metric_lost
 from toolkit.export.pooling_ties import choices_of, unpooled
 from toolkit.export.reference import reference
@@ -208,10 +208,13 @@ def _with_its_choices(
         raw: whether the export begins at pixels and ends with logits.
     """
     names = unpooled(model)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        found, *_ = run_fresh(with_blocks(file, target, names, folder / "opened"), target, [picture], folder)
-        inside = next(found)
+    if target == "torch":
+        inside = values_inside(file, names, theirs["given"])
+    else:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            found, *_ = run_fresh(with_blocks(file, target, names, folder / "opened"), target, [picture], folder)
+            inside = next(found)
     with choices_of(model, inside) as chosen:
         mine = reference(model, picture, cut, raw=raw).arrays
     again = compared(mine, theirs, bounds)

@@ -5,6 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.fx import Interpreter, Node
+
+from toolkit.export.graph import BLOCK
 
 
 def with_blocks(file: Path, target: str, names: Sequence[str], folder: Path) -> Path:
@@ -27,6 +34,34 @@ def with_blocks(file: Path, target: str, names: Sequence[str], folder: Path) -> 
     else:
         shutil.copy(file, copy)
     return copy
+
+
+@torch.no_grad()
+def values_inside(file: Path, names: Sequence[str], given: np.ndarray) -> dict[str, np.ndarray]:
+    """The last values that parts make inside a .pt2 file, in this process, by those of the names that it knows.
+
+    Args:
+        file: a program of torch.export, whose steps note the parts that they are of.
+        names: names of parts of the model under `BLOCK`.
+        given: what the program takes: pictures or pixels, with their first axis.
+    """
+    program: Any = torch.export.load(str(file)).module()
+    parts = {f"model.{name.removeprefix(BLOCK)}": name for name in names}
+    last: dict[str, Node] = {}
+    for node in program.graph.nodes:
+        stack = list((node.meta.get("nn_module_stack") or {}).values())
+        if stack and stack[-1][0] in parts:
+            last[parts[stack[-1][0]]] = node
+    kept: dict[str, np.ndarray] = {}
+
+    class Keeping(Interpreter):
+        def run_node(self, n: Node) -> Any:
+            value = super().run_node(n)
+            kept.update({name: value.numpy() for name, node in last.items() if node is n})
+            return value
+
+    Keeping(program).run(torch.from_numpy(np.array(given)))
+    return kept
 
 
 def _onnx(file: Path, names: Sequence[str], copy: Path) -> None:
