@@ -34,7 +34,13 @@ class Worker:
 
 
 def job(workers: int, gpus: float, **given: Any) -> None:
-    """`toolkit predict` with an actor pool in place of this process: all of its options but --shard and --workers."""
+    """`toolkit predict` with an actor pool in place of this process: all of its options but --shard and --workers.
+
+    Args:
+        workers: processes that predict, 1 or more.
+        gpus: GPUs of each process; a share where several use one.
+        given: the options of `toolkit predict`, by name.
+    """
     try:
         import ray
     except ImportError as error:
@@ -57,7 +63,9 @@ def program() -> click.Command:
     workers = click.Option(["--workers"], type=click.IntRange(1), default=2, show_default=True, help="Processes.")
     gpus = click.Option(["--gpus"], type=float, default=0.0, show_default=True, help="GPUs of each process.")
     shared = [one for one in predict_command.params if one.name not in ("readers", "shard")]
-    return click.Command("predict_ray", params=[*shared, workers, gpus], callback=job, help=job.__doc__)
+    return click.Command(
+        "predict_ray", params=[*shared, workers, gpus], callback=job, help=(job.__doc__ or "").partition("\n")[0]
+    )
 
 
 if __name__ == "__main__":

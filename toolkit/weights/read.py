@@ -193,7 +193,7 @@ def without_wrapper(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     """The state dict without a wrapper's beginning of all names, which is said.
 
     Args:
-        state: tensors by name.
+        state: tensors by the file's names, all of them with the wrapper's beginning or none.
         path: the file, for the log.
     """
     bare = {name: tensor for name, tensor in state.items() if name != _AVERAGED}
