@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -21,3 +22,12 @@ def test_layouts_are_named(tmp_path: Path, name: str, seed: int) -> None:
     assert found[0].confidence >= 0.7
     others = {one.annotations for one in found if one.confidence >= SURE and not one.annotations & found[0].annotations}
     assert not others, "another reading fits as well"
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_lists_of_splits_are_named_where_they_are(tmp_path: Path, listed: bool) -> None:
+    folder = made(tmp_path, "voc-boxes", 0)
+    if not listed:
+        shutil.rmtree(folder / "ImageSets")
+    said = " ".join(recognise(scan(folder))[0].evidence)
+    assert ("ImageSets/Main" in said) == listed

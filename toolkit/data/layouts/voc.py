@@ -93,16 +93,15 @@ def _of_boxes(tree: Tree, found: dict[str, tuple[str, str, float]]) -> Candidate
     share = min(one[2] for one in found.values())
     parts = {split: _arguments(root, *pair[:2]) for split, pair in found.items()}
     splits: dict[str, dict[str, Any]] = usual_splits(parts) if set(parts) != {""} else {WHOLE: parts[""]}
+    evidence: tuple[str, ...] = (
+        f"{number} XML files in {folder or tree.root.name}/ belong to those in {images or tree.root.name}/",
+    )
     if list(splits) == [WHOLE]:
         known = [stem(name) for name in tree.folders[folder]]
         lists = lists_of(tree, joined(root, "ImageSets/Main"), known)
         if "train" in lists:
             splits = usual_splits({split: {"name": "voc", "split": split} for split in lists})
-    evidence: tuple[str, ...] = (
-        f"{number} XML files in {folder or tree.root.name}/ belong to those in {images or tree.root.name}/",
-    )
-    if "split" in next(iter(splits.values())):
-        evidence += ("lists in ImageSets/Main say the splits",)
+            evidence += ("lists in ImageSets/Main say the splits",)
     marked = frozenset(joined(one[0], "*.xml") for one in found.values())
     return Candidate(
         "voc-boxes", "detection", round(0.97 * share, 3), evidence, root, splits, number, annotations=marked
