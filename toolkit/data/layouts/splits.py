@@ -76,7 +76,8 @@ def _names_pictures(path: Path, stems: set[str]) -> bool:
     except (OSError, UnicodeDecodeError):
         return False
     lines = spread([line for line in lines if line and not line.startswith("#")], _LOOKED_AT)
-    hits = sum(bool({_stem(line), *map(_stem, re.split(r"[\s,;]+", line))} & stems) for line in lines)
+    spelt = ({line, *re.split(r"[\s,;]+", line)} for line in lines)  # names without extension may have a point
+    hits = sum(bool((names | set(map(_stem, names))) & stems) for names in spelt)
     return bool(lines) and hits >= _ENOUGH * len(lines)
 
 
