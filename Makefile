@@ -52,7 +52,12 @@ types: $(VENV)/.installed-test
 test: lint types
 	$(RUN_TESTS)
 
-test-slow: $(VENV)/.installed-test
+# With every extra that a slow test can use, so that none is skipped for want of it.
+$(VENV)/.installed-slow: $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet --editable '.[test,docs,export,ray]'
+	@touch $@ $(VENV)/.installed
+
+test-slow: $(VENV)/.installed-slow
 	$(RUN_TESTS) -m slow --shard $(or $(SHARD),1/1)
 
 coverage: $(VENV)/.installed-test

@@ -86,7 +86,7 @@ def test_spoilt_weights(made: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("start", range(18, 318, 100))
+@pytest.mark.parametrize("start", range(18, 618, 100))
 def test_many_spoilt_weights(start: int, made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spoil_weights(made, range(start, start + 100), tmp_path, capsys)
 
@@ -110,7 +110,7 @@ def test_spoilt_states(seed: int, made: Path, copy: Path, capsys: pytest.Capture
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(10, 70))
+@pytest.mark.parametrize("seed", range(10, 160))
 def test_many_spoilt_states(seed: int, made: Path, copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spoil_state(made, seed, copy, capsys)
 

@@ -128,7 +128,7 @@ def test_a_few_accidents_to_each_config(path: Path, tmp_path: Path, capsys: pyte
 @pytest.mark.slow
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_many_accidents_to_each_config(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    accidents(path, range(3, 40), tmp_path, capsys)
+    accidents(path, range(3, 100), tmp_path, capsys)
 
 
 def accidents(path: Path, seeds: range, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
