@@ -35,7 +35,8 @@ SYSTEMS: dict[str, tuple[str, ...]] = {
     "Bayesian SegNet": ("bayesian_segnet_camvid", "tiny/bayesian_segnet_camvid"),
     "Dilated front end": ("dilated_frontend_voc", "dilated_frontend_camvid", "tiny/dilated_frontend_camvid"),
     "Dilated front end and context": (
-        "dilated_context_voc", "dilated_context_camvid", "dilated_context_kitti", "dilated_context_cityscapes", "tiny/dilated_camvid",
+        "dilated_context_voc", "dilated_context_camvid", "dilated_context_kitti", "dilated_context_cityscapes",
+        "tiny/dilated_camvid",
     ),
     "Faster R-CNN 2015 (VGG16, stride 16)": ("faster_rcnn_vgg16_voc", "tiny/faster_rcnn_vgg16_bccd"),
     "Faster R-CNN, ResNet-50-FPN": ("faster_rcnn_r50_fpn_coco",),
