@@ -215,20 +215,6 @@ def test_compiles_as_one_graph(storage, backend):
         assert torch.equal(a.grad, b.grad)
 
 
-@pytest.mark.skipif(
-    tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 15),
-    reason="the exporter of torch 2.14 cannot prove that a size is rounded up to an even one",
-)
-@pytest.mark.parametrize("storage", STORAGES)
-def test_one_exported_program_serves_even_and_odd_sizes(storage):
-    sides = {2: torch.export.Dim("height", min=4, max=512), 3: torch.export.Dim("width", min=4, max=512)}
-    model = PoolUnpool(storage)
-    program = torch.export.export(model, (torch.randn(1, 6, 13, 15),), dynamic_shapes={"x": sides}).module()
-    for size in ((13, 15), (14, 16), (9, 8)):
-        x = torch.randn(1, 6, *size)
-        assert torch.equal(program(x), model(x))
-
-
 @pytest.mark.parametrize("how", [pooling.by_comparing, pytest.param(nullcontext, marks=pytest.mark.slow)])
 def test_onnxruntime_gives_the_same(how, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
