@@ -32,6 +32,7 @@ def command(licences: bool, as_json: bool) -> int:
         pip_line,
         python_problems,
         requirements,
+        wanted_as,
     )
     from toolkit.version import __version__, package_version
 
@@ -60,13 +61,21 @@ def command(licences: bool, as_json: bool) -> int:
                 "ok": not problems,
                 "facts": facts,
                 "packages": packages,
-                "extras": {name: {"missing": [str(one) for one, _ in lacking]} for name, lacking in missing.items()},
+                "extras": {
+                    name: {"missing": [wanted_as(one) for one, _ in lacking]} for name, lacking in missing.items()
+                },
                 "problems": [problem.as_json() for problem in problems],
                 "notes": [note.as_json() for note in notes],
             }
         )
         return 1 if problems else 0
-    _say(facts, packages, {name: pip_line([one for one, _ in lacking]) for name, lacking in missing.items() if lacking})
+    lines = {}
+    for name, lacking in missing.items():
+        here = len([one for one in wanted if of_extra(one, name)]) - len(lacking)
+        state = f"lacks {len(lacking)} of {here + len(lacking)} packages" if here else "not installed"
+        if lacking:
+            lines[name] = f"{state}; {pip_line([one for one, _ in lacking])}"
+    _say(facts, packages, lines)
     whole = [name for name, lacking in missing.items() if not lacking]
     say(f"{'extras here':<13} {', '.join(whole) or 'none'}")
     for note in notes:
@@ -83,7 +92,7 @@ def _say(facts: dict[str, Any], packages: dict[str, str | None], missing: dict[s
     say(f"{'packages':<13} {', '.join(f'{name} {version}' for name, version in packages.items())}")
     for name, line in missing.items():
         if name not in _OF_DEVELOPERS:
-            say(f"{'extra':<13} {name}: not installed; {line}")
+            say(f"{'extra':<13} {name}: {line}")
 
 
 def _licences(as_json: bool) -> int:

@@ -47,12 +47,13 @@ def job(workers: int, gpus: float, **given: Any) -> None:
         raise ConfigError(Problem(Place("ray"), "is not installed", "pip install 'toolkit-dense[ray]'")) from error
     from toolkit.inference.journal import Entry
 
-    needs = {"concurrency": workers, "num_cpus": 1, "num_gpus": gpus}
+    needs: dict[str, Any] = {"concurrency": workers, "num_cpus": 1, "num_gpus": gpus}
 
     def on_ray(work: PredictionWork, todo: Iterable[range]) -> Iterator[tuple[int, Entry]]:
         rows = [{"begin": block.start, "end": block.stop} for block in todo]
         blocks = ray.data.from_items(rows, override_num_blocks=max(1, min(len(rows), 1000)))
-        for row in blocks.map(Worker, fn_constructor_args=(work,), **needs).iter_rows():
+        worker: Any = Worker  # Ray makes one in each process
+        for row in blocks.map(worker, fn_constructor_args=(work,), **needs).iter_rows():
             yield from zip(row["places"], map(Entry.read, row["lines"]), strict=True)
 
     predict(**given, by=on_ray)

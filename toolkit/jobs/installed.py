@@ -56,8 +56,17 @@ def pip_line(wanted: Sequence[Requirement]) -> str:
     >>> pip_line([Requirement("av>=14"), Requirement("numpy>=2.0")])
     "pip install 'av>=14' 'numpy>=2.0'"
     """
-    names = (f"{one.name}[{','.join(sorted(one.extras))}]" if one.extras else one.name for one in wanted)
-    return "pip install " + " ".join(f"'{name}{one.specifier}'" for name, one in zip(names, wanted, strict=True))
+    return "pip install " + " ".join(f"'{wanted_as(one)}'" for one in wanted)
+
+
+def wanted_as(requirement: Requirement) -> str:
+    """A package as pip is asked for it, without the marker that says of which extra it is.
+
+    >>> wanted_as(Requirement('ray[data]>=2.40; extra == "ray"'))
+    'ray[data]>=2.40'
+    """
+    extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
+    return f"{requirement.name}{extras}{requirement.specifier}"
 
 
 def package_problems(wanted: Iterable[Requirement], version: Version = package_version) -> list[Problem]:
