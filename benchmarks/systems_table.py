@@ -29,7 +29,7 @@ SYSTEMS: dict[str, tuple[str, ...]] = {
     "U-Net, small, from scratch": ("tiny/unet_camvid",),
     "U-Net 2015, valid convolutions": ("unet_em", "tiny/unet_em"),
     "U-Net on EfficientNet-Lite0, ImageNet weights by pip": ("unet_lite_camvid",),
-    "U-Net on ResNet-34": ("unet_resnet34_camvid", "tiny/unet_resnet34_camvid"),
+    "U-Net on ResNet-34": ("unet_resnet34_camvid",),
     "SegNet (VGG16, pooling indices)": ("segnet_camvid", "tiny/segnet_camvid"),
     "SegNet-Basic": ("segnet_basic_camvid", "tiny/segnet_basic_camvid"),
     "Bayesian SegNet": ("bayesian_segnet_camvid", "tiny/bayesian_segnet_camvid"),
