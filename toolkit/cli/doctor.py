@@ -41,7 +41,8 @@ def command(licences: bool, as_json: bool) -> int:
     problems, notes = [*python_problems(), *package_problems(base)], []
     facts = {"toolkit": __version__, "python": f"{platform.python_version()} on {platform.platform()}"}
     packages = {one.name: package_version(one.name) for one in base}
-    missing = {name: lacks([one for one in wanted if of_extra(one, name)]) for name in extras()}
+    asked = {name: [one for one in wanted if of_extra(one, name)] for name in extras()}
+    missing = {name: [one for one, _ in lacks(ones)] for name, ones in asked.items()}
     try:
         from toolkit.jobs.machine_report import machine_report
 
@@ -61,9 +62,7 @@ def command(licences: bool, as_json: bool) -> int:
                 "ok": not problems,
                 "facts": facts,
                 "packages": packages,
-                "extras": {
-                    name: {"missing": [wanted_as(one) for one, _ in lacking]} for name, lacking in missing.items()
-                },
+                "extras": {name: {"missing": list(map(wanted_as, lacking))} for name, lacking in missing.items()},
                 "problems": [problem.as_json() for problem in problems],
                 "notes": [note.as_json() for note in notes],
             }
@@ -71,10 +70,9 @@ def command(licences: bool, as_json: bool) -> int:
         return 1 if problems else 0
     lines = {}
     for name, lacking in missing.items():
-        here = len([one for one in wanted if of_extra(one, name)]) - len(lacking)
-        state = f"lacks {len(lacking)} of {here + len(lacking)} packages" if here else "not installed"
+        in_part = f"lacks {len(lacking)} of {len(asked[name])} packages"
         if lacking:
-            lines[name] = f"{state}; {pip_line([one for one, _ in lacking])}"
+            lines[name] = f"{in_part if len(lacking) < len(asked[name]) else 'not installed'}; {pip_line(lacking)}"
     _say(facts, packages, lines)
     whole = [name for name, lacking in missing.items() if not lacking]
     say(f"{'extras here':<13} {', '.join(whole) or 'none'}")

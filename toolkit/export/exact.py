@@ -53,8 +53,7 @@ def explained(
     except RuntimeError:  # a net with numbers of its own that stay float32; the difference is refused as it is
         return pair
     own, other = (float(np.abs(one[RAW] - wanted).max()) for one in (mine, theirs))
-    rounding = own <= MOST * pair.spread and other <= FARTHER * own and pair.logit <= own + other
-    return pair._replace(exact=(own, other), left=0.0 if rounding else pair.logit)
+    return pair._replace(exact=(own, other), left=_left(pair.logit, own, other, MOST * pair.spread))
 
 
 @torch.inference_mode()
@@ -84,15 +83,22 @@ def explained_boxes(
     if own.boxes is None or other.boxes is None or own.logit is None or other.logit is None:
         return pair
     side = max(theirs["given"].shape[1:3])
-    boxes = (
-        own.boxes <= MOST_OF_SIDE * side
-        and other.boxes <= FARTHER * own.boxes
-        and pair.boxes <= own.boxes + other.boxes
-    )
-    scores = own.logit <= MOST and other.logit <= FARTHER * own.logit and pair.logit <= own.logit + other.logit
     return pair._replace(
         exact=(own.logit, other.logit),
-        left=0.0 if scores else pair.logit,
+        left=_left(pair.logit, own.logit, other.logit, MOST),
         exact_boxes=(own.boxes, other.boxes),
-        left_boxes=0.0 if boxes else pair.boxes,
+        left_boxes=_left(pair.boxes, own.boxes, other.boxes, MOST_OF_SIDE * side),
     )
+
+
+def _left(apart: float, own: float, other: float, most: float) -> float:
+    """What rounding does not explain of a difference: all of it or nothing.
+
+    Args:
+        apart: how far the model and its export are apart.
+        own: how far the model is from float64.
+        other: how far the export is from float64.
+        most: up to where the model's own distance is taken for rounding.
+    """
+    rounding = own <= most and other <= FARTHER * own and apart <= own + other
+    return 0.0 if rounding else apart

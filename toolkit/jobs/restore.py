@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from packaging.version import Version
 from torch import Tensor
 
 from toolkit.config.load import parse_config
@@ -101,7 +101,7 @@ def _restored_weights(
 @contextmanager
 def _versions_told(written: Any) -> Iterator[None]:
     """What is wrong with a file says, too, that another version of this package wrote it; a later one is warned of."""
-    if isinstance(written, str) and _numbers(written) > _numbers(__version__):
+    if isinstance(written, str) and _is_later(written):
         log.warning(
             "the file was written by a later toolkit, %s; this is %s, which does not know what is new",
             written,
@@ -118,10 +118,12 @@ def _versions_told(written: Any) -> Iterator[None]:
         ) from error
 
 
-def _numbers(version: str) -> tuple[int, ...]:
-    """(9, 1, 0) of "9.1.0"; () for a text that begins with no number."""
-    found = re.match(r"\d{1,9}(\.\d{1,9}){0,3}", version)
-    return tuple(map(int, found[0].split("."))) if found else ()
+def _is_later(version: str) -> bool:
+    """Whether it is that of a later toolkit than this one; False for a text that is no version."""
+    try:
+        return Version(version) > Version(__version__)
+    except ValueError:  # packaging's InvalidVersion, too
+        return False
 
 
 def _restored_program(file: Path, overrides: Sequence[str], *, trust_code: bool) -> Restored:
